@@ -1,0 +1,237 @@
+/* strata/cache.h - open a cache, look keys up, store, invalidate.  Part of the stable API. */
+#ifndef STRATA_CACHE_H
+#define STRATA_CACHE_H
+#include "strata/base.h"
+#include "strata/error.h"
+#include "strata/load.h"
+#include "strata/policy.h"
+#include "strata/queue.h"
+#include "strata/sys/allocator.h"
+#include "strata/sys/codec.h"
+#include "strata/sys/layer.h"
+#include "strata/value.h"
+STRATA_BEGIN_DECLS
+
+/** A stack of layers, or a namespace of one.  Threads: every call on it is safe from any thread. */
+typedef struct strata strata;
+
+/** How to open a cache.  Start from STRATA_OPTIONS_INIT, change what differs. */
+typedef struct strata_options {
+    size_t size;                       /**< sizeof this struct; the INIT macro sets it */
+    strata_layer *const *layers;       /**< nearest first; open takes them over, also when it fails */
+    size_t layer_count;                /**< 1 to 8 */
+    const strata_policy *policy;       /**< the cache's own; borrowed for the call; NULL takes the defaults */
+    const strata_codec *codec;         /**< borrowed, outlives the cache and its values; NULL: values are bytes */
+    const strata_allocator *allocator; /**< borrowed, outlives the cache and its values; NULL is malloc */
+    uint32_t workers;                  /**< threads for blocking loaders and background work; default 4, at most 256 */
+    uint32_t max_queued;               /**< tasks that may wait for a worker; default 10,000 */
+    uint32_t max_flights;              /**< loads in progress that others can join; default 65,536; past it callers
+                                            load for themselves */
+    uint32_t max_key_bytes;            /**< default 1,024, at most 32,768 */
+    uint64_t max_value_bytes;          /**< default 16 MiB */
+    int32_t stats;                     /**< STRATA_OFF counts nothing; default on */
+} strata_options;
+#define STRATA_OPTIONS_INIT { sizeof(strata_options), NULL, 0, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0 }
+
+/** How a namespace differs from its parent. */
+typedef struct strata_namespace_options {
+    size_t size;                 /**< sizeof this struct; the INIT macro sets it */
+    const strata_policy *policy; /**< borrowed for the call; NULL inherits all */
+    strata_loader loader;        /**< used by get_or_load calls that give none; NULL inherits */
+    void *loader_ctx;            /**< handed to the loader */
+} strata_namespace_options;
+#define STRATA_NAMESPACE_OPTIONS_INIT { sizeof(strata_namespace_options), NULL, NULL, NULL }
+
+/** What strata_inspect() tells of a key. */
+typedef struct strata_inspection {
+    size_t size;          /**< sizeof this struct, set by the caller */
+    int32_t state;        /**< STRATA_STATE_ in the nearest layer that holds it (strata/events.h) */
+    int32_t negative;     /**< 1: the entry says "absent" */
+    uint32_t layers;      /**< bit i: layer i holds it */
+    int32_t loading;      /**< 1: a load is in progress */
+    int64_t fresh_ms;     /**< still fresh for so long; 0 past it; STRATA_FOREVER */
+    int64_t stale_ms;     /**< until the end of stale-while-revalidate */
+    int64_t error_ms;     /**< until the end of stale-if-error */
+    int64_t age_ms;       /**< since it was loaded or set */
+    uint64_t value_bytes; /**< size of the value */
+} strata_inspection;
+
+/* Opening and closing ---------------------------------------------------------------------------------------- */
+
+/**
+ * Open a cache.
+ * @param[out] out the cache, owned by the caller: strata_close().  NULL on failure.
+ * @param options  borrowed for this call.
+ * @param[out] err what went wrong, in words; may be NULL (as in every call).
+ * @return STRATA_OK; STRATA_EINVAL (an option or a layer's own options), STRATA_ENOMEM, STRATA_EIO (no thread or
+ *         descriptor left), STRATA_EUNSUPPORTED.
+ * Blocks: may open files and connect.
+ */
+STRATA_API int strata_open(strata **out, const strata_options *options, strata_error *err);
+
+/**
+ * Open a cache whose layers stand in one string, nearest first, separated by '|':
+ * "memory:?max_bytes=64mb&policy=lru".  Parameters are the fields of the layer's options struct; sizes need a unit
+ * (b, kb, mb, gb, tb: powers of 1,024), durations too (ms, s, m, h, d).
+ * @param options the rest; its layers must be empty; NULL takes the defaults.
+ * @return as strata_open(); STRATA_EINVAL names the part that is wrong.
+ */
+STRATA_API int strata_open_url(strata **out, const char *url, const strata_options *options, strata_error *err);
+
+/**
+ * Close a cache: no more work is taken (STRATA_ECLOSED), loads are told that they are cancelled, their callers get
+ * STRATA_ECLOSED, threads are joined.  On a namespace: gives back this reference only.
+ * Values that are held stay valid.  Namespaces that are held answer STRATA_ECLOSED and must still be closed.
+ * @return STRATA_OK; STRATA_AGAIN when called from a callback or loader of this cache: it is marked closing, and the
+ *         caller must close it again from outside.  NULL is a no-op.
+ * Blocks: until loaders and callbacks that run have returned.
+ */
+STRATA_API int strata_close(strata *cache);
+
+/**
+ * In a child after fork(): make the cache usable again, empty, with threads of its own.  Until then every call
+ * answers STRATA_EFORKED.
+ * @return STRATA_OK (also where there was no fork), STRATA_ENOMEM, STRATA_EIO.
+ * Threads: the only one that uses the cache during the call.
+ */
+STRATA_API int strata_reopen(strata *cache, strata_error *err);
+
+/**
+ * A namespace: keys of its own (by identity, not by prefix), policy, loader and stats; nests.
+ * The same parent and name give the same namespace: the first call's options hold, later ones must be NULL or
+ * leave it as it is.
+ * @param name 1 to 255 bytes.
+ * @param[out] out one reference, owned by the caller: strata_close().
+ * @return STRATA_OK, STRATA_EINVAL, STRATA_ENOMEM, STRATA_ECLOSED, STRATA_EBUSY (65,535 of them), STRATA_EEXIST (it is there
+ *         with other options).
+ */
+STRATA_API int strata_namespace(strata *parent, const char *name, const strata_namespace_options *options,
+                                strata **out, strata_error *err);
+
+/* Reading ---------------------------------------------------------------------------------------------------- */
+
+/**
+ * Ask each layer, nearest first, for the first servable value of `key`.
+ * @param[out] out one reference, owned by the caller (strata_value_unref); NULL unless STRATA_OK or STRATA_STALE.
+ * @return STRATA_OK, STRATA_STALE, STRATA_MISS, STRATA_ABSENT (remembered); STRATA_EKEYSIZE, STRATA_ECLOSED,
+ *         STRATA_EFORKED, STRATA_ENOMEM, STRATA_ELAYER (the only layers left to ask failed).
+ * Blocks: up to the layers' timeouts; never on a memory hit.
+ */
+STRATA_API int strata_get(strata *cache, strata_slice key, strata_value **out, strata_error *err);
+
+/**
+ * The same, and where no layer has it, call `loader`, once for all callers at once, and store what it gives.
+ * @param loader NULL takes the namespace's own.
+ * @param policy this call's; NULL inherits all.  Borrowed for the call.
+ * @return as strata_get(), but not STRATA_MISS; STRATA_ELOADER or what the loader failed with; STRATA_ETIMEDOUT;
+ *         STRATA_EDEADLOCK; STRATA_EINVAL (no loader, or a wrong policy).
+ * Blocks: while the value is loaded, by this or another caller.
+ */
+STRATA_API int strata_get_or_load(strata *cache, strata_slice key, strata_loader loader, void *loader_ctx,
+                                  const strata_policy *policy, strata_value **out, strata_error *err);
+
+/** 1: a servable value is held; 0: none (also where "absent" is remembered); < 0 as strata_get(). */
+STRATA_API int strata_has(strata *cache, strata_slice key, strata_error *err);
+
+/** How long the key is still fresh.  @param[out] out_ms STRATA_FOREVER, or > 0, or 0 when stale.
+ *  @return STRATA_OK, STRATA_STALE, STRATA_MISS, STRATA_ABSENT; errors as strata_get(). */
+STRATA_API int strata_ttl(strata *cache, strata_slice key, int64_t *out_ms, strata_error *err);
+
+/** What is known of a key; changes nothing, counts nothing.  @return STRATA_OK, STRATA_MISS; errors as strata_get(). */
+STRATA_API int strata_inspect(strata *cache, strata_slice key, strata_inspection *out, strata_error *err);
+
+/** Entries in the nearest layer that can tell, in the whole cache.  @return STRATA_OK, STRATA_EUNSUPPORTED, STRATA_ECLOSED. */
+STRATA_API int strata_size(strata *cache, uint64_t *out, strata_error *err);
+
+/* Writing ---------------------------------------------------------------------------------------------------- */
+
+/**
+ * Store a copy of `value` in every layer.  Loads of the key that run are not stored.
+ * @return STRATA_OK; STRATA_EKEYSIZE, STRATA_EVALUESIZE, STRATA_EINVAL, STRATA_ENOMEM, STRATA_ECLOSED,
+ *         STRATA_ELAYER (one failed; the others have it).
+ */
+STRATA_API int strata_set(strata *cache, strata_slice key, strata_slice value, const strata_policy *policy,
+                          strata_error *err);
+
+/** Store a decoded object; the cache needs a codec.  Ownership: `object` is taken, also on failure. */
+STRATA_API int strata_set_object(strata *cache, strata_slice key, void *object, const strata_policy *policy,
+                                 strata_error *err);
+
+/** Take the key out of every layer.  A value loaded before is never stored after.  @return STRATA_OK (whether or not
+ *  it was there); errors as strata_set(). */
+STRATA_API int strata_delete(strata *cache, strata_slice key, strata_error *err);
+
+/** End the key's freshness now: its stale windows go on as they were.  @return STRATA_OK, STRATA_MISS; errors as strata_set(). */
+STRATA_API int strata_expire(strata *cache, strata_slice key, strata_error *err);
+
+/** Forget everything in this cache or namespace, and in those below it.  O(1) for the caller.
+ *  @return STRATA_OK, STRATA_ECLOSED, STRATA_EFORKED, STRATA_ELAYER. */
+STRATA_API int strata_clear(strata *cache, strata_error *err);
+
+/* Many at once ----------------------------------------------------------------------------------------------- */
+
+/** One key of a bulk call. */
+typedef struct strata_item {
+    strata_slice key;      /**< in; borrowed for the call */
+    strata_slice set;      /**< in, for set_many: the value */
+    strata_value *value;   /**< out, for gets: one reference, owned by the caller */
+    int32_t status;        /**< out: what the call for this key alone would return */
+    int32_t reserved;      /**< 0 */
+} strata_item;
+
+/** strata_get() for each, one question a layer.  @return STRATA_OK, or the first error; every item has its own. */
+STRATA_API int strata_get_many(strata *cache, strata_item *items, size_t count, strata_error *err);
+
+/** strata_get_or_load() for each: one call of `loader` for all the keys that are missing and that nobody loads yet.
+ *  Equal keys are loaded once. */
+STRATA_API int strata_get_or_load_many(strata *cache, strata_item *items, size_t count, strata_bulk_loader loader,
+                                       void *loader_ctx, const strata_policy *policy, strata_error *err);
+
+/** strata_set() for each. */
+STRATA_API int strata_set_many(strata *cache, strata_item *items, size_t count, const strata_policy *policy,
+                               strata_error *err);
+
+/** strata_delete() for each. */
+STRATA_API int strata_delete_many(strata *cache, strata_item *items, size_t count, strata_error *err);
+
+/* Asynchronous twins ----------------------------------------------------------------------------------------- *
+ * Each returns STRATA_PENDING when `done` will be called exactly once (inside strata_queue_run() of `queue`, or on a
+ * worker where queue is NULL; never before the call returns), or a negative status, and then `done` is not called.
+ * Keys and values are copied.  A loader runs on a worker. */
+
+STRATA_API int strata_get_async(strata *cache, strata_slice key, strata_queue *queue, strata_done done, void *ctx,
+                                strata_error *err);
+STRATA_API int strata_get_or_load_async(strata *cache, strata_slice key, strata_loader loader, void *loader_ctx,
+                                        const strata_policy *policy, strata_queue *queue, strata_done done, void *ctx,
+                                        strata_error *err);
+STRATA_API int strata_set_async(strata *cache, strata_slice key, strata_slice value, const strata_policy *policy,
+                                strata_queue *queue, strata_done done, void *ctx, strata_error *err);
+STRATA_API int strata_delete_async(strata *cache, strata_slice key, strata_queue *queue, strata_done done, void *ctx,
+                                   strata_error *err);
+STRATA_API int strata_expire_async(strata *cache, strata_slice key, strata_queue *queue, strata_done done, void *ctx,
+                                   strata_error *err);
+/** status is 1, 0 or negative, as strata_has() returns. */
+STRATA_API int strata_has_async(strata *cache, strata_slice key, strata_queue *queue, strata_done done, void *ctx,
+                                strata_error *err);
+STRATA_API int strata_clear_async(strata *cache, strata_queue *queue, strata_done done, void *ctx, strata_error *err);
+
+/* In the bulk twins, and in ttl, inspect and size, the results are written to where the pointers lead, which must
+ * stay until `done`; the keys and values that items point to must, too. */
+STRATA_API int strata_ttl_async(strata *cache, strata_slice key, int64_t *out_ms, strata_queue *queue, strata_done done,
+                                void *ctx, strata_error *err);
+STRATA_API int strata_inspect_async(strata *cache, strata_slice key, strata_inspection *out, strata_queue *queue,
+                                    strata_done done, void *ctx, strata_error *err);
+STRATA_API int strata_size_async(strata *cache, uint64_t *out, strata_queue *queue, strata_done done, void *ctx,
+                                 strata_error *err);
+STRATA_API int strata_get_many_async(strata *cache, strata_item *items, size_t count, strata_queue *queue,
+                                     strata_done done, void *ctx, strata_error *err);
+STRATA_API int strata_get_or_load_many_async(strata *cache, strata_item *items, size_t count, strata_bulk_loader loader,
+                                             void *loader_ctx, const strata_policy *policy, strata_queue *queue,
+                                             strata_done done, void *ctx, strata_error *err);
+STRATA_API int strata_set_many_async(strata *cache, strata_item *items, size_t count, const strata_policy *policy,
+                                     strata_queue *queue, strata_done done, void *ctx, strata_error *err);
+STRATA_API int strata_delete_many_async(strata *cache, strata_item *items, size_t count, strata_queue *queue,
+                                        strata_done done, void *ctx, strata_error *err);
+
+STRATA_END_DECLS
+#endif /* STRATA_CACHE_H */

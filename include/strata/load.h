@@ -1,0 +1,75 @@
+/* strata/load.h - the loader: the user's function that gets a value from the origin.  Part of the stable API. */
+#ifndef STRATA_LOAD_H
+#define STRATA_LOAD_H
+#include "strata/base.h"
+#include "strata/error.h"
+#include "strata/policy.h"
+#include "strata/value.h"
+STRATA_BEGIN_DECLS
+
+/** A load in progress, in the loader's hands.  Counted: nothing below touches freed memory, also after close. */
+typedef struct strata_load strata_load;
+
+/**
+ * Get the value of `key` from the origin: call exactly one of the completing functions below (copy, take, object,
+ * absent, not_modified, decline, fail) and return STRATA_OK; or keep a reference (strata_load_ref), return
+ * STRATA_PENDING, and complete later from any thread.
+ * @param load borrowed for the call.
+ * @param key  borrowed; valid until the load is completed and its last reference is gone.
+ * @return STRATA_OK or STRATA_PENDING; any negative status fails the load with that status.  STRATA_OK without a
+ *         completion is STRATA_ELOADER.
+ * Threads: runs on the caller's thread, or on a worker where a timeout or a stale window applies or the call was
+ *         asynchronous.  Never under a lock of strata's: it may call the cache again, but not for its own key
+ *         (STRATA_EDEADLOCK).
+ */
+typedef int (*strata_loader)(strata_load *load, strata_slice key, void *ctx);
+
+/**
+ * Get the values of `count` keys in one go.  loads[i] belongs to keys[i]; each must be completed, as above, in any
+ * order.  Returns as strata_loader does.
+ */
+typedef int (*strata_bulk_loader)(strata_load *const *loads, const strata_slice *keys, size_t count, void *ctx);
+
+/* Completing.  Each returns STRATA_OK, STRATA_EALREADY when this load was completed before (nothing happens),
+ * STRATA_ECLOSED after the cache closed (nothing happens), STRATA_ENOMEM or STRATA_EVALUESIZE (the load fails with it).
+ * Threads: any.  Blocks: never; a completion from a foreign thread goes on in a worker. */
+
+/** The value is a copy of these bytes. */
+STRATA_API int strata_load_copy(strata_load *load, const void *data, size_t size);
+
+/** The value is these bytes themselves.  Ownership: taken, also on failure; `release(data, ctx)` gives them back. */
+STRATA_API int strata_load_take(strata_load *load, void *data, size_t size, void (*release)(void *data, void *ctx),
+                                void *ctx);
+
+/** The value is a decoded object; the cache needs a codec.  Ownership: taken, also on failure (codec.free). */
+STRATA_API int strata_load_object(strata_load *load, void *object);
+
+/** The origin has no such thing: callers get STRATA_ABSENT, remembered for negative_ttl_ms. */
+STRATA_API int strata_load_absent(strata_load *load);
+
+/** What strata_load_previous() shows is still right: it becomes fresh again.  STRATA_EINVAL where there is none. */
+STRATA_API int strata_load_not_modified(strata_load *load);
+
+/** Give these bytes to the callers, and store nothing. */
+STRATA_API int strata_load_decline(strata_load *load, const void *data, size_t size);
+
+/** The load failed.  `status` < 0; `message` (copied, may be NULL) reaches the callers' strata_error. */
+STRATA_API int strata_load_fail(strata_load *load, int status, const char *message);
+
+/** 1 when nobody wants the result any more: hard timeout, refresh timeout, cache closing.  Threads: any. */
+STRATA_API int strata_load_canceled(const strata_load *load);
+
+/** The value held so far (stale, error-only or kept), or NULL.  Borrowed from the load. */
+STRATA_API const strata_value *strata_load_previous(const strata_load *load);
+
+/** The loader knows best: these fields beat the call's.  Before completing.  @return STRATA_OK, STRATA_EINVAL, STRATA_EALREADY. */
+STRATA_API int strata_load_set_policy(strata_load *load, const strata_policy *policy);
+
+/** One more reference, for completing later.  Returns `load`. */
+STRATA_API strata_load *strata_load_ref(strata_load *load);
+
+/** Give it back; NULL is a no-op.  The last one without a completion fails the load with STRATA_ELOADER. */
+STRATA_API void strata_load_unref(strata_load *load);
+
+STRATA_END_DECLS
+#endif /* STRATA_LOAD_H */

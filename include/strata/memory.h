@@ -1,0 +1,39 @@
+/* strata/memory.h - the memory layer.  Part of the stable API. */
+#ifndef STRATA_MEMORY_H
+#define STRATA_MEMORY_H
+#include "strata/base.h"
+#include "strata/sys/layer.h"
+STRATA_BEGIN_DECLS
+
+/** Who leaves when room is needed. */
+enum {
+    STRATA_EVICT_DEFAULT = 0,  /**< s3-fifo */
+    STRATA_EVICT_S3FIFO = 1,   /**< Yang et al., "FIFO queues are all you need", SOSP 2023 */
+    STRATA_EVICT_WTINYLFU = 2, /**< Einziger, Friedman, Manes, "TinyLFU", 2017; 1 % window, segmented LRU */
+    STRATA_EVICT_LRU = 3,
+    STRATA_EVICT_LFU = 4,      /**< with ageing */
+    STRATA_EVICT_FIFO = 5,
+    STRATA_EVICT_SIEVE = 6     /**< Zhang et al., NSDI 2024; for web-like traffic only */
+};
+
+/** A memory layer.  Start from zero and set size. */
+typedef struct strata_memory_options {
+    size_t size;           /**< sizeof this struct */
+    uint64_t max_bytes;    /**< budget, all overhead included; default 64 MiB; at least 64 KiB */
+    uint64_t max_entries;  /**< budget by count as well; 0 none */
+    int32_t policy;        /**< STRATA_EVICT_...; default s3-fifo */
+    uint32_t shards;       /**< 0: chosen from the budget; 1 gives the exact order of the policy */
+    uint32_t negative_percent; /**< share of the budget that negative entries may take; default 5, at most 50 */
+    const char *name;      /**< shown in stats and events; default "memory"; copied */
+} strata_memory_options;
+
+/**
+ * A memory layer: byte-bounded, sharded, read without a lock.
+ * @param options borrowed; NULL takes the defaults.
+ * @return a layer; never NULL: one that could not be built remembers why, and strata_open() reports it.
+ * Ownership: strata_open() takes it over; otherwise strata_layer_free().
+ */
+STRATA_API strata_layer *strata_memory_layer(const strata_memory_options *options);
+
+STRATA_END_DECLS
+#endif /* STRATA_MEMORY_H */

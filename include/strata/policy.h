@@ -1,0 +1,36 @@
+/* strata/policy.h - how long a value is fresh, stale, negative, and how long a caller waits.
+ * Part of the stable API. */
+#ifndef STRATA_POLICY_H
+#define STRATA_POLICY_H
+#include "strata/base.h"
+STRATA_BEGIN_DECLS
+
+/**
+ * One struct, used at four levels: cache, namespace, call, and the loader's own word (strata_load_set_policy).
+ * In each field 0 inherits from the level before, STRATA_OFF switches off what was inherited.
+ * An entry runs through the states
+ *   fresh -> early (refresh ahead) -> stale -> error-only -> keep -> gone.
+ * Both stale windows, and the keep window, count from the end of freshness.
+ */
+typedef struct strata_policy {
+    size_t size;                       /**< sizeof this struct; the INIT macro sets it */
+    int64_t ttl_ms;                    /**< fresh for so long; default 3,600,000 (1 h); STRATA_FOREVER never expires;
+                                            STRATA_OFF: do not store */
+    int64_t stale_while_revalidate_ms; /**< after that served at once as STRATA_STALE while one refresh runs; default off */
+    int64_t stale_if_error_ms;         /**< served as STRATA_STALE when the load fails or times out; default off */
+    int64_t keep_ms;                   /**< not served, but kept for strata_load_not_modified(); default off */
+    int64_t negative_ttl_ms;           /**< how long "absent" is remembered; default off */
+    int64_t refresh_ahead_ms;          /**< so long before the end of freshness a hit starts a refresh; default off */
+    int64_t soft_timeout_ms;           /**< after that a stale value is served if there is one, and the load goes on; default off */
+    int64_t hard_timeout_ms;           /**< after that the caller gets STRATA_ETIMEDOUT, or a stale value; default off */
+    int64_t refresh_timeout_ms;        /**< after that a background refresh is cancelled and forgotten; default 30,000 */
+    int64_t retry_ms;                  /**< after a failed load, serve stale for so long before the next try; default 1,000 */
+    int32_t background_completion;     /**< STRATA_ON: a load that passed its hard timeout may still store its value; default off */
+    int32_t single_flight;             /**< STRATA_OFF: every caller loads for itself; default on */
+} strata_policy;
+
+/** A policy that inherits everything. */
+#define STRATA_POLICY_INIT { sizeof(strata_policy), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+
+STRATA_END_DECLS
+#endif /* STRATA_POLICY_H */

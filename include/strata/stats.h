@@ -1,0 +1,75 @@
+/* strata/stats.h - what a cache has done so far.  Part of the stable API. */
+#ifndef STRATA_STATS_H
+#define STRATA_STATS_H
+#include "strata/base.h"
+#include "strata/error.h"
+STRATA_BEGIN_DECLS
+
+struct strata;
+
+/** Time that something took.  Memory hits are sampled (about one in 1,024), everything else is counted each time. */
+typedef struct strata_latency {
+    uint64_t count;  /**< measurements */
+    double mean_us;  /**< 0 while count is 0 */
+    double max_us;
+    double p50_us;   /**< from a histogram, within 7 % */
+    double p99_us;
+} strata_latency;
+
+/** One layer.  hits + misses = requests that reached it. */
+typedef struct strata_layer_stats {
+    size_t size;         /**< sizeof this struct, set by the caller */
+    char name[32];       /**< the layer's own name, "memory" or what its options say */
+    uint64_t hits;       /**< exact */
+    uint64_t misses;     /**< exact; entries that were not servable count as misses */
+    uint64_t puts;
+    uint64_t removes;
+    uint64_t entries;    /**< now */
+    uint64_t bytes;      /**< now, everything included: keys, values, index, overhead, pinned leftovers */
+    uint64_t max_bytes;  /**< the budget; 0 none */
+    uint64_t evictions;  /**< entries that had to leave for want of room */
+    uint64_t expirations; /**< entries that left because their time was over */
+    uint64_t rejections; /**< puts that were passed through, for want of room */
+    uint64_t errors;
+    strata_latency latency; /**< of gets */
+} strata_layer_stats;
+
+/** A cache or a namespace.  Of a cache: all its namespaces together. */
+typedef struct strata_stats {
+    size_t size;            /**< sizeof this struct, set by the caller */
+    uint64_t requests;      /**< gets and get_or_loads, one a key */
+    uint64_t hits;          /**< served by a layer, fresh or stale; negative hits too */
+    uint64_t misses;        /**< requests - hits */
+    double hit_rate;        /**< hits / requests; 0 while there are none */
+    uint64_t stale_serves;  /**< of the hits, STRATA_STALE; and after a failed or slow load */
+    uint64_t negative_hits; /**< of the hits, STRATA_ABSENT */
+    uint64_t loads;         /**< loader calls, one a key */
+    uint64_t load_errors;
+    uint64_t load_timeouts; /**< callers that passed a hard timeout, and refreshes that passed theirs */
+    uint64_t joins;         /**< callers that shared another one's load */
+    uint64_t refreshes;     /**< of the loads, in the background */
+    uint64_t backfills;     /**< values copied up from a lower layer */
+    uint64_t sets;
+    uint64_t deletes;
+    uint64_t expires;
+    uint64_t clears;
+    uint64_t fenced;        /**< loaded values not stored, because their key was invalidated meanwhile */
+    uint64_t errors;        /**< failures of layers, buses and codecs */
+    strata_latency load_latency;
+} strata_stats;
+
+/** Read the counters.  @param[in,out] out its size set; what the library does not know is zero.
+ *  @return STRATA_OK, STRATA_EINVAL, STRATA_ECLOSED.  Threads: any.  Blocks: never. */
+STRATA_API int strata_stats_get(struct strata *cache, strata_stats *out);
+
+/** How many layers there are. */
+STRATA_API size_t strata_layer_count(const struct strata *cache);
+
+/** Read one layer's counters; layer 0 is the nearest.  @return STRATA_OK, STRATA_EINVAL, STRATA_ECLOSED. */
+STRATA_API int strata_stats_layer(struct strata *cache, size_t layer, strata_layer_stats *out);
+
+/** Set all counters and histograms back to zero.  @return STRATA_OK, STRATA_ECLOSED. */
+STRATA_API int strata_stats_reset(struct strata *cache);
+
+STRATA_END_DECLS
+#endif /* STRATA_STATS_H */

@@ -1,0 +1,152 @@
+/* strata/sys/layer.h - the contract of a layer: one store in the stack.
+ *
+ * A layer carries out batches of operations, now or later, on any thread.  Memory answers at once; a disk or a server
+ * later; a blocking store through strata_blocking_layer() at the end of this file, in 40 lines (examples/).
+ * tests/contract runs one suite against every layer.  Extenders' API: may change in a minor version. */
+#ifndef STRATA_SYS_LAYER_H
+#define STRATA_SYS_LAYER_H
+#include "strata/base.h"
+#include "strata/error.h"
+#include "strata/stats.h"
+#include "strata/sys/allocator.h"
+#include "strata/value.h"
+STRATA_BEGIN_DECLS
+
+typedef struct strata_layer strata_layer;
+typedef struct strata_op strata_op;
+typedef struct strata_layer_host strata_layer_host; /* opaque: what the cache offers its layers */
+
+/** What a layer is. */
+enum {
+    STRATA_LAYER_LOCAL = 1,    /**< in this process or on this host */
+    STRATA_LAYER_SHARED = 2,   /**< read and written by other nodes too */
+    STRATA_LAYER_DURABLE = 4,  /**< survives the process */
+    STRATA_LAYER_SPACES = 8,   /**< tells namespaces apart by op->space; others get one storage key that contains it */
+    STRATA_LAYER_BLOCKS = 16,  /**< submit may block: called on workers and blocking callers' threads only */
+    STRATA_LAYER_INSTANT = 32  /**< has lookup(), and completes every operation before submit returns */
+};
+
+/** What is stored beside the bytes.  A layer keeps it as it is, and gives it back as it is. */
+typedef struct strata_meta {
+    uint64_t life;        /**< the cache (one open) that stored it: born_ms and position count only within it */
+    uint64_t version;     /**< of the key in a shared store; 0 none */
+    int64_t born_ms;      /**< monotonic clock of that cache, when the load or set began */
+    int64_t born_wall_ms; /**< the same moment as Unix time, for other lives */
+    int64_t fresh_ms;     /**< durations: fresh for so long after birth; STRATA_FOREVER */
+    int64_t stale_ms;     /**< stale-while-revalidate window after that */
+    int64_t error_ms;     /**< stale-if-error window after that */
+    int64_t keep_ms;      /**< keep window after that */
+    int64_t early_ms;     /**< refresh-ahead margin before the end of freshness */
+    int64_t retry_at_ms;  /**< no new load before this moment (a failed one was just tried); same clock as born_ms */
+    uint32_t position;    /**< ban position at birth */
+    uint32_t load_ms;     /**< what the load took */
+    uint32_t codec;       /**< id of the codec that wrote the bytes; 0 none */
+    uint32_t negative;    /**< 1: the origin has no such thing; there are no bytes */
+} strata_meta;
+
+enum { STRATA_OP_GET = 1, STRATA_OP_PUT = 2, STRATA_OP_REMOVE = 3 };
+
+/** One operation.  Belongs to the cache; the layer has it from submit() until it calls strata_op_done(). */
+struct strata_op {
+    size_t size;          /**< sizeof this struct */
+    uint32_t kind;        /**< STRATA_OP_... */
+    uint32_t space;       /**< the namespace, a number of this process; 0 is the root */
+    uint64_t hash;        /**< of space and key, with a random seed of this process: for tables, not for storage */
+    strata_slice key;     /**< storage key; the plain key for STRATA_LAYER_SPACES */
+    strata_value *value;  /**< PUT, in: what to store; NULL where meta.negative.  Borrowed: ref it to keep it */
+    strata_value *found;  /**< GET, out: one reference, given to the cache; NULL on a miss or where meta.negative */
+    strata_meta meta;     /**< PUT: in.  GET: out */
+    int64_t now_ms;       /**< the cache's clock, when it submitted */
+    int64_t expires_ms;   /**< PUT, in: nobody needs it after this moment of the cache's clock; STRATA_FOREVER */
+    int status;           /**< out: STRATA_OK, STRATA_MISS (GET), STRATA_AGAIN (PUT: no room, passed through), < 0 */
+    strata_error *err;    /**< out: words for a status < 0; never NULL */
+    void (*done)(strata_op *op); /**< the cache's; call it through strata_op_done() */
+    void *owner;          /**< the cache's */
+    void *layer_data;     /**< the layer's own use while it has the operation */
+};
+
+/** A layer's functions.  Slots are only ever appended; optional ones are NULL. */
+typedef struct strata_layer_ops {
+    size_t size;      /**< sizeof this table */
+    const char *kind; /**< "memory", "disk": shown in errors */
+    /** Called once by strata_open(), before anything else; NULL where there is nothing to start.  May block.
+     *  @return STRATA_OK or an error, which fails the open. */
+    int (*start)(strata_layer *layer, strata_layer_host *host, strata_error *err);
+    /** Carry out `count` operations and strata_op_done() each, now or later, from any thread.  A put is a
+     *  suggestion; a remove must make every older version unreachable, also one whose put is still on its way
+     *  for an operation that was submitted before; a miss is an ordinary answer, a corrupt record is STRATA_EIO. */
+    void (*submit)(strata_layer *layer, strata_op *const *ops, size_t count);
+    /** STRATA_LAYER_INSTANT: answer one GET at once, without a lock, without allocation.  As a GET by submit(),
+     *  but only the fields of `op` before `value` are set, and nothing calls done. */
+    int (*lookup)(strata_layer *layer, strata_op *op);
+    /** Forget all entries of one namespace (space, or storage keys that begin with `prefix`), or all: prefix empty
+     *  and all != 0.  NULL: entries are made unreachable by their position alone.  May block as submit may. */
+    int (*clear)(strata_layer *layer, uint32_t space, strata_slice prefix, int all, strata_error *err);
+    /** Call `each` for every key held, in any order; stop when it returns non-zero.  NULL: cannot. */
+    int (*keys)(strata_layer *layer, int (*each)(uint32_t space, strata_slice key, void *ctx), void *ctx, strata_error *err);
+    /** Is it there and well?  NULL: always. */
+    int (*ping)(strata_layer *layer, strata_error *err);
+    /** Entries, bytes, evictions... of now; the cache adds hits, misses and latency.  NULL: unknown. */
+    void (*stats)(strata_layer *layer, strata_layer_stats *out);
+    /** Background work: expired entries, compaction.  Stops after about budget_us.  NULL: none. */
+    void (*maintain)(strata_layer *layer, int64_t now_ms, uint64_t budget_us);
+    /** In a child after fork: forget everything, touch no descriptor, lock or thread of the parent.  NULL: refused. */
+    int (*reopen)(strata_layer *layer, strata_layer_host *host, strata_error *err);
+    /** Give everything back.  Called once, when no operation is out; values that are pinned outlive it. */
+    void (*close)(strata_layer *layer);
+} strata_layer_ops;
+
+/** The base of a layer: the first member of its own struct. */
+struct strata_layer {
+    size_t size;                 /**< sizeof this struct */
+    const strata_layer_ops *ops; /**< static */
+    uint32_t flags;              /**< STRATA_LAYER_... */
+    uint32_t reserved;           /**< 0 */
+    char name[32];               /**< shown in stats and events */
+    strata_error failed;         /**< a constructor that failed sets status < 0 here; strata_open() reports it */
+};
+
+/** The operation is finished; the layer must not touch it afterwards.  Threads: any. */
+STRATA_API void strata_op_done(strata_op *op, int status);
+
+/** For GET: what was found, as a copy.  Sets op->found and op->meta.  @return STRATA_OK, STRATA_ENOMEM; call
+ *  strata_op_done() with it. */
+STRATA_API int strata_op_found(strata_op *op, const void *data, size_t size, const strata_meta *meta);
+
+/** Give a layer back that no strata_open() took over.  NULL is a no-op. */
+STRATA_API void strata_layer_free(strata_layer *layer);
+
+/* What the cache offers a layer that was started. */
+
+/** The cache's clock in milliseconds; starts anywhere, never goes back. */
+STRATA_API int64_t strata_host_now_ms(strata_layer_host *host);
+/** Run fn(ctx) on a worker.  @return STRATA_OK, STRATA_EBUSY (queue full), STRATA_ECLOSED, STRATA_ENOMEM. */
+STRATA_API int strata_host_post(strata_layer_host *host, void (*fn)(void *ctx), void *ctx);
+/** Run fn(ctx) on a worker, once `delay_ms` have passed.  The same statuses. */
+STRATA_API int strata_host_after(strata_layer_host *host, int64_t delay_ms, void (*fn)(void *ctx), void *ctx);
+/** The cache's allocator. */
+STRATA_API const strata_allocator *strata_host_allocator(strata_layer_host *host);
+/** An entry had to leave for want of room: for listeners. */
+STRATA_API void strata_host_evicted(strata_layer_host *host, strata_layer *layer, uint32_t space, strata_slice key);
+
+/* The blocking adapter --------------------------------------------------------------------------------------- */
+
+/** A store with plain blocking calls.  Each returns STRATA_OK, STRATA_MISS or an error.
+ *  Threads: called from several at once. */
+typedef struct strata_blocking_ops {
+    size_t size; /**< sizeof this struct */
+    /** Find the key: answer through strata_op_found(op, ...), and return what that returns. */
+    int (*get)(void *ctx, strata_slice key, strata_op *op);
+    /** Keep a copy of data and meta.  Nobody needs them after ttl_ms (STRATA_FOREVER: always). */
+    int (*put)(void *ctx, strata_slice key, strata_slice data, const strata_meta *meta, int64_t ttl_ms);
+    int (*remove)(void *ctx, strata_slice key);
+    int (*clear)(void *ctx, strata_slice prefix); /**< keys that begin with prefix; may be NULL */
+    void (*close)(void *ctx);                     /**< may be NULL */
+} strata_blocking_ops;
+
+/** A layer over a blocking store.  @param name copied, at most 31 bytes.  @param flags STRATA_LAYER_SHARED, _DURABLE.
+ *  @param ops static.  Never NULL, as every layer's constructor. */
+STRATA_API strata_layer *strata_blocking_layer(const char *name, uint32_t flags, const strata_blocking_ops *ops, void *ctx);
+
+STRATA_END_DECLS
+#endif /* STRATA_SYS_LAYER_H */

@@ -1,0 +1,41 @@
+/* value_impl.h - what a strata_value is inside.
+ *
+ * Two kinds share one head: a counted block on the heap (what loaders give, what other layers find), and a pin, which
+ * is a slot of the reading thread's record in src/os/reclaim.h that protects one entry of a memory layer.  For both,
+ * `refs` counts references to this handle; the last one calls release(). */
+#ifndef STRATA_LAYER_VALUE_IMPL_H
+#define STRATA_LAYER_VALUE_IMPL_H
+#include <stdatomic.h>
+
+#include "strata/sys/allocator.h"
+#include "strata/sys/codec.h"
+#include "strata/value.h"
+
+struct strata_value {
+    const void *data;
+    size_t size;
+    void *object;
+    _Atomic(uint32_t) refs;
+    uint32_t kind; /* STRATA__VALUE_... */
+    void (*release)(struct strata_value *value); /* the last reference is gone */
+};
+
+enum { STRATA__VALUE_HEAP = 0, STRATA__VALUE_PIN = 1 };
+
+/* A counted block with room for `size` bytes behind it; *out_bytes is where to write them.  NULL: out of memory.
+ * `mem` outlives it. */
+struct strata_value *strata__value_new(const struct strata_allocator *mem, size_t size, void **out_bytes);
+/* A counted copy of `size` bytes. */
+struct strata_value *strata__value_copy(const struct strata_allocator *mem, const void *data, size_t size);
+/* A counted handle on foreign bytes; release_bytes(data, ctx) with the last reference.  NULL: out of memory, and the
+ * bytes are not released. */
+struct strata_value *strata__value_take(const struct strata_allocator *mem, void *data, size_t size,
+                                        void (*release_bytes)(void *, void *), void *ctx);
+/* A counted handle on a decoded object; codec->free with the last reference.  NULL: out of memory, object not freed. */
+struct strata_value *strata__value_object(const struct strata_allocator *mem, void *object, const struct strata_codec *codec);
+/* What the value takes in memory, for budgets: block head, bytes, codec->cost(object). */
+size_t strata__value_cost(const struct strata_value *value);
+/* 1 where the value is a heap block (its refs keep it alive anywhere); pins must not be stored. */
+static inline int strata__value_is_heap(const struct strata_value *v) { return v->kind == STRATA__VALUE_HEAP; }
+
+#endif /* STRATA_LAYER_VALUE_IMPL_H */

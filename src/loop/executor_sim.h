@@ -1,0 +1,20 @@
+/* executor_sim.h - the executor of tests: one thread, virtual time, a seeded choice among everything that could run next.
+ *
+ * The same seed gives the same schedule.  park() runs other tasks (picked at random) and, where none is ready, moves the
+ * clock to the next timer, until the parker is signalled; a park without a deadline that nothing can ever wake is a
+ * deadlock: it aborts with a message. */
+#ifndef STRATA_LOOP_EXECUTOR_SIM_H
+#define STRATA_LOOP_EXECUTOR_SIM_H
+#include "src/loop/executor.h"
+
+int strata__executor_sim_new(struct executor **out, const struct strata_allocator *mem, uint64_t seed, strata_error *err);
+/* Run until nothing is ready, without moving the clock. */
+void strata__executor_sim_run(struct executor *ex);
+/* Run one ready task, chosen by the seed.  0 when none is ready. */
+int strata__executor_sim_step(struct executor *ex);
+/* Move the clock by `ms`, running timers and tasks as they come due. */
+void strata__executor_sim_advance(struct executor *ex, int64_t ms);
+/* Make post() fail with STRATA_EBUSY while more than `max` tasks are queued. */
+void strata__executor_sim_limit(struct executor *ex, size_t max);
+
+#endif /* STRATA_LOOP_EXECUTOR_SIM_H */
