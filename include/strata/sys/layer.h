@@ -60,6 +60,7 @@ struct strata_op {
     int64_t expires_ms;   /**< PUT, in: nobody needs it after this moment of the cache's clock; STRATA_FOREVER */
     int status;           /**< out: STRATA_OK, STRATA_MISS (GET), STRATA_AGAIN (PUT: no room, passed through), < 0 */
     strata_error *err;    /**< out: words for a status < 0; never NULL */
+    const strata_allocator *mem; /**< for `found`: the cache's; NULL is malloc.  Not set for lookup() */
     void (*done)(strata_op *op); /**< the cache's; call it through strata_op_done() */
     void *owner;          /**< the cache's */
     void *layer_data;     /**< the layer's own use while it has the operation */

@@ -1,0 +1,27 @@
+/* layer_host.h - what a strata_layer_host is inside: the sink through which a layer talks back.
+ *
+ * Whoever opens layers (core; the contract suite) embeds one in its own struct, fills every field before start(), and
+ * keeps it until the last layer's close() has returned.  The public strata_host_ calls dispatch through it, so a layer
+ * knows nothing of core.  All functions are called from any thread, and under no lock of the layer. */
+#ifndef STRATA_LAYER_LAYER_HOST_H
+#define STRATA_LAYER_LAYER_HOST_H
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "strata/sys/layer.h"
+
+struct strata_layer_host {
+    const strata_allocator *mem; /* never NULL */
+    /* Coarse monotonic milliseconds, the clock of op->now_ms and op->expires_ms. */
+    int64_t (*now_ms)(struct strata_layer_host *host);
+    /* As strata_host_post() and strata_host_after(): STRATA_OK, _EBUSY, _ECLOSED, _ENOMEM.  What was accepted runs,
+     * also while the cache closes (a delay is then cut short): operations may hang on it. */
+    int (*post)(struct strata_layer_host *host, void (*fn)(void *ctx), void *ctx);
+    int (*after)(struct strata_layer_host *host, int64_t delay_ms, void (*fn)(void *ctx), void *ctx);
+    /* An entry had to leave for want of room.  NULL where nobody can ever listen. */
+    void (*evicted)(struct strata_layer_host *host, strata_layer *layer, uint32_t space, strata_slice key);
+    /* How many listen to evictions.  Relaxed: a layer that sees 0 need not gather the keys of its victims. */
+    _Atomic(uint32_t) eviction_listeners;
+};
+
+#endif /* STRATA_LAYER_LAYER_HOST_H */
