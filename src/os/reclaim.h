@@ -1,23 +1,140 @@
 /* reclaim.h - safe memory reclamation for readers that take no lock.
  *
- * Each thread has one record.  A reader brackets its search with reclaim_enter/leave (two plain stores to its own
- * line), and protects what it found by writing its address into one of its pin slots before it leaves.  A writer that
- * unlinked something may free it once (1) every record that was inside a section when it looked has left it, and (2) no
- * pin slot holds the address.  The readers' stores need no fence: the writer makes them visible with membarrier(2)
- * (asymmetric fences, as in folly's hazptr and liburcu's "membarrier" flavour); where that is missing, and under TSan,
- * readers pay for a full fence.
+ * Each thread has one record.  A reader brackets its search with enter and leave (two plain stores to its own line),
+ * and protects what it found by writing its address into one of its pin slots before it leaves.  A writer that
+ * unlinked something may free it once (1) every record that was inside a section when it looked has left it, and (2)
+ * no pin slot holds the address.  The readers' stores need no fence: the writer makes them visible with
+ * membarrier(2) (asymmetric fences, as liburcu's "membarrier" flavour); where that is missing, and under the thread
+ * sanitizer, readers pay for a full fence.
  *
- * The idea is Michael's hazard pointers (2004) plus an epoch-like section that also protects tables.
- * Records are process-wide and type-stable: a record is never freed while the process lives, only passed on, so that
- * giving back a pin from another thread, or after its cache closed, touches valid memory. */
+ * The idea is Michael's hazard pointers (2004) plus a section that also protects tables.  Records and their pin blocks
+ * are process-wide and type-stable: never freed, only passed on to another thread, so that a pin may be given back by
+ * any thread, and after its owner is gone. */
 #ifndef STRATA_OS_RECLAIM_H
 #define STRATA_OS_RECLAIM_H
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
-enum { RECLAIM_PINS = 32, RECLAIM_CELLS = 32, RECLAIM_CELL_WORDS = 8 };
+enum {
+    RECLAIM_PINS = 32,       /* pin slots in one block; more blocks are chained when a thread holds more */
+    RECLAIM_CELLS = 32,      /* counter cells of a record: one for each counted object that could get one */
+    RECLAIM_CELL_WORDS = 8,  /* 64-bit counters in a cell: one cache line */
+    RECLAIM_TOUCHES = 64     /* hits a thread remembers for policies that order by use */
+};
 
-struct reclaim_record;
+/* A pin: the handle that the reader's user holds, and the address it protects.  One cache line. */
+struct reclaim_pin {
+    _Alignas(64) uint64_t handle[6];  /* the user's: a struct strata_value */
+    _Atomic(uintptr_t) address;       /* 0: the slot is free */
+    uint64_t spare;
+};
+
+struct reclaim_block {
+    struct reclaim_pin pins[RECLAIM_PINS];
+    _Atomic(struct reclaim_block *) next;
+};
+
+/* What one thread writes while it reads.  The first line is touched by every hit. */
+struct reclaim_record {
+    _Alignas(64) _Atomic(uint64_t) section; /* odd while inside */
+    uint32_t hint;                          /* the pin slot to try first */
+    uint32_t touches;                       /* used entries of touched[] */
+    void *touch_owner;                      /* whose hits they are */
+    _Atomic(uint32_t) owned;                /* 1: a living thread has it */
+    struct reclaim_record *next;            /* list of all; set once */
+    uint64_t touched[RECLAIM_TOUCHES];
+    _Alignas(64) _Atomic(uint64_t) cells[RECLAIM_CELLS][RECLAIM_CELL_WORDS];
+    struct reclaim_block block;
+};
+
+extern _Thread_local struct reclaim_record *strata__reclaim_mine __attribute__((tls_model("initial-exec")));
+extern int strata__reclaim_fenced;                       /* 1: readers must fence themselves; set at first use */
+extern _Atomic(uint32_t) strata__reclaim_waiting;        /* owners that wait for their last pin */
+
+/* This thread's record, made or adopted on first use.  NULL: out of memory. */
+struct reclaim_record *strata__reclaim_join(void);
+/* A free pin slot where the hint was taken; NULL: out of memory. */
+struct reclaim_pin *strata__reclaim_more_pins(struct reclaim_record *record);
+/* The slow half of giving back a pin, while some owner waits. */
+void strata__reclaim_pin_dropped(void);
+
+static inline struct reclaim_record *reclaim_self(void)
+{
+    struct reclaim_record *r = strata__reclaim_mine;
+    return __builtin_expect(r != NULL, 1) ? r : strata__reclaim_join();
+}
+
+static inline void reclaim_reader_fence(void)
+{
+    atomic_signal_fence(memory_order_seq_cst);
+    if (__builtin_expect(strata__reclaim_fenced, 0))
+        atomic_thread_fence(memory_order_seq_cst);
+}
+
+static inline void reclaim_enter(struct reclaim_record *r)
+{
+    uint64_t s = atomic_load_explicit(&r->section, memory_order_relaxed);
+    /* An exchange where fences are needed anyway: the thread sanitizer does not understand bare fences. */
+    if (__builtin_expect(strata__reclaim_fenced, 0))
+        atomic_exchange_explicit(&r->section, s + 1, memory_order_seq_cst);
+    else
+        atomic_store_explicit(&r->section, s + 1, memory_order_relaxed);
+    atomic_signal_fence(memory_order_seq_cst);
+}
+
+/* Release: whoever sees the section closed also sees the pin, and our last reads are over. */
+static inline void reclaim_leave(struct reclaim_record *r)
+{
+    uint64_t s = atomic_load_explicit(&r->section, memory_order_relaxed);
+    atomic_store_explicit(&r->section, s + 1, memory_order_release);
+}
+
+/* Inside a section.  The caller fills handle and address.  NULL: out of memory. */
+static inline struct reclaim_pin *reclaim_slot(struct reclaim_record *r)
+{
+    struct reclaim_pin *p = &r->block.pins[r->hint];
+    if (__builtin_expect(atomic_load_explicit(&p->address, memory_order_acquire) == 0, 1))
+        return p;
+    return strata__reclaim_more_pins(r);
+}
+
+static inline void reclaim_protect(struct reclaim_pin *p, const void *address)
+{
+    atomic_store_explicit(&p->address, (uintptr_t)address, memory_order_release);
+}
+
+/* Give a pin back; from any thread. */
+static inline void reclaim_drop(struct reclaim_pin *p)
+{
+    atomic_store_explicit(&p->address, 0, memory_order_release);
+    reclaim_reader_fence();
+    if (__builtin_expect(atomic_load_explicit(&strata__reclaim_waiting, memory_order_relaxed) != 0, 0))
+        strata__reclaim_pin_dropped();
+}
+
+/* Writers ---------------------------------------------------------------------------------------------------- */
+
+/* After the caller unlinked things: wait a moment until no reader can still be looking at them without a pin.
+ * 1: none can; 0: some thread is inside a section for longer: try again later.  With `insist`, yields until 1. */
+int strata__reclaim_quiesce(int insist);
+/* Call each(address, ctx) for every address that is pinned now.  After a quiesce(). */
+void strata__reclaim_each_pin(void (*each)(uintptr_t address, void *ctx), void *ctx);
+
+/* When nothing in [low, high) is pinned any more, call done(ctx): at once, or when the last pin is given back. */
+struct reclaim_waiter {
+    uintptr_t low, high;
+    void (*done)(struct reclaim_waiter *waiter);
+    struct reclaim_waiter *next;
+};
+void strata__reclaim_when_unpinned(struct reclaim_waiter *waiter);
+
+/* A counter cell for an object; -1: all are taken (count in a shared cell of your own then). */
+int strata__reclaim_cell_new(void);
+void strata__reclaim_cell_free(int cell);
+/* The sum over all threads of one word. */
+uint64_t strata__reclaim_cell_sum(int cell, unsigned word);
+/* Forget remembered hits of an owner that closes. */
+void strata__reclaim_forget_touches(const void *owner);
 
 #endif /* STRATA_OS_RECLAIM_H */
