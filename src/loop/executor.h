@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "src/base/heap.h"
 #include "strata/error.h"
 #include "strata/sys/allocator.h"
 
@@ -25,7 +26,7 @@ struct task {
 struct timer {
     int64_t due_ms;
     void (*fire)(struct timer *timer);
-    size_t heap_index; /* the executor's; 0 is "not set" */
+    struct heap_node node; /* the executor's; all zero is "not set" */
 };
 
 /* A place where one thread sleeps.  Storage is the sleeper's; init with parker_init semantics: zero it. */

@@ -14,7 +14,7 @@ void strata__executor_sim_run(struct executor *ex);
 int strata__executor_sim_step(struct executor *ex);
 /* Move the clock by `ms`, running timers and tasks as they come due. */
 void strata__executor_sim_advance(struct executor *ex, int64_t ms);
-/* Make post() fail with STRATA_EBUSY while more than `max` tasks are queued. */
+/* Make post() fail with STRATA_EBUSY while `max` tasks or more are queued. */
 void strata__executor_sim_limit(struct executor *ex, size_t max);
 
 #endif /* STRATA_LOOP_EXECUTOR_SIM_H */
