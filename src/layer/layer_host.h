@@ -12,6 +12,8 @@
 
 struct strata_layer_host {
     const strata_allocator *mem; /* never NULL */
+    /* op->hash is strata__key_hash(hash_seed, op->space, plain key), see src/layer/key_hash.h: layers compute it again. */
+    uint64_t hash_seed;
     /* Coarse monotonic milliseconds, the clock of op->now_ms and op->expires_ms. */
     int64_t (*now_ms)(struct strata_layer_host *host);
     /* As strata_host_post() and strata_host_after(): STRATA_OK, _EBUSY, _ECLOSED, _ENOMEM.  What was accepted runs,

@@ -1,0 +1,324 @@
+/* memory_impl.h - the memory layer's structs, shared by the files of this folder.
+ *
+ * A layer is an array of shards, chosen by the low bits of the key's hash.  A shard has an index (memory_index.c), a
+ * two-level segregated fit allocator over chunks of the layer's reserved range (memory_slab.c), queues of entries
+ * that a policy orders (policy_*.c), and a list of entries that were unlinked but may still be read
+ * (memory_retire.c).  Everything in a shard but the index's slots is guarded by its mutex; readers take no lock
+ * (memory_read.c).
+ *
+ * An entry is one block:
+ *
+ *   +--------+-----------------+---------+------------------+--------------------------------------+
+ *   | head   | key             | pad     | meta (optional)  | value, or a pointer to a heap value  |
+ *   | 32     | key_size        | to 8    | 48 or full       | to the end of the block less slack   |
+ *   +--------+-----------------+---------+------------------+--------------------------------------+
+ *
+ * The first word of the head is the allocator's too: an entry's size is its block's size, so that a block costs no
+ * header of its own.  References are 32 bits: the distance from the range's start in units of 8 bytes << shift. */
+#ifndef STRATA_LAYER_MEMORY_IMPL_H
+#define STRATA_LAYER_MEMORY_IMPL_H
+#include <assert.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "src/layer/key_hash.h"
+#include "src/layer/layer_host.h"
+#include "src/layer/value_impl.h"
+#include "src/os/reclaim.h"
+#include "strata/memory.h"
+
+/* Blocks and entries ----------------------------------------------------------------------------------------- */
+
+enum {
+    BLOCK_UNITS = (1u << 22) - 1, /* size in units of 8 bytes */
+    BLOCK_QUEUE_SHIFT = 22,       /* 5 bits: the queue that an entry stands in */
+    BLOCK_QUEUE = 31u << 22,
+    BLOCK_FREE = 1u << 28,        /* nobody's */
+    BLOCK_PREV_FREE = 1u << 29,   /* the block before it is free: its size stands in its last word */
+    UNIT = 8, /* bytes */
+    BLOCK_MIN_UNITS = 4
+};
+
+struct entry {
+    _Atomic(uint32_t) block; /* BLOCK_... */
+    uint32_t position;       /* ban position at birth */
+    int64_t deadline;        /* fresh until here (birth, where KIND_FOREVER); coarse clock of the cache */
+    uint32_t prev, next;     /* queue neighbours, references; shard mutex */
+    uint16_t space;
+    uint16_t key_size;
+    uint8_t kind;            /* KIND_..., set once */
+    _Atomic(uint8_t) hits;   /* saturating counter; readers bump it */
+    uint16_t extra;          /* low 6 bits: slack (unused bytes at the block's end); rest: ttl class */
+};
+static_assert(sizeof(struct entry) == 32, "the head is what an entry costs");
+
+enum {
+    KIND_FOREVER = 1,  /* never expires; deadline holds the birth */
+    KIND_META = 2,     /* a struct brief_meta follows the key */
+    KIND_FULL = 4,     /* a whole strata_meta follows the key */
+    KIND_NEGATIVE = 8, /* no value */
+    KIND_HEAP = 16,    /* the value is a pointer to a counted heap value */
+    /* Bits below decide whether a hit may be served without a second thought. */
+    KIND_ASK = KIND_NEGATIVE | KIND_META | KIND_FULL
+};
+
+/* What most policies with windows need. */
+struct brief_meta {
+    int64_t born_ms;
+    int64_t fresh_ms;
+    int64_t retry_at_ms;
+    uint32_t stale_ms, error_ms, keep_ms, early_ms;
+    uint32_t load_ms;
+    uint32_t codec;
+};
+
+enum { QUEUE_NONE = 0, QUEUE_NEGATIVE = 1, QUEUE_FIRST = 2, QUEUE_COUNT = 18 };
+enum { TTL_CLASSES = 1023 };
+
+struct queue {
+    uint32_t head, tail; /* head is the newest */
+    uint64_t count;
+    uint64_t weight; /* entries, or units of 8 bytes where the layer is bounded by bytes */
+};
+
+/* The index: open addressing, linear probing; a slot is hash bits << 32 | reference, 0 is empty. */
+struct index_table {
+    uint64_t slot_count;
+    size_t mapped; /* bytes of the mapping; 0: from the allocator */
+    _Alignas(64) _Atomic(uint64_t) slots[];
+};
+
+/* Live fingerprints of what left the small queue (memory_ghost.c). */
+struct ghost {
+    uint32_t *ring;      /* fingerprints in order of arrival; 0 is a hole */
+    uint32_t *table;     /* ring index + 1, open addressing by fingerprint */
+    uint32_t ring_size, table_mask;
+    uint32_t tail, used; /* ring: oldest, and how many slots from there are in use */
+    uint32_t live;
+};
+
+/* Approximate counts of keys (policy_wtinylfu.c). */
+struct sketch {
+    uint64_t *words; /* 16 counters of 4 bits each */
+    uint64_t mask;
+    uint64_t additions;
+};
+
+struct memory;
+struct shard;
+
+/* How a policy orders entries.  All under the shard's mutex. */
+struct eviction_ops {
+    const char *name;
+    uint8_t max_hits;   /* readers count up to here in entry->hits; 0: not at all */
+    uint8_t wants_touches; /* hits are told through touch(), in batches */
+    uint8_t wants_ghost;
+    /* A new entry; `hash` is its key's. */
+    void (*insert)(struct shard *s, struct entry *e, uint64_t hash);
+    /* It was read. */
+    void (*touch)(struct shard *s, struct entry *e, uint64_t hash);
+    /* Somebody asked for a key that is not here, just before an insert. */
+    void (*missed)(struct shard *s, uint64_t hash);
+    /* Choose one, unlink it from its queue and return it; NULL where there is none. */
+    struct entry *(*victim)(struct shard *s);
+    /* It leaves its queue for another reason. */
+    void (*removed)(struct shard *s, struct entry *e);
+};
+
+struct shard {
+    _Alignas(64) _Atomic(struct index_table *) table; /* readers' line */
+    _Atomic(uint64_t) shifts;                         /* odd while a removal moves slots */
+    struct memory *layer;
+    char *base;
+    const struct eviction_ops *eviction;
+
+    _Alignas(64) pthread_mutex_t mutex;
+    uint64_t entries;
+    uint64_t bytes;        /* chunks, index, ghost, sketch and heap values: what counts against the limit */
+    uint64_t heap_bytes;   /* of these, heap values */
+    uint64_t limit_bytes;
+    uint64_t limit_entries; /* UINT64_MAX: none */
+    uint64_t negative_limit; /* weight of the negative queue */
+    struct queue queues[QUEUE_COUNT];
+    uint32_t hand;         /* sieve: the next to look at */
+    uint32_t turn;         /* lfu: the level to age next */
+    struct ghost ghost;
+    struct sketch sketch;
+    uint64_t random;
+
+    /* slab */
+    uint32_t first_map;
+    uint32_t second_map[24];
+    uint32_t free_lists[24][8];
+    uint64_t free_units;
+
+    /* retired, still readable */
+    uint32_t *retired;
+    size_t retired_count, retired_room;
+    uint64_t retired_units;
+    struct index_table *old_tables; /* chained through slots[0] */
+
+    /* sweep */
+    int64_t next_expiry; /* no entry expires before */
+    int64_t seen_expiry; /* the earliest met by the sweep that runs */
+    uint64_t sweep_at;
+
+    uint64_t evictions, expirations, rejections, puts, removes;
+};
+
+struct memory {
+    strata_layer base;
+    strata_memory_options options;
+    strata_layer_host *host;
+    const strata_allocator *mem;
+    const struct eviction_ops *eviction;
+    int cell;                 /* of the readers' counters; -1: shared_cell */
+    uint64_t shard_mask;
+    struct shard *shards;
+    size_t shard_count;
+
+    char *range;              /* reserved addresses; references count from here */
+    size_t range_bytes;
+    unsigned shift;           /* reference units are 8 << shift bytes */
+    size_t chunk_bytes;
+    size_t heap_threshold;    /* larger values stay on the heap */
+    pthread_mutex_t range_mutex;
+    size_t range_used, range_committed;
+
+    uint64_t life;            /* of the cache that stored first */
+    int64_t wall_offset;      /* Unix time - cache clock, at that moment */
+    pthread_mutex_t class_mutex;
+    _Atomic(uint32_t) class_count;
+    _Atomic(int64_t) classes[TTL_CLASSES + 1]; /* distinct fresh_ms; class 0 is unused */
+    _Alignas(64) _Atomic(uint64_t) shared_cell[RECLAIM_CELL_WORDS];
+    _Atomic(uint32_t) sweep_shard;
+    uint64_t hits_before, misses_before;
+    struct reclaim_waiter waiter;
+};
+
+enum { CELL_HITS = 0, CELL_MISSES = 1 };
+
+/* References ------------------------------------------------------------------------------------------------- */
+
+static inline struct entry *entry_at(const struct shard *s, uint32_t ref)
+{
+    return (struct entry *)(void *)(s->base + ((size_t)ref << s->layer->shift) * UNIT);
+}
+
+static inline uint32_t ref_of(const struct shard *s, const struct entry *e)
+{
+    return (uint32_t)((size_t)((const char *)e - s->base) / UNIT >> s->layer->shift);
+}
+
+static inline size_t round8(size_t n) { return (n + 7) & ~(size_t)7; }
+
+static inline uint32_t entry_units(const struct entry *e)
+{
+    return atomic_load_explicit(&e->block, memory_order_relaxed) & BLOCK_UNITS;
+}
+
+static inline char *entry_key(const struct entry *e) { return (char *)(uintptr_t)(e + 1); }
+
+static inline char *entry_meta(const struct entry *e) { return entry_key(e) + round8(e->key_size); }
+
+static inline size_t meta_bytes(uint8_t kind)
+{
+    return (kind & KIND_META) ? sizeof(struct brief_meta) : (kind & KIND_FULL) ? sizeof(strata_meta) : 0;
+}
+
+static inline char *entry_value(const struct entry *e) { return entry_meta(e) + meta_bytes(e->kind); }
+
+static inline size_t entry_value_size(const struct entry *e)
+{
+    const char *end = (const char *)e + (size_t)entry_units(e) * UNIT - (e->extra & 63);
+    return (size_t)(end - entry_value(e));
+}
+
+static inline struct strata_value *entry_heap(const struct entry *e)
+{
+    return *(struct strata_value *const *)(const void *)entry_value(e);
+}
+
+/* memory_slab.c: blocks.  Under the shard's mutex. */
+/* A block of at least `bytes`, or NULL where no free block is large enough. */
+struct entry *strata__slab_alloc(struct shard *s, size_t bytes);
+void strata__slab_free(struct shard *s, struct entry *e);
+/* One more chunk from the layer's range.  0, or -1 where the system has no more. */
+int strata__slab_grow(struct shard *s);
+void strata__slab_init(struct shard *s);
+/* Bytes that the largest block can have. */
+size_t strata__slab_max(const struct memory *m);
+
+/* memory_index.c.  Under the shard's mutex, but find. */
+int strata__index_init(struct shard *s, uint64_t slots);
+void strata__index_deinit(struct shard *s);
+/* Room for one more; may replace the table.  0, -1 out of memory. */
+int strata__index_reserve(struct shard *s);
+void strata__index_add(struct shard *s, uint64_t hash, uint32_t ref);
+/* Point the slot of `old` at `new`. */
+void strata__index_replace(struct shard *s, uint64_t hash, uint32_t old_ref, uint32_t new_ref);
+void strata__index_remove(struct shard *s, uint64_t hash, uint32_t ref);
+struct entry *strata__index_find(struct shard *s, uint64_t hash, uint32_t space, const void *key, size_t key_size);
+void strata__index_free_table(struct shard *s, struct index_table *t);
+/* Hash bits of a slot for `hash`: the shard's number is in the low bits, the home in the high ones. */
+static inline uint64_t index_tag(uint64_t hash) { return hash >> 32; }
+static inline uint64_t index_home(uint64_t tag, uint64_t slot_count) { return (tag * slot_count) >> 32; }
+
+/* memory_queue.c: intrusive lists. */
+void strata__queue_push_head(struct shard *s, unsigned queue, struct entry *e);
+void strata__queue_unlink(struct shard *s, unsigned queue, struct entry *e);
+/* `fresh` takes the place of `old`. */
+void strata__queue_swap(struct shard *s, unsigned queue, struct entry *old, struct entry *fresh);
+uint64_t strata__entry_weight(const struct shard *s, const struct entry *e);
+
+/* memory_ghost.c */
+int strata__ghost_take(struct ghost *g, uint32_t fingerprint);
+/* Remember; forgets the oldest past `capacity`.  Without memory it just forgets. */
+void strata__ghost_add(struct shard *s, uint32_t fingerprint, uint64_t capacity);
+void strata__ghost_deinit(struct shard *s);
+static inline uint32_t ghost_fingerprint(uint64_t hash)
+{
+    uint32_t f = (uint32_t)(hash >> 32);
+    return f != 0 ? f : 1;
+}
+
+/* memory_retire.c */
+void strata__retire(struct shard *s, struct entry *e);
+void strata__retire_table(struct shard *s, struct index_table *t);
+/* Free what nobody reads any more.  How many blocks came free. */
+size_t strata__retire_collect(struct shard *s, int insist);
+
+/* memory_meta.c: strata_meta in and out of entries. */
+uint8_t strata__meta_kind(struct memory *m, const strata_op *op, uint16_t *out_class);
+void strata__meta_store(struct entry *e, const strata_op *op, uint16_t ttl_class, uint8_t kind);
+void strata__meta_load(const struct memory *m, const struct entry *e, strata_meta *out);
+/* When nobody needs the entry any more. */
+int64_t strata__entry_gone_at(const struct memory *m, const struct entry *e);
+
+/* memory_read.c */
+int strata__memory_lookup(strata_layer *layer, strata_op *op);
+void strata__memory_drain_touches(struct memory *m, struct reclaim_record *r);
+/* The heap value behind a pin of this layer that is stored by reference, or NULL. */
+struct strata_value *strata__memory_pinned_heap(const struct memory *m, const struct strata_value *value);
+
+/* memory_write.c */
+void strata__memory_put(struct memory *m, strata_op *op);
+void strata__memory_remove(struct memory *m, strata_op *op);
+/* Take an entry out of index and queue, and retire it. */
+void strata__memory_drop_locked(struct shard *s, struct entry *e, uint64_t hash);
+static inline uint64_t strata__entry_hash(const struct memory *m, const struct entry *e)
+{
+    return strata__key_hash(m->host->hash_seed, e->space, strata_bytes(entry_key(e), e->key_size));
+}
+
+/* memory_sweep.c */
+void strata__memory_maintain(strata_layer *layer, int64_t now_ms, uint64_t budget_us);
+int strata__memory_clear(strata_layer *layer, uint32_t space, strata_slice prefix, int all, strata_error *err);
+int strata__memory_keys(strata_layer *layer, int (*each)(uint32_t, strata_slice, void *), void *ctx, strata_error *err);
+
+extern const struct eviction_ops strata__evict_fifo, strata__evict_lru, strata__evict_lfu, strata__evict_sieve,
+    strata__evict_s3fifo, strata__evict_wtinylfu;
+
+#endif /* STRATA_LAYER_MEMORY_IMPL_H */
