@@ -1,0 +1,17 @@
+# What strata is built with.  The library needs libuv and threads, and XXH3 from xxhash's header; the command reads
+# compressed traces with zstd and zlib; sqlite3 is the origin of the demo, cmocka runs the tests.
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(UV REQUIRED IMPORTED_TARGET libuv)
+find_path(STRATA_XXHASH_INCLUDE xxhash.h REQUIRED)
+mark_as_advanced(STRATA_XXHASH_INCLUDE)
+if(STRATA_BUILD_CLI OR STRATA_BUILD_TESTS OR STRATA_BUILD_FUZZ)
+    pkg_check_modules(ZSTD REQUIRED IMPORTED_TARGET libzstd)
+    pkg_check_modules(ZLIB REQUIRED IMPORTED_TARGET zlib)
+endif()
+if(STRATA_BUILD_EXAMPLES OR STRATA_BUILD_TESTS)
+    enable_language(CXX)
+    pkg_check_modules(SQLITE REQUIRED IMPORTED_TARGET sqlite3)
+endif()
+if(STRATA_BUILD_TESTS)
+    pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
+endif()

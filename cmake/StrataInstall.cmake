@@ -1,0 +1,24 @@
+# cmake --install: libraries, headers, pkg-config file, CMake package; the command installs itself (cli/), and its man page
+# here, so that it can be looked at without building.
+include(CMakePackageConfigHelpers)
+
+install(TARGETS strata strata_static EXPORT strata
+    LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}" ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}")
+install(DIRECTORY "${PROJECT_SOURCE_DIR}/include/strata" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}"
+    FILES_MATCHING PATTERN "*.h" PATTERN "*.hpp")
+
+set(package "${CMAKE_INSTALL_LIBDIR}/cmake/strata")
+install(EXPORT strata NAMESPACE strata:: FILE strataTargets.cmake DESTINATION "${package}")
+configure_package_config_file("${PROJECT_SOURCE_DIR}/cmake/strataConfig.cmake.in"
+    "${PROJECT_BINARY_DIR}/strataConfig.cmake" INSTALL_DESTINATION "${package}")
+write_basic_package_version_file("${PROJECT_BINARY_DIR}/strataConfigVersion.cmake" COMPATIBILITY SameMinorVersion)
+install(FILES "${PROJECT_BINARY_DIR}/strataConfig.cmake" "${PROJECT_BINARY_DIR}/strataConfigVersion.cmake"
+    DESTINATION "${package}")
+
+configure_file("${PROJECT_SOURCE_DIR}/cmake/strata.pc.in" "${PROJECT_BINARY_DIR}/strata.pc" @ONLY)
+install(FILES "${PROJECT_BINARY_DIR}/strata.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
+
+install(FILES "${PROJECT_SOURCE_DIR}/LICENSE" "${PROJECT_SOURCE_DIR}/README.md" DESTINATION "${CMAKE_INSTALL_DOCDIR}")
+if(STRATA_BUILD_CLI)
+    install(FILES "${PROJECT_SOURCE_DIR}/docs/man/strata.1" DESTINATION "${CMAKE_INSTALL_MANDIR}/man1")
+endif()

@@ -1,0 +1,101 @@
+# setup.sh - sourced by the run_*.sh scripts: installs what is missing, says so, builds, counts.
+# shellcheck shell=sh
+
+say() { printf '== %s\n' "$*"; }
+die() {
+  printf './run: %s\n' "$*" >&2
+  exit 1
+}
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then
+    "$@"
+  elif command -v sudo >/dev/null; then
+    sudo "$@"
+  else
+    die "this needs root or sudo: $*"
+  fi
+}
+
+apt() { as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Dpkg::Use-Pty=0 "$@" >>build/setup.log 2>&1 </dev/null; }
+
+# need WHY PACKAGE...: install the packages that are missing.
+need() {
+  why=$1
+  shift
+  if ! command -v dpkg-query >/dev/null; then
+    say "not a Debian system: please see that these are there $why: $*"
+    return 0
+  fi
+  missing=
+  for package; do
+    [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing="$missing $package"
+  done
+  [ -n "$missing" ] || return 0
+  mkdir -p build
+  say "installing$missing ($why)"
+  # shellcheck disable=SC2086 # a list of names
+  if ! apt install --no-install-recommends $missing; then
+    # The package lists of a new machine are missing or old.
+    apt update || :
+    # shellcheck disable=SC2086
+    apt install --no-install-recommends $missing || {
+      tail -n 20 build/setup.log >&2
+      die "could not install$missing: see build/setup.log"
+    }
+  fi
+}
+
+need_build() {
+  need "to build" gcc libc6-dev cmake ninja-build pkgconf libuv1-dev libxxhash-dev libzstd-dev zlib1g-dev
+}
+need_examples() { need "for the examples and the demo's origin" g++ libsqlite3-dev; }
+need_tests() { need "to test" libcmocka-dev; }
+need_clang() { need "to build with clang" clang libclang-rt-dev; }
+
+cores() { nproc 2>/dev/null || echo 2; }
+
+# build PRESET [TARGET...]: configure where needed and build; quiet unless on a terminal.
+build() {
+  preset=$1
+  shift
+  dir=build/$preset
+  mkdir -p "$dir"
+  say "building $dir"
+  if ! cmake --preset "$preset" >"$dir/configure.log" 2>&1; then
+    cat "$dir/configure.log" >&2
+    return 1
+  fi
+  if [ -t 1 ]; then ninja -C "$dir" "$@"; else ninja -C "$dir" --quiet "$@"; fi
+}
+
+# run_ctest PRESET [CTEST-ARGUMENT...]: run the tests; adds to $passed, $failed and $skipped; 1 where one failed.
+passed=0 failed=0 skipped=0
+run_ctest() {
+  dir=build/$1
+  shift
+  rm -f "$dir/junit.xml"
+  say "testing $dir"
+  ctest --test-dir "$dir" --output-on-failure --output-junit junit.xml -j "$(cores)" "$@" || :
+  # The counts of the first <testsuite ...>; a run without a report is a failure.
+  # shellcheck disable=SC2046 # three numbers
+  set -- $(awk '
+    function number(name) { return match(head, name "=\"[0-9]+\"") ? substr(head, RSTART + length(name) + 2, RLENGTH - length(name) - 3) : 0 }
+    { head = head " " $0 }
+    />/ && head ~ /<testsuite/ { exit }
+    END {
+      if (head !~ /<testsuite/) { print "0 1 0"; exit }
+      skip = number("skipped") + number("disabled")
+      print number("tests") - number("failures") - skip, number("failures"), skip
+    }' "$dir/junit.xml" 2>/dev/null || echo 0 1 0)
+  passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3))
+  [ "$2" -eq 0 ] && [ "$1" -gt 0 ]
+}
+
+# The closing line, and the exit status: 0 where something ran and nothing failed.
+closing_line() {
+  line="$passed passed, $failed failed"
+  [ "$skipped" -eq 0 ] || line="$line, $skipped skipped"
+  printf '%s\n' "$line"
+  [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
+}
