@@ -1,0 +1,36 @@
+/* main.c - a user's whole program: open, load through the cache, look, close. */
+#include <stdio.h>
+#include <string.h>
+#include <strata/strata.h>
+
+static int load(strata_load *load, strata_slice key, void *ctx)
+{
+    (void)key;
+    *(int *)ctx += 1;
+    return strata_load_copy(load, "value", 5);
+}
+
+int main(void)
+{
+    strata *cache = NULL;
+    strata_value *value = NULL;
+    strata_error err = STRATA_ERROR_INIT;
+    int loads = 0, round, bad = 0;
+
+    if (strata_open_url(&cache, "memory:?max_bytes=1mb", NULL, &err) != STRATA_OK) {
+        fprintf(stderr, "%s: %s\n", err.where, err.message);
+        return 1;
+    }
+    for (round = 0; round < 2; round++) {
+        if (strata_get_or_load(cache, strata_str("key"), load, &loads, NULL, &value, &err) != STRATA_OK) {
+            fprintf(stderr, "%s: %s\n", err.where, err.message);
+            bad = 1;
+        } else {
+            bad |= strata_value_size(value) != 5 || memcmp(strata_value_data(value), "value", 5) != 0;
+        }
+        strata_value_unref(value);
+    }
+    strata_close(cache);
+    printf("strata %s: %d load\n", strata_version(), loads);
+    return bad || loads != 1;
+}
