@@ -1,0 +1,60 @@
+/* human.c - see human.h. */
+#include "cli/human.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+char *human_count(char *out, uint64_t n)
+{
+    char digits[24];
+    int length = snprintf(digits, sizeof digits, "%" PRIu64, n);
+    int i, at = 0;
+
+    for (i = 0; i < length; i++) {
+        if (i > 0 && (length - i) % 3 == 0)
+            out[at++] = ',';
+        out[at++] = digits[i];
+    }
+    out[at] = '\0';
+    return out;
+}
+
+char *human_share(char *out, uint64_t part, uint64_t whole)
+{
+    if (whole == 0)
+        snprintf(out, HUMAN_BYTES, "-");
+    else
+        snprintf(out, HUMAN_BYTES, "%.2f %%", 100.0 * (double)part / (double)whole);
+    return out;
+}
+
+char *human_us(char *out, double us)
+{
+    if (us < 10)
+        snprintf(out, HUMAN_BYTES, "%.2f us", us);
+    else if (us < 1000)
+        snprintf(out, HUMAN_BYTES, "%.0f us", us);
+    else if (us < 1e6)
+        snprintf(out, HUMAN_BYTES, us < 1e4 ? "%.2f ms" : us < 1e5 ? "%.1f ms" : "%.0f ms", us / 1e3);
+    else
+        snprintf(out, HUMAN_BYTES, "%.2f s", us / 1e6);
+    return out;
+}
+
+char *human_bytes(char *out, uint64_t bytes)
+{
+    static const char *const units[] = { "KiB", "MiB", "GiB", "TiB" };
+    double value = (double)bytes / 1024;
+    size_t unit = 0;
+
+    if (bytes < 1024) {
+        snprintf(out, HUMAN_BYTES, "%" PRIu64 " B", bytes);
+        return out;
+    }
+    while (value >= 1024 && unit + 1 < sizeof units / sizeof units[0]) {
+        value /= 1024;
+        unit++;
+    }
+    snprintf(out, HUMAN_BYTES, "%.1f %s", value, units[unit]);
+    return out;
+}
