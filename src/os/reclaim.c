@@ -68,7 +68,7 @@ static void thread_exit(void *mine)
 {
     struct reclaim_record *r = mine;
     strata__reclaim_mine = NULL;
-    r->touch_owner = NULL;
+    atomic_store(&r->touch_owner, NULL);
     r->touches = 0;
     atomic_store_explicit(&r->owned, 0, memory_order_release);
 }
@@ -85,7 +85,7 @@ static void fork_child(void)
             continue;
         uint64_t s = atomic_load(&r->section);
         atomic_store(&r->section, s + (s & 1));
-        r->touch_owner = NULL;
+        atomic_store(&r->touch_owner, NULL);
         r->touches = 0;
         atomic_store(&r->owned, 0);
     }
@@ -302,9 +302,8 @@ uint64_t strata__reclaim_cell_sum(int cell, unsigned word)
 void strata__reclaim_forget_touches(const void *owner)
 {
     struct reclaim_record *r = atomic_load_explicit(&records, memory_order_acquire);
-    for (; r != NULL; r = r->next)
-        if (r->touch_owner == owner) {
-            r->touch_owner = NULL;
-            r->touches = 0;
-        }
+    for (; r != NULL; r = r->next) {
+        void *expected = (void *)(uintptr_t)owner;
+        atomic_compare_exchange_strong(&r->touch_owner, &expected, NULL);
+    }
 }

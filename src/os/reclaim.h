@@ -40,7 +40,7 @@ struct reclaim_record {
     _Alignas(64) _Atomic(uint64_t) section; /* odd while inside */
     uint32_t hint;                          /* the pin slot to try first */
     uint32_t touches;                       /* used entries of touched[] */
-    void *touch_owner;                      /* whose hits they are */
+    _Atomic(void *) touch_owner;            /* whose hits they are; others may only set it to NULL */
     _Atomic(uint32_t) owned;                /* 1: a living thread has it */
     struct reclaim_record *next;            /* list of all; set once */
     uint64_t touched[RECLAIM_TOUCHES];

@@ -76,6 +76,16 @@ struct brief_meta {
 
 enum { QUEUE_NONE = 0, QUEUE_NEGATIVE = 1, QUEUE_FIRST = 2, QUEUE_COUNT = 18 };
 enum { TTL_CLASSES = 1023 };
+enum { SLAB_FIRST = 20, SLAB_SECOND = 16 };
+enum { DEAD_VALUES = 32 };
+
+/* A key that was evicted, on its way to a listener. */
+struct eviction_note {
+    struct eviction_note *next;
+    uint32_t space;
+    size_t key_size;
+    char key[];
+};
 
 struct queue {
     uint32_t head, tail; /* head is the newest */
@@ -86,7 +96,8 @@ struct queue {
 /* The index: open addressing, linear probing; a slot is hash bits << 32 | reference, 0 is empty. */
 struct index_table {
     uint64_t slot_count;
-    size_t mapped; /* bytes of the mapping; 0: from the allocator */
+    size_t mapped;            /* bytes of the mapping; 0: from the allocator */
+    struct index_table *next; /* of the tables that were replaced */
     _Alignas(64) _Atomic(uint64_t) slots[];
 };
 
@@ -137,12 +148,14 @@ struct shard {
     _Alignas(64) pthread_mutex_t mutex;
     uint64_t entries;
     uint64_t bytes;        /* chunks, index, ghost, sketch and heap values: what counts against the limit */
+    uint64_t slab_bytes;   /* of these, chunks */
     uint64_t heap_bytes;   /* of these, heap values */
     uint64_t limit_bytes;
     uint64_t limit_entries; /* UINT64_MAX: none */
     uint64_t negative_limit; /* weight of the negative queue */
     struct queue queues[QUEUE_COUNT];
     uint32_t hand;         /* sieve: the next to look at */
+    int ghost_hit;         /* s3-fifo: the key that is about to be inserted was in the ghost */
     uint32_t turn;         /* lfu: the level to age next */
     struct ghost ghost;
     struct sketch sketch;
@@ -150,15 +163,17 @@ struct shard {
 
     /* slab */
     uint32_t first_map;
-    uint32_t second_map[24];
-    uint32_t free_lists[24][8];
+    uint32_t second_map[SLAB_FIRST];
+    uint32_t free_lists[SLAB_FIRST][SLAB_SECOND];
     uint64_t free_units;
 
     /* retired, still readable */
-    uint32_t *retired;
-    size_t retired_count, retired_room;
-    uint64_t retired_units;
-    struct index_table *old_tables; /* chained through slots[0] */
+    uint32_t retired; /* list through entry->next */
+    uint64_t retired_count;
+    struct index_table *old_tables;
+    struct strata_value *dead[DEAD_VALUES]; /* heap values to give back once the mutex is free: that may call a codec */
+    unsigned dead_count;
+    struct eviction_note *notes; /* for listeners, once the mutex is free */
 
     /* sweep */
     int64_t next_expiry; /* no entry expires before */
@@ -177,6 +192,7 @@ struct memory {
     int cell;                 /* of the readers' counters; -1: shared_cell */
     uint64_t shard_mask;
     struct shard *shards;
+    void *shards_block, *block; /* what the allocator gave; the structs stand on cache lines inside */
     size_t shard_count;
 
     char *range;              /* reserved addresses; references count from here */
@@ -185,16 +201,15 @@ struct memory {
     size_t chunk_bytes;
     size_t heap_threshold;    /* larger values stay on the heap */
     pthread_mutex_t range_mutex;
-    size_t range_used, range_committed;
+    size_t range_used, range_committed, commit_step;
+    int huge;
 
-    uint64_t life;            /* of the cache that stored first */
-    int64_t wall_offset;      /* Unix time - cache clock, at that moment */
-    pthread_mutex_t class_mutex;
+    _Atomic(uint64_t) life;   /* of the cache that stored first; 0 none yet */
+    _Atomic(int64_t) wall_offset; /* Unix time - cache clock, at that moment */
     _Atomic(uint32_t) class_count;
     _Atomic(int64_t) classes[TTL_CLASSES + 1]; /* distinct fresh_ms; class 0 is unused */
     _Alignas(64) _Atomic(uint64_t) shared_cell[RECLAIM_CELL_WORDS];
     _Atomic(uint32_t) sweep_shard;
-    uint64_t hits_before, misses_before;
     struct reclaim_waiter waiter;
 };
 
@@ -236,9 +251,15 @@ static inline size_t entry_value_size(const struct entry *e)
     return (size_t)(end - entry_value(e));
 }
 
-static inline struct strata_value *entry_heap(const struct entry *e)
+/* What stands in place of the value where that is on the heap. */
+struct heap_ref {
+    struct strata_value *value;
+    uint64_t cost; /* what it counts against the budget, asked once */
+};
+
+static inline struct heap_ref *entry_heap(const struct entry *e)
 {
-    return *(struct strata_value *const *)(const void *)entry_value(e);
+    return (struct heap_ref *)(void *)entry_value(e);
 }
 
 /* memory_slab.c: blocks.  Under the shard's mutex. */
@@ -247,7 +268,8 @@ struct entry *strata__slab_alloc(struct shard *s, size_t bytes);
 void strata__slab_free(struct shard *s, struct entry *e);
 /* One more chunk from the layer's range.  0, or -1 where the system has no more. */
 int strata__slab_grow(struct shard *s);
-void strata__slab_init(struct shard *s);
+/* All pages back to the system. */
+void strata__slab_release(struct memory *m);
 /* Bytes that the largest block can have. */
 size_t strata__slab_max(const struct memory *m);
 
@@ -261,6 +283,8 @@ void strata__index_add(struct shard *s, uint64_t hash, uint32_t ref);
 void strata__index_replace(struct shard *s, uint64_t hash, uint32_t old_ref, uint32_t new_ref);
 void strata__index_remove(struct shard *s, uint64_t hash, uint32_t ref);
 struct entry *strata__index_find(struct shard *s, uint64_t hash, uint32_t space, const void *key, size_t key_size);
+/* By the hash bits of the slot alone: for hints. */
+struct entry *strata__index_find_hash(struct shard *s, uint64_t hash);
 void strata__index_free_table(struct shard *s, struct index_table *t);
 /* Hash bits of a slot for `hash`: the shard's number is in the low bits, the home in the high ones. */
 static inline uint64_t index_tag(uint64_t hash) { return hash >> 32; }
@@ -289,16 +313,21 @@ void strata__retire(struct shard *s, struct entry *e);
 void strata__retire_table(struct shard *s, struct index_table *t);
 /* Free what nobody reads any more.  How many blocks came free. */
 size_t strata__retire_collect(struct shard *s, int insist);
+/* Unlock the shard's mutex, then give dead values back and tell listeners. */
+void strata__shard_unlock(struct shard *s);
 
 /* memory_meta.c: strata_meta in and out of entries. */
-uint8_t strata__meta_kind(struct memory *m, const strata_op *op, uint16_t *out_class);
-void strata__meta_store(struct entry *e, const strata_op *op, uint16_t ttl_class, uint8_t kind);
+uint8_t strata__meta_kind(struct memory *m, const strata_meta *meta, uint16_t *out_class);
+/* position, deadline, class and meta block of an entry whose kind and key size are set. */
+void strata__meta_store(struct entry *e, const strata_meta *meta, uint16_t ttl_class);
 void strata__meta_load(const struct memory *m, const struct entry *e, strata_meta *out);
 /* When nobody needs the entry any more. */
 int64_t strata__entry_gone_at(const struct memory *m, const struct entry *e);
 
 /* memory_read.c */
 int strata__memory_lookup(strata_layer *layer, strata_op *op);
+/* The same, with op->meta always filled.  op->now_ms is INT64_MAX, the real moment is `now_ms`. */
+int strata__memory_lookup_meta(struct memory *m, strata_op *op, int64_t now_ms);
 void strata__memory_drain_touches(struct memory *m, struct reclaim_record *r);
 /* The heap value behind a pin of this layer that is stored by reference, or NULL. */
 struct strata_value *strata__memory_pinned_heap(const struct memory *m, const struct strata_value *value);

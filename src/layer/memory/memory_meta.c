@@ -1,0 +1,139 @@
+/* memory_meta.c - strata_meta in and out of an entry.
+ *
+ * Most entries have a time to live and nothing else: their deadline and a class number (an index into the layer's short list
+ * of distinct ttls) say it all, in the head.  Entries with windows carry a brief block of 48 bytes, and whatever does
+ * not fit that (another cache's life, a version, months of window) the whole strata_meta. */
+#include <string.h>
+
+#include "src/layer/memory/memory_impl.h"
+
+/* Class of a ttl, 0 where the list is full. */
+static uint16_t ttl_class(struct memory *m, int64_t fresh_ms)
+{
+    uint32_t n = atomic_load_explicit(&m->class_count, memory_order_acquire);
+    for (uint32_t i = 1; i <= n; i++)
+        if (atomic_load_explicit(&m->classes[i], memory_order_relaxed) == fresh_ms)
+            return (uint16_t)i;
+    /* Past a few, a search would cost more than the block saves. */
+    while (n < 16) {
+        int64_t none = -1;
+        if (atomic_compare_exchange_strong(&m->classes[n + 1], &none, fresh_ms)) {
+            atomic_store_explicit(&m->class_count, n + 1, memory_order_release);
+            return (uint16_t)(n + 1);
+        }
+        if (none == fresh_ms)
+            return (uint16_t)(n + 1);
+        n++;
+    }
+    return 0;
+}
+
+static int fits_brief(const strata_meta *meta)
+{
+    return meta->version == 0 && meta->stale_ms >= 0 && meta->stale_ms < UINT32_MAX && meta->error_ms >= 0 &&
+           meta->error_ms < UINT32_MAX && meta->keep_ms >= 0 && meta->keep_ms < UINT32_MAX && meta->early_ms >= 0 &&
+           meta->early_ms < UINT32_MAX;
+}
+
+static int is_plain(const strata_meta *meta)
+{
+    return meta->stale_ms == 0 && meta->error_ms == 0 && meta->keep_ms == 0 && meta->early_ms == 0 &&
+           meta->retry_at_ms == 0 && meta->codec == 0;
+}
+
+static int64_t plus(int64_t a, int64_t b)
+{
+    int64_t sum;
+    if (b == STRATA_FOREVER || __builtin_add_overflow(a, b, &sum))
+        return b < 0 ? INT64_MIN : INT64_MAX;
+    return sum;
+}
+
+uint8_t strata__meta_kind(struct memory *m, const strata_meta *meta, uint16_t *out_class)
+{
+    uint8_t kind = meta->negative ? KIND_NEGATIVE : 0;
+    uint64_t life = 0;
+    *out_class = 0;
+    if (atomic_load_explicit(&m->life, memory_order_relaxed) == 0) {
+        atomic_store(&m->wall_offset, meta->born_wall_ms - meta->born_ms);
+        atomic_compare_exchange_strong(&m->life, &life, meta->life);
+    }
+    if (meta->life != atomic_load_explicit(&m->life, memory_order_relaxed) || !fits_brief(meta))
+        return kind | KIND_FULL;
+    if (meta->fresh_ms == STRATA_FOREVER)
+        return is_plain(meta) ? kind | KIND_FOREVER : kind | KIND_META;
+    if (is_plain(meta) && meta->fresh_ms >= 0)
+        *out_class = ttl_class(m, meta->fresh_ms);
+    return *out_class != 0 ? kind : kind | KIND_META;
+}
+
+void strata__meta_store(struct entry *e, const strata_meta *meta, uint16_t class)
+{
+    int64_t fresh_until = plus(meta->born_ms, meta->fresh_ms);
+    e->position = meta->position;
+    e->deadline = meta->early_ms > 0 && fresh_until != INT64_MAX ? plus(fresh_until, -meta->early_ms) : fresh_until;
+    if (e->kind & KIND_FOREVER)
+        e->deadline = meta->born_ms;
+    e->extra = (uint16_t)((e->extra & 63) | class << 6);
+    if (e->kind & KIND_META) {
+        struct brief_meta brief = {
+            .born_ms = meta->born_ms, .fresh_ms = meta->fresh_ms, .retry_at_ms = meta->retry_at_ms,
+            .stale_ms = (uint32_t)meta->stale_ms, .error_ms = (uint32_t)meta->error_ms,
+            .keep_ms = (uint32_t)meta->keep_ms, .early_ms = (uint32_t)meta->early_ms,
+            .load_ms = meta->load_ms, .codec = meta->codec,
+        };
+        memcpy(entry_meta(e), &brief, sizeof brief);
+    } else if (e->kind & KIND_FULL) {
+        memcpy(entry_meta(e), meta, sizeof *meta);
+    }
+}
+
+void strata__meta_load(const struct memory *m, const struct entry *e, strata_meta *out)
+{
+    if (e->kind & KIND_FULL) {
+        memcpy(out, entry_meta(e), sizeof *out);
+        return;
+    }
+    memset(out, 0, sizeof *out);
+    out->life = atomic_load_explicit(&((struct memory *)(uintptr_t)m)->life, memory_order_relaxed);
+    out->position = e->position;
+    out->negative = (e->kind & KIND_NEGATIVE) != 0;
+    if (e->kind & KIND_META) {
+        struct brief_meta brief;
+        memcpy(&brief, entry_meta(e), sizeof brief);
+        out->born_ms = brief.born_ms;
+        out->fresh_ms = brief.fresh_ms;
+        out->retry_at_ms = brief.retry_at_ms;
+        out->stale_ms = brief.stale_ms;
+        out->error_ms = brief.error_ms;
+        out->keep_ms = brief.keep_ms;
+        out->early_ms = brief.early_ms;
+        out->load_ms = brief.load_ms;
+        out->codec = brief.codec;
+    } else if (e->kind & KIND_FOREVER) {
+        out->born_ms = e->deadline;
+        out->fresh_ms = STRATA_FOREVER;
+    } else {
+        out->fresh_ms = atomic_load_explicit(&((struct memory *)(uintptr_t)m)->classes[e->extra >> 6],
+                                             memory_order_relaxed);
+        out->born_ms = e->deadline - out->fresh_ms;
+    }
+    out->born_wall_ms = out->born_ms + atomic_load_explicit(&((struct memory *)(uintptr_t)m)->wall_offset,
+                                                            memory_order_relaxed);
+}
+
+int64_t strata__entry_gone_at(const struct memory *m, const struct entry *e)
+{
+    if (e->kind & KIND_FOREVER)
+        return INT64_MAX;
+    if ((e->kind & (KIND_META | KIND_FULL)) == 0)
+        return e->deadline;
+    strata_meta meta;
+    strata__meta_load(m, e, &meta);
+    int64_t window = meta.stale_ms;
+    if (meta.error_ms > window)
+        window = meta.error_ms;
+    if (meta.keep_ms > window)
+        window = meta.keep_ms;
+    return plus(plus(meta.born_ms, meta.fresh_ms), window);
+}

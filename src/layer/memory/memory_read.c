@@ -1,0 +1,217 @@
+/* memory_read.c - a look into the memory layer: no lock, no allocation, no line written that threads share (but an
+ * entry's saturating hit counter, until it is saturated). */
+#include <string.h>
+
+#include "src/layer/memory/memory_impl.h"
+
+static inline uint64_t load64(const char *p)
+{
+    uint64_t x;
+    memcpy(&x, p, sizeof x);
+    return x;
+}
+
+/* memcmp's call costs as much as comparing a usual key of 8 to 40 bytes. */
+static inline int same_key(const char *a, const char *b, size_t n)
+{
+    if (n < 8) {
+        for (size_t i = 0; i < n; i++)
+            if (a[i] != b[i])
+                return 0;
+        return 1;
+    }
+    size_t i = 0;
+    for (; i + 8 < n; i += 8)
+        if (load64(a + i) != load64(b + i))
+            return 0;
+    return load64(a + n - 8) == load64(b + n - 8);
+}
+
+static inline struct entry *search(struct shard *s, const strata_op *op)
+{
+    struct index_table *t = atomic_load_explicit(&s->table, memory_order_acquire);
+    uint64_t tag = index_tag(op->hash), count = t->slot_count, i = index_home(tag, count);
+    for (;;) {
+        uint64_t slot = atomic_load_explicit(&t->slots[i], memory_order_acquire);
+        if (slot == 0)
+            return NULL;
+        if (slot >> 32 == tag) {
+            struct entry *e = entry_at(s, (uint32_t)slot);
+            if (e->key_size == op->key.size && e->space == op->space &&
+                same_key(entry_key(e), op->key.data, op->key.size))
+                return e;
+        }
+        if (++i == count)
+            i = 0;
+    }
+}
+
+/* A removal may have moved the slot past us: then `shifts` is odd or has changed.  Look again; and if a writer sleeps
+ * in the middle of it, wait for its mutex outside of the section (inside, it might be waiting for us). */
+static __attribute__((noinline)) struct entry *search_again(struct reclaim_record *r, struct shard *s,
+                                                            const strata_op *op, uint64_t shifts)
+{
+    for (int tries = 1;; tries++) {
+        atomic_thread_fence(memory_order_acquire);
+        uint64_t now = atomic_load_explicit(&s->shifts, memory_order_acquire);
+        if (now == shifts && (now & 1) == 0)
+            return NULL;
+        if (tries % 64 == 0) {
+            reclaim_leave(r);
+            pthread_mutex_lock(&s->mutex);
+            pthread_mutex_unlock(&s->mutex);
+            reclaim_enter(r);
+            now = atomic_load_explicit(&s->shifts, memory_order_acquire);
+        }
+        shifts = now;
+        struct entry *e = search(s, op);
+        if (e != NULL)
+            return e;
+    }
+}
+
+static void pin_released(struct strata_value *value)
+{
+    reclaim_drop((struct reclaim_pin *)(void *)value);
+}
+
+static inline struct strata_value *pin(struct reclaim_pin *p, const struct entry *e)
+{
+    struct strata_value *v = (struct strata_value *)(void *)p;
+    static_assert(sizeof(struct strata_value) <= sizeof p->handle, "a handle fits its slot");
+    if (__builtin_expect((e->kind & KIND_HEAP) != 0, 0)) {
+        const struct strata_value *heap = entry_heap(e)->value;
+        v->data = heap->data;
+        v->size = heap->size;
+        v->object = heap->object;
+    } else {
+        v->data = entry_value(e);
+        v->size = entry_value_size(e);
+        v->object = NULL;
+    }
+    atomic_store_explicit(&v->refs, 1, memory_order_relaxed);
+    v->kind = STRATA__VALUE_PIN;
+    v->release = pin_released;
+    reclaim_protect(p, e);
+    return v;
+}
+
+static inline void bump(struct memory *m, struct reclaim_record *r, unsigned counter)
+{
+    if (__builtin_expect(m->cell >= 0, 1)) {
+        _Atomic(uint64_t) *c = &r->cells[m->cell][counter];
+        atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + 1, memory_order_relaxed);
+    } else {
+        atomic_fetch_add_explicit(&m->shared_cell[counter], 1, memory_order_relaxed);
+    }
+}
+
+/* Policies that order by use hear of hits in batches: the thread remembers hashes, for entries may go meanwhile. */
+static __attribute__((noinline)) void remember_touch(struct memory *m, struct reclaim_record *r, uint64_t hash)
+{
+    if (atomic_load_explicit(&r->touch_owner, memory_order_relaxed) != m) {
+        r->touches = 0;
+        atomic_store_explicit(&r->touch_owner, m, memory_order_relaxed);
+    }
+    if (r->touches == RECLAIM_TOUCHES)
+        strata__memory_drain_touches(m, r);
+    if (r->touches < RECLAIM_TOUCHES)
+        r->touched[r->touches++] = hash;
+}
+
+static inline void count_use(struct memory *m, struct reclaim_record *r, struct entry *e, uint64_t hash)
+{
+    uint8_t hits = atomic_load_explicit(&e->hits, memory_order_relaxed);
+    if (hits < m->eviction->max_hits)
+        atomic_store_explicit(&e->hits, (uint8_t)(hits + 1), memory_order_relaxed);
+    if (__builtin_expect(m->eviction->wants_touches, 0))
+        remember_touch(m, r, hash);
+}
+
+static inline int lookup(struct memory *m, strata_op *op, int64_t gone_before)
+{
+    struct reclaim_record *r = reclaim_self();
+    if (__builtin_expect(r == NULL, 0))
+        return STRATA_MISS;
+    struct shard *s = &m->shards[op->hash & m->shard_mask];
+    int status = STRATA_MISS;
+
+    reclaim_enter(r);
+    uint64_t shifts = atomic_load_explicit(&s->shifts, memory_order_acquire);
+    struct entry *e = search(s, op);
+    if (__builtin_expect(e == NULL, 0))
+        e = search_again(r, s, op, shifts);
+    if (e == NULL || e->position < op->meta.position) {
+        reclaim_leave(r);
+        bump(m, r, CELL_MISSES);
+        return STRATA_MISS;
+    }
+    if (__builtin_expect((e->kind & KIND_NEGATIVE) == 0, 1)) {
+        struct reclaim_pin *p = reclaim_slot(r);
+        if (__builtin_expect(p == NULL, 0)) {
+            reclaim_leave(r);
+            return STRATA_MISS;
+        }
+        op->found = pin(p, e);
+        status = e->deadline > op->now_ms || ((e->kind & KIND_FOREVER) && op->now_ms != INT64_MAX) ? STRATA_OK
+                                                                                              : STRATA_STALE;
+    } else {
+        op->found = NULL;
+        status = STRATA_STALE;
+    }
+    if (__builtin_expect(status != STRATA_OK, 0)) {
+        strata__meta_load(m, e, &op->meta);
+        if (strata__entry_gone_at(m, e) <= gone_before) {
+            status = STRATA_MISS;
+            strata_value_unref(op->found);
+            op->found = NULL;
+        }
+    }
+    if (status != STRATA_MISS)
+        count_use(m, r, e, op->hash);
+    reclaim_leave(r);
+    bump(m, r, status != STRATA_MISS ? CELL_HITS : CELL_MISSES);
+    return status;
+}
+
+int strata__memory_lookup(strata_layer *layer, strata_op *op)
+{
+    return lookup((struct memory *)(void *)layer, op, op->now_ms);
+}
+
+/* With a clock at its end every entry needs a thought, so its meta data are told; an entry that nobody needs is still
+ * told from the real moment. */
+int strata__memory_lookup_meta(struct memory *m, strata_op *op, int64_t now_ms)
+{
+    int status = lookup(m, op, now_ms);
+    return status == STRATA_MISS ? STRATA_MISS : STRATA_OK;
+}
+
+void strata__memory_drain_touches(struct memory *m, struct reclaim_record *r)
+{
+    if (atomic_load_explicit(&r->touch_owner, memory_order_relaxed) != m)
+        return;
+    uint32_t n = r->touches;
+    r->touches = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        uint64_t hash = r->touched[i];
+        struct shard *s = &m->shards[hash & m->shard_mask];
+        /* Nobody waits for a policy's sake; with one thread nothing is ever lost. */
+        if (pthread_mutex_trylock(&s->mutex) != 0)
+            continue;
+        struct entry *e = strata__index_find_hash(s, hash);
+        if (e != NULL && (e->kind & KIND_NEGATIVE) == 0)
+            s->eviction->touch(s, e, hash);
+        pthread_mutex_unlock(&s->mutex);
+    }
+}
+
+struct strata_value *strata__memory_pinned_heap(const struct memory *m, const struct strata_value *value)
+{
+    const struct reclaim_pin *p = (const struct reclaim_pin *)(const void *)value;
+    uintptr_t a = atomic_load_explicit(&((struct reclaim_pin *)(uintptr_t)p)->address, memory_order_relaxed);
+    if (a < (uintptr_t)m->range || a >= (uintptr_t)m->range + m->range_bytes)
+        return NULL;
+    const struct entry *e = (const struct entry *)a;
+    return (e->kind & KIND_HEAP) ? entry_heap(e)->value : NULL;
+}

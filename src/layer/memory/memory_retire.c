@@ -1,0 +1,139 @@
+/* memory_retire.c - entries that were unlinked and may still be read: freed in batches, once nobody does.
+ *
+ * A batch costs one membarrier and a look at all threads' pins (src/os/reclaim.h).  Entries that are pinned stay in the
+ * list: they count against the shard's budget, as their room is not free. */
+#include <stdlib.h>
+
+#include "src/base/mem.h"
+#include "src/layer/memory/memory_impl.h"
+
+enum { PINS_AT_HAND = 256 };
+
+struct pinned {
+    uintptr_t low, high;
+    size_t count;
+    int overflow;
+    uintptr_t address[PINS_AT_HAND];
+};
+
+void strata__retire(struct shard *s, struct entry *e)
+{
+    e->next = s->retired;
+    s->retired = ref_of(s, e);
+    s->retired_count++;
+}
+
+void strata__retire_table(struct shard *s, struct index_table *t)
+{
+    t->next = s->old_tables;
+    s->old_tables = t;
+}
+
+static void note_pin(uintptr_t address, void *ctx)
+{
+    struct pinned *p = ctx;
+    if (address < p->low || address >= p->high)
+        return;
+    if (p->count == PINS_AT_HAND) {
+        p->overflow = 1;
+        return;
+    }
+    p->address[p->count++] = address;
+}
+
+static int by_address(const void *a, const void *b)
+{
+    uintptr_t x = *(const uintptr_t *)a, y = *(const uintptr_t *)b;
+    return (x > y) - (x < y);
+}
+
+struct one {
+    uintptr_t address;
+    int found;
+};
+
+static void is_it(uintptr_t address, void *ctx)
+{
+    struct one *one = ctx;
+    one->found |= address == one->address;
+}
+
+static int is_pinned(const struct pinned *p, const struct entry *e)
+{
+    uintptr_t address = (uintptr_t)e;
+    if (p->count != 0 && bsearch(&address, p->address, p->count, sizeof address, by_address) != NULL)
+        return 1;
+    if (!p->overflow)
+        return 0;
+    /* Somebody holds very many pins: ask for this one alone. */
+    struct one one = { address, 0 };
+    strata__reclaim_each_pin(is_it, &one);
+    return one.found;
+}
+
+static void free_tables(struct shard *s)
+{
+    while (s->old_tables != NULL) {
+        struct index_table *t = s->old_tables;
+        s->old_tables = t->next;
+        strata__index_free_table(s, t);
+    }
+}
+
+size_t strata__retire_collect(struct shard *s, int insist)
+{
+    if (s->retired == 0 && s->old_tables == NULL)
+        return 0;
+    if (!strata__reclaim_quiesce(insist))
+        return 0;
+    free_tables(s);
+    struct pinned pins;
+    pins.low = (uintptr_t)s->base;
+    pins.high = pins.low + s->layer->range_bytes;
+    pins.count = 0;
+    pins.overflow = 0;
+    strata__reclaim_each_pin(note_pin, &pins);
+    if (pins.count > 1)
+        qsort(pins.address, pins.count, sizeof pins.address[0], by_address);
+    size_t freed = 0;
+    uint32_t ref = s->retired;
+    s->retired = 0;
+    s->retired_count = 0;
+    while (ref != 0) {
+        struct entry *e = entry_at(s, ref);
+        ref = e->next;
+        if (is_pinned(&pins, e) || ((e->kind & KIND_HEAP) && s->dead_count == DEAD_VALUES)) {
+            strata__retire(s, e);
+            continue;
+        }
+        if (e->kind & KIND_HEAP) {
+            s->bytes -= entry_heap(e)->cost;
+            s->heap_bytes -= entry_heap(e)->cost;
+            s->dead[s->dead_count++] = entry_heap(e)->value;
+        }
+        strata__slab_free(s, e);
+        freed++;
+    }
+    return freed;
+}
+
+void strata__shard_unlock(struct shard *s)
+{
+    struct strata_value *dead[DEAD_VALUES];
+    unsigned count = s->dead_count;
+    struct eviction_note *notes = s->notes;
+    for (unsigned i = 0; i < count; i++)
+        dead[i] = s->dead[i];
+    s->dead_count = 0;
+    s->notes = NULL;
+    struct memory *m = s->layer;
+    pthread_mutex_unlock(&s->mutex);
+    for (unsigned i = 0; i < count; i++)
+        strata_value_unref(dead[i]);
+    while (notes != NULL) {
+        struct eviction_note *n = notes;
+        notes = n->next;
+        strata_host_evicted(m->host, &m->base, n->space, strata_bytes(n->key, n->key_size));
+        strata__free(m->mem, n);
+    }
+}

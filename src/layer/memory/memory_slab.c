@@ -1,0 +1,229 @@
+/* memory_slab.c - room for entries: a two-level segregated fit allocator over the chunks of a shard.
+ *
+ * Masmano et al., "TLSF: a new dynamic memory allocator for real-time systems", 2004, with three changes: the size word
+ * is the entry's own first word; a free block is also sought among the first of its own class, so that a stream of
+ * equal entries reuses each other's room exactly; and chunks are never merged with each other.  Neighbouring free blocks
+ * are, so any later mix of sizes can use the room. */
+#include <string.h>
+
+#include "src/base/err.h"
+#include "src/layer/memory/memory_impl.h"
+#include "src/os/os_map.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#define POISON(p, n) ASAN_POISON_MEMORY_REGION(p, n)
+#define UNPOISON(p, n) ASAN_UNPOISON_MEMORY_REGION(p, n)
+#else
+#define POISON(p, n) ((void)(p), (void)(n))
+#define UNPOISON(p, n) ((void)(p), (void)(n))
+#endif
+
+enum { OWN_CLASS_TRIES = 4 };
+
+static inline uint32_t word(const struct entry *b) { return atomic_load_explicit(&b->block, memory_order_relaxed); }
+
+static inline void set_word(struct entry *b, uint32_t w) { atomic_store_explicit(&b->block, w, memory_order_relaxed); }
+
+static inline struct entry *after(const struct entry *b)
+{
+    return (struct entry *)(void *)((char *)(uintptr_t)b + (size_t)entry_units(b) * UNIT);
+}
+
+static inline uint32_t *footer(const struct entry *b)
+{
+    return (uint32_t *)(void *)((char *)(uintptr_t)after(b) - sizeof(uint32_t));
+}
+
+static inline struct entry *before(const struct entry *b)
+{
+    uint32_t units = *(const uint32_t *)(const void *)((const char *)b - sizeof(uint32_t));
+    return (struct entry *)(void *)((char *)(uintptr_t)b - (size_t)units * UNIT);
+}
+
+/* The class that holds free blocks of `units`: below 32 one class a size, above 16 classes a power of two. */
+static void class_of(uint32_t units, unsigned *first, unsigned *second)
+{
+    if (units < SLAB_SECOND) {
+        *first = 0;
+        *second = units;
+        return;
+    }
+    unsigned log = 31u - (unsigned)__builtin_clz(units);
+    *first = log - 3;
+    *second = (units >> (log - 4)) & (SLAB_SECOND - 1);
+}
+
+static void insert_free(struct shard *s, struct entry *b)
+{
+    unsigned f, c;
+    uint32_t units = entry_units(b);
+    class_of(units, &f, &c);
+    uint32_t head = s->free_lists[f][c], ref = ref_of(s, b);
+    b->prev = 0;
+    b->next = head;
+    if (head != 0)
+        entry_at(s, head)->prev = ref;
+    s->free_lists[f][c] = ref;
+    s->second_map[f] |= 1u << c;
+    s->first_map |= 1u << f;
+    s->free_units += units;
+}
+
+static void unlink_free(struct shard *s, struct entry *b)
+{
+    unsigned f, c;
+    class_of(entry_units(b), &f, &c);
+    if (b->prev != 0)
+        entry_at(s, b->prev)->next = b->next;
+    else
+        s->free_lists[f][c] = b->next;
+    if (b->next != 0)
+        entry_at(s, b->next)->prev = b->prev;
+    if (s->free_lists[f][c] == 0) {
+        s->second_map[f] &= ~(1u << c);
+        if (s->second_map[f] == 0)
+            s->first_map &= ~(1u << f);
+    }
+    s->free_units -= entry_units(b);
+}
+
+/* Some of the blocks of the request's own class may be large enough: try the newest few. */
+static struct entry *find_in_class(struct shard *s, uint32_t units, unsigned f, unsigned c)
+{
+    uint32_t ref = s->free_lists[f][c];
+    for (int tries = 0; ref != 0 && tries < OWN_CLASS_TRIES; tries++) {
+        struct entry *b = entry_at(s, ref);
+        if (entry_units(b) >= units)
+            return b;
+        ref = b->next;
+    }
+    return NULL;
+}
+
+/* Any block of a larger class is large enough. */
+static struct entry *find_above(struct shard *s, unsigned f, unsigned c)
+{
+    uint32_t map = c + 1 < SLAB_SECOND ? s->second_map[f] & (~0u << (c + 1)) : 0;
+    if (map == 0) {
+        uint32_t firsts = f + 1 < SLAB_FIRST ? s->first_map & (~0u << (f + 1)) : 0;
+        if (firsts == 0)
+            return NULL;
+        f = (unsigned)__builtin_ctz(firsts);
+        map = s->second_map[f];
+    }
+    return entry_at(s, s->free_lists[f][(unsigned)__builtin_ctz(map)]);
+}
+
+static uint32_t granularity(const struct memory *m) { return 1u << m->shift; }
+
+static uint32_t min_units(const struct memory *m)
+{
+    return granularity(m) > BLOCK_MIN_UNITS ? granularity(m) : BLOCK_MIN_UNITS;
+}
+
+static void mark_free(struct shard *s, struct entry *b, uint32_t units, uint32_t prev_flag)
+{
+    set_word(b, units | BLOCK_FREE | prev_flag);
+    *footer(b) = units;
+    set_word(after(b), word(after(b)) | BLOCK_PREV_FREE);
+    insert_free(s, b);
+    POISON((char *)b + 24, (size_t)units * UNIT - 32);
+}
+
+struct entry *strata__slab_alloc(struct shard *s, size_t bytes)
+{
+    uint32_t grain = granularity(s->layer);
+    uint32_t units = (uint32_t)((bytes + UNIT - 1) / UNIT);
+    units = (units + grain - 1) & ~(grain - 1);
+    if (units < min_units(s->layer))
+        units = min_units(s->layer);
+    unsigned f, c;
+    class_of(units, &f, &c);
+    struct entry *b = find_in_class(s, units, f, c);
+    if (b == NULL)
+        b = find_above(s, f, c);
+    if (b == NULL)
+        return NULL;
+    uint32_t have = entry_units(b), prev_flag = word(b) & BLOCK_PREV_FREE;
+    unlink_free(s, b);
+    UNPOISON(b, (size_t)have * UNIT);
+    if (have - units >= min_units(s->layer)) {
+        set_word(b, units | prev_flag);
+        mark_free(s, after(b), have - units, 0);
+    } else {
+        set_word(b, have | prev_flag);
+        set_word(after(b), word(after(b)) & ~(uint32_t)BLOCK_PREV_FREE);
+    }
+    return b;
+}
+
+void strata__slab_free(struct shard *s, struct entry *b)
+{
+    uint32_t units = entry_units(b);
+    struct entry *next = after(b);
+    if (word(next) & BLOCK_FREE) {
+        unlink_free(s, next);
+        units += entry_units(next);
+    }
+    if (word(b) & BLOCK_PREV_FREE) {
+        struct entry *prev = before(b);
+        unlink_free(s, prev);
+        units += entry_units(prev);
+        b = prev;
+    }
+    UNPOISON(b, (size_t)units * UNIT);
+    mark_free(s, b, units, word(b) & BLOCK_PREV_FREE);
+}
+
+size_t strata__slab_max(const struct memory *m)
+{
+    return m->chunk_bytes - (size_t)granularity(m) * UNIT;
+}
+
+/* A piece of the layer's range, committed.  Huge pages want it committed in 2 MiB steps. */
+static char *take_chunk(struct memory *m)
+{
+    char *chunk = NULL;
+    pthread_mutex_lock(&m->range_mutex);
+    size_t end = m->range_used + m->chunk_bytes;
+    if (end <= m->range_bytes) {
+        if (end > m->range_committed) {
+            size_t step = end - m->range_committed + m->commit_step - 1;
+            step -= step % m->commit_step;
+            if (step > m->range_bytes - m->range_committed)
+                step = m->range_bytes - m->range_committed;
+            if (strata__os_map_commit(m->range + m->range_committed, step, m->huge) == 0)
+                m->range_committed += step;
+        }
+        if (end <= m->range_committed) {
+            chunk = m->range + m->range_used;
+            m->range_used = end;
+        }
+    }
+    pthread_mutex_unlock(&m->range_mutex);
+    return chunk;
+}
+
+int strata__slab_grow(struct shard *s)
+{
+    char *chunk = take_chunk(s->layer);
+    if (chunk == NULL)
+        return -1;
+    uint32_t grain = granularity(s->layer);
+    uint32_t units = (uint32_t)(s->layer->chunk_bytes / UNIT);
+    /* The end mark looks like an entry in use: nothing is merged across it. */
+    struct entry *end = (struct entry *)(void *)(chunk + (size_t)(units - grain) * UNIT);
+    set_word(end, grain);
+    mark_free(s, (struct entry *)(void *)chunk, units - grain, 0);
+    s->bytes += s->layer->chunk_bytes;
+    s->slab_bytes += s->layer->chunk_bytes;
+    return 0;
+}
+
+void strata__slab_release(struct memory *m)
+{
+    UNPOISON(m->range, m->range_used);
+    strata__os_map_release(m->range, m->range_bytes);
+    m->range = NULL;
+}

@@ -1,0 +1,295 @@
+/* memory_write.c - putting entries in, taking them out, and making room.
+ *
+ * One put is one critical section of the shard: room, copy, publish.  What a reader can see is always whole: the index
+ * slot is written last.  An overwritten entry gives its place in the policy's queue to the new one. */
+#include <string.h>
+
+#include "src/base/mem.h"
+#include "src/layer/memory/memory_impl.h"
+
+/* What a put needs to know of itself before it takes the lock. */
+struct incoming {
+    strata_op *op;
+    struct strata_value *heap; /* stored by reference, or NULL: copied */
+    uint64_t heap_cost;
+    size_t bytes;              /* of the block */
+    size_t slack;
+    uint16_t ttl_class;
+    uint8_t kind;
+};
+
+static unsigned queue_of(const struct entry *e)
+{
+    return (atomic_load_explicit(&e->block, memory_order_relaxed) & BLOCK_QUEUE) >> BLOCK_QUEUE_SHIFT;
+}
+
+static void leave_queue(struct shard *s, struct entry *e)
+{
+    if (queue_of(e) == QUEUE_NEGATIVE)
+        strata__queue_unlink(s, QUEUE_NEGATIVE, e);
+    else
+        s->eviction->removed(s, e);
+}
+
+void strata__memory_drop_locked(struct shard *s, struct entry *e, uint64_t hash)
+{
+    strata__index_remove(s, hash, ref_of(s, e));
+    leave_queue(s, e);
+    strata__retire(s, e);
+}
+
+static void note_eviction(struct shard *s, const struct entry *e)
+{
+    const struct memory *m = s->layer;
+    if (atomic_load_explicit(&m->host->eviction_listeners, memory_order_relaxed) == 0)
+        return;
+    struct eviction_note *n = strata__alloc(m->mem, sizeof *n + e->key_size);
+    if (n == NULL)
+        return; /* an event less, not a put less */
+    n->space = e->space;
+    n->key_size = e->key_size;
+    memcpy(n->key, entry_key(e), e->key_size);
+    n->next = s->notes;
+    s->notes = n;
+}
+
+/* One entry leaves for want of room.  Negative ones go first when a negative one comes, last otherwise. */
+static int evict_one(struct shard *s, int negative_first)
+{
+    struct entry *e = NULL;
+    const struct queue *negatives = &s->queues[QUEUE_NEGATIVE];
+    if (!negative_first || negatives->tail == 0)
+        e = s->eviction->victim(s);
+    if (e == NULL && negatives->tail != 0) {
+        e = entry_at(s, negatives->tail);
+        strata__queue_unlink(s, QUEUE_NEGATIVE, e);
+    }
+    if (e == NULL)
+        return 0;
+    note_eviction(s, e);
+    strata__index_remove(s, strata__entry_hash(s->layer, e), ref_of(s, e));
+    strata__retire(s, e);
+    s->evictions++;
+    return 1;
+}
+
+/* Does one more chunk fit the budget, with what index and ghost will need for the entries it brings? */
+static int may_grow(const struct shard *s)
+{
+    uint64_t chunk = s->layer->chunk_bytes;
+    uint64_t other = s->heap_bytes;
+    uint64_t chunks = s->slab_bytes / chunk;
+    uint64_t tables = s->bytes - s->slab_bytes - other;
+    uint64_t expected = chunks != 0 ? s->entries * 26 / chunks * (chunks + 1) : 0;
+    if (expected < tables)
+        expected = tables;
+    return s->slab_bytes + chunk + other + expected <= s->limit_bytes;
+}
+
+/* Unlinked entries are freed in batches: the cost of looking at all threads is shared. */
+static uint64_t batch_size(const struct shard *s)
+{
+    uint64_t n = s->entries / 16;
+    return n < 1 ? 1 : n > 128 ? 128 : n;
+}
+
+static int heap_over(const struct shard *s, uint64_t more)
+{
+    return s->bytes + more > s->limit_bytes;
+}
+
+/* A block for the new entry, evicting as needed.  NULL: there is no room to be had. */
+static struct entry *make_room(struct shard *s, const struct incoming *in, int count_grows)
+{
+    int negative = (in->kind & KIND_NEGATIVE) != 0;
+    while (count_grows && s->entries >= s->limit_entries)
+        if (!evict_one(s, negative))
+            return NULL;
+    while (in->heap_cost != 0 && heap_over(s, in->heap_cost)) {
+        /* Values on the heap come free when their entries are collected: a few at a time, for they may be pinned. */
+        if (s->retired_count != 0 && strata__retire_collect(s, 0) != 0)
+            continue;
+        if (s->dead_count == DEAD_VALUES)
+            return NULL;
+        if (!evict_one(s, negative) && strata__retire_collect(s, 1) == 0)
+            return NULL;
+    }
+    for (;;) {
+        struct entry *e = strata__slab_alloc(s, in->bytes);
+        if (e != NULL)
+            return e;
+        if (s->retired_count >= batch_size(s) && strata__retire_collect(s, 0) != 0)
+            continue;
+        if (may_grow(s) && strata__slab_grow(s) == 0)
+            continue;
+        if (evict_one(s, negative))
+            continue;
+        if (strata__retire_collect(s, 1) == 0)
+            return NULL;
+    }
+}
+
+static void make_negative_room(struct shard *s, uint64_t weight)
+{
+    const struct queue *q = &s->queues[QUEUE_NEGATIVE];
+    while (q->tail != 0 && q->weight + weight > s->negative_limit) {
+        struct entry *e = entry_at(s, q->tail);
+        note_eviction(s, e);
+        strata__memory_drop_locked(s, e, strata__entry_hash(s->layer, e));
+        s->evictions++;
+    }
+}
+
+static void fill(struct entry *e, const struct incoming *in)
+{
+    const strata_op *op = in->op;
+    uint32_t w = atomic_load_explicit(&e->block, memory_order_relaxed) & ~(uint32_t)BLOCK_QUEUE;
+    atomic_store_explicit(&e->block, w, memory_order_relaxed);
+    e->space = (uint16_t)op->space;
+    e->key_size = (uint16_t)op->key.size;
+    e->kind = in->kind;
+    atomic_store_explicit(&e->hits, 0, memory_order_relaxed);
+    e->extra = (uint16_t)((size_t)entry_units(e) * UNIT - (in->bytes - in->slack));
+    memcpy(entry_key(e), op->key.data, op->key.size);
+    strata__meta_store(e, &op->meta, in->ttl_class);
+    if (in->heap != NULL) {
+        struct heap_ref ref = { strata_value_ref(in->heap), in->heap_cost };
+        memcpy(entry_value(e), &ref, sizeof ref);
+    } else if (op->value != NULL && op->value->size != 0) {
+        memcpy(entry_value(e), op->value->data, op->value->size);
+    }
+}
+
+/* Publish in place of `old`.  Of the same sort it takes over the queue position and the hits; a set counts as a use. */
+static void replace(struct shard *s, struct entry *old, struct entry *e, uint64_t hash)
+{
+    strata__index_replace(s, hash, ref_of(s, old), ref_of(s, e));
+    if (((old->kind ^ e->kind) & KIND_NEGATIVE) == 0) {
+        uint8_t hits = atomic_load_explicit(&old->hits, memory_order_relaxed);
+        if (hits < s->eviction->max_hits)
+            hits++;
+        atomic_store_explicit(&e->hits, hits, memory_order_relaxed);
+        if (s->hand == ref_of(s, old))
+            s->hand = ref_of(s, e);
+        strata__queue_swap(s, queue_of(old), old, e);
+        if (s->eviction->wants_touches && (e->kind & KIND_NEGATIVE) == 0)
+            s->eviction->touch(s, e, hash);
+    } else {
+        leave_queue(s, old);
+        if (e->kind & KIND_NEGATIVE)
+            strata__queue_push_head(s, QUEUE_NEGATIVE, e);
+        else
+            s->eviction->insert(s, e, hash);
+    }
+    strata__retire(s, old);
+}
+
+static int put_locked(struct shard *s, const struct incoming *in)
+{
+    const strata_op *op = in->op;
+    struct entry *old = strata__index_find(s, op->hash, op->space, op->key.data, op->key.size);
+    if (old == NULL && (in->kind & KIND_NEGATIVE) == 0 && s->eviction->missed != NULL)
+        s->eviction->missed(s, op->hash);
+    if (in->kind & KIND_NEGATIVE)
+        make_negative_room(s, s->limit_entries != UINT64_MAX ? 1 : in->bytes / UNIT);
+    struct entry *e = make_room(s, in, old == NULL);
+    /* Making room may have pushed the old one out. */
+    old = strata__index_find(s, op->hash, op->space, op->key.data, op->key.size);
+    if (e != NULL && old == NULL && strata__index_reserve(s) != 0) {
+        strata__slab_free(s, e);
+        e = NULL;
+    }
+    if (e == NULL) {
+        s->rejections++;
+        if (old != NULL)
+            strata__memory_drop_locked(s, old, op->hash); /* what was here is not right any more */
+        return STRATA_AGAIN;
+    }
+    fill(e, in);
+    if (in->heap != NULL) {
+        s->bytes += in->heap_cost;
+        s->heap_bytes += in->heap_cost;
+    }
+    if (old != NULL) {
+        replace(s, old, e, op->hash);
+    } else {
+        strata__index_add(s, op->hash, ref_of(s, e));
+        if (in->kind & KIND_NEGATIVE)
+            strata__queue_push_head(s, QUEUE_NEGATIVE, e);
+        else
+            s->eviction->insert(s, e, op->hash);
+    }
+    int64_t gone = strata__entry_gone_at(s->layer, e);
+    if (gone < s->next_expiry)
+        s->next_expiry = gone;
+    s->puts++;
+    return STRATA_OK;
+}
+
+/* Large values and objects stay on the heap, shared with whoever holds them; the rest is copied. */
+static int prepare(struct memory *m, strata_op *op, struct incoming *in)
+{
+    struct strata_value *v = op->value;
+    size_t value_bytes = v != NULL ? v->size : 0;
+    in->op = op;
+    in->kind = strata__meta_kind(m, &op->meta, &in->ttl_class);
+    if (v != NULL && (v->object != NULL || value_bytes > m->heap_threshold)) {
+        in->heap = strata__value_is_heap(v) ? v : strata__memory_pinned_heap(m, v);
+        if (in->heap == NULL) { /* another layer's pin: keep a copy */
+            in->heap = strata__value_copy(m->mem, v->data, v->size);
+            if (in->heap == NULL)
+                return STRATA_ENOMEM;
+        } else {
+            strata_value_ref(in->heap);
+        }
+        in->heap_cost = strata__value_cost(in->heap);
+        in->kind |= KIND_HEAP;
+        value_bytes = sizeof(struct heap_ref);
+    }
+    size_t used = sizeof(struct entry) + round8(op->key.size) + meta_bytes(in->kind) + value_bytes;
+    in->bytes = round8(used);
+    in->slack = in->bytes - used;
+    return STRATA_OK;
+}
+
+void strata__memory_put(struct memory *m, strata_op *op)
+{
+    struct shard *s = &m->shards[op->hash & m->shard_mask];
+    struct incoming in = { 0 };
+    if (m->eviction->wants_touches) {
+        struct reclaim_record *r = reclaim_self();
+        if (r != NULL)
+            strata__memory_drain_touches(m, r); /* so that with one thread the order is exact */
+    }
+    int status = prepare(m, op, &in);
+    pthread_mutex_lock(&s->mutex);
+    if (status == STRATA_OK && in.bytes <= strata__slab_max(m) && op->key.size <= UINT16_MAX &&
+        in.heap_cost <= s->limit_bytes / 2) {
+        status = put_locked(s, &in);
+    } else {
+        struct entry *old = strata__index_find(s, op->hash, op->space, op->key.data, op->key.size);
+        if (old != NULL)
+            strata__memory_drop_locked(s, old, op->hash);
+        s->rejections++;
+        status = status == STRATA_OK ? STRATA_AGAIN : status;
+    }
+    strata__shard_unlock(s);
+    if (in.heap != NULL)
+        strata_value_unref(in.heap);
+    strata_op_done(op, status);
+}
+
+void strata__memory_remove(struct memory *m, strata_op *op)
+{
+    struct shard *s = &m->shards[op->hash & m->shard_mask];
+    pthread_mutex_lock(&s->mutex);
+    struct entry *e = strata__index_find(s, op->hash, op->space, op->key.data, op->key.size);
+    if (e != NULL) {
+        strata__memory_drop_locked(s, e, op->hash);
+        s->removes++;
+    }
+    if (s->retired_count >= batch_size(s) + 128)
+        strata__retire_collect(s, 0);
+    strata__shard_unlock(s);
+    strata_op_done(op, e != NULL ? STRATA_OK : STRATA_MISS);
+}

@@ -1,0 +1,87 @@
+/* policy_s3fifo.c - S3-FIFO: Yang et al., "FIFO queues are all you need for cache eviction", SOSP 2023.
+ *
+ * New entries stand in the small queue (a tenth).  Leaving it, those read twice or more go to the main queue with their
+ * counter at zero; the others leave, and the ghost remembers their fingerprints.  Who comes back while the ghost knows
+ * it goes to the main queue at once.  The main queue is a CLOCK: an entry with hits goes round once more for each. */
+#include "src/layer/memory/memory_impl.h"
+
+enum { SMALL = QUEUE_FIRST, MAIN = QUEUE_FIRST + 1 };
+enum { PROMOTE_AT = 2, MOST_HITS = 3 };
+
+static void missed(struct shard *s, uint64_t hash)
+{
+    s->ghost_hit = strata__ghost_take(&s->ghost, ghost_fingerprint(hash));
+}
+
+static void insert(struct shard *s, struct entry *e, uint64_t hash)
+{
+    (void)hash;
+    strata__queue_push_head(s, s->ghost_hit ? MAIN : SMALL, e);
+    s->ghost_hit = 0;
+}
+
+static void removed(struct shard *s, struct entry *e)
+{
+    uint32_t w = atomic_load_explicit(&e->block, memory_order_relaxed);
+    strata__queue_unlink(s, (w & BLOCK_QUEUE) >> BLOCK_QUEUE_SHIFT, e);
+}
+
+/* By count the main queue's share is exact; by bytes it is nine tenths of what is in. */
+static int main_is_over(const struct shard *s)
+{
+    uint64_t small = s->queues[SMALL].weight, main = s->queues[MAIN].weight;
+    if (s->limit_entries != UINT64_MAX)
+        return main > s->limit_entries - s->limit_entries / 10;
+    return main > (small + main) / 10 * 9;
+}
+
+/* The ghost knows as many keys as nine tenths of what fits. */
+static uint64_t ghost_capacity(const struct shard *s)
+{
+    uint64_t entries = s->limit_entries != UINT64_MAX ? s->limit_entries : s->entries;
+    return entries * 9 / 10;
+}
+
+static struct entry *from_small(struct shard *s)
+{
+    while (s->queues[SMALL].tail != 0) {
+        struct entry *e = entry_at(s, s->queues[SMALL].tail);
+        strata__queue_unlink(s, SMALL, e);
+        if (atomic_load_explicit(&e->hits, memory_order_relaxed) < PROMOTE_AT) {
+            strata__ghost_add(s, ghost_fingerprint(strata__entry_hash(s->layer, e)), ghost_capacity(s));
+            return e;
+        }
+        atomic_store_explicit(&e->hits, 0, memory_order_relaxed);
+        strata__queue_push_head(s, MAIN, e);
+    }
+    return NULL;
+}
+
+static struct entry *from_main(struct shard *s)
+{
+    /* Readers count on while we count down: bounded all the same. */
+    uint64_t most = s->queues[MAIN].count * (MOST_HITS + 1);
+    while (s->queues[MAIN].tail != 0) {
+        struct entry *e = entry_at(s, s->queues[MAIN].tail);
+        strata__queue_unlink(s, MAIN, e);
+        uint8_t hits = atomic_load_explicit(&e->hits, memory_order_relaxed);
+        if (hits == 0 || most-- == 0)
+            return e;
+        atomic_store_explicit(&e->hits, (uint8_t)(hits - 1), memory_order_relaxed);
+        strata__queue_push_head(s, MAIN, e);
+    }
+    return NULL;
+}
+
+static struct entry *victim(struct shard *s)
+{
+    struct entry *e = NULL;
+    if (!main_is_over(s))
+        e = from_small(s);
+    return e != NULL ? e : from_main(s);
+}
+
+const struct eviction_ops strata__evict_s3fifo = {
+    .name = "s3-fifo", .max_hits = MOST_HITS, .wants_ghost = 1,
+    .insert = insert, .missed = missed, .victim = victim, .removed = removed,
+};
