@@ -11,6 +11,6 @@ build coverage
 find build/coverage -name '*.gcda' -delete
 run_ctest coverage || :
 mkdir -p build/coverage/html
-gcovr --root . --filter src/ --filter cli/ --object-directory build/coverage --html-details build/coverage/html/index.html \
+gcovr --root . --filter src/ --filter cli/ --object-directory build/coverage --txt --html-details build/coverage/html/index.html \
   --exclude-unreachable-branches build/coverage
 closing_line

@@ -9,8 +9,7 @@ rm -rf "$work"
 mkdir -p "$work"
 cd "$work"
 
-# The .pc file knows the prefix of configure time; a moved tree overrides it, as its users would.
-pc() { PKG_CONFIG_PATH=$lib/pkgconfig pkg-config --define-variable=prefix="$prefix" "$@" strata; }
+pc() { PKG_CONFIG_PATH=$lib/pkgconfig pkg-config "$@" strata; }
 
 case $name in
 find_package)
