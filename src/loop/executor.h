@@ -7,6 +7,7 @@
  * May include base and os only. */
 #ifndef STRATA_LOOP_EXECUTOR_H
 #define STRATA_LOOP_EXECUTOR_H
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -63,6 +64,8 @@ struct executor_ops {
     void (*stop)(struct executor *ex);
     /* In a child after fork: free the parent's executor without touching its threads, locks or descriptors. */
     void (*abandon)(struct executor *ex);
+    /* The process-wide number that every fork() raises in the child (os_fork.h), for a compare on each hit.  NULL: none. */
+    const _Atomic(uint32_t) *(*forks)(struct executor *ex);
 };
 
 struct executor {
