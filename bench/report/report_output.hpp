@@ -1,0 +1,28 @@
+// bench/report/report_output.hpp - the four ways to show a run: terminal, Markdown, JSON, SVG.
+#ifndef BENCH_REPORT_OUTPUT_HPP
+#define BENCH_REPORT_OUTPUT_HPP
+#include "bench/report/report_goals.hpp"
+#include <ostream>
+
+namespace report
+{
+
+// For a terminal: every cell with all backends, then the goals; with `details` also each cell of each goal.
+void write_tables(std::ostream &out, const results &r, const std::vector<goal> &goals, bool details);
+
+// For the README: what was asked and measured, and the figures of one size side by side.
+void write_markdown(std::ostream &out, const results &r, const std::vector<goal> &goals, const cell_id &size);
+
+// Everything, for programs; the names are stable.
+void write_json(std::ostream &out, const results &r, const std::vector<goal> &goals);
+
+// A chart: strata, the floor and the peers, one size, zipf, hits and inserts with one and two threads.
+void write_chart(std::ostream &out, const results &r, const cell_id &size);
+
+// The size to show where only one can be shown: measured on most backends; of those the largest.
+cell_id choose_size(const results &r);
+
+std::string machine_text(const results &r); // "AMD EPYC, 2 processors, Debian 12, 3 rounds on 2026-11-21"
+
+} // namespace report
+#endif // BENCH_REPORT_OUTPUT_HPP

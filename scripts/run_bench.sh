@@ -1,0 +1,193 @@
+#!/bin/sh
+# ./run bench: strata beside other caches on this machine.  Every backend in a process of its own, interleaved in rounds,
+# because a machine drifts and only what ran side by side can be compared.  bench/README.md explains the figures.
+set -eu
+. scripts/setup.sh
+
+usage() {
+  cat <<'TXT'
+usage: ./run bench [OPTION]...
+
+  --full           every size, every backend, 3 rounds: about an hour; sizes that the free memory can't hold are left out
+  --rounds N       so many rounds (3; without --full fewer if 4 minutes are over)
+  --cell N:V       only N entries of V bytes, with every backend; may be repeated
+  --backends LIST  only these, separated by commas
+  --seconds S      of each pass (0.15; with --full 0.5)
+  --mem-only       no stampede
+  --details        each cell of each goal
+  --traces DIR     besides, the hit ratios of every policy over a folder of traces with their anchors.csv
+  --report         measure nothing: show the last run again
+  --write-docs     put the chart into docs/img/bench.svg and the tables into README.md
+TXT
+}
+
+full=no rounds=3 cells='' only='' seconds='' stampede=yes traces='' measure=yes docs=no details=
+while [ $# -gt 0 ]; do
+  option=$1
+  shift
+  case $option in
+  --rounds | --cell | --backends | --seconds | --traces) [ $# -gt 0 ] || die "bench: $option wants a value" ;;
+  esac
+  case $option in
+  --full) full=yes ;;
+  --rounds) rounds=$1 && shift ;;
+  --cell) cells="$cells $1" && shift ;;
+  --backends) only=$(echo "$1" | tr ',' ' ') && shift ;;
+  --seconds) seconds=$1 && shift ;;
+  --traces) traces=$1 && shift ;;
+  --mem-only) stampede=no ;;
+  --report) measure=no ;;
+  --write-docs) docs=yes ;;
+  --details) details=--details ;;
+  -h | --help) usage && exit 0 ;;
+  *) usage >&2 && die "bench: there is no option $option" ;;
+  esac
+done
+case $rounds in '' | *[!0-9]* | 0) die "bench: --rounds wants a number from 1 up" ;; esac
+for cell in $cells; do
+  echo "$cell" | grep -qE '^[0-9]+:[0-9]+$' || die "bench: --cell wants ENTRIES:VALUE_BYTES, as 100000:100, not $cell"
+done
+
+bin=build/bench/bin
+rows=build/bench/rows.csv
+log=build/bench/errors.log
+budget=240 # seconds that a run without --full may measure
+
+# Where the time is short: the larger size with the floors, strata, and the peer that comes closest.
+close_ones='flat_thp setassoc_1t strata strata_gol rocksdb_hcc'
+default_cells='100000:100 100000:1024 4000000:100'
+full_cells='100000:100 100000:1024 4000000:100 4000000:1024'
+
+# enough_memory N V: a process with that many entries, the dearest peer's overhead and the traces fits.
+enough_memory() {
+  free_mb=$(awk '/^MemAvailable:/ { print int($2 / 1024) }' /proc/meminfo 2>/dev/null || echo 0)
+  need_mb=$(($1 * ($2 + 320) / 1000000 + 800))
+  [ "${free_mb:-0}" -eq 0 ] || [ "$need_mb" -le "$free_mb" ] || {
+    say "left out: $1 entries of $2 bytes want ${need_mb} MB of free memory, there are ${free_mb}"
+    return 1
+  }
+}
+
+facts() {
+  echo "meta,date,$(date -u +%F)"
+  echo "meta,cpu,$(sed -n 's/^model name[[:space:]]*: //p' /proc/cpuinfo | head -n 1)"
+  echo "meta,processors,$(cores)"
+  # shellcheck disable=SC1091 # the machine's own file
+  echo "meta,system,$(. /etc/os-release && echo "$PRETTY_NAME" | sed 's, GNU/Linux,,; s, (.*,,')"
+  echo "meta,kernel,$(uname -r)"
+  echo "meta,huge_pages,$(cat /sys/kernel/mm/transparent_hugepage/enabled 2>/dev/null || echo unknown)"
+  echo "meta,kind,$([ $full = yes ] && echo full || echo default)"
+  echo "meta,pass_seconds,$seconds"
+  "$bin/strata_mem_bench" --facts
+}
+
+# jobs: one a line, "N V MODE DISTRIBUTIONS BACKEND", in the order of a round: a cell's backends one after the other.
+jobs() {
+  for cell in $1; do
+    n=${cell%:*} v=${cell#*:}
+    for mode in fit miss; do
+      "$bin/strata_mem_bench" --list | while read -r backend modes; do
+        case " $modes " in *" $mode "*) ;; *) continue ;; esac
+        if [ -n "$only" ]; then
+          case " $only " in *" $backend "*) ;; *) continue ;; esac
+        elif [ $full = no ]; then
+          [ "$backend" != flat ] || continue
+          [ -n "$cells" ] || [ "$n" -lt 1000000 ] || case " $close_ones " in *" $backend "*) ;; *) continue ;; esac
+        fi
+        dists=zipf99,uniform
+        [ $mode = fit ] || [ $full = yes ] || [ -n "$cells" ] || dists=zipf99
+        [ $mode != fit ] || [ "$n" != 100000 ] || dists=$dists,hot
+        echo "$n $v $mode $dists $backend"
+      done
+    done
+  done
+}
+
+clear_line() { [ ! -t 2 ] || printf '\r%70s\r' '' >&2; }
+
+# one_job ROUND N V MODE DISTRIBUTIONS BACKEND: its rows, or a line about its failure.
+one_job() {
+  part=build/bench/part.csv
+  if timeout 600 "$bin/strata_mem_bench" --backend "$6" --entries "$2" --value-bytes "$3" --mode "$4" --dist "$5" \
+    --seconds "$seconds" >$part 2>>$log; then
+    sed "s/\$/,$1/" $part >>$rows
+  else
+    code=$?
+    clear_line
+    say "$6 failed at $2 x $3 B, $4 (exit $code): see $log" >&2
+    broken=1
+  fi
+}
+
+# one_round ROUND: every job once; the stampede.
+one_round() {
+  count=0
+  total=$(wc -l <build/bench/jobs)
+  [ -t 2 ] || say "round $1: $total measurements" >&2
+  while read -r n v mode dists backend <&3; do
+    count=$((count + 1))
+    [ ! -t 2 ] || printf '\r  round %d  %3d/%d  %-9s x %-5s %-5s %-15s %4ds' "$1" $count "$total" "$n" "$v" "$mode" \
+      "$backend" $(($(date +%s) - began)) >&2
+    one_job "$1" "$n" "$v" "$mode" "$dists" "$backend"
+  done 3<build/bench/jobs
+  if [ $stampede = yes ]; then
+    "$bin/strata_stampede_bench" 3 >>$rows 2>>$log || {
+      clear_line
+      say "the stampede failed: see $log" >&2
+      broken=1
+    }
+  fi
+  clear_line
+}
+
+measure_all() {
+  if [ -z "$seconds" ]; then
+    if [ $full = yes ]; then seconds=0.5; else seconds=0.15; fi
+  fi
+  if [ -n "$cells" ]; then
+    wanted=$cells
+  elif [ $full = yes ]; then
+    wanted=$full_cells
+  else
+    wanted=$default_cells
+  fi
+  possible=
+  for cell in $wanted; do
+    if enough_memory "${cell%:*}" "${cell#*:}"; then possible="$possible $cell"; fi
+  done
+  jobs "$possible" >build/bench/jobs
+  [ -s build/bench/jobs ] || die "bench: nothing to measure; backends: $("$bin/strata_mem_bench" --list | awk '{ printf "%s ", $1 }')"
+  load=$(awk '{ print ($1 > 0.7) }' /proc/loadavg)
+  [ "$load" = 0 ] || say "note: something else is busy on this machine (load $(cut -d' ' -f1 /proc/loadavg)); ratios will be less exact"
+
+  facts >$rows
+  : >$log
+  began=$(date +%s)
+  round=1
+  while [ $round -le "$rounds" ]; do
+    one_round $round
+    spent=$(($(date +%s) - began))
+    # Another round only where it will be over in time.
+    [ $full = yes ] || [ -n "$cells" ] || [ $((spent + spent / round)) -le $budget ] || break
+    round=$((round + 1))
+  done
+}
+
+broken=0
+need_build
+need_examples # the bench preset is the release build and more
+need "for the caches to compare with" librocksdb-dev libtbb-dev libglib2.0-dev
+build bench strata_bench
+if [ $measure = yes ]; then measure_all; fi
+[ -s $rows ] || die "bench: there is no earlier run to report"
+
+set -- $rows --json build/bench/results.json --svg build/bench/bench.svg ${details:+"$details"}
+if [ $docs = yes ]; then
+  mkdir -p docs/img
+  set -- "$@" --readme README.md
+fi
+"$bin/strata_bench_report" "$@"
+[ $docs = no ] || cp build/bench/bench.svg docs/img/bench.svg
+say "rows: $rows, JSON: build/bench/results.json, chart: build/bench/bench.svg"
+[ -z "$traces" ] || sh bench/replay_anchors.sh "$traces" || broken=1
+exit $broken
