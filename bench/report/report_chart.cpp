@@ -12,7 +12,7 @@ namespace report
 namespace
 {
 
-const int WIDTH = 920, MARGIN = 24, GAP = 40, TOP = 84, BAR = 18, STEP = 27, LABEL = 112, FIGURE = 74;
+const int WIDTH = 920, MARGIN = 24, GAP = 40, TOP = 84, BAR = 18, STEP = 27, LABEL = 126, FIGURE = 74;
 const char *const OURS = "#0f766e", *const OURS_LIGHT = "#5eb5ac", *const FLOOR = "#d1b370", *const PEER = "#b6bec9";
 
 struct bar {
@@ -63,7 +63,7 @@ panel make_panel(const results &r, cell_id id, const char *mode, int threads, co
     return p;
 }
 
-// The longest bar that is shown whole: the largest below eight times our own.
+// The longest bar that is shown whole: the largest below five times our own.
 double scale_of(const panel &p)
 {
     double ours = 0, scale = 0;
@@ -73,7 +73,7 @@ double scale_of(const panel &p)
         }
     }
     for (auto &b : p.bars) {
-        if (ours == 0 || b.ns <= 8 * ours) {
+        if (ours == 0 || b.ns <= 5 * ours) {
             scale = std::max(scale, b.ns);
         }
     }

@@ -25,8 +25,9 @@ void write_aligned(std::ostream &out, const std::vector<row> &rows, const std::s
     for (auto &r : rows) {
         out << "  ";
         for (size_t i = 0; i < r.size(); i++) {
-            out << (left.count(i) != 0 ? std::left : std::right) << std::setw((int)width[i]) << r[i]
-                << (i + 1 < r.size() ? "  " : "");
+            bool flush_left = left.count(i) != 0, last = i + 1 == r.size();
+            out << (flush_left ? std::left : std::right) << std::setw(last && flush_left ? 0 : (int)width[i]) << r[i]
+                << (last ? "" : "  ");
         }
         out << "\n";
     }
