@@ -68,6 +68,16 @@ enough_memory() {
   }
 }
 
+# How much of the machine others use just now: the build is over, and nothing of ours runs.
+busy_percent() {
+  before=$(head -n 1 /proc/stat 2>/dev/null) && sleep 1 || { echo 0 && return; }
+  echo "$before $(head -n 1 /proc/stat)" | awk '{
+    for (i = 2; i <= 9; i++) { all += $(i + 11) - $i }
+    idle = $16 + $17 - $5 - $6
+    print (all > 0 ? int(100 - 100 * idle / all) : 0)
+  }'
+}
+
 facts() {
   echo "meta,date,$(date -u +%F)"
   echo "meta,cpu,$(sed -n 's/^model name[[:space:]]*: //p' /proc/cpuinfo | head -n 1)"
@@ -78,6 +88,7 @@ facts() {
   echo "meta,huge_pages,$(cat /sys/kernel/mm/transparent_hugepage/enabled 2>/dev/null || echo unknown)"
   echo "meta,kind,$([ $full = yes ] && echo full || echo default)"
   echo "meta,pass_seconds,$seconds"
+  echo "meta,busy_before_percent,$busy"
   "$bin/strata_mem_bench" --facts
 }
 
@@ -157,8 +168,8 @@ measure_all() {
   done
   jobs "$possible" >build/bench/jobs
   [ -s build/bench/jobs ] || die "bench: nothing to measure; backends: $("$bin/strata_mem_bench" --list | awk '{ printf "%s ", $1 }')"
-  load=$(awk '{ print ($1 > 0.7) }' /proc/loadavg)
-  [ "$load" = 0 ] || say "note: something else is busy on this machine (load $(cut -d' ' -f1 /proc/loadavg)); ratios will be less exact"
+  busy=$(busy_percent)
+  [ "$busy" -lt 10 ] || say "note: other programs use $busy % of this machine; ratios will be less exact"
 
   facts >$rows
   : >$log

@@ -82,7 +82,9 @@ run_ctest() {
   # The thread sanitizer of gcc 12 cannot live with as much address randomisation as newer kernels have.
   fixed=
   case $dir in *tsan) ! setarch "$(uname -m)" -R true 2>/dev/null || fixed="setarch $(uname -m) -R" ;; esac
-  $fixed ctest --test-dir "$dir" --output-on-failure --output-junit junit.xml -j "$(cores)" "$@" || :
+  # A line for each test that ended; what it printed where it failed.  The verdict is read from the report.
+  $fixed ctest --test-dir "$dir" --output-on-failure --no-label-summary --output-junit junit.xml -j "$(cores)" "$@" |
+    sed -u -e '/^ *Start  *[0-9]*:/d' -e '/^Internal ctest/d' || :
   # The counts of the first <testsuite ...>; a run without a report is a failure.
   # shellcheck disable=SC2046 # three numbers
   set -- $(awk '
