@@ -70,7 +70,9 @@ enough_memory() {
 
 # How much of the machine others use just now: the build is over, and nothing of ours runs.
 busy_percent() {
-  before=$(head -n 1 /proc/stat 2>/dev/null) && sleep 1 || { echo 0 && return; }
+  [ -r /proc/stat ] || { echo 0 && return; }
+  before=$(head -n 1 /proc/stat)
+  sleep 1
   echo "$before $(head -n 1 /proc/stat)" | awk '{
     for (i = 2; i <= 9; i++) { all += $(i + 11) - $i }
     idle = $16 + $17 - $5 - $6
