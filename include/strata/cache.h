@@ -27,7 +27,7 @@ typedef struct strata_options {
     uint32_t max_queued;               /**< tasks that may wait for a worker; default 10,000 */
     uint32_t max_flights;              /**< loads in progress that others can join; default 65,536; past it callers
                                             load for themselves */
-    uint32_t max_key_bytes;            /**< default 1,024, at most 32,768 */
+    uint32_t max_key_bytes;            /**< default 1,024, at most 16,384 */
     uint64_t max_value_bytes;          /**< default 16 MiB */
     int32_t stats;                     /**< STRATA_OFF counts nothing; default on */
 } strata_options;

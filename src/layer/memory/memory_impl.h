@@ -32,11 +32,13 @@
 /* Blocks and entries ----------------------------------------------------------------------------------------- */
 
 enum {
-    BLOCK_UNITS = (1u << 22) - 1, /* size in units of 8 bytes */
-    BLOCK_QUEUE_SHIFT = 22,       /* 5 bits: the queue that an entry stands in */
-    BLOCK_QUEUE = 31u << 22,
-    BLOCK_FREE = 1u << 28,        /* nobody's */
-    BLOCK_PREV_FREE = 1u << 29,   /* the block before it is free: its size stands in its last word */
+    BLOCK_UNITS = (1u << 18) - 1, /* size in units of 8 bytes */
+    BLOCK_QUEUE_SHIFT = 18,       /* 5 bits: the queue that an entry stands in */
+    BLOCK_QUEUE = 31u << 18,
+    BLOCK_SLACK_SHIFT = 23,       /* 6 bits: unused bytes at an entry's end */
+    BLOCK_SLACK = 63u << 23,
+    BLOCK_FREE = 1u << 29,        /* nobody's */
+    BLOCK_PREV_FREE = 1u << 30,   /* the block before it is free: its size stands in its last word */
     UNIT = 8, /* bytes */
     BLOCK_MIN_UNITS = 4
 };
@@ -50,7 +52,7 @@ struct entry {
     uint16_t key_size;
     uint8_t kind;            /* KIND_..., set once */
     _Atomic(uint8_t) hits;   /* saturating counter; readers bump it */
-    uint16_t extra;          /* low 6 bits: slack (unused bytes at the block's end); rest: ttl class */
+    uint16_t extra;          /* low 12 bits: where the value is, in units of 8 bytes; high 4: ttl class */
 };
 static_assert(sizeof(struct entry) == 32, "the head is what an entry costs");
 
@@ -75,7 +77,7 @@ struct brief_meta {
 };
 
 enum { QUEUE_NONE = 0, QUEUE_NEGATIVE = 1, QUEUE_FIRST = 2, QUEUE_COUNT = 18 };
-enum { TTL_CLASSES = 1023 };
+enum { TTL_CLASSES = 15, TTL_CLASS_SHIFT = 12, VALUE_OFFSET = (1 << 12) - 1 };
 enum { SLAB_FIRST = 20, SLAB_SECOND = 16 };
 enum { DEAD_VALUES = 32 };
 
@@ -141,8 +143,9 @@ struct eviction_ops {
 struct shard {
     _Alignas(64) _Atomic(struct index_table *) table; /* readers' line */
     _Atomic(uint64_t) shifts;                         /* odd while a removal moves slots */
-    struct memory *layer;
     char *base;
+    unsigned shift; /* the layer's */
+    struct memory *layer;
     const struct eviction_ops *eviction;
 
     _Alignas(64) pthread_mutex_t mutex;
@@ -185,13 +188,15 @@ struct shard {
 
 struct memory {
     strata_layer base;
-    strata_memory_options options;
+    _Alignas(64) struct shard *shards; /* readers' line */
+    uint64_t shard_mask;
+    int cell;                 /* of the readers' counters; -1: shared_cell */
+    uint8_t max_hits;         /* of the policy */
+    uint8_t wants_touches;
+    const struct eviction_ops *eviction;
     strata_layer_host *host;
     const strata_allocator *mem;
-    const struct eviction_ops *eviction;
-    int cell;                 /* of the readers' counters; -1: shared_cell */
-    uint64_t shard_mask;
-    struct shard *shards;
+    strata_memory_options options;
     void *shards_block, *block; /* what the allocator gave; the structs stand on cache lines inside */
     size_t shard_count;
 
@@ -207,7 +212,7 @@ struct memory {
     _Atomic(uint64_t) life;   /* of the cache that stored first; 0 none yet */
     _Atomic(int64_t) wall_offset; /* Unix time - cache clock, at that moment */
     _Atomic(uint32_t) class_count;
-    _Atomic(int64_t) classes[TTL_CLASSES + 1]; /* distinct fresh_ms; class 0 is unused */
+    _Atomic(int64_t) classes[TTL_CLASSES + 2]; /* distinct fresh_ms; class 0 is unused */
     _Alignas(64) _Atomic(uint64_t) shared_cell[RECLAIM_CELL_WORDS];
     _Atomic(uint32_t) sweep_shard;
     struct reclaim_waiter waiter;
@@ -219,12 +224,12 @@ enum { CELL_HITS = 0, CELL_MISSES = 1 };
 
 static inline struct entry *entry_at(const struct shard *s, uint32_t ref)
 {
-    return (struct entry *)(void *)(s->base + ((size_t)ref << s->layer->shift) * UNIT);
+    return (struct entry *)(void *)(s->base + ((size_t)ref << s->shift) * UNIT);
 }
 
 static inline uint32_t ref_of(const struct shard *s, const struct entry *e)
 {
-    return (uint32_t)((size_t)((const char *)e - s->base) / UNIT >> s->layer->shift);
+    return (uint32_t)((size_t)((const char *)e - s->base) / UNIT >> s->shift);
 }
 
 static inline size_t round8(size_t n) { return (n + 7) & ~(size_t)7; }
@@ -243,12 +248,18 @@ static inline size_t meta_bytes(uint8_t kind)
     return (kind & KIND_META) ? sizeof(struct brief_meta) : (kind & KIND_FULL) ? sizeof(strata_meta) : 0;
 }
 
-static inline char *entry_value(const struct entry *e) { return entry_meta(e) + meta_bytes(e->kind); }
+static inline size_t entry_value_offset(const struct entry *e)
+{
+    return (size_t)(e->extra & VALUE_OFFSET) * UNIT;
+}
+
+static inline char *entry_value(const struct entry *e) { return (char *)(uintptr_t)e + entry_value_offset(e); }
 
 static inline size_t entry_value_size(const struct entry *e)
 {
-    const char *end = (const char *)e + (size_t)entry_units(e) * UNIT - (e->extra & 63);
-    return (size_t)(end - entry_value(e));
+    uint32_t w = atomic_load_explicit(&e->block, memory_order_relaxed);
+    size_t slack = (w & BLOCK_SLACK) >> BLOCK_SLACK_SHIFT;
+    return (size_t)(w & BLOCK_UNITS) * UNIT - slack - entry_value_offset(e);
 }
 
 /* What stands in place of the value where that is on the heap. */

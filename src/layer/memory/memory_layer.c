@@ -85,6 +85,7 @@ static int init_shard(struct memory *m, struct shard *s, size_t i)
 {
     s->layer = m;
     s->base = m->range;
+    s->shift = m->shift;
     s->eviction = m->eviction;
     s->limit_bytes = m->options.max_bytes / m->shard_count;
     s->limit_entries = UINT64_MAX;
@@ -151,6 +152,8 @@ static int set_up(struct memory *m, strata_layer_host *host, strata_error *err)
     m->host = host;
     m->mem = host->mem;
     m->eviction = eviction_of(m->options.policy);
+    m->max_hits = m->eviction->max_hits;
+    m->wants_touches = m->eviction->wants_touches;
     m->shard_count = choose_shards(&m->options);
     m->shard_mask = m->shard_count - 1;
     m->chunk_bytes = choose_chunk(m->options.max_bytes / m->shard_count);

@@ -14,8 +14,7 @@ static uint16_t ttl_class(struct memory *m, int64_t fresh_ms)
     for (uint32_t i = 1; i <= n; i++)
         if (atomic_load_explicit(&m->classes[i], memory_order_relaxed) == fresh_ms)
             return (uint16_t)i;
-    /* Past a few, a search would cost more than the block saves. */
-    while (n < 16) {
+    while (n < TTL_CLASSES) {
         int64_t none = -1;
         if (atomic_compare_exchange_strong(&m->classes[n + 1], &none, fresh_ms)) {
             atomic_store_explicit(&m->class_count, n + 1, memory_order_release);
@@ -74,7 +73,8 @@ void strata__meta_store(struct entry *e, const strata_meta *meta, uint16_t class
     e->deadline = meta->early_ms > 0 && fresh_until != INT64_MAX ? plus(fresh_until, -meta->early_ms) : fresh_until;
     if (e->kind & KIND_FOREVER)
         e->deadline = meta->born_ms;
-    e->extra = (uint16_t)((e->extra & 63) | class << 6);
+    size_t offset = sizeof *e + round8(e->key_size) + meta_bytes(e->kind);
+    e->extra = (uint16_t)(offset / UNIT | (unsigned)class << TTL_CLASS_SHIFT);
     if (e->kind & KIND_META) {
         struct brief_meta brief = {
             .born_ms = meta->born_ms, .fresh_ms = meta->fresh_ms, .retry_at_ms = meta->retry_at_ms,
@@ -114,7 +114,7 @@ void strata__meta_load(const struct memory *m, const struct entry *e, strata_met
         out->born_ms = e->deadline;
         out->fresh_ms = STRATA_FOREVER;
     } else {
-        out->fresh_ms = atomic_load_explicit(&((struct memory *)(uintptr_t)m)->classes[e->extra >> 6],
+        out->fresh_ms = atomic_load_explicit(&((struct memory *)(uintptr_t)m)->classes[e->extra >> TTL_CLASS_SHIFT],
                                              memory_order_relaxed);
         out->born_ms = e->deadline - out->fresh_ms;
     }

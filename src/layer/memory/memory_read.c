@@ -11,20 +11,14 @@ static inline uint64_t load64(const char *p)
     return x;
 }
 
-/* memcmp's call costs as much as comparing a usual key of 8 to 40 bytes. */
+/* memcmp's call costs as much as comparing a usual key of 8 to 32 bytes, which this does without a branch on its size. */
 static inline int same_key(const char *a, const char *b, size_t n)
 {
-    if (n < 8) {
-        for (size_t i = 0; i < n; i++)
-            if (a[i] != b[i])
-                return 0;
-        return 1;
-    }
-    size_t i = 0;
-    for (; i + 8 < n; i += 8)
-        if (load64(a + i) != load64(b + i))
-            return 0;
-    return load64(a + n - 8) == load64(b + n - 8);
+    if (__builtin_expect(n - 8 > 24, 0))
+        return memcmp(a, b, n) == 0;
+    size_t second = n >= 16 ? 8 : n - 8, third = n >= 16 ? n - 16 : 0, last = n - 8;
+    return ((load64(a) ^ load64(b)) | (load64(a + second) ^ load64(b + second)) |
+            (load64(a + third) ^ load64(b + third)) | (load64(a + last) ^ load64(b + last))) == 0;
 }
 
 static inline struct entry *search(struct shard *s, const strata_op *op)
@@ -37,6 +31,7 @@ static inline struct entry *search(struct shard *s, const strata_op *op)
             return NULL;
         if (slot >> 32 == tag) {
             struct entry *e = entry_at(s, (uint32_t)slot);
+            __builtin_prefetch((const char *)e + 64); /* key and value begin on two lines, as often as not */
             if (e->key_size == op->key.size && e->space == op->space &&
                 same_key(entry_key(e), op->key.data, op->key.size))
                 return e;
@@ -70,11 +65,6 @@ static __attribute__((noinline)) struct entry *search_again(struct reclaim_recor
     }
 }
 
-static void pin_released(struct strata_value *value)
-{
-    reclaim_drop((struct reclaim_pin *)(void *)value);
-}
-
 static inline struct strata_value *pin(struct reclaim_pin *p, const struct entry *e)
 {
     struct strata_value *v = (struct strata_value *)(void *)p;
@@ -91,7 +81,6 @@ static inline struct strata_value *pin(struct reclaim_pin *p, const struct entry
     }
     atomic_store_explicit(&v->refs, 1, memory_order_relaxed);
     v->kind = STRATA__VALUE_PIN;
-    v->release = pin_released;
     reclaim_protect(p, e);
     return v;
 }
@@ -122,9 +111,9 @@ static __attribute__((noinline)) void remember_touch(struct memory *m, struct re
 static inline void count_use(struct memory *m, struct reclaim_record *r, struct entry *e, uint64_t hash)
 {
     uint8_t hits = atomic_load_explicit(&e->hits, memory_order_relaxed);
-    if (hits < m->eviction->max_hits)
+    if (hits < m->max_hits)
         atomic_store_explicit(&e->hits, (uint8_t)(hits + 1), memory_order_relaxed);
-    if (__builtin_expect(m->eviction->wants_touches, 0))
+    if (__builtin_expect(m->wants_touches, 0))
         remember_touch(m, r, hash);
 }
 

@@ -7,6 +7,8 @@
 #include "src/base/mem.h"
 #include "src/layer/memory/memory_impl.h"
 
+enum { MOST_KEY_BYTES = 16384 }; /* so that a value's place fits its 12 bits */
+
 /* What a put needs to know of itself before it takes the lock. */
 struct incoming {
     strata_op *op;
@@ -143,13 +145,13 @@ static void make_negative_room(struct shard *s, uint64_t weight)
 static void fill(struct entry *e, const struct incoming *in)
 {
     const strata_op *op = in->op;
-    uint32_t w = atomic_load_explicit(&e->block, memory_order_relaxed) & ~(uint32_t)BLOCK_QUEUE;
-    atomic_store_explicit(&e->block, w, memory_order_relaxed);
+    uint32_t w = atomic_load_explicit(&e->block, memory_order_relaxed) & ~(uint32_t)(BLOCK_QUEUE | BLOCK_SLACK);
+    size_t slack = (size_t)(w & BLOCK_UNITS) * UNIT - (in->bytes - in->slack);
+    atomic_store_explicit(&e->block, w | (uint32_t)slack << BLOCK_SLACK_SHIFT, memory_order_relaxed);
     e->space = (uint16_t)op->space;
     e->key_size = (uint16_t)op->key.size;
     e->kind = in->kind;
     atomic_store_explicit(&e->hits, 0, memory_order_relaxed);
-    e->extra = (uint16_t)((size_t)entry_units(e) * UNIT - (in->bytes - in->slack));
     memcpy(entry_key(e), op->key.data, op->key.size);
     strata__meta_store(e, &op->meta, in->ttl_class);
     if (in->heap != NULL) {
@@ -263,7 +265,7 @@ void strata__memory_put(struct memory *m, strata_op *op)
     }
     int status = prepare(m, op, &in);
     pthread_mutex_lock(&s->mutex);
-    if (status == STRATA_OK && in.bytes <= strata__slab_max(m) && op->key.size <= UINT16_MAX &&
+    if (status == STRATA_OK && in.bytes <= strata__slab_max(m) && op->key.size <= MOST_KEY_BYTES &&
         in.heap_cost <= s->limit_bytes / 2) {
         status = put_locked(s, &in);
     } else {
