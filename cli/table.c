@@ -57,10 +57,12 @@ static void print_rule(FILE *to, size_t width)
 
 static void print_row(const struct row *row, const size_t *widths, FILE *to)
 {
-    int c;
+    int c, cells = row->cells;
 
-    fprintf(to, "  %-*s", row->cells > 1 ? (int)widths[0] : 0, row->text[0]);
-    for (c = 1; c < row->cells; c++)
+    while (cells > 1 && row->text[cells - 1][0] == '\0') /* no blanks at the end of a line */
+        cells--;
+    fprintf(to, "  %-*s", cells > 1 ? (int)widths[0] : 0, row->text[0]);
+    for (c = 1; c < cells; c++)
         fprintf(to, "  %*s", (int)widths[c], row->text[c]);
     fputc('\n', to);
 }

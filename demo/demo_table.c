@@ -27,6 +27,6 @@ void demo_table_end(struct demo *demo)
     puts("");
     table_print(demo->table, stdout);
     demo->table = NULL;
-    printf("\n  \"without a cache\" is computed: as many queries as requests, at the mean time of the queries seen "
-           "above.\n");
+    puts("\n  \"without a cache\" is computed: one query for each page view, with as many at a time and as long as "
+         "above.");
 }

@@ -12,6 +12,7 @@ shift 2
 export STRATA
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
+# shellcheck disable=SC2046 # names of cases have no blanks
 [ $# -gt 0 ] || set -- $(ls "$cases")
 
 bad=0
