@@ -24,6 +24,7 @@
 #endif
 
 _Thread_local struct reclaim_record *strata__reclaim_mine __attribute__((tls_model("initial-exec")));
+_Thread_local struct reclaim_record *strata__reclaim_quick __attribute__((tls_model("initial-exec")));
 int strata__reclaim_fenced = 1; /* until membarrier is known to work; only ever goes to 0, before the first join */
 _Atomic(uint32_t) strata__reclaim_waiting;
 
@@ -68,6 +69,7 @@ static void thread_exit(void *mine)
 {
     struct reclaim_record *r = mine;
     strata__reclaim_mine = NULL;
+    strata__reclaim_quick = NULL;
     atomic_store(&r->touch_owner, NULL);
     r->touches = 0;
     atomic_store_explicit(&r->owned, 0, memory_order_release);
@@ -129,6 +131,7 @@ struct reclaim_record *strata__reclaim_join(void)
     pthread_mutex_unlock(&lock);
     if (r != NULL) {
         strata__reclaim_mine = r;
+        strata__reclaim_quick = strata__reclaim_fenced ? NULL : r;
         pthread_setspecific(exit_key, r);
     }
     return r;

@@ -9,7 +9,7 @@
 #include "src/layer/memory/memory_impl.h"
 #include "src/os/os_map.h"
 
-enum { HUGE_TABLE = 1 << 20 }; /* bytes from which a table gets pages of its own */
+enum { HUGE_TABLE = 1 << 18 }; /* bytes from which a table gets pages of its own */
 
 static struct index_table *new_table(const struct memory *m, uint64_t slots)
 {
@@ -17,15 +17,16 @@ static struct index_table *new_table(const struct memory *m, uint64_t slots)
     struct index_table *t;
     size_t mapped = 0;
     if (bytes >= HUGE_TABLE) {
-        mapped = (bytes + OS_MAP_ALIGN - 1) & ~((size_t)OS_MAP_ALIGN - 1);
+        size_t page = strata__os_page_size();
+        mapped = (bytes + page - 1) / page * page;
         void *at = NULL;
         if (strata__os_map_reserve(&at, mapped) != 0)
             return NULL;
-        t = at;
-        if (strata__os_map_commit(t, mapped, 1) != 0) {
-            strata__os_map_release(t, mapped);
+        if (strata__os_map_commit(at, mapped, 1) != 0) {
+            strata__os_map_release(at, mapped);
             return NULL;
         }
+        t = at;
     } else {
         t = strata__alloc_zero(m->mem, bytes);
         if (t == NULL)
@@ -98,6 +99,7 @@ int strata__index_reserve(struct shard *s)
     s->bytes -= table_bytes(old);
     atomic_store_explicit(&s->table, t, memory_order_release);
     strata__retire_table(s, old);
+    strata__retire_collect(s, 0); /* at once if it can be: a table is large */
     return 0;
 }
 
