@@ -15,7 +15,7 @@ shellcheck -x run scripts/*.sh scripts/check* .ci/run tests/*/*.sh || bad=1
 if [ "${1:-}" = --long ]; then
   need "to lint" clang-tidy
   say "clang-tidy"
-  find src cli -name '*.c' -print0 | xargs -0 clang-tidy -p build/dev --quiet || bad=1
+  find src cli demo -name '*.c' -print0 | xargs -0 clang-tidy -p build/dev --quiet || bad=1
 fi
 [ $bad = 0 ] && say "lint: clean"
 exit $bad
