@@ -17,7 +17,7 @@ struct strata_value {
     void *object;
     _Atomic(uint32_t) refs;
     uint32_t kind; /* STRATA__VALUE_... */
-    void (*release)(struct strata_value *value); /* the last reference is gone */
+    void (*release)(struct strata_value *value); /* the last reference is gone; heap values only */
 };
 
 enum { STRATA__VALUE_HEAP = 0, STRATA__VALUE_PIN = 1 };

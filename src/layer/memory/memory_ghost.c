@@ -79,13 +79,16 @@ static size_t ghost_bytes(uint32_t ring_size, uint32_t table_size)
     return (size_t)ring_size * 4 + (size_t)table_size * 4;
 }
 
-/* Move the live ones into a ring of `ring_size` (which may be the same) without holes.  0, -1 out of memory. */
+/* Move the live ones into a ring of `ring_size` (which may be the same) without holes.  0, -1 no room for it. */
 static int repack(struct shard *s, uint32_t ring_size)
 {
     struct ghost *g = &s->ghost;
     uint32_t table_size = 16;
     while (table_size < ring_size + ring_size / 4)
         table_size *= 2;
+    size_t before = g->ring != NULL ? ghost_bytes(g->ring_size, g->table_mask + 1) : 0;
+    if (s->bytes + ghost_bytes(ring_size, table_size) > s->limit_bytes + before)
+        return -1;
     uint32_t *ring = strata__alloc_array(s->layer->mem, ring_size, sizeof *ring);
     uint32_t *table = strata__alloc_array(s->layer->mem, table_size, sizeof *table);
     if (ring == NULL || table == NULL) {
@@ -99,9 +102,7 @@ static int repack(struct shard *s, uint32_t ring_size)
         if (f != 0)
             ring[n++] = f;
     }
-    s->bytes += ghost_bytes(ring_size, table_size);
-    if (g->ring != NULL)
-        s->bytes -= ghost_bytes(g->ring_size, g->table_mask + 1);
+    s->bytes += ghost_bytes(ring_size, table_size) - before;
     strata__free(s->layer->mem, g->ring);
     strata__free(s->layer->mem, g->table);
     *g = (struct ghost){ .ring = ring, .table = table, .ring_size = ring_size, .table_mask = table_size - 1,

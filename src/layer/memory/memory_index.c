@@ -81,15 +81,19 @@ static void place(struct index_table *t, uint64_t slot)
     atomic_store_explicit(&t->slots[i], slot, memory_order_release);
 }
 
-/* At most 5/7 full; grows by half, so between 0.48 and 0.71 and at 0.58 on average. */
+/* At most 5/7 full; grows by half, so between 0.48 and 0.71 and at 0.58 on average.  Where neither memory nor budget allow
+ * that, it may be 7/8 full: slower beats failing. */
 int strata__index_reserve(struct shard *s)
 {
     struct index_table *old = current(s);
     if ((s->entries + 1) * 7 <= old->slot_count * 5)
         return 0;
-    struct index_table *t = new_table(s->layer, old->slot_count + old->slot_count / 2);
+    uint64_t slots = old->slot_count + old->slot_count / 2;
+    struct index_table *t = NULL;
+    if (s->bytes + (slots - old->slot_count) * sizeof(uint64_t) <= s->limit_bytes)
+        t = new_table(s->layer, slots);
     if (t == NULL)
-        return (s->entries + 2) * 16 <= old->slot_count * 15 ? 0 : -1; /* slower beats failing */
+        return (s->entries + 1) * 8 <= old->slot_count * 7 ? 0 : -1;
     for (uint64_t i = 0; i < old->slot_count; i++) {
         uint64_t slot = atomic_load_explicit(&old->slots[i], memory_order_relaxed);
         if (slot != 0)

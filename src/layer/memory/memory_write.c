@@ -197,10 +197,11 @@ static int put_locked(struct shard *s, const struct incoming *in)
     struct entry *e = make_room(s, in, old == NULL);
     /* Making room may have pushed the old one out. */
     old = strata__index_find(s, op->hash, op->space, op->key.data, op->key.size);
-    if (e != NULL && old == NULL && strata__index_reserve(s) != 0) {
-        strata__slab_free(s, e);
-        e = NULL;
-    }
+    while (e != NULL && old == NULL && strata__index_reserve(s) != 0)
+        if (!evict_one(s, (in->kind & KIND_NEGATIVE) != 0)) {
+            strata__slab_free(s, e);
+            e = NULL;
+        }
     if (e == NULL) {
         s->rejections++;
         if (old != NULL)

@@ -20,15 +20,16 @@ static uint64_t capacity(const struct shard *s)
 static void sketch_grow(struct shard *s, uint64_t words)
 {
     struct sketch *k = &s->sketch;
+    uint64_t before = k->words != NULL ? k->mask + 1 : 0;
+    if (s->bytes + (words - before) * sizeof *k->words > s->limit_bytes)
+        return; /* a coarser sketch is still a sketch */
     uint64_t *fresh = strata__alloc_array(s->layer->mem, words, sizeof *fresh);
     if (fresh == NULL)
-        return; /* a coarser sketch is still a sketch */
+        return;
     if (k->words != NULL)
         for (uint64_t i = 0; i < words; i++)
             fresh[i] = k->words[i & k->mask];
-    s->bytes += words * sizeof *fresh;
-    if (k->words != NULL)
-        s->bytes -= (k->mask + 1) * sizeof *fresh;
+    s->bytes += (words - before) * sizeof *fresh;
     strata__free(s->layer->mem, k->words);
     k->words = fresh;
     k->mask = words - 1;
