@@ -26,4 +26,7 @@ struct strata_layer_host {
     _Atomic(uint32_t) eviction_listeners;
 };
 
+/* What a constructor returns that has no memory for a layer: shared, static, and strata_open() reports it. */
+strata_layer *strata__layer_out_of_memory(void);
+
 #endif /* STRATA_LAYER_LAYER_HOST_H */

@@ -1,0 +1,201 @@
+/* freshness.c - the freshness machine: two tables and some saturating sums.
+ *
+ * An entry passes the deadlines in the order of the first table, and is in the state beside the first one that still
+ * lies ahead; windows overlap, because each counts from the end of freshness.  What a reader does then is a cell of the
+ * second table, state x situation.  There is no other decision about freshness anywhere in the library. */
+#include "src/policy/freshness.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#include "src/base/err.h"
+#include "src/policy/options.h"
+
+enum { STATE_COUNT = 6 };
+
+static const struct {
+    size_t deadline; /* offset in struct deadlines */
+    int state;       /* before it */
+} state_table[] = {
+    { offsetof(struct deadlines, early_at), STRATA_STATE_FRESH },
+    { offsetof(struct deadlines, fresh_until), STRATA_STATE_EARLY },
+    { offsetof(struct deadlines, stale_until), STRATA_STATE_STALE },
+    { offsetof(struct deadlines, error_until), STRATA_STATE_ERROR_ONLY },
+    { offsetof(struct deadlines, keep_until), STRATA_STATE_KEEP },
+};
+
+/* clang-format off */
+static const unsigned char action_table[STATE_COUNT][SITUATION_COUNT] = {
+    [STRATA_STATE_FRESH] = {
+        [SITUATION_READ] = ACTION_SERVE,             [SITUATION_LOAD] = ACTION_SERVE,
+        [SITUATION_THROTTLED] = ACTION_SERVE,        [SITUATION_FAILED] = ACTION_SERVE,
+        [SITUATION_SOFT_TIMEOUT] = ACTION_SERVE,     [SITUATION_HARD_TIMEOUT] = ACTION_SERVE },
+    [STRATA_STATE_EARLY] = {
+        [SITUATION_READ] = ACTION_SERVE,             [SITUATION_LOAD] = ACTION_SERVE_AND_REFRESH,
+        [SITUATION_THROTTLED] = ACTION_SERVE,        [SITUATION_FAILED] = ACTION_SERVE,
+        [SITUATION_SOFT_TIMEOUT] = ACTION_SERVE,     [SITUATION_HARD_TIMEOUT] = ACTION_SERVE },
+    [STRATA_STATE_STALE] = {
+        [SITUATION_READ] = ACTION_STALE,             [SITUATION_LOAD] = ACTION_STALE_AND_REFRESH,
+        [SITUATION_THROTTLED] = ACTION_STALE,        [SITUATION_FAILED] = ACTION_STALE,
+        [SITUATION_SOFT_TIMEOUT] = ACTION_STALE,     [SITUATION_HARD_TIMEOUT] = ACTION_STALE },
+    [STRATA_STATE_ERROR_ONLY] = {
+        [SITUATION_READ] = ACTION_MISS,              [SITUATION_LOAD] = ACTION_LOAD,
+        [SITUATION_THROTTLED] = ACTION_STALE,        [SITUATION_FAILED] = ACTION_STALE,
+        [SITUATION_SOFT_TIMEOUT] = ACTION_STALE,     [SITUATION_HARD_TIMEOUT] = ACTION_STALE },
+    [STRATA_STATE_KEEP] = {
+        [SITUATION_READ] = ACTION_MISS,              [SITUATION_LOAD] = ACTION_LOAD,
+        [SITUATION_THROTTLED] = ACTION_LOAD,         [SITUATION_FAILED] = ACTION_FAIL,
+        [SITUATION_SOFT_TIMEOUT] = ACTION_WAIT,      [SITUATION_HARD_TIMEOUT] = ACTION_FAIL },
+    [STRATA_STATE_GONE] = {
+        [SITUATION_READ] = ACTION_MISS,              [SITUATION_LOAD] = ACTION_LOAD,
+        [SITUATION_THROTTLED] = ACTION_LOAD,         [SITUATION_FAILED] = ACTION_FAIL,
+        [SITUATION_SOFT_TIMEOUT] = ACTION_WAIT,      [SITUATION_HARD_TIMEOUT] = ACTION_FAIL },
+};
+/* clang-format on */
+
+/* A duration of a policy or of stored meta: below zero means none. */
+static int64_t at_least_zero(int64_t ms)
+{
+    return ms > 0 ? ms : 0;
+}
+
+/* moment + ms; never stays never, and what does not fit is never. */
+static int64_t after(int64_t moment, int64_t ms)
+{
+    int64_t sum;
+    ms = at_least_zero(ms);
+    if (moment == INT64_MAX || ms == STRATA_FOREVER || __builtin_add_overflow(moment, ms, &sum))
+        return INT64_MAX;
+    return sum;
+}
+
+static int64_t larger(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+static int64_t early_moment(int64_t born, int64_t fresh_until, int64_t early_ms)
+{
+    int64_t moment;
+    if (early_ms <= 0 || fresh_until == INT64_MAX)
+        return fresh_until;
+    if (early_ms == STRATA_FOREVER || __builtin_sub_overflow(fresh_until, early_ms, &moment))
+        return born;
+    return larger(moment, born);
+}
+
+/* retry_at_ms is told on the clock of born_ms: move it by as much as `born` differs (an entry of another life). */
+static int64_t retry_moment(const strata_meta *meta, int64_t born)
+{
+    int64_t moment;
+    if (meta->retry_at_ms == 0)
+        return INT64_MIN;
+    if (born == meta->born_ms)
+        return meta->retry_at_ms;
+    if (__builtin_sub_overflow(meta->retry_at_ms, meta->born_ms, &moment))
+        return INT64_MIN;
+    return after(born, moment);
+}
+
+void strata__deadlines(const strata_meta *meta, int64_t born, struct deadlines *out)
+{
+    out->fresh_until = after(born, meta->fresh_ms);
+    out->early_at = early_moment(born, out->fresh_until, meta->early_ms);
+    out->stale_until = after(out->fresh_until, meta->stale_ms);
+    out->error_until = after(out->fresh_until, meta->error_ms);
+    out->keep_until = after(out->fresh_until, meta->keep_ms);
+    out->gone_at = larger(out->stale_until, larger(out->error_until, out->keep_until));
+    out->retry_at = retry_moment(meta, born);
+}
+
+int strata__freshness_state(const struct deadlines *d, int64_t now)
+{
+    for (size_t i = 0; i < sizeof state_table / sizeof state_table[0]; i++) {
+        int64_t deadline;
+        memcpy(&deadline, (const char *)d + state_table[i].deadline, sizeof deadline);
+        if (now < deadline || deadline == INT64_MAX)
+            return state_table[i].state;
+    }
+    return STRATA_STATE_GONE;
+}
+
+enum action strata__freshness_action(int state, enum situation situation)
+{
+    if (state < 0 || state >= STATE_COUNT || (unsigned)situation >= SITUATION_COUNT)
+        STRATA_BUG("no such state or situation");
+    return (enum action)action_table[state][situation];
+}
+
+/* Policies ------------------------------------------------------------------------------------------------------ */
+
+/* Fields a caller's shorter (older) struct does not have inherit. */
+static void known_part(strata_policy *out, const strata_policy *given)
+{
+    memset(out, 0, sizeof *out);
+    if (given != NULL)
+        memcpy(out, given, given->size < sizeof *out ? given->size : sizeof *out);
+}
+
+static int64_t first_of(int64_t call, int64_t base)
+{
+    return call != 0 ? call : base;
+}
+
+/* The same, where switched off is no time at all. */
+static int64_t duration(int64_t call, int64_t base)
+{
+    return at_least_zero(first_of(call, base));
+}
+
+static int32_t switched(int32_t call, int32_t base)
+{
+    return call != 0 ? call : base;
+}
+
+void strata__policy_resolve(strata_policy *out, const strata_policy *call, const strata_policy *base)
+{
+    strata_policy c, b;
+    known_part(&c, call);
+    if (base != NULL)
+        known_part(&b, base);
+    else
+        strata__policy_defaults(&b);
+    out->size = sizeof *out;
+    out->ttl_ms = first_of(c.ttl_ms, b.ttl_ms);
+    out->stale_while_revalidate_ms = duration(c.stale_while_revalidate_ms, b.stale_while_revalidate_ms);
+    out->stale_if_error_ms = duration(c.stale_if_error_ms, b.stale_if_error_ms);
+    out->keep_ms = duration(c.keep_ms, b.keep_ms);
+    out->negative_ttl_ms = duration(c.negative_ttl_ms, b.negative_ttl_ms);
+    out->refresh_ahead_ms = duration(c.refresh_ahead_ms, b.refresh_ahead_ms);
+    out->soft_timeout_ms = duration(c.soft_timeout_ms, b.soft_timeout_ms);
+    out->hard_timeout_ms = duration(c.hard_timeout_ms, b.hard_timeout_ms);
+    out->refresh_timeout_ms = duration(c.refresh_timeout_ms, b.refresh_timeout_ms);
+    out->retry_ms = duration(c.retry_ms, b.retry_ms);
+    out->background_completion = switched(c.background_completion, b.background_completion);
+    out->single_flight = switched(c.single_flight, b.single_flight);
+}
+
+void strata__policy_defaults(strata_policy *out)
+{
+    memset(out, 0, sizeof *out);
+    strata__options_fill(&strata__policy_rows, out);
+    out->size = sizeof *out;
+}
+
+int strata__policy_check(const strata_policy *policy, strata_error *err)
+{
+    strata_policy known;
+    if (policy == NULL)
+        return STRATA_OK;
+    return strata__options_check(&strata__policy_rows, policy, policy->size, &known, sizeof known, err);
+}
+
+void strata__policy_to_meta(const strata_policy *resolved, int negative, strata_meta *meta)
+{
+    meta->negative = negative != 0;
+    meta->fresh_ms = at_least_zero(negative ? resolved->negative_ttl_ms : resolved->ttl_ms);
+    meta->stale_ms = negative ? 0 : at_least_zero(resolved->stale_while_revalidate_ms);
+    meta->error_ms = negative ? 0 : at_least_zero(resolved->stale_if_error_ms);
+    meta->keep_ms = negative ? 0 : at_least_zero(resolved->keep_ms);
+    meta->early_ms = negative ? 0 : at_least_zero(resolved->refresh_ahead_ms);
+}

@@ -1,0 +1,95 @@
+/* option_rows.c - the rows themselves: every field of every options struct, once. */
+#include "src/policy/options.h"
+
+#include "strata/cache.h"
+#include "strata/memory.h"
+#include "strata/policy.h"
+
+#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
+#define KIB ((uint64_t)1 << 10)
+#define MIB ((uint64_t)1 << 20)
+
+/* What no process of today can have, and no sum of ours can overflow. */
+#define MOST_BYTES ((uint64_t)1 << 48)
+
+/* clang-format off */
+static const struct option_word eviction_words[] = {
+    { "s3-fifo", STRATA_EVICT_S3FIFO },     { "w-tinylfu", STRATA_EVICT_WTINYLFU }, { "lru", STRATA_EVICT_LRU },
+    { "lfu", STRATA_EVICT_LFU },            { "fifo", STRATA_EVICT_FIFO },          { "sieve", STRATA_EVICT_SIEVE },
+    { NULL, 0 } };
+
+/* name, type, min, max, preset, words, help */
+#define ROW(field, type, min, max, preset, words, help) \
+    { #field, offsetof(STRUCT, field), type, min, max, preset, words, help }
+#define SIZE_ROW ROW(size, OPTION_SIZE_FIELD, 0, 0, 0, NULL, "sizeof the struct")
+
+#define STRUCT strata_memory_options
+static const struct option_row memory_rows[] = {
+    SIZE_ROW,
+    ROW(max_bytes, OPTION_BYTES, 64 * KIB, MOST_BYTES, 64 * MIB, NULL, "budget, all overhead included"),
+    ROW(max_entries, OPTION_U64, 1, UINT32_MAX, 0, NULL, "budget by count as well; 0 none"),
+    ROW(policy, OPTION_ENUM, STRATA_EVICT_S3FIFO, STRATA_EVICT_SIEVE, STRATA_EVICT_S3FIFO, eviction_words,
+        "who leaves when room is needed"),
+    ROW(shards, OPTION_U32, 1, 1024, 0, NULL, "0 chooses from the budget; 1 gives the exact order of the policy"),
+    ROW(negative_percent, OPTION_U32, 1, 50, 5, NULL, "share of the budget that negative entries may take"),
+    ROW(name, OPTION_STRING, 0, 31, 0, NULL, "shown in stats and events"),
+};
+#undef STRUCT
+
+#define STRUCT strata_options
+static const struct option_row cache_rows[] = {
+    SIZE_ROW,
+    ROW(layers, OPTION_POINTER, 0, 0, 0, NULL, "the layers, nearest first"),
+    ROW(layer_count, OPTION_COUNT, 1, 8, 0, NULL, "how many layers"),
+    ROW(policy, OPTION_POINTER, 0, 0, 0, NULL, "the cache's own policy"),
+    ROW(codec, OPTION_POINTER, 0, 0, 0, NULL, "how objects become bytes"),
+    ROW(allocator, OPTION_POINTER, 0, 0, 0, NULL, "where memory comes from"),
+    ROW(workers, OPTION_U32, 1, 256, 4, NULL, "threads for blocking loaders and background work"),
+    ROW(max_queued, OPTION_U32, 1, 1u << 30, 10000, NULL, "tasks that may wait for a worker"),
+    ROW(max_flights, OPTION_U32, 1, 1u << 30, 65536, NULL, "loads in progress that others can join"),
+    ROW(max_key_bytes, OPTION_BYTES32, 1, 32768, 1024, NULL, "longest key"),
+    ROW(max_value_bytes, OPTION_BYTES, 1, MOST_BYTES, 16 * MIB, NULL, "largest value"),
+    ROW(stats, OPTION_SWITCH, STRATA_OFF, STRATA_ON, STRATA_ON, NULL, "off counts nothing"),
+};
+#undef STRUCT
+
+#define STRUCT strata_namespace_options
+static const struct option_row namespace_rows[] = {
+    SIZE_ROW,
+    ROW(policy, OPTION_POINTER, 0, 0, 0, NULL, "how the policy differs from the parent's"),
+    ROW(loader, OPTION_POINTER, 0, 0, 0, NULL, "for get_or_load calls that give none"),
+    ROW(loader_ctx, OPTION_POINTER, 0, 0, 0, NULL, "handed to the loader"),
+};
+#undef STRUCT
+
+#define STRUCT strata_policy
+#define DURATION_ROW(field, preset, help) ROW(field, OPTION_DURATION, STRATA_OFF, INT64_MAX, preset, NULL, help)
+static const struct option_row policy_rows[] = {
+    SIZE_ROW,
+    DURATION_ROW(ttl_ms, 3600000, "fresh for so long; off: do not store"),
+    DURATION_ROW(stale_while_revalidate_ms, STRATA_OFF, "after that served at once while one refresh runs"),
+    DURATION_ROW(stale_if_error_ms, STRATA_OFF, "served when the load fails or times out"),
+    DURATION_ROW(keep_ms, STRATA_OFF, "not served, but kept for not-modified answers"),
+    DURATION_ROW(negative_ttl_ms, STRATA_OFF, "how long \"absent\" is remembered"),
+    DURATION_ROW(refresh_ahead_ms, STRATA_OFF, "so long before the end of freshness a hit starts a refresh"),
+    DURATION_ROW(soft_timeout_ms, STRATA_OFF, "after that a stale value is served if there is one"),
+    DURATION_ROW(hard_timeout_ms, STRATA_OFF, "after that the caller gets a stale value or an error"),
+    DURATION_ROW(refresh_timeout_ms, 30000, "after that a background refresh is cancelled"),
+    DURATION_ROW(retry_ms, 1000, "after a failed load, serve stale for so long before the next try"),
+    ROW(background_completion, OPTION_SWITCH, STRATA_OFF, STRATA_ON, STRATA_OFF, NULL,
+        "a load past its hard timeout may still store its value"),
+    ROW(single_flight, OPTION_SWITCH, STRATA_OFF, STRATA_ON, STRATA_ON, NULL, "off: every caller loads for itself"),
+};
+#undef STRUCT
+
+const struct option_rows strata__memory_rows = {
+    "strata_memory_options", "{ STRATA_SIZED(strata_memory_options) }", sizeof(strata_memory_options), memory_rows,
+    COUNT(memory_rows) };
+const struct option_rows strata__cache_option_rows = {
+    "strata_options", "STRATA_OPTIONS_INIT", sizeof(strata_options), cache_rows, COUNT(cache_rows) };
+const struct option_rows strata__namespace_option_rows = {
+    "strata_namespace_options", "STRATA_NAMESPACE_OPTIONS_INIT", sizeof(strata_namespace_options), namespace_rows,
+    COUNT(namespace_rows) };
+const struct option_rows strata__policy_rows = {
+    "strata_policy", "STRATA_POLICY_INIT", sizeof(strata_policy), policy_rows, COUNT(policy_rows) };
+/* clang-format on */

@@ -1,0 +1,157 @@
+/* stack_url.c - see stack_url.h.
+ *
+ * The text is copied once and then cut in place: separators become NULs, and percent-decoding only ever makes a part
+ * shorter, so nothing here can outgrow its room. */
+#include "src/policy/stack_url.h"
+
+#include <string.h>
+
+#include "src/base/err.h"
+
+#define WHERE "url"
+
+static int is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
+static int is_name_char(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+}
+
+static int is_name(const char *text)
+{
+    if (text[0] < 'a' || text[0] > 'z')
+        return 0;
+    while (is_name_char(*text))
+        text++;
+    return *text == '\0';
+}
+
+static int hex(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    return -1;
+}
+
+/* Decode "%41" in place. */
+static int decode(char *text, strata_error *err)
+{
+    char *to = text;
+    for (const char *from = text; *from != '\0'; from++) {
+        if (is_blank(*from))
+            return strata__fail(err, STRATA_EINVAL, WHERE, "a blank in \"%.60s\": write it as %%20, or take it out", from);
+        if (*from != '%') {
+            *to++ = *from;
+            continue;
+        }
+        int high = hex(from[1]);
+        int low = high >= 0 ? hex(from[2]) : -1;
+        if (low < 0)
+            return strata__fail(err, STRATA_EINVAL, WHERE, "\"%.3s\" is no byte: write %%25 for a percent sign itself", from);
+        if (high == 0 && low == 0)
+            return strata__fail(err, STRATA_EINVAL, WHERE, "%%00 cannot be part of a layer's URL: take it out");
+        *to++ = (char)(high << 4 | low);
+        from += 2;
+    }
+    *to = '\0';
+    return STRATA_OK;
+}
+
+/* Cut `text` at the first `separator`; what follows it, or NULL. */
+static char *cut(char *text, char separator)
+{
+    char *at = strchr(text, separator);
+    if (at == NULL)
+        return NULL;
+    *at = '\0';
+    return at + 1;
+}
+
+static char *trim(char *text)
+{
+    while (is_blank(*text))
+        text++;
+    size_t length = strlen(text);
+    while (length > 0 && is_blank(text[length - 1]))
+        text[--length] = '\0';
+    return text;
+}
+
+static int parse_param(char *text, struct url_layer *layer, strata_error *err)
+{
+    if (*text == '\0')
+        return strata__fail(err, STRATA_EINVAL, WHERE, "%.30s: a parameter is missing after '?' or '&': write name=value",
+                            layer->scheme);
+    char *value = cut(text, '=');
+    if (!is_name(text))
+        return strata__fail(err, STRATA_EINVAL, WHERE, "%.30s: \"%.60s\" is no parameter name: write name=value",
+                            layer->scheme, text);
+    if (value == NULL || *value == '\0')
+        return strata__fail(err, STRATA_EINVAL, WHERE, "%.30s: %.60s has no value: write %.60s=value, or leave it out",
+                            layer->scheme, text, text);
+    if (layer->param_count == STACK_URL_PARAMS)
+        return strata__fail(err, STRATA_EINVAL, WHERE, "%.30s: more than %d parameters", layer->scheme, STACK_URL_PARAMS);
+    for (size_t i = 0; i < layer->param_count; i++)
+        if (strcmp(layer->params[i].name, text) == 0)
+            return strata__fail(err, STRATA_EINVAL, WHERE, "%.30s: %.60s stands there twice: keep one", layer->scheme, text);
+    layer->params[layer->param_count++] = (struct url_param){ text, value };
+    return decode(value, err);
+}
+
+static int parse_layer(char *text, struct url_layer *layer, strata_error *err)
+{
+    text = trim(text);
+    if (*text == '\0')
+        return strata__fail(err, STRATA_EINVAL, WHERE, "a layer is missing: write one before, between and after each '|', "
+                            "as \"memory:?max_bytes=64mb\"");
+    char *params = cut(text, '?');
+    char *rest = cut(text, ':');
+    if (!is_name(text))
+        return strata__fail(err, STRATA_EINVAL, WHERE, "\"%.60s\" does not begin with the kind of a layer and ':': write, "
+                            "for example, \"memory:?max_bytes=64mb\"", text);
+    layer->scheme = text;
+    layer->rest = rest != NULL ? rest : text + strlen(text);
+    layer->param_count = 0;
+    int rc = rest != NULL ? decode(rest, err) : STRATA_OK;
+    while (rc == STRATA_OK && params != NULL) {
+        char *next = cut(params, '&');
+        rc = parse_param(params, layer, err);
+        params = next;
+    }
+    return rc;
+}
+
+int strata__stack_url_parse(const char *url, struct stack_url *out, strata_error *err)
+{
+    out->layer_count = 0;
+    if (url == NULL)
+        return strata__fail(err, STRATA_EINVAL, WHERE, "the URL is NULL: give one, as \"memory:?max_bytes=64mb\"");
+    size_t length = strnlen(url, STACK_URL_BYTES + 1);
+    if (length > STACK_URL_BYTES)
+        return strata__fail(err, STRATA_EINVAL, WHERE, "longer than %d bytes: shorten it", STACK_URL_BYTES);
+    for (size_t i = 0; i < length; i++)
+        if (((unsigned char)url[i] < 0x20 && url[i] != '\t') || url[i] == 0x7f)
+            return strata__fail(err, STRATA_EINVAL, WHERE, "a control character at byte %zu: take it out, or write it as "
+                                "%%%02X", i + 1, (unsigned)(unsigned char)url[i]);
+    memcpy(out->text, url, length);
+    out->text[length] = '\0';
+    char *text = out->text;
+    while (text != NULL) {
+        char *next = cut(text, '|');
+        if (out->layer_count == STACK_URL_LAYERS)
+            return strata__fail(err, STRATA_EINVAL, WHERE, "more than %d layers: take some out", STACK_URL_LAYERS);
+        int rc = parse_layer(text, &out->layers[out->layer_count], err);
+        if (rc < 0)
+            return rc;
+        out->layer_count++;
+        text = next;
+    }
+    return STRATA_OK;
+}

@@ -1,0 +1,39 @@
+/* stack_url.h - the text of a stack, "memory:?max_bytes=64mb&policy=lru | other:...", taken apart.
+ *
+ *   stack = layer *( "|" layer )          layers, nearest first; blanks around each are skipped
+ *   layer = scheme [ ":" rest [ "?" parameter *( "&" parameter ) ] ]
+ *   scheme = a-z, then a-z 0-9 - _        parameter = name "=" value
+ *
+ * rest and values are percent-decoded ("%7C" is "|", "%26" is "&").  Pure and bounded: no allocation, no recursion, and
+ * no idea which layers there are: that is src/builtin.c's. */
+#ifndef STRATA_POLICY_STACK_URL_H
+#define STRATA_POLICY_STACK_URL_H
+#include <stddef.h>
+
+#include "strata/error.h"
+
+enum { STACK_URL_LAYERS = 8, STACK_URL_PARAMS = 16, STACK_URL_BYTES = 4096 };
+
+struct url_param {
+    const char *name;
+    const char *value; /* never empty */
+};
+
+struct url_layer {
+    const char *scheme;
+    const char *rest; /* what stands between ':' and '?'; may be empty */
+    struct url_param params[STACK_URL_PARAMS];
+    size_t param_count;
+};
+
+/* All texts point into `text`: do not copy the struct. */
+struct stack_url {
+    struct url_layer layers[STACK_URL_LAYERS];
+    size_t layer_count;
+    char text[STACK_URL_BYTES + 1];
+};
+
+/* STRATA_OK, or STRATA_EINVAL that names the part. */
+int strata__stack_url_parse(const char *url, struct stack_url *out, strata_error *err);
+
+#endif /* STRATA_POLICY_STACK_URL_H */
