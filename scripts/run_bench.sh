@@ -190,7 +190,7 @@ broken=0
 need_build
 need_examples # the bench preset is the release build and more
 need "for the caches to compare with" librocksdb-dev libtbb-dev libglib2.0-dev
-build bench strata_bench
+build bench strata_bench ${traces:+strata_cli}
 if [ $measure = yes ]; then measure_all; fi
 [ -s $rows ] || die "bench: there is no earlier run to report"
 
@@ -202,5 +202,11 @@ fi
 "$bin/strata_bench_report" "$@"
 [ $docs = no ] || cp build/bench/bench.svg docs/img/bench.svg
 say "rows: $rows, JSON: build/bench/results.json, chart: build/bench/bench.svg"
-[ -z "$traces" ] || sh bench/replay_anchors.sh "$traces" || broken=1
+if [ -n "$traces" ]; then
+  export STRATA="$PWD/$bin/strata"
+  say "hit ratios over $traces, one shard: the exact order of each policy"
+  sh bench/replay_anchors.sh "$traces" || broken=1
+  say "hit ratios over $traces, default shards"
+  sh bench/replay_anchors.sh --default-shards "$traces" || broken=1
+fi
 exit $broken
