@@ -1,0 +1,129 @@
+/* builtin.c - the composition root: the one file that names every layer.
+ *
+ * A kind of layer is a row: the scheme it has in a stack's URL, the rows of its options struct, and a constructor that
+ * gets that struct filled in.  strata_open_url() is this table and strata_open(). */
+#include <stdio.h>
+#include <string.h>
+
+#include "src/base/err.h"
+#include "src/policy/options.h"
+#include "src/policy/stack_url.h"
+#include "strata/cache.h"
+#include "strata/memory.h"
+#include "strata/version.h"
+
+/* Room for the options struct of any kind. */
+union any_options {
+    size_t size;
+    strata_memory_options memory;
+};
+
+struct layer_kind {
+    const char *scheme;
+    const struct option_rows *rows;
+    const char *no_rest; /* how to write it instead; NULL where the kind takes something between ':' and '?' */
+    strata_layer *(*make)(const union any_options *options, const char *rest);
+};
+
+static strata_layer *make_memory(const union any_options *options, const char *rest)
+{
+    (void)rest;
+    return strata_memory_layer(&options->memory);
+}
+
+static const struct layer_kind layer_kinds[] = {
+    { "memory", &strata__memory_rows, "memory:?max_bytes=64mb", make_memory },
+};
+enum { KIND_COUNT = sizeof layer_kinds / sizeof layer_kinds[0] };
+
+#define STRINGIFY_(x) #x
+#define STRINGIFY(x) STRINGIFY_(x)
+
+const char *strata_version(void)
+{
+    return STRINGIFY(STRATA_VERSION_MAJOR) "." STRINGIFY(STRATA_VERSION_MINOR) "." STRINGIFY(STRATA_VERSION_PATCH);
+}
+
+const char *strata_features(void)
+{
+    return "memory";
+}
+
+static int fail_scheme(const char *scheme, strata_error *err)
+{
+    char names[128] = "";
+    size_t used = 0;
+    for (size_t i = 0; i < KIND_COUNT; i++) {
+        int n = snprintf(names + used, sizeof names - used, "%s%s", i != 0 ? ", " : "", layer_kinds[i].scheme);
+        if (n > 0 && (size_t)n < sizeof names - used)
+            used += (size_t)n;
+    }
+    return strata__fail(err, STRATA_EINVAL, "url", "no such kind of layer as \"%.40s\": there are %s", scheme, names);
+}
+
+static const struct layer_kind *find_kind(const char *scheme)
+{
+    for (size_t i = 0; i < KIND_COUNT; i++)
+        if (strcmp(layer_kinds[i].scheme, scheme) == 0)
+            return &layer_kinds[i];
+    return NULL;
+}
+
+static int make_layer(const struct url_layer *url, strata_layer **out, strata_error *err)
+{
+    union any_options options;
+    const struct layer_kind *kind = find_kind(url->scheme);
+    if (kind == NULL)
+        return fail_scheme(url->scheme, err);
+    if (kind->no_rest != NULL && url->rest[0] != '\0')
+        return strata__fail(err, STRATA_EINVAL, "url", "%s takes nothing between ':' and '?', but there is \"%.60s\": write, "
+                            "for example, \"%s\"", kind->scheme, url->rest, kind->no_rest);
+    memset(&options, 0, sizeof options);
+    options.size = kind->rows->size;
+    for (size_t i = 0; i < url->param_count; i++) {
+        int rc = strata__option_set(kind->rows, &options, url->scheme, url->params[i].name, url->params[i].value, err);
+        if (rc < 0)
+            return rc;
+    }
+    *out = kind->make(&options, url->rest);
+    return STRATA_OK;
+}
+
+static int check_rest(const strata_options *given, strata_options *known, strata_error *err)
+{
+    static const strata_options init = STRATA_OPTIONS_INIT;
+    if (given == NULL)
+        given = &init;
+    int rc = strata__options_check(&strata__cache_option_rows, given, given->size, known, sizeof *known, err);
+    if (rc == STRATA_OK && (known->layers != NULL || known->layer_count != 0))
+        return strata__fail(err, STRATA_EINVAL, "layers", "the URL names the layers: leave options.layers and layer_count "
+                            "empty, or call strata_open()");
+    return rc;
+}
+
+int strata_open_url(strata **out, const char *url, const strata_options *options, strata_error *err)
+{
+    struct stack_url parsed;
+    strata_options known;
+    strata_layer *layers[STACK_URL_LAYERS];
+    size_t made = 0;
+
+    if (out == NULL)
+        return strata__fail(err, STRATA_EINVAL, "out", "NULL: give the address of a strata pointer");
+    *out = NULL;
+    int rc = check_rest(options, &known, err);
+    if (rc == STRATA_OK)
+        rc = strata__stack_url_parse(url, &parsed, err);
+    for (size_t i = 0; rc == STRATA_OK && i < parsed.layer_count; i++) {
+        rc = make_layer(&parsed.layers[i], &layers[made], err);
+        made += rc == STRATA_OK;
+    }
+    if (rc == STRATA_OK) {
+        known.layers = layers;
+        known.layer_count = made;
+        return strata_open(out, &known, err); /* takes the layers over, also when it fails */
+    }
+    while (made > 0)
+        strata_layer_free(layers[--made]);
+    return rc;
+}
