@@ -1,8 +1,8 @@
 /* memory_ghost.c - the ghost of S3-FIFO: fingerprints of what left the small queue, oldest forgotten first.
  *
- * A ring of fingerprints and a small table of ring positions.  Taking one out (a ghost hit) leaves a hole in the ring:
- * the capacity counts live fingerprints only.  Full of holes, the ring is packed and the table rebuilt, which costs as
- * much as the takes that made the holes. */
+ * A ring of fingerprints and a small table from them to their places.  Taking one out (a ghost hit) leaves a hole in
+ * the ring: the capacity counts live fingerprints only.  Full of holes, the ring is packed and the table rebuilt, which
+ * costs as much as the takes that made the holes. */
 #include <string.h>
 
 #include "src/base/mem.h"
@@ -13,33 +13,33 @@ static uint32_t start(const struct ghost *g, uint32_t fingerprint)
     return (fingerprint * 0x9e3779b1u) >> 8 & g->table_mask;
 }
 
-static uint32_t *find(const struct ghost *g, uint32_t fingerprint)
+static uint64_t *find(const struct ghost *g, uint32_t fingerprint)
 {
     for (uint32_t i = start(g, fingerprint);; i = (i + 1) & g->table_mask) {
         if (g->table[i] == 0)
             return NULL;
-        if (g->ring[g->table[i] - 1] == fingerprint)
+        if (g->table[i] >> 32 == fingerprint)
             return &g->table[i];
     }
 }
 
 static void table_add(struct ghost *g, uint32_t position)
 {
-    uint32_t i = start(g, g->ring[position]);
+    uint32_t fingerprint = g->ring[position], i = start(g, fingerprint);
     while (g->table[i] != 0)
         i = (i + 1) & g->table_mask;
-    g->table[i] = position + 1;
+    g->table[i] = (uint64_t)fingerprint << 32 | position;
 }
 
 /* Take a table slot out, moving later ones of the run back. */
-static void table_remove(struct ghost *g, uint32_t *slot)
+static void table_remove(struct ghost *g, uint64_t *slot)
 {
     uint32_t gap = (uint32_t)(slot - g->table), i = gap;
     for (;;) {
         i = (i + 1) & g->table_mask;
         if (g->table[i] == 0)
             break;
-        uint32_t home = start(g, g->ring[g->table[i] - 1]);
+        uint32_t home = start(g, (uint32_t)(g->table[i] >> 32));
         if (((i - home) & g->table_mask) < ((i - gap) & g->table_mask))
             continue;
         g->table[gap] = g->table[i];
@@ -48,9 +48,9 @@ static void table_remove(struct ghost *g, uint32_t *slot)
     g->table[gap] = 0;
 }
 
-static void forget(struct ghost *g, uint32_t *slot)
+static void forget(struct ghost *g, uint64_t *slot)
 {
-    uint32_t position = *slot - 1;
+    uint32_t position = (uint32_t)*slot;
     table_remove(g, slot);
     g->ring[position] = 0;
     g->live--;
@@ -66,7 +66,7 @@ static void drop_holes_at_tail(struct ghost *g)
 
 int strata__ghost_take(struct ghost *g, uint32_t fingerprint)
 {
-    uint32_t *slot = g->live != 0 ? find(g, fingerprint) : NULL;
+    uint64_t *slot = g->live != 0 ? find(g, fingerprint) : NULL;
     if (slot == NULL)
         return 0;
     forget(g, slot);
@@ -76,7 +76,7 @@ int strata__ghost_take(struct ghost *g, uint32_t fingerprint)
 
 static size_t ghost_bytes(uint32_t ring_size, uint32_t table_size)
 {
-    return (size_t)ring_size * 4 + (size_t)table_size * 4;
+    return (size_t)ring_size * 4 + (size_t)table_size * 8;
 }
 
 /* Move the live ones into a ring of `ring_size` (which may be the same) without holes.  0, -1 no room for it. */
@@ -90,7 +90,7 @@ static int repack(struct shard *s, uint32_t ring_size)
     if (s->bytes + ghost_bytes(ring_size, table_size) > s->limit_bytes + before)
         return -1;
     uint32_t *ring = strata__alloc_array(s->layer->mem, ring_size, sizeof *ring);
-    uint32_t *table = strata__alloc_array(s->layer->mem, table_size, sizeof *table);
+    uint64_t *table = strata__alloc_array(s->layer->mem, table_size, sizeof *table);
     if (ring == NULL || table == NULL) {
         strata__free(s->layer->mem, ring);
         strata__free(s->layer->mem, table);
@@ -117,7 +117,7 @@ static void forget_oldest(struct ghost *g)
     drop_holes_at_tail(g);
     if (g->live == 0)
         return;
-    uint32_t *slot = find(g, g->ring[g->tail]);
+    uint64_t *slot = find(g, g->ring[g->tail]);
     if (slot != NULL)
         forget(g, slot);
     drop_holes_at_tail(g);
@@ -128,7 +128,7 @@ void strata__ghost_add(struct shard *s, uint32_t fingerprint, uint64_t capacity)
     struct ghost *g = &s->ghost;
     if (capacity == 0 || capacity > UINT32_MAX / 2)
         return;
-    uint32_t *again = g->live != 0 ? find(g, fingerprint) : NULL;
+    uint64_t *again = g->live != 0 ? find(g, fingerprint) : NULL;
     if (again != NULL)
         forget(g, again); /* two keys with one fingerprint: the newer place counts */
     while (g->live >= capacity)

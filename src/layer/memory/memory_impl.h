@@ -78,7 +78,7 @@ struct brief_meta {
 
 enum { QUEUE_NONE = 0, QUEUE_NEGATIVE = 1, QUEUE_FIRST = 2, QUEUE_COUNT = 18 };
 enum { TTL_CLASSES = 15, TTL_CLASS_SHIFT = 12, VALUE_OFFSET = (1 << 12) - 1 };
-enum { SLAB_FIRST = 20, SLAB_SECOND = 16 };
+enum { SLAB_FIRST = 20, SLAB_SECOND = 16, QUICK_LISTS = 16 };
 enum { DEAD_VALUES = 32 };
 
 /* A key that was evicted, on its way to a listener. */
@@ -106,7 +106,7 @@ struct index_table {
 /* Live fingerprints of what left the small queue (memory_ghost.c). */
 struct ghost {
     uint32_t *ring;      /* fingerprints in order of arrival; 0 is a hole */
-    uint32_t *table;     /* ring index + 1, open addressing by fingerprint */
+    uint64_t *table;     /* fingerprint << 32 | ring index, open addressing; 0 is empty */
     uint32_t ring_size, table_mask;
     uint32_t tail, used; /* ring: oldest, and how many slots from there are in use */
     uint32_t live;
@@ -169,6 +169,9 @@ struct shard {
     uint32_t second_map[SLAB_FIRST];
     uint32_t free_lists[SLAB_FIRST][SLAB_SECOND];
     uint64_t free_units;
+    struct quick_list {
+        uint32_t units, head;
+    } quick[QUICK_LISTS];
 
     /* retired, still readable */
     uint32_t retired; /* list through entry->next */

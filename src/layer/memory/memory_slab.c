@@ -131,6 +131,53 @@ static void mark_free(struct shard *s, struct entry *b, uint32_t units, uint32_t
     POISON((char *)b + 24, (size_t)units * UNIT - 32);
 }
 
+/* Quick lists hold freed blocks as they are, unmerged, one size in each: in a steady stream of similar entries a block
+ * comes back a moment later, and neither neighbour nor class list need be touched (cache misses, all of them). */
+static struct quick_list *quick_of(struct shard *s, uint32_t units)
+{
+    return &s->quick[units % QUICK_LISTS];
+}
+
+static int quick_push(struct shard *s, struct entry *b)
+{
+    uint32_t units = entry_units(b);
+    struct quick_list *q = quick_of(s, units);
+    if (q->head == 0)
+        q->units = units;
+    if (q->units != units)
+        return 0;
+    b->next = q->head;
+    q->head = ref_of(s, b);
+    POISON((char *)b + 24, (size_t)units * UNIT - 24);
+    return 1;
+}
+
+static struct entry *quick_pop(struct shard *s, uint32_t units)
+{
+    struct quick_list *q = quick_of(s, units);
+    if (q->head == 0 || q->units != units)
+        return NULL;
+    struct entry *b = entry_at(s, q->head);
+    q->head = b->next;
+    UNPOISON(b, (size_t)units * UNIT);
+    return b;
+}
+
+static void merge_free(struct shard *s, struct entry *b);
+
+/* Merge what waits in the quick lists.  1 where there was anything. */
+static int quick_flush(struct shard *s)
+{
+    int any = 0;
+    for (int i = 0; i < QUICK_LISTS; i++)
+        while (s->quick[i].head != 0) {
+            struct entry *b = quick_pop(s, s->quick[i].units);
+            merge_free(s, b);
+            any = 1;
+        }
+    return any;
+}
+
 struct entry *strata__slab_alloc(struct shard *s, size_t bytes)
 {
     uint32_t grain = granularity(s->layer);
@@ -138,11 +185,16 @@ struct entry *strata__slab_alloc(struct shard *s, size_t bytes)
     units = (units + grain - 1) & ~(grain - 1);
     if (units < min_units(s->layer))
         units = min_units(s->layer);
+    struct entry *b = quick_pop(s, units);
+    if (b != NULL)
+        return b;
     unsigned f, c;
     class_of(units, &f, &c);
-    struct entry *b = find_in_class(s, units, f, c);
-    if (b == NULL)
-        b = find_above(s, f, c);
+    do {
+        b = find_in_class(s, units, f, c);
+        if (b == NULL)
+            b = find_above(s, f, c);
+    } while (b == NULL && quick_flush(s));
     if (b == NULL)
         return NULL;
     uint32_t have = entry_units(b), prev_flag = word(b) & BLOCK_PREV_FREE;
@@ -159,6 +211,12 @@ struct entry *strata__slab_alloc(struct shard *s, size_t bytes)
 }
 
 void strata__slab_free(struct shard *s, struct entry *b)
+{
+    if (!quick_push(s, b))
+        merge_free(s, b);
+}
+
+static void merge_free(struct shard *s, struct entry *b)
 {
     uint32_t units = entry_units(b);
     struct entry *next = after(b);

@@ -91,8 +91,8 @@ static int may_grow(const struct shard *s)
 /* Unlinked entries are freed in batches: the cost of looking at all threads is shared. */
 static uint64_t batch_size(const struct shard *s)
 {
-    uint64_t n = s->entries / 16;
-    return n < 1 ? 1 : n > 128 ? 128 : n;
+    uint64_t n = s->entries / 8;
+    return n < 1 ? 1 : n > 256 ? 256 : n;
 }
 
 static int heap_over(const struct shard *s, uint64_t more)
@@ -195,8 +195,8 @@ static int put_locked(struct shard *s, const struct incoming *in)
     if (in->kind & KIND_NEGATIVE)
         make_negative_room(s, s->limit_entries != UINT64_MAX ? 1 : in->bytes / UNIT);
     struct entry *e = make_room(s, in, old == NULL);
-    /* Making room may have pushed the old one out. */
-    old = strata__index_find(s, op->hash, op->space, op->key.data, op->key.size);
+    if (old != NULL) /* making room may have pushed it out */
+        old = strata__index_find(s, op->hash, op->space, op->key.data, op->key.size);
     while (e != NULL && old == NULL && strata__index_reserve(s) != 0)
         if (!evict_one(s, (in->kind & KIND_NEGATIVE) != 0)) {
             strata__slab_free(s, e);

@@ -9,7 +9,7 @@
 #include "src/layer/memory/memory_impl.h"
 
 enum { WINDOW = QUEUE_FIRST, PROBATION = QUEUE_FIRST + 1, PROTECTED = QUEUE_FIRST + 2 };
-enum { ROWS = 4 };
+enum { ROWS = 4, SURELY_WANTED = 6 };
 
 static uint64_t capacity(const struct shard *s)
 {
@@ -159,8 +159,8 @@ static struct entry *victim(struct shard *s)
     unsigned fresh = estimate(&s->sketch, strata__entry_hash(s->layer, candidate));
     unsigned held = estimate(&s->sketch, strata__entry_hash(s->layer, loser));
     s->random = strata__mix64(s->random + 0x9e3779b97f4a7c15u);
-    /* Now and then a loser wins, so that a crowd of equals can't be made to starve newcomers. */
-    if (fresh > held || (fresh == held && (s->random & 127) == 0)) {
+    /* Now and then a wanted loser wins: keys chosen to collide in the sketch with held ones must not lock it up. */
+    if (fresh > held || (fresh >= SURELY_WANTED && (s->random & 127) == 0)) {
         strata__queue_unlink(s, main, loser);
         move(s, candidate, PROBATION);
         return loser;
