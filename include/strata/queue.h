@@ -35,8 +35,8 @@ STRATA_API size_t strata_queue_run(strata_queue *queue, size_t max);
 STRATA_API int strata_queue_wait(strata_queue *queue, int64_t timeout_ms);
 
 /**
- * Give the queue back.  NULL is a no-op.  Calls that still run keep it alive; their completions are then run on a
- * worker.  Threads: the one that runs it.
+ * Give the queue back.  NULL is a no-op.  Completions that wait are run first.  Calls that still run keep it alive;
+ * their completions are then run on a worker.  Threads: the one that runs it.
  */
 STRATA_API void strata_queue_close(strata_queue *queue);
 

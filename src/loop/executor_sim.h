@@ -1,8 +1,10 @@
-/* executor_sim.h - the executor of tests: one thread, virtual time, a seeded choice among everything that could run next.
+/* executor_sim.h - the executor of tests: virtual time, one thread at a time, and a seeded choice among everything that could
+ * run next.
  *
- * The same seed gives the same schedule.  park() runs other tasks (picked at random) and, where none is ready, moves the
- * clock to the next timer, until the parker is signalled; a park without a deadline that nothing can ever wake is a
- * deadlock: it aborts with a message. */
+ * The same seed gives the same schedule.  A task that parks is set aside, and goes on, sooner or later, after it was
+ * signalled or its deadline came.  When the test's own thread parks, it drives the others meanwhile, and where none can run
+ * moves the clock to the next timer or deadline; when nothing can ever wake it, that is a deadlock: it aborts with a
+ * message.  step, run and advance may be called from a task, too: a loader that takes 5 ms advances by 5. */
 #ifndef STRATA_LOOP_EXECUTOR_SIM_H
 #define STRATA_LOOP_EXECUTOR_SIM_H
 #include "src/loop/executor.h"

@@ -14,17 +14,15 @@ static void in_child(void)
 
 int strata__os_fork_watch(void)
 {
-    /* A handler cannot be taken back, so it is registered once; a failure is forgotten, and the next caller tries again. */
-    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-    static int watching;
-    pthread_mutex_lock(&lock);
-    int failed = 0;
-    if (!watching) {
-        failed = strata__os_fault("pthread_atfork");
-        if (failed == 0)
-            failed = pthread_atfork(NULL, NULL, in_child);
-        watching = failed == 0;
-    }
-    pthread_mutex_unlock(&lock);
+    /* No lock: a fork while it is held would leave it held in the child for ever.  Two first callers at once register
+     * twice, and each fork then counts for two, which is as good: all that matters is that the number differs. */
+    static _Atomic(uint32_t) watching;
+    if (atomic_load_explicit(&watching, memory_order_relaxed))
+        return 0;
+    int failed = strata__os_fault("pthread_atfork");
+    if (failed == 0)
+        failed = pthread_atfork(NULL, NULL, in_child);
+    if (failed == 0)
+        atomic_store_explicit(&watching, 1, memory_order_relaxed);
     return failed;
 }
