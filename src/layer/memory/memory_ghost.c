@@ -150,6 +150,7 @@ void strata__ghost_add(struct shard *s, uint32_t fingerprint, uint64_t capacity)
     g->used++;
     g->live++;
     table_add(g, position);
+    __builtin_prefetch(&g->table[start(g, g->ring[g->tail])], 1); /* the next to be forgotten */
 }
 
 void strata__ghost_deinit(struct shard *s)

@@ -43,10 +43,13 @@ void strata__queue_unlink(struct shard *s, unsigned queue, struct entry *e)
         entry_at(s, e->prev)->next = e->next;
     else
         q->head = e->next;
-    if (e->next != 0)
+    if (e->next != 0) {
         entry_at(s, e->next)->prev = e->prev;
-    else
+    } else {
         q->tail = e->prev;
+        if (q->tail != 0) /* the next victim: its key will be hashed */
+            __builtin_prefetch((const char *)entry_at(s, q->tail) + 64);
+    }
     q->count--;
     q->weight -= strata__entry_weight(s, e);
     set_queue(e, QUEUE_NONE);

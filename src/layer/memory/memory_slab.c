@@ -159,6 +159,11 @@ static struct entry *quick_pop(struct shard *s, uint32_t units)
         return NULL;
     struct entry *b = entry_at(s, q->head);
     q->head = b->next;
+    if (q->head != 0) { /* the next put writes there */
+        const char *next = (const char *)entry_at(s, q->head);
+        __builtin_prefetch(next, 1);
+        __builtin_prefetch(next + 64, 1);
+    }
     UNPOISON(b, (size_t)units * UNIT);
     return b;
 }
