@@ -20,7 +20,11 @@ struct strata_value {
     void (*release)(struct strata_value *value); /* the last reference is gone; heap values only */
 };
 
-enum { STRATA__VALUE_HEAP = 0, STRATA__VALUE_PIN = 1 };
+/* LENT: a caller's bytes for the length of one submit(); in a struct that is zero for 64 bytes after its head. */
+enum { STRATA__VALUE_HEAP = 0, STRATA__VALUE_PIN = 1, STRATA__VALUE_LENT = 2 };
+
+/* A flag of layers of our own: a put copies what it needs of a value that is no heap value, before submit() returns. */
+#define STRATA__LAYER_COPIES 0x40000000u
 
 /* A counted block with room for `size` bytes behind it; *out_bytes is where to write them.  NULL: out of memory.
  * `mem` outlives it. */

@@ -1,0 +1,45 @@
+/* counter.h - counters that many threads raise at every step, without a shared line.
+ *
+ * A set of counters is an array of cells, one cache line each.  The first COUNTER_OWNED cells belong to one thread
+ * each (a process-wide slot number, taken on first use and given back when the thread ends): its thread raises a word
+ * with a plain load and store.  Threads that found no slot share the cells after those, with atomic additions.  Exact
+ * either way.  Only the owner writes a word, so a reset is the reader's business: it remembers what to subtract. */
+#ifndef STRATA_BASE_COUNTER_H
+#define STRATA_BASE_COUNTER_H
+#include <stdatomic.h>
+#include <stdint.h>
+
+enum { COUNTER_OWNED = 16, COUNTER_SHARED = 4, COUNTER_CELLS = COUNTER_OWNED + COUNTER_SHARED, COUNTER_WORDS = 8 };
+
+struct counter_cell {
+    _Alignas(64) _Atomic(uint64_t) words[COUNTER_WORDS];
+};
+
+/* 0: no number yet; else cell index + 1. */
+extern _Thread_local uint32_t strata__counter_slot;
+
+/* Find a number for this thread. */
+uint32_t strata__counter_join(void);
+
+static inline uint32_t counter_index(void)
+{
+    uint32_t slot = strata__counter_slot;
+    return (__builtin_expect(slot != 0, 1) ? slot : strata__counter_join()) - 1;
+}
+
+/* Raise a word of this thread's cell (index from counter_index()) by one; the value before. */
+static inline uint64_t counter_raise(struct counter_cell *cells, uint32_t index, unsigned word)
+{
+    _Atomic(uint64_t) *w = &cells[index].words[word];
+    if (__builtin_expect(index < COUNTER_OWNED, 1)) {
+        uint64_t old = atomic_load_explicit(w, memory_order_relaxed);
+        /* Release: whoever sees the end of a call counted also sees what the call did. */
+        atomic_store_explicit(w, old + 1, memory_order_release);
+        return old;
+    }
+    return atomic_fetch_add(w, 1);
+}
+
+uint64_t strata__counter_sum(const struct counter_cell *cells, unsigned word);
+
+#endif /* STRATA_BASE_COUNTER_H */

@@ -1,0 +1,2 @@
+/* async.c - the asynchronous twins. */
+#include "src/core/flight.h"

@@ -1,0 +1,2 @@
+/* bulk.c - many keys at once. */
+#include "src/core/flight.h"

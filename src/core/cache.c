@@ -1,0 +1,387 @@
+/* cache.c - opening a cache, closing it, and opening it again in a child after fork().
+ *
+ * Close, in order: nobody comes in any more; every flight is cancelled and its waiters are told; what is active ends (it
+ * is counted; close looks again every few milliseconds, because a wake-up from the last one to leave would touch an
+ * executor that may be gone); layers close, furthest first; threads end.  The hot path is not counted in `active`:
+ * its own counters show whether somebody is inside, and a few milliseconds after the gate was shut, no store of such a
+ * counter can still be on its way out of a processor (Morrison and Afek, "Temporally bounding TSO", 2014). */
+#include <stdio.h>
+#include <string.h>
+
+#include "src/core/flight.h"
+#include "src/policy/options.h"
+
+enum { CLOSE_LOOKS_MS = 2 };
+
+static const _Atomic(uint32_t) never_forked;
+
+void *strata__alloc_lines(const strata_allocator *mem, size_t bytes, void **out_block)
+{
+    *out_block = strata__alloc_zero(mem, bytes + 64);
+    if (*out_block == NULL)
+        return NULL;
+    return (void *)(((uintptr_t)*out_block + 63) & ~(uintptr_t)63);
+}
+
+void strata__root_ref(struct root *root)
+{
+    atomic_fetch_add_explicit(&root->refs, 1, memory_order_relaxed);
+}
+
+static void deinit_locks(struct root *root)
+{
+    key_mutex_deinit(&root->tree_lock);
+    key_mutex_deinit(&root->graph_lock);
+    key_mutex_deinit(&root->delay_lock);
+}
+
+void strata__root_unref(struct root *root)
+{
+    if (atomic_fetch_sub_explicit(&root->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    strata__events_deinit(root);
+    deinit_locks(root);
+    strata__free(root->mem, root->spaces);
+    strata__free(root->mem, root);
+}
+
+int strata__refuse(const struct root *root, strata_error *err)
+{
+    if (atomic_load_explicit(root->forks, memory_order_relaxed) !=
+        atomic_load_explicit(&root->forked, memory_order_relaxed))
+        return strata__fail(err, STRATA_EFORKED, "cache", "the cache was opened before fork(): call strata_reopen() in "
+                            "the child first");
+    return strata__fail(err, STRATA_ECLOSED, "cache", "the cache is closed: open a new one");
+}
+
+int strata__no_argument(strata_error *err, const char *what)
+{
+    return strata__fail(err, STRATA_EINVAL, "argument", "%s", what);
+}
+
+int strata__bad_key(const strata *cache, strata_slice key, strata_error *err)
+{
+    if (key.data == NULL || key.size == 0)
+        return strata__fail(err, STRATA_EKEYSIZE, "key", "the key is empty: it must have 1 to %u bytes",
+                            (unsigned)cache->max_key);
+    return strata__fail(err, STRATA_EKEYSIZE, "key", "the key has %zu bytes, the limit is %u: hash long keys, or raise "
+                        "max_key_bytes", key.size, (unsigned)cache->max_key);
+}
+
+/* Opening ----------------------------------------------------------------------------------------------------- */
+
+static int check_options(const strata_options *options, strata_options *known, strata_error *err)
+{
+    int rc = strata__options_check(&strata__cache_option_rows, options, options->size, known, sizeof *known, err);
+    if (rc != STRATA_OK)
+        return rc;
+    strata__options_fill(&strata__cache_option_rows, known);
+    if (known->layers == NULL || known->layer_count == 0 || known->layer_count > LAYERS_MAX)
+        return strata__fail(err, STRATA_EINVAL, "layers", "a cache has 1 to %d layers, these are %zu: start with "
+                            "strata_memory_layer(NULL)", (int)LAYERS_MAX, known->layers != NULL ? known->layer_count : 0);
+    const strata_codec *c = known->codec;
+    if (c != NULL && (c->id == 0 || c->encode == NULL || c->decode == NULL || c->free == NULL || c->cost == NULL))
+        return strata__fail(err, STRATA_EINVAL, "codec", "a codec needs an id other than 0, and encode, decode, free "
+                            "and cost");
+    const strata_allocator *a = known->allocator;
+    if (a != NULL && (a->alloc == NULL || a->realloc == NULL || a->free == NULL))
+        return strata__fail(err, STRATA_EINVAL, "allocator", "an allocator needs alloc, realloc and free");
+    return strata__policy_check(known->policy, err);
+}
+
+static int init_locks(struct root *root)
+{
+    if (key_mutex_init(&root->tree_lock) != 0)
+        return STRATA_ENOMEM;
+    if (key_mutex_init(&root->graph_lock) == 0) {
+        if (key_mutex_init(&root->delay_lock) == 0) {
+            if (strata__events_init(&root->events) == 0)
+                return STRATA_OK;
+            key_mutex_deinit(&root->delay_lock);
+        }
+        key_mutex_deinit(&root->graph_lock);
+    }
+    key_mutex_deinit(&root->tree_lock);
+    return STRATA_ENOMEM;
+}
+
+static struct root *new_root(const strata_options *known, struct executor *ex, strata_error *err)
+{
+    struct root *root = strata__alloc_zero(known->allocator, sizeof *root);
+    if (root == NULL || init_locks(root) != STRATA_OK) {
+        strata__free(known->allocator, root);
+        strata__fail_plain(err, STRATA_ENOMEM, "open");
+        return NULL;
+    }
+    atomic_init(&root->refs, 1);
+    root->mem = known->allocator != NULL ? known->allocator : &strata__malloc;
+    root->options = *known;
+    root->options.layers = NULL;
+    root->options.policy = NULL;
+    root->codec = known->codec;
+    root->stats = known->stats != STRATA_OFF;
+    root->ex = ex;
+    root->forks = ex->ops->forks != NULL ? ex->ops->forks(ex) : &never_forked;
+    atomic_init(&root->forked, atomic_load_explicit(root->forks, memory_order_relaxed));
+    root->life = ex_random(ex) | 1;
+    root->seed = ex_random(ex);
+    list_init(&root->delayed);
+    strata__host_init(root);
+    return root;
+}
+
+static int open_handle(struct root *root, const strata_options *known, strata_error *err)
+{
+    strata_namespace_options options = STRATA_NAMESPACE_OPTIONS_INIT;
+    options.policy = known->policy;
+    key_mutex_lock(&root->tree_lock);
+    int rc = strata__handle_new_locked(root, NULL, "", &options, &root->handle, err);
+    if (rc == STRATA_OK) {
+        strata__handles_rewire_locked(root);
+        strata__gates_set_locked(root);
+    }
+    key_mutex_unlock(&root->tree_lock);
+    return rc;
+}
+
+static void drop_handles(struct root *root)
+{
+    key_mutex_lock(&root->tree_lock);
+    uint32_t n = root->space_count;
+    strata **spaces = root->spaces;
+    root->spaces = NULL;
+    root->space_count = root->space_room = 0;
+    key_mutex_unlock(&root->tree_lock);
+    for (uint32_t i = n; i-- > 0;) /* children before parents */
+        strata__handle_unref(spaces[i]);
+    strata__free(root->mem, spaces);
+}
+
+/* Everything but the layers, which the caller frees, and the executor. */
+static int build(const strata_options *known, struct executor *ex, struct root **out, strata_error *err)
+{
+    struct root *root = new_root(known, ex, err);
+    if (root == NULL)
+        return STRATA_ENOMEM;
+    *out = root;
+    int rc = strata__layers_take(root, known, err);
+    if (rc == STRATA_OK)
+        rc = strata__stripes_new(root);
+    if (rc == STRATA_OK)
+        rc = open_handle(root, known, err);
+    if (rc == STRATA_OK)
+        rc = strata__layers_start(root, err);
+    return rc < 0 ? strata__fail_plain(err, rc, "open") : rc;
+}
+
+static void free_layers(const strata_options *options)
+{
+    for (size_t i = 0; options->layers != NULL && i < options->layer_count; i++)
+        strata_layer_free(options->layers[i]);
+}
+
+static int open_checked(strata **out, const strata_options *known, struct executor *ex, strata_error *err)
+{
+    struct root *root = NULL;
+    int rc = build(known, ex, &root, err);
+    if (rc == STRATA_OK) {
+        *out = root->handle;
+        strata__maintain_start(root);
+        strata__root_unref(root); /* the handle holds it */
+        return STRATA_OK;
+    }
+    if (root != NULL)
+        atomic_store(&root->state, ROOT_CLOSED);
+    if (root != NULL) {
+        while (atomic_load(&root->active) != 0) { /* a layer that started may have posted something */
+            struct parker parker = { 0 };
+            strata__host_closing(root);
+            ex_park(ex, &parker, ex_now_ms(ex) + CLOSE_LOOKS_MS);
+        }
+    }
+    free_layers(known);
+    ex->ops->stop(ex);
+    if (root != NULL) {
+        strata__stripes_free(root);
+        if (root->handle != NULL)
+            strata__handle_unref(root->handle);
+        drop_handles(root);
+        strata__root_unref(root);
+    }
+    return rc;
+}
+
+int strata__open_with(strata **out, const strata_options *options, struct executor *ex, strata_error *err)
+{
+    strata_options known;
+    *out = NULL;
+    int rc = check_options(options, &known, err);
+    if (rc == STRATA_OK)
+        return open_checked(out, &known, ex, err);
+    free_layers(options);
+    ex->ops->stop(ex);
+    return rc;
+}
+
+int strata_open(strata **out, const strata_options *options, strata_error *err)
+{
+    if (out != NULL)
+        *out = NULL;
+    if (options == NULL || out == NULL) {
+        if (options != NULL && options->size >= offsetof(strata_options, policy))
+            free_layers(options);
+        return strata__no_argument(err, "strata_open() needs options with at least one layer, and where to put the cache");
+    }
+    strata_options known;
+    struct executor *ex = NULL;
+    int rc = check_options(options, &known, err);
+    if (rc == STRATA_OK)
+        rc = strata__executor_threads_new(&ex, known.allocator, known.workers, known.max_queued, err);
+    if (rc == STRATA_OK)
+        return open_checked(out, &known, ex, err);
+    if (options->size >= offsetof(strata_options, policy))
+        free_layers(options);
+    return rc;
+}
+
+/* Closing ----------------------------------------------------------------------------------------------------- */
+
+static void shut(struct root *root)
+{
+    key_mutex_lock(&root->tree_lock);
+    uint32_t open = ROOT_OPEN;
+    if (atomic_compare_exchange_strong(&root->state, &open, ROOT_CLOSING))
+        strata__gates_set_locked(root);
+    key_mutex_unlock(&root->tree_lock);
+    strata__flights_cancel_all(root);
+}
+
+/* Is a thread on the hot path of some handle? */
+static int busy_inside(struct root *root)
+{
+    uint64_t begun = 0, over = 0;
+    key_mutex_lock(&root->tree_lock);
+    for (uint32_t i = 0; i < root->space_count; i++) {
+        over += strata__counter_sum(root->spaces[i]->cells, HOT_HITS) +
+                strata__counter_sum(root->spaces[i]->cells, HOT_SLOW);
+        begun += strata__counter_sum(root->spaces[i]->cells, HOT_BEGUN);
+    }
+    key_mutex_unlock(&root->tree_lock);
+    return begun != over;
+}
+
+static void wait_until_idle(struct root *root)
+{
+    struct parker parker = { 0 };
+    do {
+        strata__flights_cancel_all(root);
+        strata__host_closing(root);
+        ex_park(root->ex, &parker, ex_now_ms(root->ex) + CLOSE_LOOKS_MS);
+    } while (atomic_load(&root->active) != 0 || busy_inside(root));
+}
+
+static int close_root(strata *cache)
+{
+    struct root *root = cache->root;
+    if (atomic_load_explicit(root->forks, memory_order_relaxed) !=
+        atomic_load_explicit(&root->forked, memory_order_relaxed)) {
+        /* The child's copy: nothing of the parent's threads, locks and layers may be touched; it is left as it is. */
+        return STRATA_OK;
+    }
+    shut(root);
+    if (strata__inside(root) || ex_on_worker(root->ex))
+        return STRATA_AGAIN;
+    key_mutex_lock(&root->tree_lock);
+    int first = !root->closing_thread;
+    root->closing_thread = 1;
+    key_mutex_unlock(&root->tree_lock);
+    if (!first)
+        return STRATA_OK; /* another thread is at it */
+    strata__maintain_stop(root);
+    wait_until_idle(root);
+    strata__layers_close(root);
+    atomic_store(&root->state, ROOT_CLOSED);
+    root->ex->ops->stop(root->ex);
+    root->ex = NULL;
+    strata__stripes_free(root);
+    strata__root_ref(root);
+    drop_handles(root);
+    strata__root_unref(root);
+    strata__handle_unref(cache);
+    return STRATA_OK;
+}
+
+int strata_close(strata *cache)
+{
+    if (cache == NULL)
+        return STRATA_OK;
+    if (cache->parent == NULL)
+        return close_root(cache);
+    strata__handle_unref(cache);
+    return STRATA_OK;
+}
+
+/* After fork -------------------------------------------------------------------------------------------------- */
+
+/* The parent's locks may be held for ever, its flights and their callers do not exist here: all of it is forgotten, not
+ * freed. */
+static int forget_parent(struct root *root)
+{
+    if (init_locks(root) != STRATA_OK)
+        return STRATA_ENOMEM;
+    atomic_store(&root->active, 0);
+    atomic_store(&root->flights, 0);
+    list_init(&root->delayed);
+    root->closing_thread = 0;
+    memset(&root->maintain_timer, 0, sizeof root->maintain_timer);
+    for (size_t i = 0; i < root->events.count; i++)
+        root->events.list[i]->running = 0;
+    return strata__stripes_new(root);
+}
+
+static void level_counters(strata *h)
+{
+    /* Calls that other threads had begun at the fork will never end here. */
+    for (uint32_t i = 0; i < COUNTER_CELLS; i++) {
+        uint64_t over = atomic_load(&h->cells[i].words[HOT_HITS]) + atomic_load(&h->cells[i].words[HOT_SLOW]);
+        atomic_store(&h->cells[i].words[HOT_BEGUN], over);
+    }
+}
+
+int strata_reopen(strata *cache, strata_error *err)
+{
+    if (cache == NULL)
+        return strata__no_argument(err, "strata_reopen() needs a cache");
+    struct root *root = cache->root;
+    uint32_t now = atomic_load_explicit(root->forks, memory_order_relaxed);
+    if (now == atomic_load_explicit(&root->forked, memory_order_relaxed))
+        return root_usable(root) ? STRATA_OK : strata__refuse(root, err);
+    struct executor *ex, *old = root->ex;
+    if (atomic_load(&root->state) == ROOT_CLOSED)
+        return strata__fail(err, STRATA_ECLOSED, "cache", "the cache was closed before fork(): open a new one");
+    int rc = strata__executor_threads_new(&ex, root->options.allocator, root->options.workers, root->options.max_queued,
+                                          err);
+    if (rc != STRATA_OK)
+        return rc;
+    rc = forget_parent(root);
+    root->ex = ex;
+    root->life = ex_random(ex) | 1;
+    if (rc == STRATA_OK)
+        rc = strata__layers_reopen(root, err);
+    if (rc != STRATA_OK) {
+        root->ex = old;
+        ex->ops->stop(ex);
+        return strata__fail_plain(err, rc, "reopen");
+    }
+    old->ops->abandon(old);
+    key_mutex_lock(&root->tree_lock);
+    for (uint32_t i = 0; i < root->space_count; i++)
+        level_counters(root->spaces[i]);
+    atomic_store(&root->state, ROOT_OPEN);
+    atomic_store(&root->forked, now);
+    strata__handles_rewire_locked(root);
+    strata__gates_set_locked(root);
+    key_mutex_unlock(&root->tree_lock);
+    strata__maintain_start(root);
+    return STRATA_OK;
+}

@@ -1,0 +1,96 @@
+/* clear.c - forget everything in a namespace and below it.
+ *
+ * What makes entries invalid is the position: one number of the whole cache, raised here and written into the handles as
+ * the lowest valid one.  Entries and fills born before are banned from that moment, wherever they are; that the layers
+ * then forget them physically is housekeeping, but for entries of other lives, which know nothing of our positions. */
+#include "src/core/core_impl.h"
+
+static void raise_locked(strata *h, uint32_t position, int64_t wall_ms)
+{
+    /* The time first: who sees the position also sees it. */
+    atomic_store_explicit(&h->cleared_wall_ms, wall_ms, memory_order_release);
+    atomic_store_explicit(&h->min_position, position, memory_order_release);
+    LIST_EACH(node, &h->children)
+        raise_locked(list_entry(node, strata, sibling), position, wall_ms);
+}
+
+struct spaces {
+    strata **list;
+    size_t count;
+};
+
+/* The namespaces that are cleared: a list made under the tree lock, so that layers are called without it.  Handles stay
+ * while the cache is open. */
+static int list_spaces(strata *cache, struct spaces *out)
+{
+    struct root *root = cache->root;
+    key_mutex_lock(&root->tree_lock);
+    out->list = strata__alloc_array(root->mem, root->space_count, sizeof(strata *));
+    out->count = 0;
+    for (uint32_t i = 0; out->list != NULL && i < root->space_count; i++)
+        if (handle_within(root->spaces[i], cache))
+            out->list[out->count++] = root->spaces[i];
+    key_mutex_unlock(&root->tree_lock);
+    return out->list != NULL ? STRATA_OK : STRATA_ENOMEM;
+}
+
+static int clear_layer(struct root *root, strata_layer *layer, const struct spaces *spaces, int all, strata_error *err)
+{
+    if (layer->ops->clear == NULL)
+        return STRATA_OK;
+    if (all)
+        return layer->ops->clear(layer, 0, strata_bytes("", 0), 1, err);
+    int worst = STRATA_OK;
+    for (size_t i = 0; i < spaces->count; i++) {
+        strata *h = spaces->list[i];
+        int rc = layer->ops->clear(layer, h->space, strata_bytes(h->prefix, h->prefix_size), 0, err);
+        if (rc < 0)
+            worst = rc;
+    }
+    (void)root;
+    return worst;
+}
+
+static int clear_layers(strata *cache, strata_error *err)
+{
+    struct root *root = cache->root;
+    struct spaces spaces = { 0 };
+    int all = cache->parent == NULL, worst = STRATA_OK;
+    if (!all && list_spaces(cache, &spaces) != STRATA_OK)
+        return strata__fail(err, STRATA_ENOMEM, "clear", "no memory to list the namespaces: their entries are invalid, but "
+                            "take room until they leave by themselves");
+    for (size_t i = root->layer_count; i-- > 0;) {
+        struct layer_slot *slot = &root->layers[i];
+        strata_error words = STRATA_ERROR_INIT;
+        int rc = clear_layer(root, slot->layer, &spaces, all, &words);
+        if (rc >= 0)
+            continue;
+        atomic_fetch_add_explicit(&slot->errors, 1, memory_order_relaxed);
+        count_up(cache, COUNT_ERRORS);
+        const char *why = words.message[0] != 0 ? words.message : strata_status_text(rc);
+        strata__event_error(cache, strata_bytes(NULL, 0), slot->layer->name, rc, why);
+        worst = strata__fail(err, STRATA_ELAYER, slot->layer->name, "layer \"%s\" could not be cleared: %s",
+                             slot->layer->name, why);
+    }
+    strata__free(root->mem, spaces.list);
+    return worst;
+}
+
+int strata_clear(strata *cache, strata_error *err)
+{
+    if (cache == NULL)
+        return strata__no_argument(err, "strata_clear() needs a cache");
+    struct root *root = cache->root;
+    int rc = root_enter(root, err);
+    if (rc != STRATA_OK)
+        return rc;
+    key_mutex_lock(&root->tree_lock);
+    uint32_t position = atomic_fetch_add(&root->position, 1) + 1;
+    raise_locked(cache, position, ex_wall_ms(root->ex));
+    key_mutex_unlock(&root->tree_lock);
+    rc = clear_layers(cache, err);
+    count_up(cache, COUNT_CLEARS);
+    event_fire(cache, STRATA_EVENT_CLEAR, strata_bytes(NULL, 0), NULL);
+    root_leave(root);
+    return rc;
+}

@@ -1,0 +1,368 @@
+/* core_impl.h - a cache and its namespaces from inside.
+ *
+ * `struct strata` is what users hold: the root of a cache or a namespace.  It begins with the one line that a memory hit
+ * reads.  `struct root` is everything a cache's namespaces share; it is counted, because loads, asynchronous calls
+ * and namespaces may outlive strata_close(), which empties it. */
+#ifndef STRATA_CORE_CORE_IMPL_H
+#define STRATA_CORE_CORE_IMPL_H
+#include <stdatomic.h>
+
+#include "src/base/counter.h"
+#include "src/base/err.h"
+#include "src/base/histogram.h"
+#include "src/base/list.h"
+#include "src/base/mem.h"
+#include "src/core/locks.h"
+#include "src/layer/key_hash.h"
+#include "src/layer/layer_host.h"
+#include "src/layer/value_impl.h"
+#include "src/loop/executor.h"
+#include "src/policy/freshness.h"
+#include "strata/strata.h"
+
+enum { LAYERS_MAX = 8, STRIPES = 64, SPACES_MAX = 65535 };
+
+/* A gate that no fork generation matches: the hot path must think. */
+#define GATE_SHUT UINT32_MAX
+
+enum root_state { ROOT_OPEN, ROOT_CLOSING, ROOT_CLOSED };
+
+/* Words of a handle's cells, raised by the hot path.  BEGUN == HITS + SLOW while nobody is inside. */
+enum hot_word { HOT_BEGUN, HOT_HITS, HOT_SLOW };
+
+/* Counters of a handle that only slower paths raise. */
+enum count {
+    COUNT_REQUESTS, /* besides those in HOT_BEGUN */
+    COUNT_HITS,     /* besides those in HOT_HITS */
+    COUNT_STALE_SERVES,
+    COUNT_NEGATIVE_HITS,
+    COUNT_LOADS,
+    COUNT_LOAD_ERRORS,
+    COUNT_LOAD_TIMEOUTS,
+    COUNT_JOINS,
+    COUNT_REFRESHES,
+    COUNT_BACKFILLS,
+    COUNT_SETS,
+    COUNT_DELETES,
+    COUNT_EXPIRES,
+    COUNT_CLEARS,
+    COUNT_FENCED,
+    COUNT_ERRORS,
+    COUNT_END
+};
+
+struct root;
+
+struct strata {
+    /* What a hit reads: one line. */
+    _Alignas(64) strata_layer *layer;                 /* the nearest */
+    int (*lookup)(strata_layer *layer, strata_op *op); /* its lookup; one that misses where it is not instant */
+    struct executor *ex;
+    int64_t (*now_ms)(struct executor *ex);
+    const _Atomic(uint32_t) *forks; /* the process' fork generation */
+    uint64_t seed;                  /* of strata__key_hash(), with the space mixed in */
+    uint32_t space;
+    uint32_t max_key;
+    _Atomic(uint32_t) gate;         /* equals *forks: open, and nobody listens to hits; else look closer */
+    _Atomic(uint32_t) min_position; /* entries born below are banned; tree lock to write */
+
+    struct counter_cell cells[COUNTER_CELLS];
+    _Atomic(uint64_t) counts[COUNT_END];
+    uint64_t hot_base[2];           /* what a reset takes off BEGUN and HITS; tree lock */
+    struct histogram load_latency;  /* microseconds */
+
+    struct root *root;
+    strata *parent;                 /* NULL: this is the root */
+    _Atomic(uint32_t) refs;         /* the users', and one of the tree until the cache is closed */
+    strata_policy policy;           /* all fields resolved */
+    strata_loader loader;           /* resolved through the parents; may be NULL */
+    void *loader_ctx;
+    strata_policy own_policy;       /* as given at creation, to tell whether a second call differs */
+    strata_loader own_loader;
+    void *own_loader_ctx;
+    _Atomic(int64_t) cleared_wall_ms; /* when clear was last called: for entries of other lives */
+    struct list_node children;      /* tree lock */
+    struct list_node sibling;       /* tree lock */
+    void *block;                    /* what the allocator gave */
+    size_t prefix_size;             /* of a storage key; root: 0 */
+    unsigned char *prefix;          /* 0x00, varint(size of path), path; the path is its last part */
+    size_t path_at;
+    char name[256];
+};
+
+/* One layer of the stack, and what the cache counts for it. */
+struct layer_slot {
+    strata_layer *layer;
+    uint32_t index;
+    uint32_t flags;
+    int started;
+    _Atomic(uint64_t) hits, misses, puts, removes, errors;
+    _Atomic(uint64_t) own_hits, own_misses; /* looks of our own that the layer counted and nobody asked for */
+    strata_layer_stats base;                /* what a reset takes off; tree lock */
+    struct histogram latency;               /* microseconds */
+};
+
+struct listener {
+    uint64_t id;
+    uint32_t mask;
+    strata_listener call;
+    void *ctx;
+    strata *cache;
+    uint32_t running; /* calls in progress, of all threads */
+    int removed;
+    struct parker *leaver; /* a strata_off() that waits */
+};
+
+enum { LISTENERS_MAX = 64 };
+
+struct events {
+    struct key_mutex lock;
+    _Atomic(uint32_t) mask; /* of all listeners */
+    uint64_t next_id;
+    size_t count;
+    struct listener *list[LISTENERS_MAX]; /* in order of arrival */
+};
+
+struct stripe; /* flight.h */
+
+struct root {
+    _Atomic(uint32_t) refs;    /* handles, flights, asynchronous calls: they keep this memory */
+    _Atomic(uint32_t) state;   /* ROOT_... */
+    _Atomic(uint32_t) forked;  /* the generation it was opened in */
+    _Atomic(uint64_t) active;  /* calls, flights, posted work: what close waits for */
+    const strata_allocator *mem;
+    struct executor *ex;
+    const _Atomic(uint32_t) *forks;
+    strata *handle;            /* the cache's own */
+    strata_options options;    /* defaults filled in */
+    const strata_codec *codec;
+    uint64_t life;             /* of this open; never 0 */
+    uint64_t seed;
+    size_t layer_count;
+    struct layer_slot layers[LAYERS_MAX];
+    size_t instant_count;      /* so many of the nearest layers are instant */
+    int plain_keys;            /* every layer knows spaces: no storage keys are needed */
+    int stats;
+    strata_layer_host host;
+    struct stripe *stripes;
+    void *stripes_block;
+    _Atomic(uint32_t) flights; /* that can be joined */
+    _Atomic(uint32_t) position;
+    struct key_mutex tree_lock;
+    strata **spaces;           /* by number; tree lock */
+    uint32_t space_count, space_room;
+    struct events events;
+    struct key_mutex graph_lock; /* who waits for whom (deadlock.c) */
+    struct key_mutex delay_lock;
+    struct list_node delayed;    /* tasks of layers that wait for their moment */
+    struct timer maintain_timer;
+    struct task maintain_task;
+    _Atomic(uint32_t) maintaining;
+    int has_maintain;
+    int closing_thread;          /* 1: some strata_close() is at work; tree lock */
+};
+
+/* Life ------------------------------------------------------------------------------------------------------- */
+
+/* Open on a given executor (tests: the simulated one), which is taken over, also when it fails. */
+int strata__open_with(strata **out, const strata_options *options, struct executor *ex, strata_error *err);
+
+void strata__root_ref(struct root *root);
+void strata__root_unref(struct root *root);
+/* STRATA_ECLOSED or STRATA_EFORKED, in words. */
+int strata__refuse(const struct root *root, strata_error *err);
+
+/* Is it open, and this the process that opened it? */
+static inline int root_usable(const struct root *root)
+{
+    return atomic_load(&root->state) == ROOT_OPEN &&
+           atomic_load_explicit(root->forks, memory_order_relaxed) ==
+               atomic_load_explicit(&root->forked, memory_order_relaxed);
+}
+
+/* Between the two, close waits.  Sequentially consistent: either close sees us, or we see that it closes. */
+static inline void root_hold(struct root *root) { atomic_fetch_add(&root->active, 1); }
+static inline void root_leave(struct root *root) { atomic_fetch_sub(&root->active, 1); }
+
+static inline int root_enter(struct root *root, strata_error *err)
+{
+    root_hold(root);
+    if (__builtin_expect(root_usable(root), 1))
+        return STRATA_OK;
+    int rc = strata__refuse(root, err);
+    root_leave(root);
+    return rc;
+}
+
+/* Handles (namespace.c) -------------------------------------------------------------------------------------- */
+
+/* A handle in the tree; parent NULL makes the root's.  Tree lock held, but for the root's. */
+int strata__handle_new_locked(struct root *root, strata *parent, const char *name,
+                              const strata_namespace_options *options, strata **out, strata_error *err);
+void strata__handle_unref(strata *handle);
+/* Let the hot path in or out, as state and listeners are now.  Tree lock held. */
+void strata__gates_set_locked(struct root *root);
+/* Point all hot lines at what root has now.  Tree lock held. */
+void strata__handles_rewire_locked(struct root *root);
+/* `handle` is `above` or below it. */
+static inline int handle_within(const strata *handle, const strata *above)
+{
+    while (handle != NULL && handle != above)
+        handle = handle->parent;
+    return handle != NULL;
+}
+/* Bytes of the storage key of `key`; write it to `out`. */
+size_t strata__storage_size(const strata *handle, strata_slice key);
+void strata__storage_write(const strata *handle, strata_slice key, unsigned char *out);
+
+/* Layers (layers.c) ------------------------------------------------------------------------------------------ */
+
+/* A key in the forms that layers want: plain, and as storage key. */
+struct key_forms {
+    strata_slice plain;
+    strata_slice storage; /* set where !root->plain_keys */
+    uint64_t hash;
+};
+
+int strata__layers_take(struct root *root, const strata_options *options, strata_error *err);
+int strata__layers_start(struct root *root, strata_error *err);
+int strata__layers_reopen(struct root *root, strata_error *err);
+void strata__layers_close(struct root *root);
+void strata__host_init(struct root *root);
+void strata__host_closing(struct root *root); /* cut delays short */
+void strata__maintain_start(struct root *root);
+void strata__maintain_stop(struct root *root);
+
+/* Fill an operation; done and owner are the caller's to set.  `mem` and err are set. */
+void strata__op_init(strata_op *op, const strata *handle, const struct layer_slot *slot, const struct key_forms *key,
+                     uint32_t kind, int64_t now_ms, strata_error *err);
+/* Count what came of an operation, and tell listeners of failures.  Under no lock. */
+void strata__op_counted(strata *handle, struct layer_slot *slot, const strata_op *op);
+/* One look into an instant layer, which is no request of a user's.  As lookup(). */
+int strata__layer_peek(strata *handle, struct layer_slot *slot, strata_op *op);
+/* Submit one operation of an instant layer; it is done on return.  Under the key lock or not. */
+void strata__instant_submit(struct layer_slot *slot, strata_op *op);
+/* Bytes for layers that hold no objects: one reference.  STRATA_ECODEC, STRATA_ENOMEM. */
+int strata__encode(struct root *root, strata_value *value, strata_value **out);
+
+/* A put copies what it keeps, so that a value that is only lent will do. */
+static inline int slot_instant(const struct layer_slot *slot) { return (slot->flags & STRATA_LAYER_INSTANT) != 0; }
+
+/* What a layer was found to hold (held.c) -------------------------------------------------------------------- */
+
+struct held {
+    int there;
+    uint32_t layer;
+    strata_value *value; /* one reference; NULL where negative */
+    strata_meta meta;
+    struct deadlines d;
+};
+
+/* Judge an operation that found something: takes op->found.  1: it holds; 0: banned, of another codec, undecodable
+ * (then *out is untouched and the value given back). */
+int strata__held_init(strata *handle, struct layer_slot *slot, strata_op *op, struct held *out);
+void strata__held_drop(struct held *held);
+static inline int held_state(const struct held *held, int64_t now)
+{
+    return held->there ? strata__freshness_state(&held->d, now) : STRATA_STATE_GONE;
+}
+/* What to do about it; a throttled load is told apart here. */
+enum action strata__held_action(const struct held *held, enum situation situation, int64_t now);
+
+/* Events (events.c) ------------------------------------------------------------------------------------------ */
+
+int strata__events_init(struct events *events);
+void strata__events_deinit(struct root *root);
+void strata__event_fire(strata *cache, const strata_event *event);
+static inline int event_wanted(const struct root *root, uint32_t kind)
+{
+    return (atomic_load_explicit(&root->events.mask, memory_order_relaxed) & kind) != 0;
+}
+static inline void event_fire(strata *cache, uint32_t kind, strata_slice key, const char *layer)
+{
+    if (__builtin_expect(event_wanted(cache->root, kind), 0)) {
+        strata_event e = { .size = sizeof e, .kind = kind, .cache = cache, .key = key, .layer = layer };
+        strata__event_fire(cache, &e);
+    }
+}
+void strata__event_evicted(struct root *root, const char *layer, uint32_t space, strata_slice key);
+void strata__event_error(strata *cache, strata_slice key, const char *layer, int status, const char *message);
+
+/* The thread's stack of what core runs on it (frames.c) ------------------------------------------------------- */
+
+struct flight;
+
+struct evicted_note {
+    struct evicted_note *next;
+    const char *layer;
+    uint32_t space;
+    size_t key_size;
+    char key[];
+};
+
+enum frame_kind { FRAME_LOADER, FRAME_CALLBACK, FRAME_LOCKED };
+
+struct frame {
+    struct frame *up;
+    struct root *root;
+    enum frame_kind kind;
+    struct flight *const *flights; /* FRAME_LOADER: what it loads */
+    size_t flight_count;
+    const struct listener *listener;  /* FRAME_CALLBACK of an event */
+    struct evicted_note *notes;       /* FRAME_LOCKED: evictions to tell once no lock is held */
+};
+
+extern _Thread_local struct frame *strata__frames;
+
+static inline void frame_push(struct frame *f, struct root *root, enum frame_kind kind)
+{
+    *f = (struct frame){ .up = strata__frames, .root = root, .kind = kind };
+    strata__frames = f;
+}
+static inline void frame_pop(struct frame *f) { strata__frames = f->up; }
+/* Does a loader or callback of this cache run on this thread? */
+int strata__inside(const struct root *root);
+/* Tell what was evicted while the frame was on; after the lock is gone and the frame popped. */
+void strata__frame_tell(struct frame *f);
+
+/* A thread that loads `from` (its innermost loader frame) is going to wait for `flight`.  STRATA_OK, or STRATA_EDEADLOCK
+ * where that could never end.  With STRATA_OK, strata__wait_over() takes the note back. */
+int strata__wait_begin(struct root *root, struct flight *flight, strata_slice key, strata_error *err);
+void strata__wait_over(struct root *root);
+
+/* Counting --------------------------------------------------------------------------------------------------- */
+
+static inline void count_n(strata *handle, enum count what, uint64_t n)
+{
+    atomic_fetch_add_explicit(&handle->counts[what], n, memory_order_relaxed);
+}
+static inline void count_up(strata *handle, enum count what) { count_n(handle, what, 1); }
+
+/* Keys and other arguments ------------------------------------------------------------------------------------ */
+
+static inline int key_fits(const strata *cache, strata_slice key)
+{
+    return key.size - 1 < cache->max_key && key.data != NULL;
+}
+int strata__bad_key(const strata *cache, strata_slice key, strata_error *err);
+static inline int check_key(const strata *cache, strata_slice key, strata_error *err)
+{
+    return __builtin_expect(key_fits(cache, key), 1) ? STRATA_OK : strata__bad_key(cache, key, err);
+}
+int strata__no_argument(strata_error *err, const char *what);
+/* "user:1" in messages: printable, cut. */
+const char *strata__key_text(strata_slice key, char *out, size_t room);
+
+/* A block aligned to a cache line, zeroed; *out_block is what to free. */
+void *strata__alloc_lines(const strata_allocator *mem, size_t bytes, void **out_block);
+
+static inline uint64_t handle_hash(const strata *cache, strata_slice key)
+{
+    return strata__hash(key.data, key.size, cache->seed);
+}
+
+/* The general read behind the hot path (hit.c) ----------------------------------------------------------------- */
+
+int strata__get_slow(strata *cache, strata_op *op, int looked, strata_value **out, strata_error *err);
+
+#endif /* STRATA_CORE_CORE_IMPL_H */

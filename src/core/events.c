@@ -1,0 +1,233 @@
+/* events.c - listeners.
+ *
+ * Whoever fires looks at one word; where somebody listens, the listeners are called one by one, each found under the
+ * lock and called without it.  A listener counts the calls that run, so that strata_off() can wait for those of other
+ * threads; its own thread's calls further up the stack are told apart by their frames. */
+#include "src/core/core_impl.h"
+
+int strata__events_init(struct events *events)
+{
+    if (events->next_id == 0) /* not after fork: ids stay */
+        events->next_id = 1;
+    return key_mutex_init(&events->lock);
+}
+
+void strata__events_deinit(struct root *root)
+{
+    for (size_t i = 0; i < root->events.count; i++)
+        strata__free(root->mem, root->events.list[i]);
+    root->events.count = 0;
+    key_mutex_deinit(&root->events.lock);
+}
+
+/* The mask of all, and what hangs on it: the hot path's gates, the layers' wish to tell of evictions. */
+static void remask(struct root *root)
+{
+    key_mutex_lock(&root->events.lock);
+    uint32_t mask = 0, evictions = 0;
+    for (size_t i = 0; i < root->events.count; i++) {
+        if (root->events.list[i]->removed)
+            continue;
+        mask |= root->events.list[i]->mask;
+        evictions += (root->events.list[i]->mask & STRATA_EVENT_EVICT) != 0;
+    }
+    atomic_store_explicit(&root->events.mask, mask, memory_order_relaxed);
+    atomic_store_explicit(&root->host.eviction_listeners, evictions, memory_order_relaxed);
+    key_mutex_unlock(&root->events.lock);
+    strata__gates_set_locked(root);
+}
+
+int strata_on(strata *cache, uint32_t mask, strata_listener listener, void *ctx, uint64_t *out_id)
+{
+    if (cache == NULL || listener == NULL || mask == 0)
+        return STRATA_EINVAL;
+    struct root *root = cache->root;
+    int rc = root_enter(root, NULL);
+    if (rc != STRATA_OK)
+        return rc;
+    struct listener *l = strata__alloc_zero(root->mem, sizeof *l);
+    key_mutex_lock(&root->tree_lock);
+    key_mutex_lock(&root->events.lock);
+    if (l == NULL) {
+        rc = STRATA_ENOMEM;
+    } else if (root->events.count == LISTENERS_MAX) {
+        rc = STRATA_EBUSY;
+    } else {
+        *l = (struct listener){ .id = root->events.next_id++, .mask = mask, .call = listener, .ctx = ctx, .cache = cache };
+        root->events.list[root->events.count++] = l;
+        if (out_id != NULL)
+            *out_id = l->id;
+    }
+    key_mutex_unlock(&root->events.lock);
+    if (rc == STRATA_OK)
+        remask(root);
+    else
+        strata__free(root->mem, l);
+    key_mutex_unlock(&root->tree_lock);
+    root_leave(root);
+    return rc;
+}
+
+static void forget_locked(struct root *root, struct listener *l)
+{
+    struct events *e = &root->events;
+    size_t i = 0;
+    while (i < e->count && e->list[i] != l)
+        i++;
+    for (; i + 1 < e->count; i++)
+        e->list[i] = e->list[i + 1];
+    e->count--;
+    strata__free(root->mem, l);
+}
+
+static uint32_t calls_on_this_thread(const struct listener *l)
+{
+    uint32_t n = 0;
+    for (const struct frame *f = strata__frames; f != NULL; f = f->up)
+        n += f->listener == l;
+    return n;
+}
+
+static struct listener *find_locked(struct events *e, uint64_t id)
+{
+    for (size_t i = 0; i < e->count; i++)
+        if (e->list[i]->id == id && !e->list[i]->removed)
+            return e->list[i];
+    return NULL;
+}
+
+int strata_off(strata *cache, uint64_t id)
+{
+    if (cache == NULL)
+        return STRATA_EINVAL;
+    struct root *root = cache->root;
+    int rc = root_enter(root, NULL);
+    if (rc != STRATA_OK)
+        return STRATA_MISS; /* closed: it is gone already, or close waits for it */
+    struct events *e = &root->events;
+    key_mutex_lock(&root->tree_lock);
+    key_mutex_lock(&e->lock);
+    struct listener *l = find_locked(e, id);
+    if (l != NULL)
+        l->removed = 1;
+    key_mutex_unlock(&e->lock);
+    if (l != NULL)
+        remask(root);
+    key_mutex_unlock(&root->tree_lock);
+    if (l == NULL) {
+        root_leave(root);
+        return STRATA_MISS;
+    }
+    uint32_t own = calls_on_this_thread(l);
+    struct parker parker = { 0 };
+    key_mutex_lock(&e->lock);
+    while (l->running > own) {
+        l->leaver = &parker;
+        key_mutex_unlock(&e->lock);
+        ex_park(root->ex, &parker, INT64_MAX);
+        key_mutex_lock(&e->lock);
+    }
+    l->leaver = NULL;
+    if (own == 0)
+        forget_locked(root, l); /* else its last call does, on the way out */
+    key_mutex_unlock(&e->lock);
+    root_leave(root);
+    return STRATA_OK;
+}
+
+/* The next listener after number `after` that wants it, counted as running. */
+static struct listener *next_listener(struct root *root, uint64_t after, uint32_t kind, const strata *cache)
+{
+    struct listener *found = NULL;
+    key_mutex_lock(&root->events.lock);
+    for (size_t i = 0; i < root->events.count && found == NULL; i++) {
+        struct listener *l = root->events.list[i];
+        if (l->id > after && !l->removed && (l->mask & kind) && handle_within(cache, l->cache)) {
+            l->running++;
+            found = l;
+        }
+    }
+    key_mutex_unlock(&root->events.lock);
+    return found;
+}
+
+static void call_over(struct root *root, struct listener *l, uint32_t own)
+{
+    key_mutex_lock(&root->events.lock);
+    l->running--;
+    if (l->leaver != NULL)
+        ex_unpark(root->ex, l->leaver);
+    else if (l->removed && l->running == 0 && own == 0)
+        forget_locked(root, l);
+    key_mutex_unlock(&root->events.lock);
+}
+
+static void tell(strata *where, const strata_event *event)
+{
+    struct root *root = where->root;
+    uint64_t after = 0;
+    struct listener *l;
+    while ((l = next_listener(root, after, event->kind, where)) != NULL) {
+        struct frame f;
+        frame_push(&f, root, FRAME_CALLBACK);
+        f.listener = l;
+        after = l->id;
+        l->call(event, l->ctx);
+        frame_pop(&f);
+        call_over(root, l, calls_on_this_thread(l));
+    }
+}
+
+void strata__event_fire(strata *cache, const strata_event *event)
+{
+    tell(cache, event);
+}
+
+void strata__event_evicted(struct root *root, const char *layer, uint32_t space, strata_slice key)
+{
+    if (!event_wanted(root, STRATA_EVENT_EVICT))
+        return;
+    key_mutex_lock(&root->tree_lock);
+    strata *where = space < root->space_count ? root->spaces[space] : root->handle;
+    key_mutex_unlock(&root->tree_lock);
+    strata_event e = { .size = sizeof e, .kind = STRATA_EVENT_EVICT, .key = key, .layer = layer };
+    tell(where, &e);
+}
+
+void strata__event_error(strata *cache, strata_slice key, const char *layer, int status, const char *message)
+{
+    if (!event_wanted(cache->root, STRATA_EVENT_ERROR))
+        return;
+    strata_event e = { .size = sizeof e, .kind = STRATA_EVENT_ERROR, .status = status, .cache = cache, .key = key,
+                       .layer = layer, .message = message };
+    tell(cache, &e);
+}
+
+const char *strata_event_name(uint32_t kind)
+{
+    static const struct {
+        uint32_t kind;
+        const char *name;
+    } names[] = {
+        { STRATA_EVENT_HIT, "hit" },
+        { STRATA_EVENT_MISS, "miss" },
+        { STRATA_EVENT_SET, "set" },
+        { STRATA_EVENT_DELETE, "delete" },
+        { STRATA_EVENT_EXPIRE, "expire" },
+        { STRATA_EVENT_CLEAR, "clear" },
+        { STRATA_EVENT_LOAD_START, "load_start" },
+        { STRATA_EVENT_LOAD_SUCCESS, "load_success" },
+        { STRATA_EVENT_LOAD_ERROR, "load_error" },
+        { STRATA_EVENT_LOAD_TIMEOUT, "load_timeout" },
+        { STRATA_EVENT_JOIN, "join" },
+        { STRATA_EVENT_STALE_SERVE, "stale_serve" },
+        { STRATA_EVENT_NEGATIVE_SET, "negative_set" },
+        { STRATA_EVENT_BACKFILL, "backfill" },
+        { STRATA_EVENT_EVICT, "evict" },
+        { STRATA_EVENT_ERROR, "error" },
+    };
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (names[i].kind == kind)
+            return names[i].name;
+    return "unknown";
+}

@@ -1,0 +1,554 @@
+/* flight.c - the key-lock table: entering a flight, poison, and who must wait for whom. */
+#include "src/core/flight.h"
+
+#include <string.h>
+
+enum { BUCKETS_FIRST = 16, BUCKETS_MOST = 4096 };
+
+/* The table --------------------------------------------------------------------------------------------------- */
+
+static struct list_node *new_buckets(const strata_allocator *mem, uint32_t count)
+{
+    struct list_node *b = strata__alloc_array(mem, count, sizeof *b);
+    for (uint32_t i = 0; b != NULL && i < count; i++)
+        list_init(&b[i]);
+    return b;
+}
+
+int strata__stripes_new(struct root *root)
+{
+    void *block;
+    struct stripe *stripes = strata__alloc_lines(root->mem, STRIPES * sizeof *stripes, &block);
+    if (stripes == NULL)
+        return STRATA_ENOMEM;
+    root->stripes = stripes;
+    root->stripes_block = block;
+    for (int i = 0; i < STRIPES; i++) {
+        stripes[i].buckets = new_buckets(root->mem, BUCKETS_FIRST);
+        stripes[i].mask = BUCKETS_FIRST - 1;
+        if (stripes[i].buckets != NULL && key_mutex_init(&stripes[i].lock) == 0)
+            continue;
+        strata__free(root->mem, stripes[i].buckets);
+        while (i-- > 0) {
+            key_mutex_deinit(&stripes[i].lock);
+            strata__free(root->mem, stripes[i].buckets);
+        }
+        strata__free(root->mem, block);
+        root->stripes = NULL;
+        return STRATA_ENOMEM;
+    }
+    return STRATA_OK;
+}
+
+void strata__stripes_free(struct root *root)
+{
+    for (int i = 0; root->stripes != NULL && i < STRIPES; i++) {
+        key_mutex_deinit(&root->stripes[i].lock);
+        strata__free(root->mem, root->stripes[i].buckets);
+    }
+    if (root->stripes != NULL)
+        strata__free(root->mem, root->stripes_block);
+    root->stripes = NULL;
+}
+
+static struct list_node *bucket(const struct stripe *s, uint64_t hash)
+{
+    return &s->buckets[(uint32_t)(hash >> 32) & s->mask];
+}
+
+/* Without memory for more, chains get longer: that is all. */
+static void grow_locked(struct root *root, struct stripe *s)
+{
+    uint32_t count = s->mask + 1;
+    if (s->count < count || count >= BUCKETS_MOST)
+        return;
+    struct list_node *old = s->buckets, *more = new_buckets(root->mem, count * 2);
+    if (more == NULL)
+        return;
+    s->buckets = more;
+    s->mask = count * 2 - 1;
+    for (uint32_t i = 0; i < count; i++) {
+        LIST_EACH(node, &old[i]) {
+            list_remove(node);
+            list_push_back(bucket(s, list_entry(node, struct busy, chain)->hash), node);
+        }
+    }
+    strata__free(root->mem, old);
+}
+
+static int same_key(const struct busy *b, uint64_t hash, uint32_t space, strata_slice key)
+{
+    return b->hash == hash && b->space == space && b->key.size == key.size &&
+           memcmp(b->key.data, key.data, key.size) == 0;
+}
+
+/* An earlier item that is at work in slower layers: a write forbids everything, a storing flight forbids writes. */
+static int forbids(struct busy *earlier, int write)
+{
+    if (earlier->is_write)
+        return 1;
+    return write && flight_of_busy(earlier)->phase == FLIGHT_STORING;
+}
+
+int strata__busy_must_wait_locked(struct stripe *s, const struct busy *item)
+{
+    LIST_EACH(node, bucket(s, item->hash)) {
+        struct busy *b = list_entry(node, struct busy, chain);
+        if (b == item)
+            break;
+        if (same_key(b, item->hash, item->space, item->key) && forbids(b, item->is_write))
+            return 1;
+    }
+    return 0;
+}
+
+int strata__busy_blocks_write_locked(struct stripe *s, uint64_t hash, uint32_t space, strata_slice key)
+{
+    LIST_EACH(node, bucket(s, hash)) {
+        struct busy *b = list_entry(node, struct busy, chain);
+        if (same_key(b, hash, space, key) && forbids(b, 1))
+            return 1;
+    }
+    return 0;
+}
+
+void strata__busy_enter_locked(struct root *root, struct stripe *s, struct busy *item)
+{
+    grow_locked(root, s);
+    list_push_back(bucket(s, item->hash), &item->chain);
+    s->count++;
+    item->waiting = (unsigned char)strata__busy_must_wait_locked(s, item);
+}
+
+void strata__busy_leave_locked(struct stripe *s, struct busy *item)
+{
+    list_remove(&item->chain);
+    s->count--;
+    LIST_EACH(node, bucket(s, item->hash)) {
+        struct busy *b = list_entry(node, struct busy, chain);
+        if (!b->waiting || !same_key(b, item->hash, item->space, item->key) || strata__busy_must_wait_locked(s, b))
+            continue;
+        b->waiting = 0;
+        strata__strand_wake(b->is_write ? &write_of_busy(b)->strand : &flight_of_busy(b)->strand);
+    }
+}
+
+struct flight *strata__flight_find_locked(struct stripe *s, uint64_t hash, uint32_t space, strata_slice key)
+{
+    LIST_EACH(node, bucket(s, hash)) {
+        struct busy *b = list_entry(node, struct busy, chain);
+        if (!b->is_write && same_key(b, hash, space, key) && flight_of_busy(b)->joinable)
+            return flight_of_busy(b);
+    }
+    return NULL;
+}
+
+/* Poison ------------------------------------------------------------------------------------------------------ */
+
+static void no_more_joins_locked(struct flight *f)
+{
+    f->joinable = 0;
+    if (f->counted) {
+        f->counted = 0;
+        atomic_fetch_sub_explicit(&f->root->flights, 1, memory_order_relaxed);
+    }
+}
+
+void strata__poison_one_locked(struct flight *f)
+{
+    f->poisoned = 1;
+    no_more_joins_locked(f);
+}
+
+void strata__poison_locked(struct root *root, struct stripe *s, uint64_t hash, uint32_t space, strata_slice key)
+{
+    (void)root;
+    LIST_EACH(node, bucket(s, hash)) {
+        struct busy *b = list_entry(node, struct busy, chain);
+        if (!b->is_write && same_key(b, hash, space, key))
+            strata__poison_one_locked(flight_of_busy(b));
+    }
+}
+
+void strata__flight_abandon_locked(struct flight *f)
+{
+    atomic_store(&f->load.canceled, 1);
+    strata__poison_one_locked(f);
+}
+
+/* One stripe's share of a close: the flights that were not closed yet, chained; their waiters. */
+static struct flight *close_stripe(struct stripe *s, struct list_node *waiters)
+{
+    struct flight *closed = NULL;
+    key_mutex_lock(&s->lock);
+    for (uint32_t i = 0; i <= s->mask; i++) {
+        LIST_EACH(node, &s->buckets[i]) {
+            struct busy *b = list_entry(node, struct busy, chain);
+            if (b->is_write || flight_of_busy(b)->closed)
+                continue;
+            struct flight *f = flight_ref(flight_of_busy(b));
+            f->closed = 1;
+            f->background = 0;
+            f->keep = 0;
+            strata__flight_abandon_locked(f);
+            list_move_all(waiters, &f->waiters);
+            f->next_closed = closed;
+            closed = f;
+        }
+    }
+    key_mutex_unlock(&s->lock);
+    return closed;
+}
+
+void strata__flights_cancel_all(struct root *root)
+{
+    strata_error err = STRATA_ERROR_INIT;
+    strata__fail(&err, STRATA_ECLOSED, "cache", "the cache was closed while the key was being loaded");
+    for (int i = 0; i < STRIPES; i++) {
+        struct list_node waiters, *node;
+        list_init(&waiters);
+        struct flight *f = close_stripe(&root->stripes[i], &waiters);
+        while ((node = list_pop_front(&waiters)) != NULL)
+            strata__waiter_finish(list_entry(node, struct waiter, link), STRATA_ECLOSED, NULL, &err);
+        while (f != NULL) {
+            struct flight *next = f->next_closed;
+            strata__load_abort(f, STRATA_ECLOSED, err.message);
+            strata__flight_unref(f);
+            f = next;
+        }
+    }
+}
+
+/* Entering ---------------------------------------------------------------------------------------------------- */
+
+static void answer_held(struct waiter *w, const struct held *held, enum action action)
+{
+    int stale = action == ACTION_STALE || action == ACTION_STALE_AND_REFRESH;
+    w->status = held->meta.negative ? STRATA_ABSENT : stale ? STRATA_STALE : STRATA_OK;
+    w->value = held->value != NULL ? strata_value_ref(held->value) : NULL;
+}
+
+/* The nearest layer once more: what was missed a moment ago may have come.  1: it answers. */
+static int recheck_locked(const struct want *want, struct flight *f, struct waiter *w)
+{
+    struct root *root = f->root;
+    struct layer_slot *slot = &root->layers[0];
+    if (!slot_instant(slot))
+        return 0;
+    strata__op_init(&f->op, f->handle, slot, &f->key, STRATA_OP_GET, f->begun_ms, &f->op_err);
+    int rc = strata__layer_peek(f->handle, slot, &f->op);
+    if (rc == STRATA_MISS)
+        return 0;
+    if (rc == STRATA_OK) {
+        w->status = STRATA_OK;
+        w->value = f->op.found;
+        return 1;
+    }
+    struct held held = { 0 };
+    if (!strata__held_init(f->handle, slot, &f->op, &held))
+        return 0;
+    enum action a = strata__held_action(&held, want->loader != NULL ? SITUATION_LOAD : SITUATION_READ, f->begun_ms);
+    if (a == ACTION_LOAD || a == ACTION_MISS) {
+        f->previous = held;
+        return 0;
+    }
+    answer_held(w, &held, a);
+    strata__held_drop(&held);
+    return 1;
+}
+
+static int too_old(const struct flight *f, int64_t now)
+{
+    int64_t limit = f->policy.refresh_timeout_ms;
+    if (f->policy.hard_timeout_ms > limit)
+        limit = f->policy.hard_timeout_ms;
+    return f->phase <= FLIGHT_LOADING && limit > 0 && now - f->begun_ms > limit;
+}
+
+static void bring_loader_locked(struct flight *f, const struct want *want)
+{
+    if (atomic_load(&f->wants_load) || f->phase > FLIGHT_READING)
+        return;
+    f->loader = want->loader;
+    f->loader_ctx = want->loader_ctx;
+    f->policy = *want->policy;
+    atomic_store(&f->wants_load, 1);
+}
+
+/* The flight of this key that a caller may join; what is outdated is sent out of the way. */
+static struct flight *find_joinable_locked(struct stripe *s, const struct want *want, strata_slice key, uint64_t hash)
+{
+    if (want->policy->single_flight == STRATA_OFF)
+        return NULL;
+    struct flight *f = strata__flight_find_locked(s, hash, want->handle->space, key);
+    if (f == NULL)
+        return NULL;
+    if (f->position >= atomic_load(&want->handle->min_position) && !too_old(f, ex_now_ms(f->root->ex)))
+        return f;
+    strata__poison_one_locked(f);
+    return NULL;
+}
+
+/* 1: joined, or answered (*entered says which); 0: this flight is of no use to the caller. */
+static int join_locked(struct flight *f, const struct want *want, struct waiter *w, enum entered *entered)
+{
+    if (f->delivered) { /* it is only still storing */
+        w->status = f->status;
+        w->value = f->value != NULL ? strata_value_ref(f->value) : NULL;
+        *entered = ENTERED_ANSWERED;
+        return 1;
+    }
+    if (want->loader == NULL && f->phase >= FLIGHT_LOADING) {
+        w->status = STRATA_MISS; /* the layers were asked */
+        *entered = ENTERED_ANSWERED;
+        return 1;
+    }
+    if (want->loader != NULL)
+        bring_loader_locked(f, want);
+    w->flight = flight_ref(f);
+    w->joined = 1;
+    w->lead = f->lead;
+    if (w->lead != NULL)
+        w->lead->ref(w->lead);
+    list_push_back(&f->waiters, &w->link);
+    *entered = ENTERED_JOINED;
+    return 1;
+}
+
+static int try_join(const struct want *want, strata_slice key, uint64_t hash, struct waiter *w, enum entered *entered,
+                    strata_error *err)
+{
+    struct root *root = want->handle->root;
+    struct frame frame;
+    int settled = 1;
+    struct stripe *s = stripe_lock(root, hash, &frame);
+    if (!root_usable(root)) {
+        w->status = strata__refuse(root, err);
+        *entered = ENTERED_FAILED;
+    } else {
+        struct flight *f = find_joinable_locked(s, want, key, hash);
+        settled = f != NULL && join_locked(f, want, w, entered);
+    }
+    stripe_unlock(s, &frame);
+    return settled;
+}
+
+static void enter_table_locked(struct root *root, struct stripe *s, const struct want *want, struct flight *f)
+{
+    strata__busy_enter_locked(root, s, &f->busy);
+    f->in_table = 1;
+    f->phase = f->busy.waiting ? FLIGHT_WAITING : FLIGHT_READING;
+    root_hold(root);
+    flight_ref(f); /* the strand's, until it has ended */
+    if (want->policy->single_flight == STRATA_OFF)
+        return;
+    if (atomic_fetch_add_explicit(&root->flights, 1, memory_order_relaxed) < root->options.max_flights) {
+        f->counted = 1;
+        f->joinable = 1;
+    } else {
+        atomic_fetch_sub_explicit(&root->flights, 1, memory_order_relaxed);
+    }
+}
+
+enum entered strata__flight_enter(const struct want *want, strata_slice key, uint64_t hash, struct waiter *w,
+                                  struct flight **out, strata_error *err)
+{
+    struct root *root = want->handle->root;
+    enum entered entered;
+    *out = NULL;
+    if (try_join(want, key, hash, w, &entered, err))
+        return entered;
+    struct flight *f = strata__flight_new(want, key, hash, err);
+    if (f == NULL) {
+        w->status = STRATA_ENOMEM;
+        return ENTERED_FAILED;
+    }
+    struct frame frame;
+    struct stripe *s = stripe_lock(root, hash, &frame);
+    struct flight *other = find_joinable_locked(s, want, key, hash);
+    if (!root_usable(root)) {
+        w->status = strata__refuse(root, err);
+        entered = ENTERED_FAILED;
+    } else if (other != NULL && join_locked(other, want, w, &entered)) {
+        /* Somebody was faster. */
+    } else if (recheck_locked(want, f, w)) {
+        entered = ENTERED_ANSWERED;
+    } else {
+        f->position = atomic_load(&root->position);
+        enter_table_locked(root, s, want, f);
+        w->flight = flight_ref(f);
+        list_push_back(&f->waiters, &w->link);
+        entered = f->busy.waiting ? ENTERED_QUEUED : ENTERED_STARTED;
+        *out = f;
+    }
+    stripe_unlock(s, &frame);
+    strata__flight_unref(f);
+    return entered;
+}
+
+int strata__flight_not_started(struct flight *f, int rc)
+{
+    struct frame frame;
+    struct stripe *s = stripe_lock(f->root, f->key.hash, &frame);
+    int wanted = !list_empty(&f->waiters);
+    if (!wanted)
+        strata__flight_abandon_locked(f);
+    stripe_unlock(s, &frame);
+    if (wanted) {
+        strata__strand_wake(&f->strand);
+        return 1;
+    }
+    f->status = rc;
+    strata__flight_store(f);
+    return 0;
+}
+
+/* Is what was seen still what is there?  A refresh that came after another one has nothing to do. */
+static int still_seen_locked(struct flight *f)
+{
+    struct layer_slot *slot = &f->root->layers[0];
+    if (!slot_instant(slot))
+        return 1;
+    strata__op_init(&f->op, f->handle, slot, &f->key, STRATA_OP_GET, f->begun_ms, &f->op_err);
+    int rc = strata__layer_peek(f->handle, slot, &f->op);
+    if (rc == STRATA_MISS)
+        return 1;
+    struct held held = { 0 };
+    int same = 0;
+    if (rc == STRATA_STALE && strata__held_init(f->handle, slot, &f->op, &held))
+        same = f->begun_ms >= held.d.retry_at;
+    else
+        strata_value_unref(f->op.found);
+    if (same && f->previous.there && held.meta.born_ms > f->previous.meta.born_ms)
+        same = 0;
+    strata__held_drop(&held);
+    return same;
+}
+
+void strata__refresh_start(const struct want *want, strata_slice key, uint64_t hash, const struct held *seen)
+{
+    struct root *root = want->handle->root;
+    strata_error err = STRATA_ERROR_INIT;
+    struct flight *f = strata__flight_new(want, key, hash, &err);
+    if (f == NULL)
+        return; /* the next hit tries again */
+    if (seen != NULL && seen->there) {
+        f->previous = *seen;
+        f->previous.value = seen->value != NULL ? strata_value_ref(seen->value) : NULL;
+    }
+    struct frame frame;
+    struct stripe *s = stripe_lock(root, hash, &frame);
+    int begin = root_usable(root) && strata__flight_find_locked(s, hash, want->handle->space, key) == NULL &&
+                still_seen_locked(f);
+    if (begin) {
+        f->position = atomic_load(&root->position);
+        f->background = 1;
+        f->refresh = 1;
+        enter_table_locked(root, s, want, f);
+        if (f->busy.waiting)
+            begin = 0; /* the write will wake it */
+    }
+    stripe_unlock(s, &frame);
+    int rc = begin ? strata__strand_start(&f->strand) : STRATA_OK;
+    if (rc != STRATA_OK) {
+        strata__event_error(f->handle, f->key.plain, NULL, rc, "no worker was free for a refresh: raise workers or "
+                            "max_queued");
+        if (f->previous.there)
+            strata__throttle(f->handle, &f->key, &f->previous, f->policy.retry_ms);
+        strata__flight_not_started(f, rc);
+    }
+    strata__flight_unref(f);
+}
+
+/* One flight -------------------------------------------------------------------------------------------------- */
+
+static struct flight *flight_of_strand(struct strand *s)
+{
+    return (struct flight *)(void *)((char *)s - offsetof(struct flight, strand));
+}
+
+static void ref_strand(struct strand *s) { flight_ref(flight_of_strand(s)); }
+static void unref_strand(struct strand *s) { strata__flight_unref(flight_of_strand(s)); }
+
+struct flight *strata__flight_new(const struct want *want, strata_slice key, uint64_t hash, strata_error *err)
+{
+    strata *handle = want->handle;
+    struct root *root = handle->root;
+    size_t storage = root->plain_keys ? key.size : strata__storage_size(handle, key);
+    struct flight *f = strata__alloc(root->mem, sizeof *f + storage);
+    if (f != NULL) {
+        memset(f, 0, sizeof *f);
+        if (strata__strand_init(&f->strand, root->ex, strata__flight_run, ref_strand, unref_strand) != 0) {
+            strata__free(root->mem, f);
+            f = NULL;
+        }
+    }
+    if (f == NULL) {
+        strata__fail(err, STRATA_ENOMEM, "read", "no memory for a read in progress: free some, or ask for fewer keys at once");
+        return NULL;
+    }
+    atomic_init(&f->refs, 1);
+    strata__root_ref(root);
+    f->root = root;
+    f->handle = handle;
+    f->mem = root->mem;
+    if (root->plain_keys)
+        memcpy(f->bytes, key.data, key.size);
+    else
+        strata__storage_write(handle, key, f->bytes);
+    f->key.plain = strata_bytes(f->bytes + storage - key.size, key.size);
+    f->key.storage = strata_bytes(f->bytes, storage);
+    f->key.hash = hash;
+    f->busy = (struct busy){ .hash = hash, .space = handle->space, .key = f->key.plain };
+    list_init(&f->waiters);
+    f->loader = want->loader;
+    f->loader_ctx = want->loader_ctx;
+    atomic_init(&f->wants_load, want->loader != NULL);
+    f->policy = *want->policy;
+    f->begun_ms = ex_now_ms(root->ex);
+    f->hit_layer = LAYERS_MAX;
+    f->self = f;
+    f->op_pointer = &f->op;
+    f->solo = (struct read){ .strand = &f->strand, .root = root, .flights = &f->self, .count = 1, .ops = &f->op_pointer };
+    return f;
+}
+
+static void drop_values(struct flight *f)
+{
+    strata__held_drop(&f->previous);
+    strata_value_unref(f->value);
+    strata_value_unref(f->encoded);
+    strata_value_unref(f->load.value);
+    f->value = f->encoded = f->load.value = NULL;
+}
+
+void strata__flight_unref(struct flight *f)
+{
+    if (f == NULL || atomic_fetch_sub_explicit(&f->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    struct root *root = f->root;
+    drop_values(f);
+    strata__strand_deinit(&f->strand);
+    strata__free(f->mem, f);
+    strata__root_unref(root);
+}
+
+void strata__flight_run(struct strand *strand)
+{
+    struct flight *f = flight_of_strand(strand);
+    switch ((enum flight_step)f->step) {
+    case STEP_READ:
+        strata__read_run(&f->solo);
+        return;
+    case STEP_LOAD:
+        strata__load_run(f);
+        return;
+    case STEP_LOADED:
+        strata__flight_loaded(f);
+        return;
+    case STEP_STORE:
+    case STEP_STORED:
+        strata__flight_store(f);
+        return;
+    }
+}

@@ -1,0 +1,351 @@
+/* flight.h - the key-lock table, flights, and those who wait for them.
+ *
+ * A stripe is a mutex and a table of busy keys.  Busy is a flight (a read in progress, its loader's call included) or a
+ * write.  Items of one key stand in order of arrival; an item may begin when nothing before it forbids it:
+ *
+ *   a flight waits for earlier writes of its key that are still at work in slower layers;
+ *   a write waits for earlier writes, and for earlier flights that are just storing into slower layers.
+ *
+ * One flight of a key at most is `joinable`.  A poisoned one is not, stores nothing, and stays in the table only until
+ * it has ended.  The phases of a flight:
+ *
+ *   WAITING -> READING -> LOADING -> STORING -> SETTLED      (each may be skipped; only forward)
+ *
+ * Who runs a flight's strand owns all fields that are not marked; what is marked "key lock" is shared with joiners,
+ * writers and time-outs. */
+#ifndef STRATA_CORE_FLIGHT_H
+#define STRATA_CORE_FLIGHT_H
+#include "src/core/core_impl.h"
+#include "src/core/strand.h"
+#include "src/loop/queue_impl.h"
+
+struct busy {
+    struct list_node chain; /* stripe's bucket; key lock */
+    uint64_t hash;
+    uint32_t space;
+    unsigned char is_write;
+    unsigned char waiting;  /* it has not begun: an earlier item forbids it; key lock */
+    strata_slice key;
+};
+
+struct stripe {
+    _Alignas(64) struct key_mutex lock;
+    struct list_node *buckets;
+    uint32_t mask;
+    uint32_t count;
+};
+
+enum flight_phase { FLIGHT_WAITING, FLIGHT_READING, FLIGHT_LOADING, FLIGHT_STORING, FLIGHT_SETTLED };
+
+/* Where a flight's strand goes on when it is run again. */
+enum flight_step { STEP_READ, STEP_LOAD, STEP_LOADED, STEP_STORE, STEP_STORED };
+
+struct flight;
+
+/* A caller that waits for a flight. */
+struct waiter {
+    struct list_node link;    /* flight->waiters; key lock */
+    struct flight *flight;    /* one reference, from joining to the end */
+    strata *handle;
+    int64_t soft_at, hard_at; /* INT64_MAX: none */
+    unsigned char wants_load; /* 0: a plain get, which does not wait for loaders */
+    unsigned char joined;     /* it did not start the flight */
+    unsigned char keep;       /* its policy: background_completion */
+    unsigned char done;       /* blocking: the driver's lock */
+    int status;
+    strata_value *value;      /* one reference */
+    strata_error *err;        /* where words go; may be NULL */
+    struct driver *driver;    /* blocking: who sleeps; NULL: asynchronous */
+    void (*finish)(struct waiter *waiter); /* asynchronous: status and value stand; last touch */
+    struct strand *lead;      /* the batch that reads for the flight when it was joined: one reference */
+};
+
+/* The layers' part of one or several flights (read.c). */
+struct read {
+    struct strand *strand;   /* who drives: the flight's own, or the batch's */
+    struct root *root;
+    struct flight **flights; /* still without an answer are the first `count` */
+    size_t count;
+    size_t layer;            /* the next one to ask */
+    size_t asked;            /* of how many flights it was asked */
+    strata_op **ops;         /* room for as many as there are flights */
+    void (*over)(struct read *read); /* every flight was answered; NULL: nobody needs to know, and read may be gone */
+    void (*missed)(struct read *read); /* these were not: NULL asks the flight's own loader */
+};
+
+/* What a caller is told. */
+struct answer {
+    int status;
+    strata_value *value;     /* borrowed */
+    const strata_error *err; /* words where status < 0 */
+    int is_hit;              /* a layer served it */
+    uint32_t layer;          /* that layer; LAYERS_MAX: none */
+    int state;               /* the entry's */
+};
+
+struct strata_load {
+    _Atomic(uint32_t) refs;     /* the loader's own; the last fails what was not completed */
+    _Atomic(uint32_t) claimed;  /* 1: somebody completes or has completed it */
+    _Atomic(uint32_t) canceled;
+    _Atomic(uint32_t) parts;    /* the loader's return and the completion: the last one goes on */
+    unsigned char has_policy;
+    strata_policy policy;       /* the loader's own word */
+    /* The completion; written by who claimed it. */
+    int status;                 /* STRATA_OK, STRATA_ABSENT, < 0 */
+    unsigned char declined, not_modified;
+    strata_value *value;
+    strata_error err;
+};
+
+/* What is to be stored, where. */
+struct plan {
+    uint32_t kind;       /* STRATA_OP_PUT, _REMOVE; 0: nothing */
+    uint32_t layer, end; /* the next one to store in, and the one not to */
+    strata_value *value; /* borrowed from the flight */
+    strata_meta meta;
+    int is_backfill;
+    uint32_t from;       /* backfill: the layer it came from */
+};
+
+struct flight {
+    struct strand strand;
+    _Atomic(uint32_t) refs;
+    struct root *root;
+    strata *handle;
+    const strata_allocator *mem;
+    struct busy busy;            /* key lock */
+    struct list_node waiters;    /* key lock */
+    unsigned char phase;         /* enum flight_phase; key lock */
+    unsigned char joinable;      /* key lock */
+    unsigned char poisoned;      /* key lock */
+    unsigned char in_table;      /* key lock */
+    unsigned char counted;       /* in root->flights; key lock */
+    _Atomic(unsigned char) wants_load; /* some waiter, or a refresh: there is a loader; key lock to write */
+    unsigned char background;    /* nobody needs to wait: a refresh; key lock */
+    unsigned char keep;          /* goes on without waiters; key lock */
+    unsigned char refresh;       /* begun as one */
+    unsigned char delivered;     /* the result stands for joiners; key lock */
+    unsigned char timer_set;     /* a reference is with the refresh timer; key lock */
+    _Atomic(unsigned char) loader_called; /* the load can be claimed */
+    unsigned char closed;        /* close was here; key lock */
+    unsigned char refresh_after; /* a stale value was served: refresh when this one has ended */
+    unsigned char step;          /* where the strand goes on: enum flight_step */
+    unsigned char from_batch;    /* a batch's strand asks the layers */
+    strata_loader loader;        /* key lock until LOADING */
+    void *loader_ctx;
+    strata_policy policy;        /* resolved: of the call that brought the loader; key lock until LOADING */
+    uint32_t position;           /* ban position at birth */
+    int64_t begun_ms;
+    int64_t load_ms, load_us, load_wall_ms; /* when the loader was called */
+    struct held previous;        /* the best that is held, to be served or validated; set under the key lock */
+    int layer_failed;            /* a layer could not be asked: its error stands in `err` */
+    struct read solo;
+    struct flight *self;
+    strata_op *op_pointer;
+    struct strand *lead;         /* the batch that reads for it, while it does; key lock */
+    strata_op op;
+    strata_error op_err;
+    int64_t op_us;
+    struct strata_load load;
+    struct plan plan;
+    strata_value *encoded;       /* of an object, for layers that hold bytes */
+    /* The result: set before `delivered`. */
+    int status;
+    strata_value *value;
+    strata_error err;
+    int is_hit;                  /* a layer served it: hit_layer; else a load, or nothing, or a stale entry of hit_layer */
+    uint32_t hit_layer;          /* LAYERS_MAX: none */
+    int hit_state;
+    struct flight *next_closed;
+    struct timer refresh_timer;
+    struct task refresh_task;
+    struct flight *waits_for;    /* its loader sleeps for this one; graph lock */
+    struct key_forms key;        /* point into bytes[] */
+    unsigned char bytes[];       /* storage prefix and key, or the key alone */
+};
+
+/* A set, delete or expire that has slower layers to visit (write.c). */
+struct write {
+    struct strand strand;
+    struct busy busy;            /* key lock */
+    struct root *root;
+    strata *handle;
+    struct key_forms key;
+    uint32_t kind;               /* STRATA_OP_PUT, _REMOVE; WRITE_EXPIRE */
+    uint32_t told_as;            /* the same, as the caller meant it */
+    unsigned char asked;         /* an operation is out */
+    unsigned char got;           /* expire: the entry of this layer was read */
+    uint32_t done_layers;
+    strata_value *value;         /* a set's: borrowed; an expire's: what the layer gave */
+    strata_value *encoded;
+    strata_meta meta;
+    int found;                   /* expire: some layer had it */
+    int status;
+    strata_error err;
+    strata_op op;
+    strata_error op_err;
+    void (*over)(struct write *write); /* the last touch */
+    struct driver *driver;       /* blocking */
+    int finished;                /* blocking: the driver's lock */
+};
+
+enum { WRITE_EXPIRE = 100 };
+
+/* Table (flight.c) -------------------------------------------------------------------------------------------- */
+
+int strata__stripes_new(struct root *root);
+void strata__stripes_free(struct root *root);
+static inline struct stripe *stripe_of(const struct root *root, uint64_t hash)
+{
+    return &root->stripes[(hash >> 48) % STRIPES];
+}
+/* Lock a stripe; evictions that puts cause meanwhile are kept in `frame`. */
+static inline struct stripe *stripe_lock(struct root *root, uint64_t hash, struct frame *frame)
+{
+    struct stripe *s = stripe_of(root, hash);
+    frame_push(frame, root, FRAME_LOCKED);
+    key_mutex_lock(&s->lock);
+    return s;
+}
+static inline void stripe_unlock(struct stripe *s, struct frame *frame)
+{
+    key_mutex_unlock(&s->lock);
+    frame_pop(frame);
+    if (__builtin_expect(frame->notes != NULL, 0))
+        strata__frame_tell(frame);
+}
+void strata__busy_enter_locked(struct root *root, struct stripe *s, struct busy *item);
+/* Take an item out; those that it held back begin. */
+void strata__busy_leave_locked(struct stripe *s, struct busy *item);
+/* Does something before `item` forbid it to begin? */
+int strata__busy_must_wait_locked(struct stripe *s, const struct busy *item);
+/* The same for a write that would come last, not yet entered. */
+int strata__busy_blocks_write_locked(struct stripe *s, uint64_t hash, uint32_t space, strata_slice key);
+struct flight *strata__flight_find_locked(struct stripe *s, uint64_t hash, uint32_t space, strata_slice key);
+/* An invalidation of the key: no flight of it stores anything any more. */
+void strata__poison_locked(struct root *root, struct stripe *s, uint64_t hash, uint32_t space, strata_slice key);
+void strata__poison_one_locked(struct flight *f);
+/* For each flight in the table; used by close. */
+void strata__flights_cancel_all(struct root *root);
+
+static inline struct flight *flight_of_busy(struct busy *b)
+{
+    return (struct flight *)(void *)((char *)b - offsetof(struct flight, busy));
+}
+static inline struct write *write_of_busy(struct busy *b)
+{
+    return (struct write *)(void *)((char *)b - offsetof(struct write, busy));
+}
+static inline struct flight *flight_of_load(const struct strata_load *l)
+{
+    return (struct flight *)(void *)((char *)(uintptr_t)l - offsetof(struct flight, load));
+}
+
+/* One flight ---------------------------------------------------------------------------------------------------- */
+
+/* A flight that could not be started for want of a worker: goes on all the same where others have joined it.
+ * 1: it goes on; 0: it has ended. */
+int strata__flight_not_started(struct flight *f, int rc);
+
+/* How a call wants its key read. */
+struct want {
+    strata *handle;
+    strata_loader loader; /* NULL: a plain get */
+    void *loader_ctx;
+    const strata_policy *policy; /* resolved */
+    int refresh;
+};
+
+struct flight *strata__flight_new(const struct want *want, strata_slice key, uint64_t hash, strata_error *err);
+static inline struct flight *flight_ref(struct flight *f)
+{
+    atomic_fetch_add_explicit(&f->refs, 1, memory_order_relaxed);
+    return f;
+}
+void strata__flight_unref(struct flight *f);
+
+enum entered {
+    ENTERED_ANSWERED, /* status and value stand in the waiter: nothing to wait for */
+    ENTERED_JOINED,   /* the waiter stands in another's flight */
+    ENTERED_STARTED,  /* the waiter stands in a flight of its own, to be run by the caller */
+    ENTERED_QUEUED,   /* the same, but a write comes first, which will wake it */
+    ENTERED_FAILED    /* out of memory, closed...: the waiter's status, and err */
+};
+
+/* Find or begin a flight for w (flight.c).  `fresh_only`: nothing here.  *out is the flight where one was begun. */
+enum entered strata__flight_enter(const struct want *want, strata_slice key, uint64_t hash, struct waiter *w,
+                                  struct flight **out, strata_error *err);
+/* A blocking read through a flight: after the nearest layer, if it is instant, did not answer. */
+int strata__read_blocking(const struct want *want, strata_slice key, uint64_t hash, strata_value **out,
+                          strata_error *err);
+/* Which loader, which policy; `resolved` is room for the latter.  STRATA_OK, STRATA_EINVAL. */
+int strata__want_init(struct want *want, strata *cache, strata_loader loader, void *loader_ctx,
+                      const strata_policy *policy, strata_policy *resolved, strata_error *err);
+/* Does a policy keep loaders off their callers' threads? */
+static inline int wants_worker(const struct want *want)
+{
+    const strata_policy *p = want->policy;
+    return want->loader != NULL && (p->soft_timeout_ms > 0 || p->hard_timeout_ms > 0 ||
+                                    p->stale_while_revalidate_ms > 0 || p->stale_if_error_ms > 0);
+}
+/* Begin a refresh in the background, unless the key is busy.  `seen`: what was found. */
+void strata__refresh_start(const struct want *want, strata_slice key, uint64_t hash, const struct held *seen);
+
+/* The strand of a flight, from its first step. */
+void strata__flight_run(struct strand *strand);
+/* The layers' part, on the strand's thread.  Goes on with the flights by itself. */
+void strata__read_run(struct read *read);
+/* All layers were asked, and this flight has no answer: its loader, or a miss.  On its strand's thread. */
+void strata__flight_after_layers(struct flight *f);
+/* The loader was called or failed before it: its result stands in f->load. */
+void strata__flight_loaded(struct flight *f);
+/* Store plan and result, give it to the waiters. */
+void strata__flight_store(struct flight *f);
+/* Prepare to load: 0 where the flight has ended instead (closing, nobody wants it). */
+int strata__load_begin(struct flight *f);
+/* What is noted and counted before a loader is called. */
+void strata__load_note_start(struct flight *f);
+/* Let it be cancelled after refresh_timeout_ms.  Key lock. */
+void strata__refresh_timer_locked(struct flight *f);
+/* Call the loader for one flight, on this thread. */
+void strata__load_run(struct flight *f);
+/* The loader function came back for this flight. 1: go on with it now; 0: its completion will. */
+int strata__load_returned(struct flight *f, int rc);
+/* Claim the load and fail it; nothing where it was completed.  Under no lock. */
+void strata__load_abort(struct flight *f, int status, const char *message);
+/* Nobody wants it: cancel, poison, take out.  Key lock. */
+void strata__flight_abandon_locked(struct flight *f);
+/* No load before now + retry_ms: put what is held back with that note, in the nearest layer. Key lock not held. */
+void strata__throttle(strata *handle, const struct key_forms *key, const struct held *held, int64_t retry_ms);
+
+/* Waiters (waiter.c) -------------------------------------------------------------------------------------------- */
+
+void strata__waiter_times(struct waiter *w, const strata_policy *policy, int64_t now);
+/* Take all waiters that may have the result (all != 0: every one; else plain gets only).  Key lock. */
+void strata__waiters_take_locked(struct flight *f, struct list_node *out, int all);
+/* Give each of them an answer. */
+void strata__waiters_give(struct flight *f, struct list_node *taken, const struct answer *answer);
+/* Count an answer and tell listeners of it. */
+void strata__answer_counted(strata *handle, strata_slice key, const struct answer *answer);
+/* Give one its result.  Takes over `value`. */
+void strata__waiter_finish(struct waiter *w, int status, strata_value *value, const strata_error *err);
+/* A deadline of w has passed.  1: it has a result now, and was taken out; 0: go on waiting (see its deadlines). */
+int strata__waiter_expired(struct waiter *w, int64_t now, int *status, strata_value **value, strata_error *err);
+/* Take it out of its flight without an answer.  1: done; 0: somebody answers it just now. */
+int strata__waiter_withdraw(struct waiter *w);
+/* Sleep until w has its result, running what the driver is given. */
+void strata__waiter_sleep(struct waiter *w, struct driver *d);
+
+/* Writes (write.c) ---------------------------------------------------------------------------------------------- */
+
+void strata__write_begin(struct write *w, strata *cache, uint32_t kind);
+/* The same for a set: policy checked, meta made.  The value is the caller's to put in. */
+int strata__write_prepare_set(struct write *w, strata *cache, const strata_policy *policy, strata_error *err);
+/* Enter the table.  1: run it now; 0: what it waits for will wake it. */
+int strata__write_enter(struct write *w);
+void strata__write_run(struct strand *strand);
+/* Count it, tell it; its status. */
+int strata__write_result(struct write *w);
+int strata__value_fits(const struct root *root, size_t size, strata_error *err);
+
+#endif /* STRATA_CORE_FLIGHT_H */

@@ -1,0 +1,98 @@
+/* frames.c - what core runs on this thread right now: loaders, callbacks, moments under a key lock.
+ *
+ * The stack of frames answers three questions: may this thread close the cache, may it wait for that flight, and must an
+ * eviction be told later because a lock is held.  For the second one, flights whose loaders sleep for another flight say
+ * so (`waits_for`, graph lock): following these notes finds a circle through any number of threads. */
+#include <string.h>
+
+#include "src/core/flight.h"
+
+_Thread_local struct frame *strata__frames;
+
+int strata__inside(const struct root *root)
+{
+    for (const struct frame *f = strata__frames; f != NULL; f = f->up)
+        if (f->root == root && f->kind != FRAME_LOCKED)
+            return 1;
+    return 0;
+}
+
+void strata__frame_tell(struct frame *f)
+{
+    struct evicted_note *n = f->notes, *ordered = NULL;
+    f->notes = NULL;
+    while (n != NULL) { /* they were pushed in front */
+        struct evicted_note *next = n->next;
+        n->next = ordered;
+        ordered = n;
+        n = next;
+    }
+    while (ordered != NULL) {
+        n = ordered;
+        ordered = n->next;
+        strata__event_evicted(f->root, n->layer, n->space, strata_bytes(n->key, n->key_size));
+        strata__free(f->root->mem, n);
+    }
+}
+
+static const struct frame *innermost_loader(const struct root *root)
+{
+    const struct frame *f = strata__frames;
+    while (f != NULL && (f->root != root || f->kind != FRAME_LOADER))
+        f = f->up;
+    return f;
+}
+
+/* Does any loader on this thread load `flight`? */
+static int loaded_here(const struct flight *flight)
+{
+    for (const struct frame *f = strata__frames; f != NULL; f = f->up)
+        for (size_t i = 0; f->kind == FRAME_LOADER && i < f->flight_count; i++)
+            if (f->flights[i] == flight)
+                return 1;
+    return 0;
+}
+
+int strata__wait_begin(struct root *root, struct flight *flight, strata_slice key, strata_error *err)
+{
+    const struct frame *mine = innermost_loader(root);
+    if (mine == NULL)
+        return STRATA_OK;
+    key_mutex_lock(&root->graph_lock);
+    int circle = 0;
+    for (const struct flight *g = flight; g != NULL && !circle; g = g->waits_for)
+        circle = loaded_here(g);
+    for (size_t i = 0; !circle && i < mine->flight_count; i++)
+        mine->flights[i]->waits_for = flight;
+    key_mutex_unlock(&root->graph_lock);
+    if (!circle)
+        return STRATA_OK;
+    char text[64];
+    return strata__fail(err, STRATA_EDEADLOCK, "loader",
+                        "the loader asks for \"%s\", which waits for this very loader: get it another way, or with an "
+                        "asynchronous call that nobody waits for", strata__key_text(key, text, sizeof text));
+}
+
+void strata__wait_over(struct root *root)
+{
+    const struct frame *mine = innermost_loader(root);
+    if (mine == NULL)
+        return;
+    key_mutex_lock(&root->graph_lock);
+    for (size_t i = 0; i < mine->flight_count; i++)
+        mine->flights[i]->waits_for = NULL;
+    key_mutex_unlock(&root->graph_lock);
+}
+
+const char *strata__key_text(strata_slice key, char *out, size_t room)
+{
+    const unsigned char *bytes = key.data;
+    size_t n = 0;
+    for (size_t i = 0; i < key.size && n + 1 < room; i++)
+        out[n++] = bytes[i] >= 32 && bytes[i] < 127 ? (char)bytes[i] : '?';
+    if (n < key.size && room > 4)
+        memcpy(out + room - 4, "...", 4);
+    else
+        out[n] = 0;
+    return out;
+}

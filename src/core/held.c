@@ -1,0 +1,95 @@
+/* held.c - judging what a layer gave: is it ours, not banned, of our codec, and how does it stand by the clock?
+ *
+ * An entry of this life is judged by this cache's own clock and positions.  One of another life (stored by another
+ * process, or before a restart) has only wall-clock time in common with us: its age is taken from that, and a clear of
+ * ours bans it where it was born before. */
+#include "src/core/core_impl.h"
+
+static int banned(strata *handle, const strata_meta *meta)
+{
+    if (meta->life == handle->root->life || meta->life == 0)
+        return meta->position < atomic_load_explicit(&handle->min_position, memory_order_acquire);
+    int64_t cleared = atomic_load_explicit(&handle->cleared_wall_ms, memory_order_acquire);
+    return cleared != 0 && meta->born_wall_ms <= cleared;
+}
+
+/* Birth in terms of our own clock. */
+static int64_t born_here(struct root *root, const strata_meta *meta)
+{
+    if (meta->life == root->life || meta->life == 0)
+        return meta->born_ms;
+    int64_t age = ex_wall_ms(root->ex) - meta->born_wall_ms;
+    return ex_now_ms(root->ex) - (age > 0 ? age : 0);
+}
+
+/* Make it ours: from here on it counts by this life's clock and positions. */
+static void adopt_life(strata *handle, strata_meta *meta, int64_t born)
+{
+    if (meta->retry_at_ms != 0)
+        meta->retry_at_ms += born - meta->born_ms;
+    meta->born_ms = born;
+    meta->life = handle->root->life;
+    meta->position = atomic_load_explicit(&handle->min_position, memory_order_acquire);
+}
+
+static int decode(struct root *root, struct layer_slot *slot, strata_op *op, strata_value **value)
+{
+    const strata_codec *codec = root->codec;
+    if (op->meta.codec == 0 || *value == NULL || (*value)->object != NULL)
+        return 1;
+    if (codec == NULL || op->meta.codec != codec->id)
+        return 0;
+    void *object = NULL;
+    int rc = codec->decode(strata_value_data(*value), strata_value_size(*value), &object, codec->ctx);
+    if (rc < 0) {
+        atomic_fetch_add_explicit(&slot->errors, 1, memory_order_relaxed);
+        return 0;
+    }
+    strata_value *decoded = strata__value_object(root->mem, object, codec);
+    if (decoded == NULL) {
+        codec->free(object, codec->ctx);
+        return 0;
+    }
+    strata_value_unref(*value);
+    *value = decoded;
+    return 1;
+}
+
+int strata__held_init(strata *handle, struct layer_slot *slot, strata_op *op, struct held *out)
+{
+    struct root *root = handle->root;
+    strata_value *value = op->found;
+    op->found = NULL;
+    if (value == NULL && !op->meta.negative) /* a careless layer */
+        return 0;
+    if (banned(handle, &op->meta) || (!slot_instant(slot) && !decode(root, slot, op, &value))) {
+        strata_value_unref(value);
+        return 0;
+    }
+    int64_t born = born_here(root, &op->meta);
+    if (op->meta.life != root->life)
+        adopt_life(handle, &op->meta, born);
+    out->there = 1;
+    out->layer = slot->index;
+    out->value = value;
+    out->meta = op->meta;
+    strata__deadlines(&op->meta, born, &out->d);
+    return 1;
+}
+
+void strata__held_drop(struct held *held)
+{
+    strata_value_unref(held->value);
+    held->value = NULL;
+    held->there = 0;
+}
+
+enum action strata__held_action(const struct held *held, enum situation situation, int64_t now)
+{
+    int state = held_state(held, now);
+    if (held->there && held->meta.negative && state != STRATA_STATE_FRESH)
+        state = STRATA_STATE_GONE; /* "absent" has no windows */
+    if (situation == SITUATION_LOAD && held->there && now < held->d.retry_at)
+        situation = SITUATION_THROTTLED;
+    return strata__freshness_action(state, situation);
+}

@@ -1,0 +1,320 @@
+/* hit.c - reading one key.
+ *
+ * strata_get() and strata_get_or_load() begin with the same few steps, and end there for a fresh value in an instant
+ * nearest layer: no allocation, no lock, no line written that threads share.  One word, the gate, stands for "open, not
+ * forked, nobody listens to hits".  Everything else is behind a call: judge what was found, wait for a flight. */
+#include <string.h>
+
+#include "src/core/flight.h"
+
+enum { SAMPLE_MASK = 1023 };
+
+#define LIKELY(x) __builtin_expect(!!(x), 1)
+#define UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+/* What the layer's lookup() may read. */
+static inline void fill_lookup(const strata *cache, strata_op *op, strata_slice key)
+{
+    op->size = sizeof *op;
+    op->kind = STRATA_OP_GET;
+    op->space = cache->space;
+    op->hash = handle_hash(cache, key);
+    op->key = key;
+    op->now_ms = cache->now_ms(cache->ex);
+    op->meta.position = atomic_load_explicit(&cache->min_position, memory_order_relaxed);
+}
+
+static __attribute__((noinline)) int sampled_lookup(strata *cache, strata_op *op, strata_slice key)
+{
+    struct root *root = cache->root;
+    int64_t before = ex_now_us(root->ex);
+    fill_lookup(cache, op, key);
+    int rc = cache->lookup(cache->layer, op);
+    if (rc == STRATA_OK && root->stats)
+        strata__histogram_add(&root->layers[0].latency, (uint64_t)(ex_now_us(root->ex) - before));
+    return rc;
+}
+
+/* The gate does not match: closed, forked, or somebody listens. */
+static __attribute__((noinline)) int gated_lookup(strata *cache, strata_op *op, strata_slice key, strata_error *err)
+{
+    struct root *root = cache->root;
+    int rc = root_enter(root, err);
+    if (rc != STRATA_OK)
+        return rc;
+    fill_lookup(cache, op, key);
+    rc = cache->lookup(cache->layer, op);
+    const char *layer = cache->layer->name;
+    root_leave(root);
+    if (rc == STRATA_OK)
+        event_fire(cache, STRATA_EVENT_HIT, key, layer);
+    return rc;
+}
+
+/* STRATA_OK: op->found is the caller's.  STRATA_MISS, STRATA_STALE: think.  < 0: an error. */
+static inline int hot_lookup(strata *cache, strata_op *op, strata_slice key, uint32_t cell, strata_error *err)
+{
+    uint64_t n = counter_raise(cache->cells, cell, HOT_BEGUN);
+    /* The count must be on its way before the gate is read: see cache.c about closing. */
+    atomic_signal_fence(memory_order_seq_cst);
+    uint32_t gate = atomic_load_explicit(&cache->gate, memory_order_acquire);
+    if (UNLIKELY(gate != atomic_load_explicit(cache->forks, memory_order_relaxed)))
+        return gated_lookup(cache, op, key, err);
+    if (UNLIKELY((n & SAMPLE_MASK) == SAMPLE_MASK))
+        return sampled_lookup(cache, op, key);
+    fill_lookup(cache, op, key);
+    return cache->lookup(cache->layer, op);
+}
+
+int strata_get(strata *cache, strata_slice key, strata_value **out, strata_error *err)
+{
+    strata_op op;
+    if (UNLIKELY(cache == NULL || out == NULL))
+        return strata__no_argument(err, "strata_get() needs a cache and where to put the value");
+    *out = NULL;
+    if (UNLIKELY(!key_fits(cache, key)))
+        return strata__bad_key(cache, key, err);
+    uint32_t cell = counter_index();
+    int rc = hot_lookup(cache, &op, key, cell, err);
+    if (LIKELY(rc == STRATA_OK)) {
+        *out = op.found;
+        counter_raise(cache->cells, cell, HOT_HITS);
+        return STRATA_OK;
+    }
+    if (rc >= 0)
+        rc = strata__get_slow(cache, &op, rc, out, err);
+    counter_raise(cache->cells, cell, HOT_SLOW);
+    return rc;
+}
+
+static int load_slow(strata *cache, strata_op *op, int looked, strata_loader loader, void *loader_ctx,
+                     const strata_policy *policy, strata_value **out, strata_error *err);
+
+int strata_get_or_load(strata *cache, strata_slice key, strata_loader loader, void *loader_ctx,
+                       const strata_policy *policy, strata_value **out, strata_error *err)
+{
+    strata_op op;
+    if (UNLIKELY(cache == NULL || out == NULL))
+        return strata__no_argument(err, "strata_get_or_load() needs a cache and where to put the value");
+    *out = NULL;
+    if (UNLIKELY(!key_fits(cache, key)))
+        return strata__bad_key(cache, key, err);
+    uint32_t cell = counter_index();
+    int rc = hot_lookup(cache, &op, key, cell, err);
+    if (LIKELY(rc == STRATA_OK)) {
+        *out = op.found;
+        counter_raise(cache->cells, cell, HOT_HITS);
+        return STRATA_OK;
+    }
+    if (rc >= 0)
+        rc = load_slow(cache, &op, rc, loader, loader_ctx, policy, out, err);
+    counter_raise(cache->cells, cell, HOT_SLOW);
+    return rc;
+}
+
+/* When the nearest layer does not answer at once ---------------------------------------------------------------- */
+
+/* What the nearest layer gave to a lookup that found something to think about. */
+static void hold_lookup(strata *cache, strata_op *op, int looked, struct held *held)
+{
+    held->there = 0;
+    held->value = NULL;
+    if (looked == STRATA_STALE)
+        strata__held_init(cache, &cache->root->layers[0], op, held);
+}
+
+/* Serve what is held, as `action` says. */
+static int serve(strata *cache, strata_slice key, struct held *held, enum action action, strata_value **out)
+{
+    int stale = action == ACTION_STALE || action == ACTION_STALE_AND_REFRESH;
+    struct answer a = { .is_hit = 1, .layer = held->layer };
+    a.status = held->meta.negative ? STRATA_ABSENT : stale ? STRATA_STALE : STRATA_OK;
+    if (stale)
+        a.state = strata__freshness_state(&held->d, ex_now_ms(cache->root->ex));
+    strata__answer_counted(cache, key, &a);
+    *out = held->value;
+    held->value = NULL;
+    return a.status;
+}
+
+static int serves(enum action a)
+{
+    return a == ACTION_SERVE || a == ACTION_SERVE_AND_REFRESH || a == ACTION_STALE || a == ACTION_STALE_AND_REFRESH;
+}
+
+int strata__get_slow(strata *cache, strata_op *op, int looked, strata_value **out, strata_error *err)
+{
+    struct root *root = cache->root;
+    struct held held;
+    int rc = root_enter(root, err);
+    if (rc != STRATA_OK) {
+        if (looked == STRATA_STALE)
+            strata_value_unref(op->found);
+        return rc;
+    }
+    hold_lookup(cache, op, looked, &held);
+    enum action a = strata__held_action(&held, SITUATION_READ, op->now_ms);
+    if (held.there && serves(a)) {
+        rc = serve(cache, op->key, &held, a, out);
+    } else if (root->layer_count == 1 && root->instant_count == 1) {
+        struct answer miss = { .status = STRATA_MISS };
+        strata__answer_counted(cache, op->key, &miss);
+        rc = STRATA_MISS;
+    } else {
+        struct want want = { .handle = cache, .policy = &cache->policy };
+        rc = strata__read_blocking(&want, op->key, op->hash, out, err);
+    }
+    strata__held_drop(&held);
+    root_leave(root);
+    return rc;
+}
+
+int strata__want_init(struct want *want, strata *cache, strata_loader loader, void *loader_ctx,
+                      const strata_policy *policy, strata_policy *resolved, strata_error *err)
+{
+    *want = (struct want){ .handle = cache, .loader = loader, .loader_ctx = loader_ctx, .policy = &cache->policy };
+    if (loader == NULL) {
+        want->loader = cache->loader;
+        want->loader_ctx = cache->loader_ctx;
+    }
+    if (want->loader == NULL)
+        return strata__fail(err, STRATA_EINVAL, "loader", "no loader was given, and the namespace has none: pass one, or "
+                            "set it in strata_namespace_options");
+    if (policy == NULL)
+        return STRATA_OK;
+    int rc = strata__policy_check(policy, err);
+    if (rc == STRATA_OK) {
+        strata__policy_resolve(resolved, policy, &cache->policy);
+        want->policy = resolved;
+    }
+    return rc;
+}
+
+static int load_entered(strata *cache, strata_op *op, struct held *held, const struct want *want, strata_value **out,
+                        strata_error *err)
+{
+    enum action a = strata__held_action(held, SITUATION_LOAD, op->now_ms);
+    if (!held->there || !serves(a))
+        return strata__read_blocking(want, op->key, op->hash, out, err);
+    if (a == ACTION_SERVE_AND_REFRESH || a == ACTION_STALE_AND_REFRESH)
+        strata__refresh_start(want, op->key, op->hash, held);
+    return serve(cache, op->key, held, a, out);
+}
+
+static int load_slow(strata *cache, strata_op *op, int looked, strata_loader loader, void *loader_ctx,
+                     const strata_policy *policy, strata_value **out, strata_error *err)
+{
+    struct root *root = cache->root;
+    struct held held;
+    struct want want;
+    strata_policy resolved;
+    int rc = root_enter(root, err);
+    if (rc != STRATA_OK) {
+        if (looked == STRATA_STALE)
+            strata_value_unref(op->found);
+        return rc;
+    }
+    hold_lookup(cache, op, looked, &held);
+    rc = strata__want_init(&want, cache, loader, loader_ctx, policy, &resolved, err);
+    if (rc == STRATA_OK)
+        rc = load_entered(cache, op, &held, &want, out, err);
+    strata__held_drop(&held);
+    root_leave(root);
+    return rc;
+}
+
+/* A blocking read ------------------------------------------------------------------------------------------------ */
+
+/* Begin the flight that this call entered: here, or on a worker. */
+static void start(const struct want *want, struct flight *f, struct driver *d)
+{
+    if (wants_worker(want) && !ex_on_worker(f->root->ex) && strata__strand_start(&f->strand) == STRATA_OK)
+        return;
+    d->runs_loaders = want->loader != NULL;
+    strata__strand_help(&f->strand, d);
+    strata__flight_run(&f->strand);
+}
+
+/* A caller on a worker must not wait for a free worker: it runs what it waits for, if nobody else does. */
+static void help(struct waiter *w, struct driver *d)
+{
+    if (!ex_on_worker(d->ex))
+        return;
+    strata__strand_help(&w->flight->strand, d);
+    if (w->lead != NULL)
+        strata__strand_help(w->lead, d);
+}
+
+static void leave(struct waiter *w, struct driver *d)
+{
+    if (w->flight == NULL)
+        return;
+    strata__strand_leave(&w->flight->strand, d);
+    if (w->lead != NULL) {
+        strata__strand_leave(w->lead, d);
+        w->lead->unref(w->lead);
+    }
+    strata__flight_unref(w->flight);
+}
+
+static void count_join(strata *cache, strata_slice key)
+{
+    count_up(cache, COUNT_JOINS);
+    event_fire(cache, STRATA_EVENT_JOIN, key, NULL);
+}
+
+static void wait_for(const struct want *want, strata_slice key, struct waiter *w, struct driver *d, enum entered entered,
+                     struct flight *f)
+{
+    struct root *root = want->handle->root;
+    if (w->joined)
+        count_join(want->handle, key);
+    strata_error words = STRATA_ERROR_INIT;
+    int rc = strata__wait_begin(root, w->flight, key, &words);
+    if (rc != STRATA_OK && strata__waiter_withdraw(w)) {
+        w->status = rc;
+        if (w->err != NULL)
+            *w->err = words;
+        return;
+    }
+    if (entered == ENTERED_STARTED)
+        start(want, f, d);
+    else if (entered == ENTERED_QUEUED)
+        strata__strand_help(&f->strand, d);
+    else
+        help(w, d);
+    strata__waiter_sleep(w, d);
+    if (rc == STRATA_OK)
+        strata__wait_over(root);
+}
+
+int strata__read_blocking(const struct want *want, strata_slice key, uint64_t hash, strata_value **out,
+                          strata_error *err)
+{
+    struct root *root = want->handle->root;
+    struct waiter w = { .handle = want->handle, .wants_load = want->loader != NULL, .err = err };
+    struct driver d;
+    struct flight *f;
+    if (strata__driver_init(&d, root->ex, want->loader != NULL) != 0)
+        return strata__fail_plain(err, STRATA_ENOMEM, "read");
+    d.left = 1;
+    w.driver = &d;
+    w.soft_at = w.hard_at = INT64_MAX;
+    if (want->loader != NULL)
+        strata__waiter_times(&w, want->policy, ex_now_ms(root->ex));
+    enum entered entered = strata__flight_enter(want, key, hash, &w, &f, err);
+    if (entered == ENTERED_FAILED) {
+        strata__driver_deinit(&d);
+        return w.status;
+    }
+    if (entered == ENTERED_ANSWERED) {
+        struct answer a = { .status = w.status, .is_hit = w.status != STRATA_MISS, .layer = 0 };
+        strata__answer_counted(want->handle, key, &a);
+    } else {
+        wait_for(want, key, &w, &d, entered, f);
+    }
+    leave(&w, &d);
+    strata__driver_deinit(&d);
+    *out = w.value;
+    return w.status;
+}

@@ -1,0 +1,190 @@
+/* layers.c - the stack of layers as the cache sees it: opening and closing them, one operation, what is counted. */
+#include <stdio.h>
+#include <string.h>
+
+#include "src/core/core_impl.h"
+
+static int miss_lookup(strata_layer *layer, strata_op *op)
+{
+    (void)layer;
+    (void)op;
+    return STRATA_MISS;
+}
+
+static int check_layer(const strata_layer *layer, size_t index, strata_error *err)
+{
+    if (layer == NULL)
+        return strata__fail(err, STRATA_EINVAL, "layers", "layer %zu is NULL: constructors never return NULL, so this one "
+                            "was not filled in", index);
+    if (layer->failed.status < 0) {
+        if (err != NULL)
+            *err = layer->failed;
+        return layer->failed.status;
+    }
+    if (layer->ops == NULL || layer->ops->submit == NULL || layer->ops->close == NULL ||
+        ((layer->flags & STRATA_LAYER_INSTANT) && layer->ops->lookup == NULL))
+        return strata__fail(err, STRATA_EINVAL, layer->name, "the layer lacks submit, close, or the lookup that "
+                            "STRATA_LAYER_INSTANT promises: fill in its strata_layer_ops");
+    return STRATA_OK;
+}
+
+int strata__layers_take(struct root *root, const strata_options *options, strata_error *err)
+{
+    int instant = 1;
+    root->plain_keys = 1;
+    for (size_t i = 0; i < options->layer_count; i++) {
+        strata_layer *layer = options->layers[i];
+        int rc = check_layer(layer, i, err);
+        if (rc != STRATA_OK)
+            return rc;
+        struct layer_slot *slot = &root->layers[i];
+        slot->layer = layer;
+        slot->index = (uint32_t)i;
+        slot->flags = layer->flags;
+        if (!(layer->flags & STRATA_LAYER_SPACES))
+            root->plain_keys = 0;
+        instant = instant && slot_instant(slot);
+        if (instant)
+            root->instant_count = i + 1;
+        if (layer->ops->maintain != NULL)
+            root->has_maintain = 1;
+    }
+    root->layer_count = options->layer_count;
+    return STRATA_OK;
+}
+
+int strata__layers_start(struct root *root, strata_error *err)
+{
+    for (size_t i = 0; i < root->layer_count; i++) {
+        strata_layer *layer = root->layers[i].layer;
+        int rc = layer->ops->start != NULL ? layer->ops->start(layer, &root->host, err) : STRATA_OK;
+        if (rc < 0)
+            return strata__fail_plain(err, rc, layer->name);
+    }
+    return STRATA_OK;
+}
+
+int strata__layers_reopen(struct root *root, strata_error *err)
+{
+    for (size_t i = 0; i < root->layer_count; i++) {
+        strata_layer *layer = root->layers[i].layer;
+        if (layer->ops->reopen == NULL)
+            return strata__fail(err, STRATA_EUNSUPPORTED, layer->name, "layer \"%s\" can't be reopened after fork(): open "
+                                "a new cache in the child", layer->name);
+    }
+    for (size_t i = 0; i < root->layer_count; i++) {
+        strata_layer *layer = root->layers[i].layer;
+        int rc = layer->ops->reopen(layer, &root->host, err);
+        if (rc < 0)
+            return strata__fail_plain(err, rc, layer->name);
+    }
+    return STRATA_OK;
+}
+
+void strata__layers_close(struct root *root)
+{
+    for (size_t i = root->layer_count; i-- > 0;) {
+        strata_layer *layer = root->layers[i].layer;
+        layer->ops->close(layer);
+        root->layers[i].layer = NULL;
+    }
+}
+
+void strata__handles_rewire_locked(struct root *root)
+{
+    for (uint32_t i = 0; i < root->space_count; i++) {
+        strata *h = root->spaces[i];
+        h->layer = root->layers[0].layer;
+        h->lookup = slot_instant(&root->layers[0]) ? h->layer->ops->lookup : miss_lookup;
+        h->ex = root->ex;
+        h->now_ms = root->ex->ops->now_ms;
+        h->forks = root->forks;
+    }
+}
+
+void strata__op_init(strata_op *op, const strata *handle, const struct layer_slot *slot, const struct key_forms *key,
+                     uint32_t kind, int64_t now_ms, strata_error *err)
+{
+    op->size = sizeof *op;
+    op->kind = kind;
+    op->space = handle->space;
+    op->hash = key->hash;
+    op->key = slot->flags & STRATA_LAYER_SPACES ? key->plain : key->storage;
+    op->value = NULL;
+    op->found = NULL;
+    memset(&op->meta, 0, sizeof op->meta);
+    op->meta.position = atomic_load_explicit(&handle->min_position, memory_order_acquire);
+    op->now_ms = now_ms;
+    op->expires_ms = STRATA_FOREVER;
+    op->status = STRATA_OK;
+    op->err = err;
+    op->mem = handle->root->mem;
+    op->layer_data = NULL;
+    err->status = STRATA_OK;
+    err->message[0] = 0;
+}
+
+void strata__op_counted(strata *handle, struct layer_slot *slot, const strata_op *op)
+{
+    if (op->status < 0) {
+        atomic_fetch_add_explicit(&slot->errors, 1, memory_order_relaxed);
+        count_up(handle, COUNT_ERRORS);
+        strata__event_error(handle, op->key, slot->layer->name, op->status,
+                            op->err->message[0] != 0 ? op->err->message : strata_status_text(op->status));
+    } else if (op->kind == STRATA_OP_PUT) {
+        atomic_fetch_add_explicit(&slot->puts, 1, memory_order_relaxed);
+    } else if (op->kind == STRATA_OP_REMOVE) {
+        atomic_fetch_add_explicit(&slot->removes, 1, memory_order_relaxed);
+    } else {
+        atomic_fetch_add_explicit(op->status == STRATA_OK ? &slot->hits : &slot->misses, 1, memory_order_relaxed);
+    }
+}
+
+int strata__layer_peek(strata *handle, struct layer_slot *slot, strata_op *op)
+{
+    (void)handle;
+    int rc = slot->layer->ops->lookup(slot->layer, op);
+    atomic_fetch_add_explicit(rc == STRATA_MISS ? &slot->own_misses : &slot->own_hits, 1, memory_order_relaxed);
+    return rc;
+}
+
+static void nothing_done(strata_op *op)
+{
+    (void)op;
+}
+
+void strata__instant_submit(struct layer_slot *slot, strata_op *op)
+{
+    op->done = nothing_done;
+    slot->layer->ops->submit(slot->layer, &op, 1);
+    if (op->kind == STRATA_OP_GET)
+        atomic_fetch_add_explicit(op->status == STRATA_MISS ? &slot->own_misses : &slot->own_hits, 1,
+                                  memory_order_relaxed);
+}
+
+int strata__encode(struct root *root, strata_value *value, strata_value **out)
+{
+    const strata_codec *codec = root->codec;
+    size_t size = 0;
+    char small[256];
+    int rc = codec->encode(value->object, small, sizeof small, &size, codec->ctx);
+    if (rc < 0)
+        return rc;
+    if (rc == STRATA_OK) {
+        *out = strata__value_copy(root->mem, small, size);
+        return *out != NULL ? STRATA_OK : STRATA_ENOMEM;
+    }
+    void *bytes;
+    strata_value *v = strata__value_new(root->mem, size, &bytes);
+    if (v == NULL)
+        return STRATA_ENOMEM;
+    size_t again = 0;
+    rc = codec->encode(value->object, bytes, size, &again, codec->ctx);
+    if (rc != STRATA_OK || again > size) {
+        strata_value_unref(v);
+        return rc < 0 ? rc : STRATA_ECODEC;
+    }
+    v->size = again;
+    *out = v;
+    return STRATA_OK;
+}

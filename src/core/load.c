@@ -1,0 +1,347 @@
+/* load.c - calling the loader, and what it may do with its strata_load.
+ *
+ * Two things must have happened before a flight goes on: the loader function has returned, and somebody has completed the
+ * load.  Both count down `parts`; the last one goes on: the loader's own thread at once, a foreign one by waking the
+ * flight's strand.  Who completes is settled by one exchange of `claimed`, so that a completion can't happen twice, nor
+ * after close, which claims what is open for itself. */
+#include <stdio.h>
+#include <string.h>
+
+#include "src/core/flight.h"
+
+/* Before the call --------------------------------------------------------------------------------------------- */
+
+/* May the loader run on the thread that runs this strand?  Not on that of a plain get. */
+static int thread_will_do(struct flight *f)
+{
+    key_mutex_lock(&f->strand.lock);
+    int will = f->strand.driver == NULL || f->strand.driver->runs_loaders;
+    key_mutex_unlock(&f->strand.lock);
+    return will;
+}
+
+int strata__load_begin(struct flight *f)
+{
+    struct list_node gets;
+    struct frame frame;
+    list_init(&gets);
+    struct stripe *s = stripe_lock(f->root, f->key.hash, &frame);
+    int wanted = !list_empty(&f->waiters) || f->background || f->keep;
+    int open = root_usable(f->root) && !f->closed;
+    strata__waiters_take_locked(f, &gets, 0);
+    wanted = wanted && (!list_empty(&f->waiters) || f->background || f->keep);
+    if (wanted && open)
+        f->phase = FLIGHT_LOADING;
+    else
+        strata__flight_abandon_locked(f);
+    stripe_unlock(s, &frame);
+    struct answer miss = { .status = f->layer_failed ? STRATA_ELAYER : STRATA_MISS, .err = &f->err, .layer = LAYERS_MAX };
+    strata__waiters_give(f, &gets, &miss);
+    if (!wanted || !open) {
+        f->status = open ? STRATA_ECANCELED : STRATA_ECLOSED;
+        strata__fail(&f->err, f->status, "read", "%s", open ? "nobody waited for the value any more"
+                                                            : "the cache was closed before the loader was called");
+        strata__flight_store(f);
+        return 0;
+    }
+    if (!f->refresh)
+        event_fire(f->handle, STRATA_EVENT_MISS, f->key.plain, NULL);
+    f->step = STEP_LOAD;
+    if (thread_will_do(f))
+        return 1;
+    strata__strand_pass(&f->strand);
+    return 0;
+}
+
+static void refresh_expired(struct task *task)
+{
+    struct flight *f = (struct flight *)(void *)((char *)task - offsetof(struct flight, refresh_task));
+    struct root *root = f->root;
+    struct held held = { 0 };
+    struct frame frame;
+    struct stripe *s = stripe_lock(root, f->key.hash, &frame);
+    int over = f->phase == FLIGHT_LOADING && f->background && list_empty(&f->waiters);
+    f->timer_set = 0;
+    f->background = 0; /* who waits now decides about the rest of its life */
+    if (over) {
+        strata__flight_abandon_locked(f);
+        held = f->previous;
+        if (held.value != NULL)
+            strata_value_ref(held.value);
+    }
+    stripe_unlock(s, &frame);
+    if (over) {
+        count_up(f->handle, COUNT_LOAD_TIMEOUTS);
+        event_fire(f->handle, STRATA_EVENT_LOAD_TIMEOUT, f->key.plain, NULL);
+        if (held.there)
+            strata__throttle(f->handle, &f->key, &held, f->policy.retry_ms);
+    }
+    strata__held_drop(&held);
+    strata__flight_unref(f);
+    root_leave(root);
+}
+
+static void refresh_due(struct timer *timer)
+{
+    struct flight *f = (struct flight *)(void *)((char *)timer - offsetof(struct flight, refresh_timer));
+    ex_post_always(f->root->ex, &f->refresh_task);
+}
+
+void strata__refresh_timer_locked(struct flight *f)
+{
+    if (f->timer_set || f->policy.refresh_timeout_ms <= 0 || f->policy.refresh_timeout_ms == STRATA_FOREVER)
+        return;
+    f->timer_set = 1;
+    f->refresh_timer = (struct timer){ .fire = refresh_due };
+    f->refresh_task.run = refresh_expired;
+    flight_ref(f);
+    root_hold(f->root);
+    ex_at(f->root->ex, &f->refresh_timer, ex_now_ms(f->root->ex) + f->policy.refresh_timeout_ms);
+}
+
+/* What is noted before a loader is called, for one of its flights. */
+void strata__load_note_start(struct flight *f)
+{
+    struct root *root = f->root;
+    f->load_ms = ex_now_ms(root->ex);
+    f->load_us = ex_now_us(root->ex);
+    f->load_wall_ms = ex_wall_ms(root->ex);
+    f->step = STEP_LOADED;
+    atomic_store(&f->load.refs, 1);
+    flight_ref(f); /* the load's own */
+    atomic_store(&f->load.parts, 2);
+    atomic_store(&f->loader_called, 1);
+    count_up(f->handle, COUNT_LOADS);
+    if (f->refresh)
+        count_up(f->handle, COUNT_REFRESHES);
+    if (f->background) {
+        struct frame frame;
+        struct stripe *s = stripe_lock(root, f->key.hash, &frame);
+        if (f->background && !f->closed)
+            strata__refresh_timer_locked(f);
+        stripe_unlock(s, &frame);
+    }
+    event_fire(f->handle, STRATA_EVENT_LOAD_START, f->key.plain, NULL);
+    if (!root_usable(root)) /* close may have looked before the load could be claimed */
+        strata__load_abort(f, STRATA_ECLOSED, "the cache was closed before the loader was called");
+}
+
+void strata__load_run(struct flight *f)
+{
+    struct frame frame;
+    strata__load_note_start(f);
+    frame_push(&frame, f->root, FRAME_LOADER);
+    frame.flights = &f->self;
+    frame.flight_count = 1;
+    int rc = atomic_load(&f->load.claimed) ? STRATA_OK : f->loader(&f->load, f->key.plain, f->loader_ctx);
+    frame_pop(&frame);
+    if (strata__load_returned(f, rc))
+        strata__flight_loaded(f);
+}
+
+int strata__load_returned(struct flight *f, int rc)
+{
+    char words[128];
+    if (rc < 0) {
+        snprintf(words, sizeof words, "the loader returned %s: %s", strata_status_name(rc), strata_status_text(rc));
+        strata__load_abort(f, rc, words);
+    } else if (rc != STRATA_PENDING) {
+        strata__load_abort(f, STRATA_ELOADER, "the loader returned without a result: it must complete its load (for "
+                           "instance with strata_load_copy), or return STRATA_PENDING and complete it later");
+    }
+    struct strata_load *load = &f->load;
+    flight_ref(f); /* for the step after the load's reference may be gone */
+    strata_load_unref(load);
+    int last = atomic_fetch_sub(&load->parts, 1) == 1;
+    strata__flight_unref(f); /* last: the strand's own reference keeps it */
+    return last;
+}
+
+/* Completing -------------------------------------------------------------------------------------------------- */
+
+static int claim(struct strata_load *load)
+{
+    uint32_t open = 0;
+    return atomic_compare_exchange_strong(&load->claimed, &open, 1);
+}
+
+static void completed(struct strata_load *load)
+{
+    if (atomic_fetch_sub(&load->parts, 1) == 1)
+        strata__strand_wake(&flight_of_load(load)->strand);
+}
+
+static void fill_failure(struct strata_load *load, int status, const char *message)
+{
+    load->status = status;
+    strata__fail(&load->err, status, "loader", "%s",
+                 message != NULL && message[0] != 0 ? message : strata_status_text(status));
+}
+
+void strata__load_abort(struct flight *f, int status, const char *message)
+{
+    if (!atomic_load(&f->loader_called) || !claim(&f->load))
+        return;
+    fill_failure(&f->load, status, message);
+    completed(&f->load);
+}
+
+/* STRATA_OK: the caller has claimed it, and calls completed(). */
+static int begin_completion(struct strata_load *load)
+{
+    if (load == NULL)
+        return STRATA_EINVAL;
+    if (!root_usable(flight_of_load(load)->root))
+        return STRATA_ECLOSED;
+    return claim(load) ? STRATA_OK : STRATA_EALREADY;
+}
+
+static int too_large(struct strata_load *load, size_t size)
+{
+    char words[160];
+    uint64_t limit = flight_of_load(load)->root->options.max_value_bytes;
+    if (size <= limit)
+        return 0;
+    snprintf(words, sizeof words, "the loaded value has %zu bytes, the limit is %llu: raise max_value_bytes", size,
+             (unsigned long long)limit);
+    fill_failure(load, STRATA_EVALUESIZE, words);
+    return 1;
+}
+
+/* The claimed load gets its value, or the failure that kept it from having one. */
+static int give(struct strata_load *load, strata_value *value)
+{
+    int rc = STRATA_OK;
+    if (value != NULL) {
+        load->status = STRATA_OK;
+        load->value = value;
+    } else {
+        if (load->status >= 0)
+            fill_failure(load, STRATA_ENOMEM, "no memory for the loaded value");
+        rc = load->status;
+    }
+    completed(load);
+    return rc;
+}
+
+int strata_load_copy(strata_load *load, const void *data, size_t size)
+{
+    int rc = begin_completion(load);
+    if (rc != STRATA_OK)
+        return rc;
+    return give(load, too_large(load, size) ? NULL : strata__value_copy(flight_of_load(load)->mem, data, size));
+}
+
+int strata_load_take(strata_load *load, void *data, size_t size, void (*release)(void *data, void *ctx), void *ctx)
+{
+    strata_value *value = NULL;
+    int rc = begin_completion(load);
+    if (rc == STRATA_OK && !too_large(load, size))
+        value = strata__value_take(flight_of_load(load)->mem, data, size, release, ctx);
+    if (value == NULL && release != NULL)
+        release(data, ctx);
+    return rc == STRATA_OK ? give(load, value) : rc;
+}
+
+int strata_load_object(strata_load *load, void *object)
+{
+    if (load == NULL)
+        return STRATA_EINVAL;
+    struct root *root = flight_of_load(load)->root;
+    const strata_codec *codec = root->codec;
+    if (codec == NULL)
+        return STRATA_EINVAL; /* nobody here knows how to free it */
+    strata_value *value = NULL;
+    int rc = begin_completion(load);
+    if (rc == STRATA_OK && !too_large(load, codec->cost(object, codec->ctx)))
+        value = strata__value_object(root->mem, object, codec);
+    if (value == NULL)
+        codec->free(object, codec->ctx);
+    return rc == STRATA_OK ? give(load, value) : rc;
+}
+
+int strata_load_absent(strata_load *load)
+{
+    int rc = begin_completion(load);
+    if (rc != STRATA_OK)
+        return rc;
+    load->status = STRATA_ABSENT;
+    completed(load);
+    return STRATA_OK;
+}
+
+int strata_load_not_modified(strata_load *load)
+{
+    if (load != NULL && strata_load_previous(load) == NULL)
+        return STRATA_EINVAL;
+    int rc = begin_completion(load);
+    if (rc != STRATA_OK)
+        return rc;
+    load->status = STRATA_OK;
+    load->not_modified = 1;
+    completed(load);
+    return STRATA_OK;
+}
+
+int strata_load_decline(strata_load *load, const void *data, size_t size)
+{
+    int rc = begin_completion(load);
+    if (rc != STRATA_OK)
+        return rc;
+    load->declined = 1;
+    return give(load, too_large(load, size) ? NULL : strata__value_copy(flight_of_load(load)->mem, data, size));
+}
+
+int strata_load_fail(strata_load *load, int status, const char *message)
+{
+    if (status >= 0)
+        return STRATA_EINVAL;
+    int rc = begin_completion(load);
+    if (rc != STRATA_OK)
+        return rc;
+    fill_failure(load, status, message);
+    completed(load);
+    return STRATA_OK;
+}
+
+int strata_load_canceled(const strata_load *load)
+{
+    const struct flight *f = flight_of_load(load);
+    return atomic_load(&load->canceled) != 0 || !root_usable(f->root);
+}
+
+const strata_value *strata_load_previous(const strata_load *load)
+{
+    const struct flight *f = flight_of_load(load);
+    return f->previous.there ? f->previous.value : NULL;
+}
+
+int strata_load_set_policy(strata_load *load, const strata_policy *policy)
+{
+    if (load == NULL || policy == NULL || strata__policy_check(policy, NULL) != STRATA_OK)
+        return STRATA_EINVAL;
+    if (atomic_load(&load->claimed))
+        return STRATA_EALREADY;
+    strata_policy known = { 0 };
+    memcpy(&known, policy, policy->size < sizeof known ? policy->size : sizeof known);
+    known.size = sizeof known;
+    load->policy = known;
+    load->has_policy = 1;
+    return STRATA_OK;
+}
+
+strata_load *strata_load_ref(strata_load *load)
+{
+    if (load != NULL)
+        atomic_fetch_add_explicit(&load->refs, 1, memory_order_relaxed);
+    return load;
+}
+
+void strata_load_unref(strata_load *load)
+{
+    if (load == NULL || atomic_fetch_sub_explicit(&load->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    struct flight *f = flight_of_load(load);
+    strata__load_abort(f, STRATA_ELOADER, "the last reference to the load was given back without a completion");
+    strata__flight_unref(f);
+}

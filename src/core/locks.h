@@ -1,0 +1,40 @@
+/* locks.h - core's mutex, and the one list of the lock order.
+ *
+ * A thread that holds a lock may take only those below it, and two of one line never at once:
+ *
+ *   1. tree         root->tree_lock: names, spaces and handles; serialises clears
+ *   2. key lock     stripe->lock: flights and writes of the keys that hash to it
+ *   3. shard        a memory layer's own, taken in submit() under the key lock
+ *   4. strand       strand->lock: who runs a piece of work next
+ *   5. driver       driver->lock: what a sleeping caller is to run, and whether it is done
+ *   6. listeners    events->lock;  graph  root->graph_lock;  loads  root->delay_lock
+ *   7. the executor's and a queue's own
+ *
+ * No lock is held across I/O, a user's callback or a wait.  "Layer is instant" means that its submit() and lookup() do
+ * none of these, which is why they alone are called under a key lock. */
+#ifndef STRATA_CORE_LOCKS_H
+#define STRATA_CORE_LOCKS_H
+#include <pthread.h>
+
+#include "src/base/err.h"
+
+struct key_mutex {
+    pthread_mutex_t native;
+};
+
+static inline int key_mutex_init(struct key_mutex *m) { return pthread_mutex_init(&m->native, NULL); }
+static inline void key_mutex_deinit(struct key_mutex *m) { pthread_mutex_destroy(&m->native); }
+
+static inline void key_mutex_lock(struct key_mutex *m)
+{
+    if (pthread_mutex_lock(&m->native) != 0)
+        STRATA_BUG("a lock could not be taken");
+}
+
+static inline void key_mutex_unlock(struct key_mutex *m)
+{
+    if (pthread_mutex_unlock(&m->native) != 0)
+        STRATA_BUG("a lock was given back that was not held");
+}
+
+#endif /* STRATA_CORE_LOCKS_H */

@@ -1,0 +1,232 @@
+/* namespace.c - handles: the root and its namespaces, a tree of names.
+ *
+ * A namespace, once made, stays in the tree until the cache is closed: its number is part of its keys' identity, and its
+ * first options hold.  What users hold are counted references to that one object.
+ *
+ * Storage keys, for layers that don't know spaces, must differ for different (namespace, key):
+ *
+ *   root, key not beginning with 0x00    the key itself
+ *   root, other keys                     0x00 0x00 key
+ *   a namespace                          0x00 varint(path size) path key
+ *   path                                 for each name from the root: its size in one byte, its bytes
+ *
+ * A path is never empty, so no varint is 0x00; and its size stands before it, so no path is the beginning of another. */
+#include <stdio.h>
+#include <string.h>
+
+#include "src/core/core_impl.h"
+#include "src/policy/options.h"
+
+static size_t varint(size_t n, unsigned char *out)
+{
+    size_t i = 0;
+    while (n >= 128) {
+        out[i++] = (unsigned char)(n | 128);
+        n >>= 7;
+    }
+    out[i++] = (unsigned char)n;
+    return i;
+}
+
+size_t strata__storage_size(const strata *handle, strata_slice key)
+{
+    if (handle->parent != NULL)
+        return handle->prefix_size + key.size;
+    return key.size + (*(const unsigned char *)key.data == 0 ? 2 : 0);
+}
+
+void strata__storage_write(const strata *handle, strata_slice key, unsigned char *out)
+{
+    if (handle->parent != NULL) {
+        memcpy(out, handle->prefix, handle->prefix_size);
+        out += handle->prefix_size;
+    } else if (*(const unsigned char *)key.data == 0) {
+        *out++ = 0;
+        *out++ = 0;
+    }
+    memcpy(out, key.data, key.size);
+}
+
+static int build_prefix(struct root *root, strata *h)
+{
+    size_t name_size = strlen(h->name);
+    size_t above = h->parent->parent != NULL ? h->parent->prefix_size - h->parent->path_at : 0;
+    size_t path = above + 1 + name_size;
+    unsigned char head[1 + 10];
+    head[0] = 0;
+    size_t head_size = 1 + varint(path, head + 1);
+    h->prefix = strata__alloc(root->mem, head_size + path);
+    if (h->prefix == NULL)
+        return STRATA_ENOMEM;
+    h->prefix_size = head_size + path;
+    h->path_at = head_size;
+    unsigned char *at = h->prefix;
+    memcpy(at, head, head_size);
+    at += head_size;
+    if (above != 0)
+        memcpy(at, h->parent->prefix + h->parent->path_at, above);
+    at += above;
+    *at++ = (unsigned char)name_size;
+    memcpy(at, h->name, name_size);
+    return STRATA_OK;
+}
+
+static int room_for_one(struct root *root)
+{
+    if (root->space_count < root->space_room)
+        return STRATA_OK;
+    uint32_t room = root->space_room != 0 ? root->space_room * 2 : 8;
+    strata **more = strata__realloc_array(root->mem, root->spaces, room, sizeof *more);
+    if (more == NULL)
+        return STRATA_ENOMEM;
+    root->spaces = more;
+    root->space_room = room;
+    return STRATA_OK;
+}
+
+static void free_handle(strata *h)
+{
+    struct root *root = h->root;
+    strata__free(root->mem, h->prefix);
+    strata__free(root->mem, h->block);
+    strata__root_unref(root);
+}
+
+void strata__handle_unref(strata *h)
+{
+    if (atomic_fetch_sub_explicit(&h->refs, 1, memory_order_acq_rel) == 1)
+        free_handle(h);
+}
+
+/* What the hot line needs is completed by strata__handles_rewire_locked(). */
+static void fill_handle(struct root *root, strata *h, strata *parent, const strata_namespace_options *options)
+{
+    h->root = root;
+    h->parent = parent;
+    atomic_init(&h->refs, 2); /* the caller's and the tree's */
+    h->space = root->space_count;
+    h->seed = root->seed ^ ((uint64_t)h->space * 0x9e3779b97f4a7c15u); /* as in strata__key_hash() */
+    h->max_key = root->options.max_key_bytes;
+    atomic_init(&h->gate, GATE_SHUT);
+    atomic_init(&h->min_position, parent != NULL ? atomic_load(&parent->min_position) : 0);
+    atomic_init(&h->cleared_wall_ms, parent != NULL ? atomic_load(&parent->cleared_wall_ms) : 0);
+    list_init(&h->children);
+    strata__policy_resolve(&h->policy, options->policy, parent != NULL ? &parent->policy : NULL);
+    if (options->policy != NULL)
+        memcpy(&h->own_policy, options->policy,
+               options->policy->size < sizeof h->own_policy ? options->policy->size : sizeof h->own_policy);
+    h->own_policy.size = sizeof h->own_policy;
+    h->own_loader = options->loader;
+    h->own_loader_ctx = options->loader_ctx;
+    int inherits = options->loader == NULL && parent != NULL;
+    h->loader = inherits ? parent->loader : options->loader;
+    h->loader_ctx = inherits ? parent->loader_ctx : options->loader_ctx;
+}
+
+int strata__handle_new_locked(struct root *root, strata *parent, const char *name,
+                              const strata_namespace_options *options, strata **out, strata_error *err)
+{
+    void *block;
+    if (root->space_count > SPACES_MAX)
+        return strata__fail(err, STRATA_EBUSY, "namespace", "there are %d namespaces already, the most a cache can have",
+                            (int)SPACES_MAX);
+    strata *h = strata__alloc_lines(root->mem, sizeof *h, &block);
+    if (h == NULL)
+        return strata__fail_plain(err, STRATA_ENOMEM, "namespace");
+    h->block = block;
+    if (room_for_one(root) != STRATA_OK) {
+        strata__free(root->mem, block);
+        return strata__fail_plain(err, STRATA_ENOMEM, "namespace");
+    }
+    fill_handle(root, h, parent, options);
+    if (parent != NULL) {
+        snprintf(h->name, sizeof h->name, "%s", name);
+        if (build_prefix(root, h) != STRATA_OK) {
+            strata__free(root->mem, block);
+            return strata__fail_plain(err, STRATA_ENOMEM, "namespace");
+        }
+        list_push_back(&parent->children, &h->sibling);
+    }
+    strata__root_ref(root);
+    root->spaces[root->space_count++] = h;
+    *out = h;
+    return STRATA_OK;
+}
+
+static strata *find_child_locked(strata *parent, const char *name)
+{
+    LIST_EACH(node, &parent->children) {
+        strata *child = list_entry(node, strata, sibling);
+        if (strcmp(child->name, name) == 0)
+            return child;
+    }
+    return NULL;
+}
+
+static int same_options(const strata *h, const strata_namespace_options *options)
+{
+    strata_policy given = { 0 };
+    if (options->policy != NULL)
+        memcpy(&given, options->policy, options->policy->size < sizeof given ? options->policy->size : sizeof given);
+    given.size = sizeof given;
+    return memcmp(&given, &h->own_policy, sizeof given) == 0 && options->loader == h->own_loader &&
+           options->loader_ctx == h->own_loader_ctx;
+}
+
+static int open_namespace(strata *parent, const char *name, const strata_namespace_options *given,
+                          const strata_namespace_options *options, strata **out, strata_error *err)
+{
+    struct root *root = parent->root;
+    int rc = STRATA_OK;
+    key_mutex_lock(&root->tree_lock);
+    strata *h = find_child_locked(parent, name);
+    if (h != NULL && given != NULL && !same_options(h, options)) {
+        rc = strata__fail(err, STRATA_EEXIST, "namespace", "namespace \"%s\" exists with other options: give NULL to open "
+                          "it as it is", name);
+    } else if (h != NULL) {
+        atomic_fetch_add_explicit(&h->refs, 1, memory_order_relaxed);
+        *out = h;
+    } else {
+        rc = strata__handle_new_locked(root, parent, name, options, out, err);
+        if (rc == STRATA_OK) {
+            strata__handles_rewire_locked(root);
+            strata__gates_set_locked(root);
+        }
+    }
+    key_mutex_unlock(&root->tree_lock);
+    return rc;
+}
+
+int strata_namespace(strata *parent, const char *name, const strata_namespace_options *options, strata **out,
+                     strata_error *err)
+{
+    if (out != NULL)
+        *out = NULL;
+    if (parent == NULL || name == NULL || out == NULL)
+        return strata__no_argument(err, "strata_namespace() needs a parent, a name and where to put the result");
+    strata_namespace_options known = STRATA_NAMESPACE_OPTIONS_INIT;
+    if (options != NULL) {
+        int rc = strata__options_check(&strata__namespace_option_rows, options, options->size, &known, sizeof known, err);
+        if (rc != STRATA_OK)
+            return rc;
+    }
+    size_t size = strlen(name);
+    if (size == 0 || size > 255)
+        return strata__fail(err, STRATA_EINVAL, "name", "a namespace's name has 1 to 255 bytes, this one %zu", size);
+    int rc = strata__policy_check(known.policy, err);
+    if (rc == STRATA_OK)
+        rc = root_enter(parent->root, err);
+    if (rc != STRATA_OK)
+        return rc;
+    rc = open_namespace(parent, name, options, &known, out, err);
+    root_leave(parent->root);
+    return rc;
+}
+
+void strata__gates_set_locked(struct root *root)
+{
+    int shut = atomic_load(&root->state) != ROOT_OPEN || event_wanted(root, STRATA_EVENT_HIT | STRATA_EVENT_MISS);
+    uint32_t gate = shut ? GATE_SHUT : atomic_load_explicit(&root->forked, memory_order_relaxed);
+    for (uint32_t i = 0; i < root->space_count; i++)
+        atomic_store(&root->spaces[i]->gate, gate);
+}

@@ -1,0 +1,204 @@
+/* read.c - the layers' part of a read: one flight, or a batch of them, asked down the stack.
+ *
+ * Each layer gets one submit for all keys that are still without an answer.  What a layer gives is judged by the
+ * freshness machine: served (and copied to the layers above), or remembered as the best that is held, for a loader that
+ * fails or finds it unchanged.  A refresh asks only layers that others write to as well, and takes only what is newer
+ * than what it refreshes: what this process holds itself is exactly what it is to replace. */
+#include "src/core/flight.h"
+
+#include <string.h>
+
+static void op_answered(strata_op *op)
+{
+    struct read *read = op->owner;
+    strand_arrived(read->strand);
+}
+
+static int skips_layer(const struct flight *f, const struct layer_slot *slot)
+{
+    if (f->refresh)
+        return !(slot->flags & STRATA_LAYER_SHARED);
+    /* The nearest was looked into when the flight was entered. */
+    return slot->index == 0 && slot_instant(slot);
+}
+
+/* Move the flights that this layer is asked for to the front; how many. */
+static size_t choose(struct read *read, const struct layer_slot *slot)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < read->count; i++) {
+        struct flight *f = read->flights[i];
+        if (skips_layer(f, slot))
+            continue;
+        read->flights[i] = read->flights[n];
+        read->flights[n++] = f;
+    }
+    return n;
+}
+
+/* 1: all answers are there; 0: somebody else goes on. */
+static int ask(struct read *read, struct layer_slot *slot, size_t n)
+{
+    int64_t now = ex_now_ms(read->root->ex), us = ex_now_us(read->root->ex);
+    for (size_t i = 0; i < n; i++) {
+        struct flight *f = read->flights[i];
+        strata__op_init(&f->op, f->handle, slot, &f->key, STRATA_OP_GET, now, &f->op_err);
+        f->op.done = op_answered;
+        f->op.owner = read;
+        f->op_us = us;
+        read->ops[i] = &f->op;
+    }
+    read->asked = n;
+    struct strand *strand = read->strand;
+    strand_expect(strand, (uint32_t)n);
+    slot->layer->ops->submit(slot->layer, read->ops, n);
+    return strand_asked(strand);
+}
+
+/* Of two that can't be served now, the one that is worth more to a loader or a failed load. */
+static void remember(struct flight *f, struct held *held)
+{
+    struct frame frame;
+    struct stripe *s = stripe_lock(f->root, f->key.hash, &frame);
+    struct held worse = *held;
+    if (!held->meta.negative && (!f->previous.there || f->previous.meta.negative ||
+                                 held->d.fresh_until > f->previous.d.fresh_until)) {
+        worse = f->previous;
+        f->previous = *held;
+    }
+    stripe_unlock(s, &frame);
+    strata__held_drop(&worse);
+}
+
+static int newer(const struct flight *f, const struct held *held, int64_t now)
+{
+    return held_state(held, now) == STRATA_STATE_FRESH &&
+           (!f->previous.there || held->d.fresh_until > f->previous.d.fresh_until);
+}
+
+/* The layer's entry answers the flight: result, and a plan to fill the layers above. */
+static void take(struct flight *f, struct held *held, int stale, int64_t now)
+{
+    f->status = held->meta.negative ? STRATA_ABSENT : stale ? STRATA_STALE : STRATA_OK;
+    f->value = held->value;
+    f->is_hit = 1;
+    f->hit_layer = held->layer;
+    f->hit_state = held_state(held, now);
+    if (held->layer > 0 && held->d.gone_at > now)
+        f->plan = (struct plan){ .kind = STRATA_OP_PUT, .layer = 0, .end = held->layer, .value = f->value,
+                                 .meta = held->meta, .is_backfill = 1, .from = held->layer };
+}
+
+/* 1: it answers. */
+static int judge(struct flight *f, struct layer_slot *slot, int64_t now)
+{
+    struct held held = { 0 };
+    strata__op_counted(f->handle, slot, &f->op);
+    if (f->op.status < 0 && !f->layer_failed) {
+        f->layer_failed = 1;
+        strata__fail(&f->err, STRATA_ELAYER, slot->layer->name, "layer \"%s\" failed: %s", slot->layer->name,
+                     f->op_err.message[0] != 0 ? f->op_err.message : strata_status_text(f->op.status));
+        f->err.os_errno = f->op_err.os_errno;
+    }
+    if (f->op.status != STRATA_OK || !strata__held_init(f->handle, slot, &f->op, &held))
+        return 0;
+    enum action a = ACTION_LOAD;
+    if (!f->refresh)
+        a = strata__held_action(&held, atomic_load(&f->wants_load) ? SITUATION_LOAD : SITUATION_READ, now);
+    else if (newer(f, &held, now))
+        a = ACTION_SERVE;
+    if (a == ACTION_LOAD || a == ACTION_MISS) {
+        remember(f, &held);
+        return 0;
+    }
+    int stale = a == ACTION_STALE || a == ACTION_STALE_AND_REFRESH;
+    f->refresh_after = a == ACTION_STALE_AND_REFRESH || a == ACTION_SERVE_AND_REFRESH;
+    take(f, &held, stale, now);
+    return 1;
+}
+
+/* The batch is done with it: it goes on by itself, on this thread as far as it goes. */
+static void let_go(struct flight *f)
+{
+    if (!f->from_batch)
+        return;
+    struct frame frame;
+    struct stripe *s = stripe_lock(f->root, f->key.hash, &frame);
+    f->lead = NULL;
+    stripe_unlock(s, &frame);
+}
+
+/* Take the answered ones out, and let them go on.  1: the read has nothing left (and may be gone). */
+static int collect(struct read *read, struct layer_slot *slot)
+{
+    int64_t now = ex_now_ms(read->root->ex), us = ex_now_us(read->root->ex);
+    size_t n = read->asked;
+    read->asked = 0;
+    for (size_t i = n; i-- > 0;) {
+        struct flight *f = read->flights[i];
+        if (!slot_instant(slot))
+            strata__histogram_add(&slot->latency, (uint64_t)(us - f->op_us));
+        if (!judge(f, slot, now))
+            continue;
+        read->flights[i] = read->flights[--read->count];
+        int last = read->count == 0;
+        let_go(f);
+        strata__flight_store(f);
+        if (last)
+            return 1;
+    }
+    return 0;
+}
+
+void strata__read_run(struct read *read)
+{
+    struct root *root = read->root;
+    void (*over)(struct read *) = read->over;
+    for (;;) {
+        if (read->asked != 0 && collect(read, &root->layers[read->layer - 1])) {
+            if (over != NULL)
+                over(read);
+            return;
+        }
+        struct layer_slot *slot = NULL;
+        size_t n = 0;
+        while (n == 0 && read->layer < root->layer_count) {
+            slot = &root->layers[read->layer++];
+            n = choose(read, slot);
+        }
+        if (n == 0)
+            break;
+        if (!ask(read, slot, n))
+            return;
+    }
+    if (read->missed != NULL)
+        read->missed(read);
+    else
+        strata__flight_after_layers(read->flights[0]);
+}
+
+/* All layers were asked ---------------------------------------------------------------------------------------- */
+
+/* No waiter wants a loader called: a plain get's answer. */
+static int ends_here(struct flight *f)
+{
+    struct frame frame;
+    struct stripe *s = stripe_lock(f->root, f->key.hash, &frame);
+    int ends = !atomic_load(&f->wants_load);
+    if (ends)
+        strata__poison_one_locked(f); /* nobody may join any more, and nothing is stored */
+    stripe_unlock(s, &frame);
+    if (!ends)
+        return 0;
+    f->status = f->layer_failed ? STRATA_ELAYER : STRATA_MISS;
+    strata__flight_store(f);
+    return 1;
+}
+
+void strata__flight_after_layers(struct flight *f)
+{
+    let_go(f);
+    if (ends_here(f) || !strata__load_begin(f))
+        return;
+    strata__load_run(f);
+}

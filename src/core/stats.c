@@ -1,0 +1,179 @@
+/* stats.c - reading the counters.
+ *
+ * Counters live with the handles and the layers' slots; a cache's are the sums over its namespaces.  Owners of counter
+ * cells write without looking, so a reset can't put anything to zero there: it remembers what to take off. */
+#include <string.h>
+
+#include "src/core/core_impl.h"
+
+static void read_latency(const struct histogram *h, strata_latency *out)
+{
+    out->count = strata__histogram_count(h);
+    if (out->count == 0)
+        return;
+    out->mean_us = (double)strata__histogram_sum(h) / (double)out->count;
+    out->max_us = (double)strata__histogram_max(h);
+    out->p50_us = (double)strata__histogram_percentile(h, 0.5);
+    out->p99_us = (double)strata__histogram_percentile(h, 0.99);
+}
+
+static uint64_t get_count(const strata *h, enum count what)
+{
+    return atomic_load_explicit(&h->counts[what], memory_order_relaxed);
+}
+
+static void add_handle(const strata *h, strata_stats *s, struct histogram *load_latency)
+{
+    static const struct {
+        enum count count;
+        size_t offset;
+    } rows[] = {
+        { COUNT_REQUESTS, offsetof(strata_stats, requests) },
+        { COUNT_HITS, offsetof(strata_stats, hits) },
+        { COUNT_STALE_SERVES, offsetof(strata_stats, stale_serves) },
+        { COUNT_NEGATIVE_HITS, offsetof(strata_stats, negative_hits) },
+        { COUNT_LOADS, offsetof(strata_stats, loads) },
+        { COUNT_LOAD_ERRORS, offsetof(strata_stats, load_errors) },
+        { COUNT_LOAD_TIMEOUTS, offsetof(strata_stats, load_timeouts) },
+        { COUNT_JOINS, offsetof(strata_stats, joins) },
+        { COUNT_REFRESHES, offsetof(strata_stats, refreshes) },
+        { COUNT_BACKFILLS, offsetof(strata_stats, backfills) },
+        { COUNT_SETS, offsetof(strata_stats, sets) },
+        { COUNT_DELETES, offsetof(strata_stats, deletes) },
+        { COUNT_EXPIRES, offsetof(strata_stats, expires) },
+        { COUNT_CLEARS, offsetof(strata_stats, clears) },
+        { COUNT_FENCED, offsetof(strata_stats, fenced) },
+        { COUNT_ERRORS, offsetof(strata_stats, errors) },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        *(uint64_t *)(void *)((char *)s + rows[i].offset) += get_count(h, rows[i].count);
+    s->hits += strata__counter_sum(h->cells, HOT_HITS) - h->hot_base[HOT_HITS];
+    s->requests += strata__counter_sum(h->cells, HOT_BEGUN) - h->hot_base[HOT_BEGUN];
+    strata__histogram_merge(load_latency, &h->load_latency);
+}
+
+static void put_out(void *out, size_t out_size, const void *known, size_t known_size)
+{
+    if (out_size > known_size)
+        memset((char *)out + known_size, 0, out_size - known_size);
+    memcpy(out, known, out_size < known_size ? out_size : known_size);
+}
+
+int strata_stats_get(strata *cache, strata_stats *out)
+{
+    if (cache == NULL || out == NULL || out->size < sizeof(size_t))
+        return STRATA_EINVAL;
+    struct root *root = cache->root;
+    int rc = root_enter(root, NULL);
+    if (rc != STRATA_OK)
+        return rc;
+    strata_stats s = { .size = out->size };
+    struct histogram *latency = strata__alloc_zero(root->mem, sizeof *latency);
+    if (latency == NULL)
+        rc = STRATA_ENOMEM;
+    key_mutex_lock(&root->tree_lock);
+    for (uint32_t i = 0; rc == STRATA_OK && root->stats && i < root->space_count; i++)
+        if (handle_within(root->spaces[i], cache) && (cache->parent == NULL || root->spaces[i] == cache))
+            add_handle(root->spaces[i], &s, latency);
+    key_mutex_unlock(&root->tree_lock);
+    if (rc == STRATA_OK) {
+        read_latency(latency, &s.load_latency);
+        s.misses = s.requests > s.hits ? s.requests - s.hits : 0;
+        s.hit_rate = s.requests != 0 ? (double)s.hits / (double)s.requests : 0;
+        put_out(out, out->size, &s, sizeof s);
+    }
+    strata__free(root->mem, latency);
+    root_leave(root);
+    return rc;
+}
+
+size_t strata_layer_count(const strata *cache)
+{
+    return cache != NULL ? cache->root->layer_count : 0;
+}
+
+static uint64_t less(uint64_t n, uint64_t base)
+{
+    return n > base ? n - base : 0;
+}
+
+/* Everything since open: what the layer counts itself, and what the cache counts for it. */
+static void read_slot(struct layer_slot *slot, strata_layer_stats *s)
+{
+    strata_layer *layer = slot->layer;
+    memcpy(s->name, layer->name, sizeof s->name);
+    if (layer->ops->stats != NULL)
+        layer->ops->stats(layer, s);
+    if (slot_instant(slot)) {
+        /* It counted our own looks as well. */
+        s->hits = less(s->hits, atomic_load(&slot->own_hits));
+        s->misses = less(s->misses, atomic_load(&slot->own_misses));
+    } else {
+        s->hits = atomic_load(&slot->hits);
+        s->misses = atomic_load(&slot->misses);
+        s->puts = atomic_load(&slot->puts);
+        s->removes = atomic_load(&slot->removes);
+    }
+    s->errors += atomic_load(&slot->errors);
+}
+
+int strata_stats_layer(strata *cache, size_t layer, strata_layer_stats *out)
+{
+    if (cache == NULL || out == NULL || out->size < sizeof(size_t) || layer >= cache->root->layer_count)
+        return STRATA_EINVAL;
+    struct root *root = cache->root;
+    int rc = root_enter(root, NULL);
+    if (rc != STRATA_OK)
+        return rc;
+    struct layer_slot *slot = &root->layers[layer];
+    strata_layer_stats s = { .size = out->size };
+    read_slot(slot, &s);
+    s.size = out->size;
+    key_mutex_lock(&root->tree_lock);
+    const strata_layer_stats *b = &slot->base;
+    s.hits = less(s.hits, b->hits);
+    s.misses = less(s.misses, b->misses);
+    s.puts = less(s.puts, b->puts);
+    s.removes = less(s.removes, b->removes);
+    s.evictions = less(s.evictions, b->evictions);
+    s.expirations = less(s.expirations, b->expirations);
+    s.rejections = less(s.rejections, b->rejections);
+    s.errors = less(s.errors, b->errors);
+    key_mutex_unlock(&root->tree_lock);
+    read_latency(&slot->latency, &s.latency);
+    if (!root->stats) {
+        s.hits = s.misses = s.puts = s.removes = s.evictions = s.expirations = s.rejections = s.errors = 0;
+        s.latency = (strata_latency){ 0 };
+    }
+    put_out(out, out->size, &s, sizeof s);
+    root_leave(root);
+    return STRATA_OK;
+}
+
+int strata_stats_reset(strata *cache)
+{
+    if (cache == NULL)
+        return STRATA_EINVAL;
+    struct root *root = cache->root;
+    int rc = root_enter(root, NULL);
+    if (rc != STRATA_OK)
+        return rc;
+    key_mutex_lock(&root->tree_lock);
+    for (uint32_t i = 0; i < root->space_count; i++) {
+        strata *h = root->spaces[i];
+        for (int c = 0; c < COUNT_END; c++)
+            atomic_store_explicit(&h->counts[c], 0, memory_order_relaxed);
+        h->hot_base[HOT_HITS] = strata__counter_sum(h->cells, HOT_HITS);
+        h->hot_base[HOT_BEGUN] = strata__counter_sum(h->cells, HOT_BEGUN);
+        strata__histogram_reset(&h->load_latency);
+    }
+    for (size_t i = 0; i < root->layer_count; i++) {
+        strata_layer_stats s = { .size = sizeof s };
+        read_slot(&root->layers[i], &s);
+        root->layers[i].base = s;
+        strata__histogram_reset(&root->layers[i].latency);
+    }
+    key_mutex_unlock(&root->tree_lock);
+    root_leave(root);
+    return STRATA_OK;
+}

@@ -1,0 +1,314 @@
+/* store.c - the end of a flight: the loader's result, the store under its fences, the answers, and settling.
+ *
+ * A value is installed only if its flight was not poisoned and was born at or after the position of the last clear; both
+ * are looked at under the key lock, under which instant layers take it at once.  For slower layers the flight stays in the
+ * table (STORING) and looks again before each of them; a write that comes meanwhile waits until it has settled. */
+#include <string.h>
+
+#include "src/core/flight.h"
+
+/* What a load gave --------------------------------------------------------------------------------------------- */
+
+static void note_success(struct flight *f, int64_t elapsed)
+{
+    strata__histogram_add(&f->handle->load_latency, (uint64_t)elapsed);
+    if (!event_wanted(f->root, STRATA_EVENT_LOAD_SUCCESS))
+        return;
+    strata_event e = { .size = sizeof e, .kind = STRATA_EVENT_LOAD_SUCCESS, .cache = f->handle, .key = f->key.plain,
+                       .elapsed_us = elapsed };
+    strata__event_fire(f->handle, &e);
+}
+
+static void note_failure(struct flight *f, int64_t elapsed)
+{
+    const struct strata_load *load = &f->load;
+    if (load->status == STRATA_ECLOSED && f->closed)
+        return;
+    count_up(f->handle, COUNT_LOAD_ERRORS);
+    if (!event_wanted(f->root, STRATA_EVENT_LOAD_ERROR))
+        return;
+    strata_event e = { .size = sizeof e, .kind = STRATA_EVENT_LOAD_ERROR, .status = load->status, .cache = f->handle,
+                       .key = f->key.plain, .elapsed_us = elapsed, .message = load->err.message };
+    strata__event_fire(f->handle, &e);
+}
+
+static void plan_store(struct flight *f, int64_t elapsed)
+{
+    struct strata_load *load = &f->load;
+    int negative = load->status == STRATA_ABSENT;
+    strata_policy policy;
+    strata__policy_resolve(&policy, load->has_policy ? &load->policy : NULL, &f->policy);
+    struct plan *p = &f->plan;
+    *p = (struct plan){ .end = (uint32_t)f->root->layer_count, .value = f->value };
+    if (load->declined)
+        return;
+    p->meta = (strata_meta){
+        .life = f->root->life,
+        .born_ms = f->load_ms,
+        .born_wall_ms = f->load_wall_ms,
+        .position = f->position,
+        .load_ms = (uint32_t)(elapsed / 1000 < UINT32_MAX ? elapsed / 1000 : UINT32_MAX),
+        .codec = f->value != NULL && f->value->object != NULL && f->root->codec != NULL ? f->root->codec->id : 0,
+    };
+    strata__policy_to_meta(&policy, negative, &p->meta);
+    if (policy.ttl_ms != STRATA_OFF && p->meta.fresh_ms > 0)
+        p->kind = STRATA_OP_PUT;
+    else if (negative && f->previous.there)
+        p->kind = STRATA_OP_REMOVE; /* not remembered; but what was there is known to be wrong */
+}
+
+/* Stale where it may be; and the next try waits a while. */
+static void plan_failure(struct flight *f)
+{
+    int64_t now = ex_now_ms(f->root->ex), retry = f->policy.retry_ms;
+    struct held *h = &f->previous;
+    enum action a = h->there && !h->meta.negative ? strata__held_action(h, SITUATION_FAILED, now) : ACTION_FAIL;
+    f->status = f->load.status;
+    f->err = f->load.err;
+    if (a != ACTION_FAIL) {
+        f->status = a == ACTION_STALE ? STRATA_STALE : STRATA_OK;
+        f->value = strata_value_ref(h->value);
+        f->hit_layer = h->layer;
+        f->hit_state = held_state(h, now);
+    }
+    if (h->there && !h->meta.negative && retry > 0 && now < h->d.gone_at) {
+        f->plan = (struct plan){ .kind = STRATA_OP_PUT, .end = 1, .value = h->value, .meta = h->meta };
+        f->plan.meta.retry_at_ms = now + retry;
+    }
+}
+
+void strata__flight_loaded(struct flight *f)
+{
+    struct strata_load *load = &f->load;
+    int64_t elapsed = ex_now_us(f->root->ex) - f->load_us;
+    if (load->status < 0) {
+        note_failure(f, elapsed);
+        plan_failure(f);
+    } else {
+        note_success(f, elapsed);
+        f->status = load->status;
+        f->value = load->value;
+        load->value = NULL;
+        if (load->not_modified)
+            f->value = strata_value_ref(f->previous.value);
+        plan_store(f, elapsed);
+    }
+    strata__flight_store(f);
+}
+
+/* Storing ----------------------------------------------------------------------------------------------------- */
+
+static void fill_put(struct flight *f, strata_op *op)
+{
+    struct plan *p = &f->plan;
+    struct deadlines d;
+    op->meta = p->meta;
+    if (p->kind != STRATA_OP_PUT)
+        return;
+    op->value = p->meta.negative ? NULL : p->value;
+    strata__deadlines(&p->meta, p->meta.born_ms, &d);
+    op->expires_ms = d.gone_at;
+}
+
+static void put_now_locked(struct flight *f)
+{
+    struct layer_slot *slot = &f->root->layers[f->plan.layer++];
+    strata__op_init(&f->op, f->handle, slot, &f->key, f->plan.kind, ex_now_ms(f->root->ex), &f->op_err);
+    fill_put(f, &f->op);
+    strata__instant_submit(slot, &f->op);
+}
+
+static int may_store_locked(const struct flight *f)
+{
+    return !f->poisoned && f->position >= atomic_load(&f->handle->min_position);
+}
+
+static void op_stored(strata_op *op)
+{
+    struct flight *f = op->owner;
+    strand_arrived(&f->strand);
+}
+
+/* Bytes for a layer that holds no objects.  0: they can't be made, and the layer is passed by. */
+static int encoded(struct flight *f, struct layer_slot *slot)
+{
+    strata_value *v = f->plan.value;
+    if (f->plan.kind != STRATA_OP_PUT || v == NULL || v->object == NULL)
+        return 1;
+    int rc = f->encoded != NULL ? STRATA_OK : strata__encode(f->root, v, &f->encoded);
+    if (rc == STRATA_OK) {
+        f->op.value = f->encoded;
+        return 1;
+    }
+    atomic_fetch_add_explicit(&slot->errors, 1, memory_order_relaxed);
+    count_up(f->handle, COUNT_ERRORS);
+    strata__event_error(f->handle, f->key.plain, slot->layer->name, rc, strata_status_text(rc));
+    return 0;
+}
+
+/* 1: done at once (or passed by); 0: somebody else goes on. */
+static int put_slow(struct flight *f)
+{
+    struct layer_slot *slot = &f->root->layers[f->plan.layer];
+    strata__op_init(&f->op, f->handle, slot, &f->key, f->plan.kind, ex_now_ms(f->root->ex), &f->op_err);
+    fill_put(f, &f->op);
+    f->op.done = op_stored;
+    f->op.owner = f;
+    if (!encoded(f, slot)) {
+        f->plan.layer++;
+        f->step = STEP_STORE;
+        return 1;
+    }
+    f->step = STEP_STORED;
+    strata_op *op = &f->op;
+    struct strand *strand = &f->strand;
+    strand_expect(strand, 1);
+    slot->layer->ops->submit(slot->layer, &op, 1);
+    return strand_asked(strand);
+}
+
+static void tell_stored(struct flight *f, uint32_t layer)
+{
+    struct plan *p = &f->plan;
+    struct root *root = f->root;
+    if (p->is_backfill) {
+        count_up(f->handle, COUNT_BACKFILLS);
+        if (!event_wanted(root, STRATA_EVENT_BACKFILL))
+            return;
+        strata_event e = { .size = sizeof e, .kind = STRATA_EVENT_BACKFILL, .cache = f->handle, .key = f->key.plain,
+                           .layer = root->layers[layer].layer->name, .from_layer = root->layers[p->from].layer->name };
+        strata__event_fire(f->handle, &e);
+    } else if (p->kind == STRATA_OP_PUT && p->meta.negative && layer == 0) {
+        event_fire(f->handle, STRATA_EVENT_NEGATIVE_SET, f->key.plain, root->layers[layer].layer->name);
+    }
+}
+
+/* The last words: nothing of the flight may be touched after. */
+static void settle(struct flight *f)
+{
+    struct root *root = f->root;
+    if (f->refresh_after && f->loader != NULL) {
+        struct want want = { .handle = f->handle, .loader = f->loader, .loader_ctx = f->loader_ctx, .policy = &f->policy };
+        struct held seen = { 0 };
+        strata__refresh_start(&want, f->key.plain, f->key.hash, &seen);
+    }
+    strata_value_unref(f->value);
+    strata_value_unref(f->encoded);
+    f->value = f->encoded = NULL;
+    strata__strand_detach(&f->strand);
+    strata__flight_unref(f);
+    root_leave(root);
+}
+
+static int leave_table_locked(struct flight *f, struct stripe *s)
+{
+    f->phase = FLIGHT_SETTLED;
+    f->in_table = 0;
+    strata__poison_one_locked(f);
+    strata__busy_leave_locked(s, &f->busy);
+    int stop_timer = f->timer_set;
+    f->timer_set = 0;
+    return stop_timer;
+}
+
+/* One round: what can be stored at once, answers, and the next slow layer.  1: another round now. */
+static int store_round(struct flight *f)
+{
+    struct root *root = f->root;
+    struct plan *p = &f->plan;
+    struct list_node taken;
+    struct frame frame;
+    list_init(&taken);
+    struct stripe *s = stripe_lock(root, f->key.hash, &frame);
+    int fenced = p->kind != 0 && p->layer < p->end && !may_store_locked(f);
+    if (fenced)
+        p->kind = 0;
+    uint32_t from = p->layer;
+    while (p->kind != 0 && p->layer < p->end && slot_instant(&root->layers[p->layer]))
+        put_now_locked(f);
+    uint32_t to = p->layer;
+    int slow = p->kind != 0 && p->layer < p->end;
+    int give = !f->delivered && (!slow || p->layer > 0);
+    if (give) {
+        f->delivered = 1;
+        strata__waiters_take_locked(f, &taken, 1);
+        if (f->status < 0 || f->status == STRATA_MISS)
+            strata__poison_one_locked(f); /* those who come now try for themselves */
+    }
+    int delivered = f->delivered, stop_timer = 0;
+    if (slow)
+        f->phase = FLIGHT_STORING;
+    else
+        stop_timer = leave_table_locked(f, s);
+    stripe_unlock(s, &frame);
+
+    for (uint32_t i = from; i < to; i++)
+        tell_stored(f, i);
+    if (fenced && f->plan.value != NULL)
+        count_up(f->handle, COUNT_FENCED);
+    struct answer a = { .status = f->status, .value = f->value, .err = &f->err, .is_hit = f->is_hit, .layer = f->hit_layer,
+                        .state = f->hit_state };
+    strata__waiters_give(f, &taken, &a);
+    if (stop_timer && ex_cancel(root->ex, &f->refresh_timer)) {
+        strata__flight_unref(f);
+        root_leave(root);
+    }
+    if (!slow) {
+        settle(f);
+        return 0;
+    }
+    if (delivered && (root->layers[p->layer].flags & STRATA_LAYER_BLOCKS) && !ex_on_worker(root->ex)) {
+        f->step = STEP_STORE;
+        strata__strand_pass(&f->strand); /* its caller has an answer, and shall not wait for this */
+        return 0;
+    }
+    if (delivered)
+        strata__strand_detach(&f->strand);
+    return put_slow(f);
+}
+
+void strata__flight_store(struct flight *f)
+{
+    do {
+        if (f->step == STEP_STORED) {
+            struct layer_slot *slot = &f->root->layers[f->plan.layer];
+            strata__op_counted(f->handle, slot, &f->op);
+            if (f->op.status >= 0)
+                tell_stored(f, f->plan.layer);
+            f->plan.layer++;
+            f->step = STEP_STORE;
+        }
+    } while (store_round(f));
+}
+
+/* Throttling -------------------------------------------------------------------------------------------------- */
+
+void strata__throttle(strata *handle, const struct key_forms *key, const struct held *held, int64_t retry_ms)
+{
+    struct root *root = handle->root;
+    struct layer_slot *slot = &root->layers[0];
+    int64_t now = ex_now_ms(root->ex);
+    strata_op op;
+    strata_error words;
+    struct frame frame;
+    if (!slot_instant(slot) || retry_ms <= 0 || now >= held->d.gone_at)
+        return;
+    struct stripe *s = stripe_lock(root, key->hash, &frame);
+    strata__op_init(&op, handle, slot, key, STRATA_OP_GET, now, &words);
+    strata__instant_submit(slot, &op);
+    /* Only if it is still the same entry: a newer one must not be replaced. */
+    strata_value *value = op.found;
+    strata_meta meta = op.meta;
+    if (op.status == STRATA_OK && value != NULL && meta.born_ms == held->meta.born_ms) {
+        struct deadlines d;
+        strata__deadlines(&meta, meta.born_ms, &d);
+        strata__op_init(&op, handle, slot, key, STRATA_OP_PUT, now, &words);
+        op.meta = meta;
+        op.meta.retry_at_ms = now + retry_ms;
+        op.value = value;
+        op.expires_ms = d.gone_at;
+        strata__instant_submit(slot, &op);
+    }
+    stripe_unlock(s, &frame);
+    strata_value_unref(value);
+}

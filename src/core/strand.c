@@ -1,0 +1,177 @@
+/* strand.c - see strand.h.
+ *
+ * Who wakes a strand holds its lock until it has let go of the driver or the executor; who runs it takes that lock
+ * first.  So nobody frees a strand, a driver or an executor under the feet of its waker. */
+#include "src/core/strand.h"
+
+#include <string.h>
+
+static void run_in_pool(struct task *task)
+{
+    struct strand *s = (struct strand *)(void *)((char *)task - offsetof(struct strand, task));
+    key_mutex_lock(&s->lock);
+    int mine = s->queued;
+    s->queued = 0;
+    s->in_pool = 0;
+    key_mutex_unlock(&s->lock);
+    void (*unref)(struct strand *) = s->unref;
+    if (mine)
+        s->run(s);
+    unref(s); /* the pool's reference kept it alive until here */
+}
+
+int strata__strand_init(struct strand *s, struct executor *ex, void (*run)(struct strand *),
+                        void (*ref)(struct strand *), void (*unref)(struct strand *))
+{
+    memset(s, 0, sizeof *s);
+    s->ex = ex;
+    s->task.run = run_in_pool;
+    s->run = run;
+    s->ref = ref;
+    s->unref = unref;
+    return key_mutex_init(&s->lock);
+}
+
+void strata__strand_deinit(struct strand *s)
+{
+    key_mutex_deinit(&s->lock);
+}
+
+int strata__strand_start(struct strand *s)
+{
+    key_mutex_lock(&s->lock);
+    s->ref(s);
+    s->queued = 1;
+    s->in_pool = 1;
+    int rc = ex_post(s->ex, &s->task);
+    if (rc != STRATA_OK) {
+        s->queued = 0;
+        s->in_pool = 0;
+    }
+    key_mutex_unlock(&s->lock);
+    if (rc != STRATA_OK)
+        s->unref(s);
+    return rc;
+}
+
+static void post_locked(struct strand *s)
+{
+    s->queued = 1;
+    if (s->in_pool)
+        return; /* the task that waits there will find it queued */
+    s->in_pool = 1;
+    s->ref(s);
+    ex_post_always(s->ex, &s->task);
+}
+
+static void hand_over_locked(struct strand *s, struct driver *d)
+{
+    key_mutex_lock(&d->lock);
+    s->handed = 1;
+    s->next = d->ready;
+    d->ready = s;
+    ex_unpark(d->ex, &d->parker);
+    key_mutex_unlock(&d->lock);
+}
+
+void strata__strand_wake(struct strand *s)
+{
+    key_mutex_lock(&s->lock);
+    if (s->driver != NULL)
+        hand_over_locked(s, s->driver);
+    else
+        post_locked(s);
+    key_mutex_unlock(&s->lock);
+}
+
+void strata__strand_pass(struct strand *s)
+{
+    key_mutex_lock(&s->lock);
+    s->driver = NULL;
+    post_locked(s);
+    key_mutex_unlock(&s->lock);
+}
+
+void strata__strand_detach(struct strand *s)
+{
+    key_mutex_lock(&s->lock);
+    s->driver = NULL;
+    key_mutex_unlock(&s->lock);
+}
+
+void strata__strand_help(struct strand *s, struct driver *d)
+{
+    key_mutex_lock(&s->lock);
+    if (s->driver == NULL) {
+        s->driver = d;
+        if (s->queued) {
+            s->queued = 0;
+            hand_over_locked(s, d);
+        }
+    }
+    key_mutex_unlock(&s->lock);
+}
+
+void strata__strand_leave(struct strand *s, struct driver *d)
+{
+    key_mutex_lock(&s->lock);
+    if (s->driver == d) {
+        s->driver = NULL;
+        int handed = 0;
+        key_mutex_lock(&d->lock);
+        for (struct strand **at = &d->ready; *at != NULL; at = &(*at)->next) {
+            if (*at == s) {
+                *at = s->next;
+                s->handed = 0;
+                handed = 1;
+                break;
+            }
+        }
+        key_mutex_unlock(&d->lock);
+        if (handed)
+            post_locked(s);
+    }
+    key_mutex_unlock(&s->lock);
+}
+
+int strata__driver_init(struct driver *d, struct executor *ex, int runs_loaders)
+{
+    memset(d, 0, sizeof *d);
+    d->ex = ex;
+    d->runs_loaders = runs_loaders;
+    return key_mutex_init(&d->lock);
+}
+
+void strata__driver_deinit(struct driver *d)
+{
+    /* The last waker may still be letting go of the lock. */
+    key_mutex_lock(&d->lock);
+    key_mutex_unlock(&d->lock);
+    key_mutex_deinit(&d->lock);
+}
+
+void strata__driver_done(struct driver *d, void (*write)(void *ctx), void *ctx)
+{
+    key_mutex_lock(&d->lock);
+    write(ctx);
+    d->left--;
+    ex_unpark(d->ex, &d->parker);
+    key_mutex_unlock(&d->lock);
+}
+
+int strata__driver_step(struct driver *d, int64_t deadline_ms)
+{
+    key_mutex_lock(&d->lock);
+    struct strand *s = d->ready;
+    if (s != NULL) {
+        d->ready = s->next;
+        s->handed = 0;
+    }
+    key_mutex_unlock(&d->lock);
+    if (s == NULL)
+        return ex_park(d->ex, &d->parker, deadline_ms);
+    key_mutex_lock(&s->lock); /* its waker has let go */
+    key_mutex_unlock(&s->lock);
+    s->run(s);
+    return 0;
+}

@@ -1,0 +1,548 @@
+/* write.c - set, delete, expire.
+ *
+ * A write poisons the flights of its key first, so that nothing loaded before is stored after.  With instant layers alone
+ * that, and the layers' operations, happen under one hold of the key lock.  Otherwise the write stands in the table while
+ * it is at work in slower layers: later writes and flights of the key wait for it.  A set fills layers nearest first; a
+ * delete empties them furthest first, so that nobody reads up what is just being removed. */
+#include <string.h>
+
+#include "src/core/flight.h"
+
+/* What is written ---------------------------------------------------------------------------------------------- */
+
+/* A caller's bytes as a value for the length of one submit().  The zeros stand where a pin has its address. */
+struct lent_value {
+    struct strata_value base;
+    uint64_t zeros[8];
+};
+
+static void keep_nothing(struct strata_value *value)
+{
+    (void)value;
+}
+
+static void set_meta(strata *cache, const strata_policy *policy, strata_meta *meta)
+{
+    struct root *root = cache->root;
+    *meta = (strata_meta){ .life = root->life, .born_ms = ex_now_ms(root->ex), .born_wall_ms = ex_wall_ms(root->ex),
+                           .position = atomic_load(&root->position) };
+    strata__policy_to_meta(policy, 0, meta);
+}
+
+static int64_t gone_at(const strata_meta *meta)
+{
+    struct deadlines d;
+    strata__deadlines(meta, meta->born_ms, &d);
+    return d.gone_at;
+}
+
+static int64_t window_left(int64_t window_ms, int64_t until, int64_t fresh_until, int64_t now)
+{
+    if (window_ms <= 0)
+        return 0;
+    if (until == INT64_MAX)
+        return fresh_until == INT64_MAX ? window_ms : STRATA_FOREVER; /* a window without begin begins now */
+    return until > now ? until - now : 0;
+}
+
+/* Freshness ends now; the windows keep their ends.  What has no window left is removed. */
+static uint32_t expired_meta(strata_meta *meta, int64_t now)
+{
+    struct deadlines d;
+    strata__deadlines(meta, meta->born_ms, &d);
+    if (meta->negative || d.gone_at <= now)
+        return STRATA_OP_REMOVE;
+    if (d.fresh_until > now) {
+        meta->stale_ms = window_left(meta->stale_ms, d.stale_until, d.fresh_until, now);
+        meta->error_ms = window_left(meta->error_ms, d.error_until, d.fresh_until, now);
+        meta->keep_ms = window_left(meta->keep_ms, d.keep_until, d.fresh_until, now);
+        meta->fresh_ms = now > meta->born_ms ? now - meta->born_ms : 0;
+        meta->early_ms = 0;
+        meta->retry_at_ms = 0;
+    }
+    return meta->stale_ms + meta->error_ms + meta->keep_ms > 0 || meta->stale_ms == STRATA_FOREVER ||
+                   meta->error_ms == STRATA_FOREVER || meta->keep_ms == STRATA_FOREVER
+               ? STRATA_OP_PUT : STRATA_OP_REMOVE;
+}
+
+static void note_failure(struct write *w, struct layer_slot *slot)
+{
+    if (w->op.status >= 0 || w->status < 0)
+        return;
+    const char *words = w->op_err.message[0] != 0 ? w->op_err.message : strata_status_text(w->op.status);
+    w->status = strata__fail(&w->err, w->op.status == STRATA_ENOMEM ? STRATA_ENOMEM : STRATA_ELAYER, slot->layer->name,
+                             "layer \"%s\" failed, the others were written: %s", slot->layer->name, words);
+    w->err.os_errno = w->op_err.os_errno;
+}
+
+/* Instant layers ------------------------------------------------------------------------------------------------ */
+
+static void op_begin(struct write *w, struct layer_slot *slot, uint32_t kind)
+{
+    strata__op_init(&w->op, w->handle, slot, &w->key, kind, ex_now_ms(w->root->ex), &w->op_err);
+}
+
+static void fill_put(struct write *w, strata_value *value)
+{
+    w->op.value = value;
+    w->op.meta = w->meta;
+    w->op.expires_ms = gone_at(&w->meta);
+}
+
+/* The entry that a GET has found, as what is to be put instead; 0: there is none.  Takes op.found. */
+static int take_found(struct write *w, struct layer_slot *slot, struct held *held)
+{
+    held->there = 0;
+    held->value = NULL;
+    if (w->op.status != STRATA_OK || !strata__held_init(w->handle, slot, &w->op, held))
+        return 0;
+    if (strata__freshness_state(&held->d, w->op.now_ms) == STRATA_STATE_GONE) {
+        strata__held_drop(held);
+        return 0;
+    }
+    return 1;
+}
+
+static void expire_now_locked(struct write *w, struct layer_slot *slot)
+{
+    struct held held;
+    op_begin(w, slot, STRATA_OP_GET);
+    strata__instant_submit(slot, &w->op);
+    if (!take_found(w, slot, &held))
+        return;
+    w->found = 1;
+    uint32_t kind = expired_meta(&held.meta, w->op.now_ms);
+    op_begin(w, slot, kind);
+    if (kind == STRATA_OP_PUT) {
+        w->op.value = held.value;
+        w->op.meta = held.meta;
+        w->op.expires_ms = gone_at(&held.meta);
+    }
+    strata__instant_submit(slot, &w->op);
+    strata__held_drop(&held);
+}
+
+static void write_now_locked(struct write *w, struct layer_slot *slot)
+{
+    if (w->kind == WRITE_EXPIRE) {
+        expire_now_locked(w, slot);
+    } else {
+        op_begin(w, slot, w->kind);
+        if (w->kind == STRATA_OP_PUT)
+            fill_put(w, w->value);
+        strata__instant_submit(slot, &w->op);
+    }
+    if (w->op.status < 0)
+        atomic_fetch_add_explicit(&slot->errors, 1, memory_order_relaxed);
+    note_failure(w, slot);
+}
+
+static struct layer_slot *slot_at(struct write *w, uint32_t step)
+{
+    struct root *root = w->root;
+    return &root->layers[w->kind == STRATA_OP_REMOVE ? root->layer_count - 1 - step : step];
+}
+
+/* Slower layers -------------------------------------------------------------------------------------------------- */
+
+static void op_answered(strata_op *op)
+{
+    struct write *w = op->owner;
+    strand_arrived(&w->strand);
+}
+
+static int submit_slow(struct write *w, struct layer_slot *slot)
+{
+    w->op.done = op_answered;
+    w->op.owner = w;
+    w->asked = 1;
+    strata_op *op = &w->op;
+    struct strand *strand = &w->strand;
+    strand_expect(strand, 1);
+    slot->layer->ops->submit(slot->layer, &op, 1);
+    return strand_asked(strand);
+}
+
+static strata_value *bytes_of(struct write *w)
+{
+    if (w->value == NULL || w->value->object == NULL)
+        return w->value;
+    if (w->encoded == NULL) {
+        int rc = strata__encode(w->root, w->value, &w->encoded);
+        if (rc < 0 && w->status >= 0)
+            w->status = strata__fail(&w->err, rc, "codec", "the object could not be encoded: %s", strata_status_text(rc));
+    }
+    return w->encoded;
+}
+
+/* Ask the next slow layer.  1: answered at once; 0: somebody else goes on; -1: nothing to ask. */
+static int ask_slow(struct write *w, struct layer_slot *slot)
+{
+    if (w->kind == WRITE_EXPIRE) {
+        op_begin(w, slot, STRATA_OP_GET);
+        return submit_slow(w, slot);
+    }
+    strata_value *value = w->kind == STRATA_OP_PUT ? bytes_of(w) : NULL;
+    if (w->kind == STRATA_OP_PUT && value == NULL)
+        return -1;
+    op_begin(w, slot, w->kind);
+    if (w->kind == STRATA_OP_PUT)
+        fill_put(w, value);
+    return submit_slow(w, slot);
+}
+
+/* An expire's value is the layer's; what a set writes is its caller's. */
+static void forget_found(struct write *w)
+{
+    strata_value_unref(w->value);
+    strata_value_unref(w->encoded);
+    w->value = w->encoded = NULL;
+}
+
+/* A slow layer has answered.  1: it is done; 0: it is asked again and has not answered; 2: ... and has. */
+static int slow_answered(struct write *w, struct layer_slot *slot)
+{
+    w->asked = 0;
+    strata__op_counted(w->handle, slot, &w->op);
+    note_failure(w, slot);
+    if (w->kind != WRITE_EXPIRE)
+        return 1;
+    if (w->got) {
+        w->got = 0;
+        forget_found(w);
+        return 1;
+    }
+    struct held held;
+    if (!take_found(w, slot, &held))
+        return 1;
+    w->found = 1;
+    w->got = 1;
+    uint32_t kind = expired_meta(&held.meta, w->op.now_ms);
+    w->value = held.value;
+    w->meta = held.meta;
+    op_begin(w, slot, kind);
+    if (kind == STRATA_OP_PUT) {
+        strata_value *bytes = bytes_of(w);
+        if (bytes == NULL) {
+            w->got = 0;
+            forget_found(w);
+            return 1;
+        }
+        fill_put(w, bytes);
+    }
+    return submit_slow(w, slot) ? 2 : 0;
+}
+
+static void write_over(struct write *w)
+{
+    struct frame frame;
+    struct stripe *s = stripe_lock(w->root, w->key.hash, &frame);
+    strata__busy_leave_locked(s, &w->busy);
+    stripe_unlock(s, &frame);
+    w->over(w);
+}
+
+void strata__write_run(struct strand *strand)
+{
+    struct write *w = (struct write *)(void *)((char *)strand - offsetof(struct write, strand));
+    struct root *root = w->root;
+    for (;;) {
+        while (w->asked) {
+            int rc = slow_answered(w, slot_at(w, w->done_layers));
+            if (rc == 0)
+                return;
+            if (rc == 1)
+                w->done_layers++;
+        }
+        if (w->done_layers == root->layer_count)
+            break;
+        struct layer_slot *slot = slot_at(w, w->done_layers);
+        if (slot_instant(slot)) {
+            struct frame frame;
+            struct stripe *s = stripe_lock(root, w->key.hash, &frame);
+            write_now_locked(w, slot);
+            stripe_unlock(s, &frame);
+            w->done_layers++;
+            continue;
+        }
+        int rc = ask_slow(w, slot);
+        if (rc == 0)
+            return;
+        if (rc < 0)
+            w->done_layers++;
+    }
+    write_over(w);
+}
+
+/* One write ------------------------------------------------------------------------------------------------------ */
+
+static void count_write(struct write *w)
+{
+    static const struct {
+        uint32_t kind, event;
+        enum count count;
+    } kinds[] = {
+        { STRATA_OP_PUT, STRATA_EVENT_SET, COUNT_SETS },
+        { STRATA_OP_REMOVE, STRATA_EVENT_DELETE, COUNT_DELETES },
+        { WRITE_EXPIRE, STRATA_EVENT_EXPIRE, COUNT_EXPIRES },
+    };
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        if (kinds[i].kind != w->told_as)
+            continue;
+        count_up(w->handle, kinds[i].count);
+        event_fire(w->handle, kinds[i].event, w->key.plain, NULL);
+    }
+    if (w->status < 0)
+        strata__event_error(w->handle, w->key.plain, w->err.where, w->status, w->err.message);
+}
+
+int strata__write_result(struct write *w)
+{
+    count_write(w);
+    if (w->status >= 0 && w->kind == WRITE_EXPIRE && !w->found)
+        return STRATA_MISS;
+    return w->status;
+}
+
+static void all_instant(struct write *w)
+{
+    struct root *root = w->root;
+    struct frame frame;
+    struct stripe *s = stripe_lock(root, w->key.hash, &frame);
+    strata__poison_locked(root, s, w->key.hash, w->handle->space, w->key.plain);
+    for (uint32_t i = 0; i < root->layer_count; i++)
+        write_now_locked(w, slot_at(w, i));
+    stripe_unlock(s, &frame);
+}
+
+int strata__write_enter(struct write *w)
+{
+    struct root *root = w->root;
+    struct frame frame;
+    w->busy = (struct busy){ .hash = w->key.hash, .space = w->handle->space, .is_write = 1, .key = w->key.plain };
+    struct stripe *s = stripe_lock(root, w->key.hash, &frame);
+    strata__poison_locked(root, s, w->key.hash, w->handle->space, w->key.plain);
+    strata__busy_enter_locked(root, s, &w->busy);
+    int waits = w->busy.waiting;
+    stripe_unlock(s, &frame);
+    return !waits;
+}
+
+static void no_ref(struct strand *strand)
+{
+    (void)strand;
+}
+
+static void set_finished(void *ctx)
+{
+    ((struct write *)ctx)->finished = 1;
+}
+
+static void blocking_over(struct write *w)
+{
+    strata__driver_done(w->driver, set_finished, w);
+}
+
+static int drive(struct write *w)
+{
+    struct driver d;
+    if (strata__driver_init(&d, w->root->ex, 0) != 0)
+        return strata__fail_plain(&w->err, STRATA_ENOMEM, "write");
+    if (strata__strand_init(&w->strand, w->root->ex, strata__write_run, no_ref, no_ref) != 0) {
+        strata__driver_deinit(&d);
+        return strata__fail_plain(&w->err, STRATA_ENOMEM, "write");
+    }
+    d.left = 1;
+    w->driver = &d;
+    w->over = blocking_over;
+    strata__strand_help(&w->strand, &d);
+    if (strata__write_enter(w))
+        strata__write_run(&w->strand);
+    for (;;) {
+        key_mutex_lock(&d.lock);
+        int finished = w->finished;
+        key_mutex_unlock(&d.lock);
+        if (finished)
+            break;
+        strata__driver_step(&d, INT64_MAX);
+    }
+    strata__strand_leave(&w->strand, &d);
+    strata__strand_deinit(&w->strand);
+    strata__driver_deinit(&d);
+    return STRATA_OK;
+}
+
+static int write_blocking(struct write *w, strata_slice key, strata_error *err)
+{
+    struct root *root = w->root;
+    unsigned char *storage = NULL;
+    w->key = (struct key_forms){ .plain = key, .hash = handle_hash(w->handle, key) };
+    if (!root->plain_keys) {
+        size_t size = strata__storage_size(w->handle, key);
+        storage = strata__alloc(root->mem, size);
+        if (storage == NULL)
+            return strata__fail_plain(err, STRATA_ENOMEM, "key");
+        strata__storage_write(w->handle, key, storage);
+        w->key.storage = strata_bytes(storage, size);
+    }
+    int rc = STRATA_OK;
+    if (root->instant_count == root->layer_count)
+        all_instant(w);
+    else
+        rc = drive(w);
+    if (rc == STRATA_OK)
+        rc = strata__write_result(w);
+    strata_value_unref(w->encoded);
+    strata__free(root->mem, storage);
+    if (rc < 0 && err != NULL)
+        *err = w->err;
+    return rc;
+}
+
+void strata__write_begin(struct write *w, strata *cache, uint32_t kind)
+{
+    memset(w, 0, offsetof(struct write, op));
+    w->root = cache->root;
+    w->handle = cache;
+    w->kind = kind;
+    w->told_as = kind;
+    w->finished = 0;
+}
+
+/* What set and its twins prepare.  `value` NULL: nothing may be stored, the key is emptied. */
+int strata__write_prepare_set(struct write *w, strata *cache, const strata_policy *policy, strata_error *err)
+{
+    int rc = strata__policy_check(policy, err);
+    if (rc != STRATA_OK)
+        return rc;
+    strata_policy resolved;
+    strata__policy_resolve(&resolved, policy, &cache->policy);
+    strata__write_begin(w, cache, STRATA_OP_PUT);
+    set_meta(cache, &resolved, &w->meta);
+    if (resolved.ttl_ms == STRATA_OFF)
+        w->kind = STRATA_OP_REMOVE; /* what was there is superseded all the same */
+    return STRATA_OK;
+}
+
+int strata__value_fits(const struct root *root, size_t size, strata_error *err)
+{
+    if (size <= root->options.max_value_bytes)
+        return STRATA_OK;
+    return strata__fail(err, STRATA_EVALUESIZE, "value", "the value has %zu bytes, the limit is %llu: raise "
+                        "max_value_bytes", size, (unsigned long long)root->options.max_value_bytes);
+}
+
+static int layers_copy(const struct root *root)
+{
+    for (size_t i = 0; i < root->layer_count; i++)
+        if (!(root->layers[i].flags & STRATA__LAYER_COPIES))
+            return 0;
+    return 1;
+}
+
+static int set_entered(strata *cache, strata_slice key, strata_slice value, const strata_policy *policy,
+                       strata_error *err)
+{
+    struct root *root = cache->root;
+    struct write w;
+    struct lent_value lent;
+    int rc = strata__write_prepare_set(&w, cache, policy, err);
+    if (rc == STRATA_OK)
+        rc = strata__value_fits(root, value.size, err);
+    if (rc != STRATA_OK)
+        return rc;
+    int lend = layers_copy(root);
+    if (lend) {
+        memset(&lent, 0, sizeof lent);
+        lent.base.data = value.data;
+        lent.base.size = value.size;
+        atomic_init(&lent.base.refs, 1);
+        lent.base.kind = STRATA__VALUE_LENT;
+        lent.base.release = keep_nothing;
+        w.value = &lent.base;
+    } else {
+        w.value = strata__value_copy(root->mem, value.data, value.size);
+        if (w.value == NULL)
+            return strata__fail(err, STRATA_ENOMEM, "value", "no memory for a value of %zu bytes", value.size);
+    }
+    rc = write_blocking(&w, key, err);
+    if (!lend)
+        strata_value_unref(w.value);
+    return rc;
+}
+
+int strata_set(strata *cache, strata_slice key, strata_slice value, const strata_policy *policy, strata_error *err)
+{
+    if (cache == NULL || (value.data == NULL && value.size != 0))
+        return strata__no_argument(err, "strata_set() needs a cache and a value");
+    int rc = check_key(cache, key, err);
+    if (rc == STRATA_OK)
+        rc = root_enter(cache->root, err);
+    if (rc != STRATA_OK)
+        return rc;
+    rc = set_entered(cache, key, value, policy, err);
+    root_leave(cache->root);
+    return rc;
+}
+
+static int set_object_entered(strata *cache, strata_slice key, strata_value *value, const strata_policy *policy,
+                              strata_error *err)
+{
+    struct write w;
+    int rc = strata__write_prepare_set(&w, cache, policy, err);
+    if (rc != STRATA_OK)
+        return rc;
+    w.value = value;
+    w.meta.codec = cache->root->codec->id;
+    return write_blocking(&w, key, err);
+}
+
+int strata_set_object(strata *cache, strata_slice key, void *object, const strata_policy *policy, strata_error *err)
+{
+    if (cache == NULL || cache->root->codec == NULL)
+        return strata__fail(err, STRATA_EINVAL, "codec", "strata_set_object() needs a cache that was opened with a codec");
+    struct root *root = cache->root;
+    const strata_codec *codec = root->codec;
+    strata_value *value = NULL;
+    int rc = check_key(cache, key, err);
+    if (rc == STRATA_OK)
+        rc = strata__value_fits(root, codec->cost(object, codec->ctx), err);
+    if (rc == STRATA_OK) {
+        value = strata__value_object(root->mem, object, codec);
+        rc = value != NULL ? root_enter(root, err) : strata__fail_plain(err, STRATA_ENOMEM, "value");
+    }
+    if (value == NULL)
+        codec->free(object, codec->ctx);
+    if (rc == STRATA_OK) {
+        rc = set_object_entered(cache, key, value, policy, err);
+        root_leave(root);
+    }
+    strata_value_unref(value);
+    return rc;
+}
+
+static int simple_write(strata *cache, strata_slice key, uint32_t kind, strata_error *err)
+{
+    struct write w;
+    if (cache == NULL)
+        return strata__no_argument(err, "no cache was given");
+    int rc = check_key(cache, key, err);
+    if (rc == STRATA_OK)
+        rc = root_enter(cache->root, err);
+    if (rc != STRATA_OK)
+        return rc;
+    strata__write_begin(&w, cache, kind);
+    rc = write_blocking(&w, key, err);
+    root_leave(cache->root);
+    return rc;
+}
+
+int strata_delete(strata *cache, strata_slice key, strata_error *err)
+{
+    return simple_write(cache, key, STRATA_OP_REMOVE, err);
+}
+
+int strata_expire(strata *cache, strata_slice key, strata_error *err)
+{
+    return simple_write(cache, key, WRITE_EXPIRE, err);
+}
