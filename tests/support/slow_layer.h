@@ -1,0 +1,18 @@
+/* slow_layer.h - a custom layer that is deliberately slow: every operation is answered later, on another thread, and out
+ * of order; and gets can be held until the test lets them go. */
+#ifndef STRATA_TESTS_SLOW_LAYER_H
+#define STRATA_TESTS_SLOW_LAYER_H
+#include "strata/sys/layer.h"
+
+/* Keeps operations up to `most_ms` (0: one hop to another thread). */
+strata_layer *slow_layer_new(int64_t most_ms);
+/* From now on gets are held, however long. */
+void slow_layer_hold(strata_layer *layer);
+/* Wait until `count` gets are held. */
+void slow_layer_wait_held(strata_layer *layer, size_t count);
+/* Answer those that are held, last first, and hold no more. */
+void slow_layer_release(strata_layer *layer);
+/* Submits so far, and operations in them. */
+void slow_layer_counts(strata_layer *layer, size_t *out_submits, size_t *out_operations);
+
+#endif /* STRATA_TESTS_SLOW_LAYER_H */

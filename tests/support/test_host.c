@@ -1,0 +1,105 @@
+/* test_host.c - see test_host.h. */
+#include "tests/support/test_host.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/base/mem.h"
+
+struct host_item {
+    struct host_item *next;
+    int64_t delay_ms;
+    void (*fn)(void *ctx);
+    void *ctx;
+};
+
+static struct test_host *self(strata_layer_host *host)
+{
+    return (struct test_host *)(void *)host;
+}
+
+static int64_t now_ms(strata_layer_host *host)
+{
+    return atomic_load(&self(host)->now_ms);
+}
+
+static int after(strata_layer_host *host, int64_t delay_ms, void (*fn)(void *ctx), void *ctx)
+{
+    struct test_host *h = self(host);
+    struct host_item *item = strata__alloc(host->mem, sizeof *item);
+    if (item == NULL)
+        return STRATA_ENOMEM;
+    *item = (struct host_item){ NULL, delay_ms, fn, ctx };
+    pthread_mutex_lock(&h->mutex);
+    struct host_item **at = &h->items;
+    while (*at != NULL && (*at)->delay_ms <= delay_ms)
+        at = &(*at)->next;
+    item->next = *at;
+    *at = item;
+    pthread_cond_signal(&h->changed);
+    pthread_mutex_unlock(&h->mutex);
+    return STRATA_OK;
+}
+
+static int post(strata_layer_host *host, void (*fn)(void *ctx), void *ctx)
+{
+    return after(host, 0, fn, ctx);
+}
+
+static void evicted(strata_layer_host *host, strata_layer *layer, uint32_t space, strata_slice key)
+{
+    (void)layer;
+    (void)space;
+    (void)key;
+    atomic_fetch_add(&self(host)->evicted, 1);
+}
+
+static void *run(void *ctx)
+{
+    struct test_host *h = ctx;
+    pthread_mutex_lock(&h->mutex);
+    for (;;) {
+        struct host_item *item = h->items;
+        if (item == NULL && h->stopping)
+            break;
+        if (item == NULL) {
+            pthread_cond_wait(&h->changed, &h->mutex);
+            continue;
+        }
+        h->items = item->next;
+        pthread_mutex_unlock(&h->mutex);
+        item->fn(item->ctx);
+        strata__free(h->host.mem, item);
+        pthread_mutex_lock(&h->mutex);
+    }
+    pthread_mutex_unlock(&h->mutex);
+    return NULL;
+}
+
+void test_host_start(struct test_host *h, const strata_allocator *mem)
+{
+    memset(h, 0, sizeof *h);
+    h->host.mem = mem != NULL ? mem : &strata__malloc;
+    h->host.hash_seed = 0x5eed;
+    h->host.now_ms = now_ms;
+    h->host.post = post;
+    h->host.after = after;
+    h->host.evicted = evicted;
+    atomic_store(&h->host.eviction_listeners, 1);
+    atomic_store(&h->now_ms, 1000000);
+    pthread_mutex_init(&h->mutex, NULL);
+    pthread_cond_init(&h->changed, NULL);
+    if (pthread_create(&h->thread, NULL, run, h) != 0)
+        abort();
+}
+
+void test_host_stop(struct test_host *h)
+{
+    pthread_mutex_lock(&h->mutex);
+    h->stopping = 1;
+    pthread_cond_signal(&h->changed);
+    pthread_mutex_unlock(&h->mutex);
+    pthread_join(h->thread, NULL);
+    pthread_cond_destroy(&h->changed);
+    pthread_mutex_destroy(&h->mutex);
+}

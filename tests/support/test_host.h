@@ -1,0 +1,27 @@
+/* test_host.h - a host for layers that no cache opened: a clock that the test moves, and one thread that runs what layers
+ * post, smallest delay first and without waiting for it, so that delays cost no time and still mix up the order. */
+#ifndef STRATA_TESTS_TEST_HOST_H
+#define STRATA_TESTS_TEST_HOST_H
+#include <pthread.h>
+
+#include "src/layer/layer_host.h"
+
+struct host_item;
+
+struct test_host {
+    strata_layer_host host;
+    _Atomic(int64_t) now_ms;
+    _Atomic(long) evicted;
+    pthread_t thread;
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    struct host_item *items;
+    int stopping;
+};
+
+/* `mem` may be NULL: malloc. */
+void test_host_start(struct test_host *h, const strata_allocator *mem);
+/* Runs what is left, and joins the thread. */
+void test_host_stop(struct test_host *h);
+
+#endif /* STRATA_TESTS_TEST_HOST_H */
