@@ -28,14 +28,8 @@ void strata__heap_remove(struct heap *heap, struct heap_node *node);
 /* The least one, taken out; NULL when empty. */
 struct heap_node *strata__heap_pop(struct heap *heap);
 
-static inline struct heap_node *heap_peek(const struct heap *heap)
-{
-    return heap->root;
-}
+static inline struct heap_node *heap_peek(const struct heap *heap) { return heap->root; }
 
-static inline int heap_holds(const struct heap_node *node)
-{
-    return node->prev != NULL;
-}
+static inline int heap_holds(const struct heap_node *node) { return node->prev != NULL; }
 
 #endif /* STRATA_BASE_HEAP_H */

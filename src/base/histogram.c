@@ -3,15 +3,9 @@
 
 enum { EXACT = 16, SUBS = 1 << HISTOGRAM_SUB_BITS };
 
-static uint64_t load(const _Atomic(uint64_t) *counter)
-{
-    return atomic_load_explicit(counter, memory_order_relaxed);
-}
+static uint64_t load(const _Atomic(uint64_t) *counter) { return atomic_load_explicit(counter, memory_order_relaxed); }
 
-static void add(_Atomic(uint64_t) *counter, uint64_t n)
-{
-    atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
-}
+static void add(_Atomic(uint64_t) *counter, uint64_t n) { atomic_fetch_add_explicit(counter, n, memory_order_relaxed); }
 
 static size_t bucket_of(uint64_t value)
 {
@@ -77,15 +71,9 @@ uint64_t strata__histogram_count(const struct histogram *h)
     return count;
 }
 
-uint64_t strata__histogram_sum(const struct histogram *h)
-{
-    return load(&h->sum);
-}
+uint64_t strata__histogram_sum(const struct histogram *h) { return load(&h->sum); }
 
-uint64_t strata__histogram_max(const struct histogram *h)
-{
-    return load(&h->max);
-}
+uint64_t strata__histogram_max(const struct histogram *h) { return load(&h->max); }
 
 uint64_t strata__histogram_percentile(const struct histogram *h, double share)
 {

@@ -1,7 +1,8 @@
 /* histogram.h - how long things took: counts in buckets whose width grows with the number.
  *
  * Each power of two is cut into 8 equal buckets, so that a bucket's middle is within 6.25 % of everything in it; below
- * 16 every number has its own.  Any unit; numbers of 2^40 and more share one bucket, which stands for max (max and sum are exact).
+ * 16 every number has its own.  Any unit; numbers of 2^40 and more share one bucket, which stands for max (max and sum
+ * are exact).
  * Threads: every call from any thread at any time.  A reader sees each counter whole, but not all at one moment. */
 #ifndef STRATA_BASE_HISTOGRAM_H
 #define STRATA_BASE_HISTOGRAM_H

@@ -15,8 +15,8 @@ struct list_node {
 #define list_entry(node, type, member) ((type *)(void *)((char *)(node)-offsetof(type, member)))
 
 /* `node` may be removed in the body. */
-#define LIST_EACH(node, list)                                                                          \
-    for (struct list_node *node = (list)->next, *node##_next_ = node->next; node != (list);            \
+#define LIST_EACH(node, list) \
+    for (struct list_node *node = (list)->next, *node##_next_ = node->next; node != (list); \
          node = node##_next_, node##_next_ = node->next)
 
 static inline void list_init(struct list_node *list)
@@ -25,16 +25,10 @@ static inline void list_init(struct list_node *list)
     list->prev = list;
 }
 
-static inline int list_empty(const struct list_node *list)
-{
-    return list->next == list;
-}
+static inline int list_empty(const struct list_node *list) { return list->next == list; }
 
 /* Is this node in a list? */
-static inline int list_linked(const struct list_node *node)
-{
-    return node->next != NULL;
-}
+static inline int list_linked(const struct list_node *node) { return node->next != NULL; }
 
 static inline void list_insert_after(struct list_node *at, struct list_node *node)
 {
@@ -49,10 +43,7 @@ static inline void list_push_back(struct list_node *list, struct list_node *node
     list_insert_after(list->prev, node);
 }
 
-static inline void list_push_front(struct list_node *list, struct list_node *node)
-{
-    list_insert_after(list, node);
-}
+static inline void list_push_front(struct list_node *list, struct list_node *node) { list_insert_after(list, node); }
 
 static inline void list_remove(struct list_node *node)
 {

@@ -19,12 +19,12 @@ static const int64_t WALL_MINUS_NOW = 1600000000000; /* some day in 2020, the sa
 
 struct sim {
     struct executor base;
-    uint64_t schedule;          /* splitmix64's state: who runs next */
-    uint64_t random;            /* another: what core is given */
+    uint64_t schedule; /* splitmix64's state: who runs next */
+    uint64_t random;   /* another: what core is given */
     int64_t now_ms;
-    struct task *ready;         /* oldest first */
+    struct task *ready; /* oldest first */
     struct task **tail;
-    size_t count;               /* of ready */
+    size_t count; /* of ready */
     size_t limit;
     struct heap timers;
     struct list_node parked;    /* sim_threads, by their link */
@@ -35,10 +35,7 @@ struct sim {
     int stopping;
 };
 
-static struct sim *own(struct executor *ex)
-{
-    return (struct sim *)(void *)ex;
-}
+static struct sim *own(struct executor *ex) { return (struct sim *)(void *)ex; }
 
 static uint64_t draw(uint64_t *state)
 {
@@ -94,10 +91,7 @@ static int post(struct executor *ex, struct task *task)
     return STRATA_OK;
 }
 
-static void post_always(struct executor *ex, struct task *task)
-{
-    append(own(ex), task);
-}
+static void post_always(struct executor *ex, struct task *task) { append(own(ex), task); }
 
 static void at(struct executor *ex, struct timer *timer, int64_t due_ms)
 {
@@ -123,14 +117,15 @@ static int awake(const struct sim *sim, const struct sim_thread *thread)
 static size_t count_awake(struct sim *sim)
 {
     size_t count = 0;
-    LIST_EACH (link, &sim->parked)
-        count += (size_t)awake(sim, list_entry(link, struct sim_thread, link));
+    LIST_EACH(link, &sim->parked)
+    count += (size_t)awake(sim, list_entry(link, struct sim_thread, link));
     return count;
 }
 
 static struct sim_thread *take_awake(struct sim *sim, size_t index)
 {
-    LIST_EACH (link, &sim->parked) {
+    LIST_EACH(link, &sim->parked)
+    {
         struct sim_thread *thread = list_entry(link, struct sim_thread, link);
         if (awake(sim, thread) && index-- == 0) {
             list_remove(link);
@@ -203,7 +198,8 @@ static int step(struct sim *sim, int self)
 static int64_t next_event(struct sim *sim)
 {
     int64_t next = next_due(sim);
-    LIST_EACH (link, &sim->parked) {
+    LIST_EACH(link, &sim->parked)
+    {
         const struct sim_thread *thread = list_entry(link, struct sim_thread, link);
         if (thread->deadline_ms < next)
             next = thread->deadline_ms;
@@ -217,10 +213,7 @@ static void move_clock(struct sim *sim, int64_t to)
         sim->now_ms = to;
 }
 
-int strata__executor_sim_step(struct executor *ex)
-{
-    return step(own(ex), 0);
-}
+int strata__executor_sim_step(struct executor *ex) { return step(own(ex), 0); }
 
 void strata__executor_sim_run(struct executor *ex)
 {
@@ -240,10 +233,7 @@ void strata__executor_sim_advance(struct executor *ex, int64_t ms)
     move_clock(sim, end); /* a task that advances itself may have moved it further */
 }
 
-void strata__executor_sim_limit(struct executor *ex, size_t max)
-{
-    own(ex)->limit = max;
-}
+void strata__executor_sim_limit(struct executor *ex, size_t max) { own(ex)->limit = max; }
 
 /* The test's own thread sleeps: it drives all others until it can go on. */
 static void drive(struct sim *sim, struct sim_thread *self)
@@ -289,35 +279,17 @@ static void unpark(struct executor *ex, struct parker *parker)
     parker->word = 1;
 }
 
-static int64_t now_ms(struct executor *ex)
-{
-    return own(ex)->now_ms;
-}
+static int64_t now_ms(struct executor *ex) { return own(ex)->now_ms; }
 
-static int64_t now_us(struct executor *ex)
-{
-    return own(ex)->now_ms * 1000;
-}
+static int64_t now_us(struct executor *ex) { return own(ex)->now_ms * 1000; }
 
-static int64_t wall_ms(struct executor *ex)
-{
-    return own(ex)->now_ms + WALL_MINUS_NOW;
-}
+static int64_t wall_ms(struct executor *ex) { return own(ex)->now_ms + WALL_MINUS_NOW; }
 
-static uint64_t next_random(struct executor *ex)
-{
-    return draw(&own(ex)->random);
-}
+static uint64_t next_random(struct executor *ex) { return draw(&own(ex)->random); }
 
-static int on_worker(struct executor *ex)
-{
-    return own(ex)->firing || own(ex)->current != &own(ex)->outside;
-}
+static int on_worker(struct executor *ex) { return own(ex)->firing || own(ex)->current != &own(ex)->outside; }
 
-static void **local(struct executor *ex)
-{
-    return &own(ex)->current->cell;
-}
+static void **local(struct executor *ex) { return &own(ex)->current->cell; }
 
 static void stop(struct executor *ex)
 {

@@ -9,7 +9,8 @@
 #define STRATA_LOOP_EXECUTOR_SIM_H
 #include "src/loop/executor.h"
 
-int strata__executor_sim_new(struct executor **out, const struct strata_allocator *mem, uint64_t seed, strata_error *err);
+int strata__executor_sim_new(struct executor **out, const struct strata_allocator *mem, uint64_t seed,
+                             strata_error *err);
 /* Run until nothing is ready, without moving the clock. */
 void strata__executor_sim_run(struct executor *ex);
 /* Run one ready task, chosen by the seed.  0 when none is ready. */

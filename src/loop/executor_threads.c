@@ -23,25 +23,13 @@ struct executor_threads {
 static _Thread_local const struct executor *worker_of; /* the executor that this thread works for */
 static _Thread_local void *cell;
 
-static struct executor_threads *own(struct executor *ex)
-{
-    return (struct executor_threads *)(void *)ex;
-}
+static struct executor_threads *own(struct executor *ex) { return (struct executor_threads *)(void *)ex; }
 
-static void enter(void *owner)
-{
-    worker_of = owner;
-}
+static void enter(void *owner) { worker_of = owner; }
 
-static int post(struct executor *ex, struct task *task)
-{
-    return strata__loop_pool_post(&own(ex)->pool, task);
-}
+static int post(struct executor *ex, struct task *task) { return strata__loop_pool_post(&own(ex)->pool, task); }
 
-static void post_always(struct executor *ex, struct task *task)
-{
-    strata__loop_pool_post_always(&own(ex)->pool, task);
-}
+static void post_always(struct executor *ex, struct task *task) { strata__loop_pool_post_always(&own(ex)->pool, task); }
 
 static void at(struct executor *ex, struct timer *timer, int64_t due_ms)
 {
@@ -92,10 +80,7 @@ static uint64_t next_random(struct executor *ex)
     return strata__mix64(atomic_fetch_add_explicit(&own(ex)->random, 0x9e3779b97f4a7c15u, memory_order_relaxed));
 }
 
-static int on_worker(struct executor *ex)
-{
-    return worker_of == ex;
-}
+static int on_worker(struct executor *ex) { return worker_of == ex; }
 
 static void **local(struct executor *ex)
 {
@@ -158,7 +143,8 @@ int strata__executor_threads_new(struct executor **out, const struct strata_allo
                             "must be at least 1: leave it 0 in strata_options to take the default");
     int failed = strata__os_fork_watch();
     if (failed != 0)
-        return strata__fail_os(err, STRATA_ENOMEM, failed, "open", "no memory to watch for fork(): free some and try again");
+        return strata__fail_os(err, STRATA_ENOMEM, failed, "open",
+                               "no memory to watch for fork(): free some and try again");
     struct executor_threads *threads = strata__alloc_zero(mem, sizeof *threads);
     if (threads == NULL)
         return strata__fail_plain(err, STRATA_ENOMEM, "open");

@@ -94,8 +94,9 @@ no_cond:
     strata__os_mutex_deinit(&pool->lock);
 no_mutex:
     strata__free(mem, pool->threads);
-    return strata__fail_os(err, STRATA_EIO, failed, "open",
-                           "the worker pool has no lock: the system is out of resources, close something and try again");
+    return strata__fail_os(
+        err, STRATA_EIO, failed, "open",
+        "the worker pool has no lock: the system is out of resources, close something and try again");
 }
 
 int strata__loop_pool_post(struct loop_pool *pool, struct task *task)
@@ -150,7 +151,4 @@ void strata__loop_pool_stop(struct loop_pool *pool)
     release(pool);
 }
 
-void strata__loop_pool_abandon(struct loop_pool *pool)
-{
-    strata__free(pool->mem, pool->threads);
-}
+void strata__loop_pool_abandon(struct loop_pool *pool) { strata__free(pool->mem, pool->threads); }

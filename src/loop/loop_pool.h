@@ -9,13 +9,13 @@
 
 struct loop_pool {
     const struct strata_allocator *mem;
-    struct os_mutex lock;       /* guards all below but threads */
-    struct os_cond work;        /* a task was queued, or the pool stops */
+    struct os_mutex lock; /* guards all below but threads */
+    struct os_cond work;  /* a task was queued, or the pool stops */
     struct task *head, **tail;
     uint32_t queued;
     uint32_t max_queued;
-    uint32_t idle;              /* workers that wait for work */
-    uint32_t busy;              /* tasks that run: they may queue more */
+    uint32_t idle; /* workers that wait for work */
+    uint32_t busy; /* tasks that run: they may queue more */
     int stopping;
     void (*enter)(void *owner); /* called first on each worker */
     void *owner;

@@ -28,15 +28,9 @@ static int earlier(const struct heap_node *a, const struct heap_node *b)
 
 static void look(struct loop_timers *timers);
 
-static void on_alarm(uv_timer_t *alarm)
-{
-    look(alarm->data);
-}
+static void on_alarm(uv_timer_t *alarm) { look(alarm->data); }
 
-static void on_wake(uv_async_t *wake)
-{
-    look(wake->data);
-}
+static void on_wake(uv_async_t *wake) { look(wake->data); }
 
 /* Sleep until the moment in armed_ms. */
 static void arm(struct loop_timers *timers, int64_t now, int64_t due)

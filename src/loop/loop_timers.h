@@ -12,11 +12,11 @@
 #include "src/os/os_thread.h"
 
 struct loop_timers {
-    struct os_mutex lock;       /* guards heap, armed_ms and stopping */
-    struct heap heap;           /* of struct timer, by due_ms */
-    int64_t armed_ms;           /* when the loop thread looks next; INT64_MAX when it will not by itself */
+    struct os_mutex lock; /* guards heap, armed_ms and stopping */
+    struct heap heap;     /* of struct timer, by due_ms */
+    int64_t armed_ms;     /* when the loop thread looks next; INT64_MAX when it will not by itself */
     int stopping;
-    uv_loop_t loop;             /* these three are the loop thread's, but for uv_async_send */
+    uv_loop_t loop; /* these three are the loop thread's, but for uv_async_send */
     uv_async_t wake;
     uv_timer_t alarm;
     void (*enter)(void *owner); /* called first on the loop thread */

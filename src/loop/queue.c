@@ -18,12 +18,12 @@ enum { DEEPEST_RUN = 16 };
 
 struct strata_queue {
     _Atomic(uint32_t) refs;
-    unsigned depth;       /* runs on the stack; the running thread's */
+    unsigned depth; /* runs on the stack; the running thread's */
     struct os_wake wake;
     struct os_mutex lock; /* guards all below */
     struct completion *head, **tail;
-    uint64_t pushed;      /* ever: the position of the newest */
-    uint64_t popped;      /* ever */
+    uint64_t pushed; /* ever: the position of the newest */
+    uint64_t popped; /* ever */
     int closed;
 };
 
@@ -132,10 +132,7 @@ static uint64_t newest(strata_queue *queue)
     return pushed;
 }
 
-int strata_queue_fd(const strata_queue *queue)
-{
-    return queue != NULL ? queue->wake.read_fd : -1;
-}
+int strata_queue_fd(const strata_queue *queue) { return queue != NULL ? queue->wake.read_fd : -1; }
 
 size_t strata_queue_run(strata_queue *queue, size_t max)
 {

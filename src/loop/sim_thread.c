@@ -5,10 +5,7 @@
 #include "src/base/mem.h"
 #include "src/os/os_futex.h"
 
-static void wait_for_baton(struct sim_thread *self)
-{
-    (void)strata__os_park(&self->baton, INT64_MAX);
-}
+static void wait_for_baton(struct sim_thread *self) { (void)strata__os_park(&self->baton, INT64_MAX); }
 
 static void live(void *ctx)
 {

@@ -9,14 +9,14 @@
 #include "src/os/os_thread.h"
 
 struct sim_thread {
-    _Atomic(uint32_t) baton;       /* a word for os_futex.h: signalled, this one runs */
-    struct sim_thread *resumer;    /* who gets the baton back */
+    _Atomic(uint32_t) baton;    /* a word for os_futex.h: signalled, this one runs */
+    struct sim_thread *resumer; /* who gets the baton back */
     struct sim_thread *next_idle;
-    struct list_node link;         /* the simulator's list of those that are parked */
-    struct task *task;             /* what it runs; NULL when it has ended */
-    struct parker *parker;         /* where it is parked */
+    struct list_node link; /* the simulator's list of those that are parked */
+    struct task *task;     /* what it runs; NULL when it has ended */
+    struct parker *parker; /* where it is parked */
     int64_t deadline_ms;
-    void *cell;                    /* executor_ops.local */
+    void *cell; /* executor_ops.local */
     struct os_thread thread;
 };
 

@@ -7,10 +7,7 @@
 
 _Atomic(uint32_t) strata__os_forks;
 
-static void in_child(void)
-{
-    atomic_fetch_add_explicit(&strata__os_forks, 1, memory_order_relaxed);
-}
+static void in_child(void) { atomic_fetch_add_explicit(&strata__os_forks, 1, memory_order_relaxed); }
 
 int strata__os_fork_watch(void)
 {

@@ -23,10 +23,7 @@ size_t strata__os_page_size(void)
     return size > 0 ? (size_t)size : 4096;
 }
 
-static size_t round_up(size_t bytes)
-{
-    return (bytes + OS_MAP_ALIGN - 1) & ~(size_t)(OS_MAP_ALIGN - 1);
-}
+static size_t round_up(size_t bytes) { return (bytes + OS_MAP_ALIGN - 1) & ~(size_t)(OS_MAP_ALIGN - 1); }
 
 int strata__os_map_reserve(void **out, size_t bytes)
 {

@@ -35,5 +35,6 @@ uint64_t strata__os_random(void)
     if (from_system(&number))
         return number;
     uint64_t here = (uint64_t)(uintptr_t)&number;
-    return strata__mix64(strata__mix64((uint64_t)strata__os_now_us()) ^ here) ^ strata__mix64((uint64_t)strata__os_wall_ms());
+    return strata__mix64(strata__mix64((uint64_t)strata__os_now_us()) ^ here) ^
+           strata__mix64((uint64_t)strata__os_wall_ms());
 }

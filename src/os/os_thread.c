@@ -42,10 +42,7 @@ int strata__os_cond_init(struct os_cond *cond)
 #endif
 }
 
-void strata__os_cond_deinit(struct os_cond *cond)
-{
-    (void)pthread_cond_destroy(&cond->native);
-}
+void strata__os_cond_deinit(struct os_cond *cond) { (void)pthread_cond_destroy(&cond->native); }
 
 static struct timespec from_us(int64_t us)
 {
@@ -75,15 +72,9 @@ int strata__os_cond_wait(struct os_cond *cond, struct os_mutex *mutex, int64_t d
     return answer == ETIMEDOUT;
 }
 
-void strata__os_cond_signal(struct os_cond *cond)
-{
-    (void)pthread_cond_signal(&cond->native);
-}
+void strata__os_cond_signal(struct os_cond *cond) { (void)pthread_cond_signal(&cond->native); }
 
-void strata__os_cond_broadcast(struct os_cond *cond)
-{
-    (void)pthread_cond_broadcast(&cond->native);
-}
+void strata__os_cond_broadcast(struct os_cond *cond) { (void)pthread_cond_broadcast(&cond->native); }
 
 static void *begin(void *ctx)
 {

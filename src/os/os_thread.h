@@ -53,9 +53,6 @@ static inline void os_mutex_unlock(struct os_mutex *mutex)
 }
 
 /* 1 when it is now held. */
-static inline int os_mutex_try(struct os_mutex *mutex)
-{
-    return pthread_mutex_trylock(&mutex->native) == 0;
-}
+static inline int os_mutex_try(struct os_mutex *mutex) { return pthread_mutex_trylock(&mutex->native) == 0; }
 
 #endif /* STRATA_OS_THREAD_H */

@@ -8,9 +8,9 @@
 #include <stdint.h>
 
 struct os_wake {
-    int read_fd;               /* for poll; close-on-exec, non-blocking */
-    int write_fd;              /* the same one where the system has eventfd */
-    _Atomic(uint32_t) raised;  /* 1: a write was made, or is just being made, since the last clear */
+    int read_fd;              /* for poll; close-on-exec, non-blocking */
+    int write_fd;             /* the same one where the system has eventfd */
+    _Atomic(uint32_t) raised; /* 1: a write was made, or is just being made, since the last clear */
 };
 
 /* 0 or an errno. */

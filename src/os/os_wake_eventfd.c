@@ -18,7 +18,4 @@ int strata__os_wake_init(struct os_wake *wake)
     return 0;
 }
 
-void strata__os_wake_deinit(struct os_wake *wake)
-{
-    (void)close(wake->read_fd);
-}
+void strata__os_wake_deinit(struct os_wake *wake) { (void)close(wake->read_fd); }

@@ -34,9 +34,6 @@ static inline void fault_nth_set(struct fault_nth *fault, const char *call, int 
     strata__os_fault_set(&fault->hook);
 }
 
-static inline void fault_nth_clear(void)
-{
-    strata__os_fault_set(NULL);
-}
+static inline void fault_nth_clear(void) { strata__os_fault_set(NULL); }
 
 #endif /* TESTS_SUPPORT_FAULT_NTH_H */

@@ -18,10 +18,7 @@ static struct item *item_of(const struct heap_node *node)
     return (struct item *)(void *)((char *)(uintptr_t)node - offsetof(struct item, node));
 }
 
-static int less(const struct heap_node *a, const struct heap_node *b)
-{
-    return item_of(a)->key < item_of(b)->key;
-}
+static int less(const struct heap_node *a, const struct heap_node *b) { return item_of(a)->key < item_of(b)->key; }
 
 static void fill(struct heap *heap, uint64_t seed)
 {

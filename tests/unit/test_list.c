@@ -11,8 +11,8 @@ struct item {
 static int sum_in_order(struct list_node *list)
 {
     int digits = 0;
-    LIST_EACH (node, list)
-        digits = digits * 10 + list_entry(node, struct item, link)->number;
+    LIST_EACH(node, list)
+    digits = digits * 10 + list_entry(node, struct item, link)->number;
     return digits;
 }
 
@@ -48,9 +48,9 @@ static void removing_while_walking(void **state)
         items[i].number = i;
         list_push_back(&list, &items[i].link);
     }
-    LIST_EACH (node, &list)
-        if (list_entry(node, struct item, link)->number % 2 == 0)
-            list_remove(node);
+    LIST_EACH(node, &list)
+    if (list_entry(node, struct item, link)->number % 2 == 0)
+        list_remove(node);
     assert_int_equal(sum_in_order(&list), 13);
 }
 

@@ -93,9 +93,9 @@ static void clocks_share_an_origin(void **state)
     (void)state;
     int64_t before_us = strata__os_now_us();
     int64_t coarse = strata__os_now_ms();
-    assert_true(coarse <= strata__os_now_us() / 1000);    /* never leads */
-    assert_true(coarse >= before_us / 1000 - 1000);       /* nor is of another origin */
-    assert_true(strata__os_wall_ms() > 1577836800000);    /* after 2019 */
+    assert_true(coarse <= strata__os_now_us() / 1000); /* never leads */
+    assert_true(coarse >= before_us / 1000 - 1000);    /* nor is of another origin */
+    assert_true(strata__os_wall_ms() > 1577836800000); /* after 2019 */
 }
 
 static void seeds_differ(void **state)
