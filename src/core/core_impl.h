@@ -358,7 +358,7 @@ void *strata__alloc_lines(const strata_allocator *mem, size_t bytes, void **out_
 
 static inline uint64_t handle_hash(const strata *cache, strata_slice key)
 {
-    return strata__hash(key.data, key.size, cache->seed);
+    return strata__key_hash(cache->seed, 0, key); /* the space is in the seed already */
 }
 
 /* The general read behind the hot path (hit.c) ----------------------------------------------------------------- */
