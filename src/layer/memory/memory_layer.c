@@ -378,6 +378,7 @@ strata_layer *strata_memory_layer(const strata_memory_options *options)
     if (strata__options_check(&strata__memory_rows, options, options->size, &m->options, sizeof m->options,
                               &m->base.failed) < 0)
         return &m->base;
+    strata__options_fill(&strata__memory_rows, &m->options);
     if (m->options.name != NULL)
         snprintf(m->base.name, sizeof m->base.name, "%s", m->options.name);
     m->options.name = m->base.name;
