@@ -129,8 +129,10 @@ static void finish(void *ctx)
     }
     if (op->kind == STRATA_OP_GET)
         status = read_locked(s, op);
-    else
+    else if (op->kind == STRATA_OP_PUT || op->kind == STRATA_OP_REMOVE)
         write_locked(s, w);
+    else
+        status = STRATA_EUNSUPPORTED;
     pthread_mutex_unlock(&s->mutex);
     free(w);
     strata_op_done(op, status);

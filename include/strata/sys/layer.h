@@ -58,7 +58,9 @@ struct strata_op {
     strata_meta meta;     /**< PUT: in.  GET: out */
     int64_t now_ms;       /**< the cache's clock, when it submitted */
     int64_t expires_ms;   /**< PUT, in: nobody needs it after this moment of the cache's clock; STRATA_FOREVER */
-    int status;           /**< out: STRATA_OK, STRATA_MISS (GET), STRATA_AGAIN (PUT: no room, passed through), < 0 */
+    int status;           /**< out: STRATA_OK; STRATA_STALE (GET, by a layer that looks at deadlines itself: found);
+                               STRATA_MISS (GET; REMOVE, if it likes: nothing was there); STRATA_AGAIN (PUT: no room,
+                               passed through); < 0 */
     strata_error *err;    /**< out: words for a status < 0; never NULL */
     const strata_allocator *mem; /**< for `found`: the cache's; NULL is malloc.  Not set for lookup() */
     void (*done)(strata_op *op); /**< the cache's; call it through strata_op_done() */
