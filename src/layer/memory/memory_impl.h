@@ -18,7 +18,6 @@
 #ifndef STRATA_LAYER_MEMORY_IMPL_H
 #define STRATA_LAYER_MEMORY_IMPL_H
 #include <assert.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -26,6 +25,7 @@
 #include "src/layer/key_hash.h"
 #include "src/layer/layer_host.h"
 #include "src/layer/value_impl.h"
+#include "src/os/os_thread.h"
 #include "src/os/reclaim.h"
 #include "strata/memory.h"
 
@@ -148,7 +148,7 @@ struct shard {
     struct memory *layer;
     const struct eviction_ops *eviction;
 
-    _Alignas(64) pthread_mutex_t mutex;
+    _Alignas(64) struct os_mutex mutex;
     uint64_t entries;
     uint64_t bytes;        /* chunks, index, ghost, sketch and heap values: what counts against the limit */
     uint64_t slab_bytes;   /* of these, chunks */
@@ -208,7 +208,7 @@ struct memory {
     unsigned shift;           /* reference units are 8 << shift bytes */
     size_t chunk_bytes;
     size_t heap_threshold;    /* larger values stay on the heap */
-    pthread_mutex_t range_mutex;
+    struct os_mutex range_mutex;
     size_t range_used, range_committed, commit_step;
     int huge;
 

@@ -100,10 +100,10 @@ static int init_shard(struct memory *m, struct shard *s, size_t i)
     s->next_expiry = INT64_MAX;
     s->random = strata__mix64(m->host->hash_seed + i);
     s->bytes = sizeof *s;
-    if (pthread_mutex_init(&s->mutex, NULL) != 0)
+    if (strata__os_mutex_init(&s->mutex) != 0)
         return -1;
     if (strata__index_init(s, 32) != 0) {
-        pthread_mutex_destroy(&s->mutex);
+        strata__os_mutex_deinit(&s->mutex);
         return -1;
     }
     return 0;
@@ -133,7 +133,7 @@ static void deinit_shard(struct shard *s)
     }
     strata__ghost_deinit(s);
     strata__free(s->layer->mem, s->sketch.words);
-    pthread_mutex_destroy(&s->mutex);
+    strata__os_mutex_deinit(&s->mutex);
 }
 
 static void free_pages(struct memory *m)
@@ -142,7 +142,7 @@ static void free_pages(struct memory *m)
     strata__free(m->mem, m->shards_block);
     m->shards = NULL;
     m->shards_block = NULL;
-    pthread_mutex_destroy(&m->range_mutex);
+    strata__os_mutex_deinit(&m->range_mutex);
     strata__reclaim_cell_free(m->cell);
 }
 
@@ -163,7 +163,7 @@ static int set_up(struct memory *m, strata_layer_host *host, strata_error *err)
         return rc;
     for (int i = 0; i <= TTL_CLASSES; i++)
         atomic_store_explicit(&m->classes[i], -1, memory_order_relaxed);
-    pthread_mutex_init(&m->range_mutex, NULL);
+    strata__os_mutex_init(&m->range_mutex);
     m->cell = strata__reclaim_cell_new();
     /* The allocator promises no more than malloc's alignment; shards want cache lines. */
     m->shards_block = strata__alloc_zero(m->mem, m->shard_count * sizeof *m->shards + 64);
@@ -235,11 +235,11 @@ static void abandon_locked_shards(struct memory *old)
     for (size_t i = 0; i < old->shard_count; i++) {
         struct shard *s = &old->shards[i];
         s->layer = old;
-        if (pthread_mutex_trylock(&s->mutex) == 0) {
-            pthread_mutex_unlock(&s->mutex);
+        if (os_mutex_try(&s->mutex)) {
+            os_mutex_unlock(&s->mutex);
             continue;
         }
-        pthread_mutex_init(&s->mutex, NULL);
+        strata__os_mutex_init(&s->mutex);
         s->retired = 0;
         s->old_tables = NULL;
         s->ghost = (struct ghost){ 0 };
@@ -274,7 +274,7 @@ static int memory_reopen(strata_layer *layer, strata_layer_host *host, strata_er
         strata__free(NULL, old->block);
         return rc;
     }
-    pthread_mutex_init(&old->range_mutex, NULL);
+    strata__os_mutex_init(&old->range_mutex);
     abandon_locked_shards(old);
     wait_for_pins(old);
     return STRATA_OK;
@@ -323,7 +323,7 @@ static void memory_stats(strata_layer *layer, strata_layer_stats *out)
     out->misses = counted(m, CELL_MISSES);
     for (size_t i = 0; i < m->shard_count; i++) {
         struct shard *s = &m->shards[i];
-        pthread_mutex_lock(&s->mutex);
+        os_mutex_lock(&s->mutex);
         out->entries += s->entries;
         out->bytes += s->bytes;
         out->evictions += s->evictions;
@@ -331,7 +331,7 @@ static void memory_stats(strata_layer *layer, strata_layer_stats *out)
         out->rejections += s->rejections;
         out->puts += s->puts;
         out->removes += s->removes;
-        pthread_mutex_unlock(&s->mutex);
+        os_mutex_unlock(&s->mutex);
     }
 }
 

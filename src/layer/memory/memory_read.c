@@ -53,8 +53,8 @@ static __attribute__((noinline)) struct entry *search_again(struct reclaim_recor
             return NULL;
         if (tries % 64 == 0) {
             reclaim_leave(r);
-            pthread_mutex_lock(&s->mutex);
-            pthread_mutex_unlock(&s->mutex);
+            os_mutex_lock(&s->mutex);
+            os_mutex_unlock(&s->mutex);
             reclaim_enter(r);
             now = atomic_load_explicit(&s->shifts, memory_order_acquire);
         }
@@ -257,12 +257,12 @@ void strata__memory_drain_touches(struct memory *m, struct reclaim_record *r)
         uint64_t hash = r->touched[i];
         struct shard *s = &m->shards[hash & m->shard_mask];
         /* Nobody waits for a policy's sake; with one thread nothing is ever lost. */
-        if (pthread_mutex_trylock(&s->mutex) != 0)
+        if (!os_mutex_try(&s->mutex))
             continue;
         struct entry *e = strata__index_find_hash(s, hash);
         if (e != NULL && (e->kind & KIND_NEGATIVE) == 0)
             s->eviction->touch(s, e, hash);
-        pthread_mutex_unlock(&s->mutex);
+        os_mutex_unlock(&s->mutex);
     }
 }
 

@@ -127,7 +127,7 @@ void strata__shard_unlock(struct shard *s)
     s->dead_count = 0;
     s->notes = NULL;
     struct memory *m = s->layer;
-    pthread_mutex_unlock(&s->mutex);
+    os_mutex_unlock(&s->mutex);
     for (unsigned i = 0; i < count; i++)
         strata_value_unref(dead[i]);
     while (notes != NULL) {

@@ -248,7 +248,7 @@ size_t strata__slab_max(const struct memory *m)
 static char *take_chunk(struct memory *m)
 {
     char *chunk = NULL;
-    pthread_mutex_lock(&m->range_mutex);
+    os_mutex_lock(&m->range_mutex);
     size_t end = m->range_used + m->chunk_bytes;
     if (end <= m->range_bytes) {
         if (end > m->range_committed) {
@@ -264,7 +264,7 @@ static char *take_chunk(struct memory *m)
             m->range_used = end;
         }
     }
-    pthread_mutex_unlock(&m->range_mutex);
+    os_mutex_unlock(&m->range_mutex);
     return chunk;
 }
 

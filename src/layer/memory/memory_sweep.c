@@ -45,7 +45,7 @@ static int drop_expired(struct walk *w, struct entry *e)
 /* One slice.  A full pass learns when the next entry will expire, and nothing is looked at before. */
 static int sweep_slice(struct shard *s, int64_t now_ms)
 {
-    pthread_mutex_lock(&s->mutex);
+    os_mutex_lock(&s->mutex);
     int due = s->sweep_at != 0 || s->next_expiry <= now_ms;
     if (due) {
         struct walk w = { s, now_ms, 0, 0 };
@@ -99,7 +99,7 @@ int strata__memory_clear(strata_layer *layer, uint32_t space, strata_slice prefi
         struct shard *s = &m->shards[i];
         uint64_t at = 0;
         do {
-            pthread_mutex_lock(&s->mutex);
+            os_mutex_lock(&s->mutex);
             struct walk w = { s, 0, all, space };
             at = walk_slice(s, at, drop_space, &w);
             strata__retire_collect(s, 0);
@@ -160,7 +160,7 @@ int strata__memory_keys(strata_layer *layer, int (*each)(uint32_t, strata_slice,
         uint64_t at = 0;
         do {
             struct key_walk kw = { { s, 0, 0, 0 }, NULL, 0 };
-            pthread_mutex_lock(&s->mutex);
+            os_mutex_lock(&s->mutex);
             at = walk_slice(s, at, copy_key, &kw.walk);
             strata__shard_unlock(s);
             int stop = tell_keys(m, kw.list, each, ctx);

@@ -265,7 +265,7 @@ void strata__memory_put(struct memory *m, strata_op *op)
             strata__memory_drain_touches(m, r); /* so that with one thread the order is exact */
     }
     int status = prepare(m, op, &in);
-    pthread_mutex_lock(&s->mutex);
+    os_mutex_lock(&s->mutex);
     if (status == STRATA_OK && in.bytes <= strata__slab_max(m) && op->key.size <= MOST_KEY_BYTES &&
         in.heap_cost <= s->limit_bytes / 2) {
         status = put_locked(s, &in);
@@ -285,7 +285,7 @@ void strata__memory_put(struct memory *m, strata_op *op)
 void strata__memory_remove(struct memory *m, strata_op *op)
 {
     struct shard *s = &m->shards[op->hash & m->shard_mask];
-    pthread_mutex_lock(&s->mutex);
+    os_mutex_lock(&s->mutex);
     struct entry *e = strata__index_find(s, op->hash, op->space, op->key.data, op->key.size);
     if (e != NULL) {
         strata__memory_drop_locked(s, e, op->hash);
