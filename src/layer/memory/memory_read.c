@@ -199,6 +199,7 @@ int strata__memory_lookup(strata_layer *layer, strata_op *op)
     atomic_store_explicit(&r->section, section + 1, memory_order_relaxed);
     atomic_signal_fence(memory_order_seq_cst);
 
+    uint64_t shifts = atomic_load_explicit(&s->shifts, memory_order_acquire);
     struct index_table *t = atomic_load_explicit(&s->table, memory_order_acquire);
     uint64_t tag = index_tag(op->hash), i = index_home(tag, t->slot_count);
     struct entry *e;
@@ -210,8 +211,10 @@ int strata__memory_lookup(strata_layer *layer, strata_op *op)
             if (e->key_size == n && e->space == op->space && same_usual_key(entry_key(e), op->key.data, n))
                 break;
         }
-        if (slot == 0 || ++i == t->slot_count)
-            goto unusual;
+        if (slot == 0)
+            goto miss;
+        if (++i == t->slot_count)
+            i = 0;
     }
     struct reclaim_pin *p = &r->block.pins[r->hint];
     if (__builtin_expect((e->kind & (KIND_NEGATIVE | KIND_HEAP)) != 0 || e->position < op->meta.position ||
@@ -233,6 +236,14 @@ int strata__memory_lookup(strata_layer *layer, strata_op *op)
     op->found = v;
     bump(m, r, CELL_HITS);
     return STRATA_OK;
+
+miss: /* unless a removal moved the slot past us */
+    atomic_thread_fence(memory_order_acquire);
+    if (atomic_load_explicit(&s->shifts, memory_order_relaxed) != shifts || (shifts & 1) != 0)
+        goto unusual;
+    atomic_store_explicit(&r->section, section + 2, memory_order_release);
+    bump(m, r, CELL_MISSES);
+    return STRATA_MISS;
 
 unusual:
     atomic_store_explicit(&r->section, section + 2, memory_order_release);
