@@ -6,7 +6,8 @@
 # with sizes in entries, from a cold cache and with all requests counted.  Policies: FIFO LRU SIEVE S3FIFO WTinyLFU, or our names for them.
 # Prints a line a policy; 1 where a cell is further from its anchor than the tolerance:
 #   one shard (default)   0.002; w-tinylfu, whose references roll dice, 0.03 a cell and 0.01 in the mean
-#   --default-shards      0.01, from 1,000 entries on; w-tinylfu as above
+#   --default-shards      0.01 worse, from 1,000 entries on; w-tinylfu as above.  Better is no fault there: what makes
+#                         sieve collapse on loops is lost where keys are dealt to shards by a random hash
 # Sizes below 50 entries are left out: chance decides there.  STRATA names the command; else the one of build/release or
 # build/bench is taken.
 set -eu
@@ -15,9 +16,9 @@ here=$(cd -P -- "$(dirname -- "$0")/.." && pwd)
 for built in "$here/build/release/bin/strata" "$here/build/bench/bin/strata"; do
   [ ! -x "$built" ] || STRATA=${STRATA:-$built}
 done
-smallest=50 tolerance=0.002 shards='--shards 1'
+smallest=50 tolerance=0.002 shards='--shards 1' worse_only=0
 if [ "${1:-}" = --default-shards ]; then
-  smallest=1000 tolerance=0.01 shards=
+  smallest=1000 tolerance=0.01 shards='' worse_only=1
   shift
 fi
 if [ $# -lt 1 ] || [ ! -d "$1" ] || [ ! -f "${2:-$1/anchors.csv}" ]; then
@@ -81,7 +82,7 @@ for trace in $(awk '{ print $1 }' "$work/wanted" | sort -u); do
   ' >>"$work/got"
 done
 
-awk -v tolerance="$tolerance" '
+awk -v tolerance="$tolerance" -v worse_only="$worse_only" '
   NR == FNR { got[$1 " " $2 " " $3] = $4; next }
   {
     key = $1 " " $2 " " $3
@@ -92,11 +93,15 @@ awk -v tolerance="$tolerance" '
     diff = got[key] - $4
     away = diff < 0 ? -diff : diff
     miss[p] += got[key]; anchor[p] += $4; total[p] += away
-    if (away > (p == "w-tinylfu" ? 0.03 : tolerance)) { beyond[p]++; bad++ }
+    if ((worse_only ? diff : away) > (p == "w-tinylfu" ? 0.03 : tolerance)) {
+      beyond[p]++
+      cell[++bad] = sprintf("beyond the tolerance: %s %s %s: %.4f, anchor %.4f", p, $1, $2, got[key], $4)
+    }
     if (away >= worst[p]) { worst[p] = away; where[p] = sprintf("%s %s: %.4f, anchor %.4f", $1, $2, got[key], $4) }
   }
   END {
     printf "%-10s %6s %10s %10s %10s %10s %7s  %s\n", "policy", "cells", "mean miss", "anchors", "mean diff", "max diff", "beyond", "worst cell"
+    beyonds = bad
     for (i = 1; i <= policies; i++) {
       p = order[i]
       n = cells[p]
@@ -104,6 +109,7 @@ awk -v tolerance="$tolerance" '
       printf "%-10s %6d %10.4f %10.4f %10.5f %10.5f %7d  %s\n", p, n, miss[p] / n, anchor[p] / n, total[p] / n, worst[p], beyond[p], where[p]
       if (p == "w-tinylfu" && total[p] / n > 0.01) { print "w-tinylfu: more than 0.01 from its anchors in the mean"; bad++ }
     }
+    for (i = 1; i <= beyonds; i++) print cell[i]
     if (missing) { printf "%d cells could not be measured\n", missing; bad++ }
     exit bad > 0
   }
