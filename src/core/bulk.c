@@ -1,2 +1,483 @@
-/* bulk.c - many keys at once. */
+/* bulk.c - many keys at once.
+ *
+ * A bulk read enters a flight for each key that the nearest layer does not answer.  Keys that others load already are
+ * joined; the new flights form a batch, whose strand asks each layer once for all of them, and then calls the bulk loader
+ * once for all that are missing.  From there each flight goes on by itself: as soon as its own load is completed. */
+#include <string.h>
+
 #include "src/core/flight.h"
+
+enum { WRITES_AT_ONCE = 64 };
+
+struct batch {
+    struct strand strand;
+    _Atomic(uint32_t) refs;
+    struct root *root;
+    struct read read;
+    size_t room;
+    struct flight **loading;  /* of missed(): what the bulk loader is called for */
+    strata_load **loads;
+    strata_slice *keys;
+    void *memory;             /* the arrays */
+};
+
+/* The batch ---------------------------------------------------------------------------------------------------- */
+
+static struct batch *batch_of(struct strand *s)
+{
+    return (struct batch *)(void *)((char *)s - offsetof(struct batch, strand));
+}
+
+static void ref_batch(struct strand *s)
+{
+    atomic_fetch_add_explicit(&batch_of(s)->refs, 1, memory_order_relaxed);
+}
+
+static void unref_batch(struct strand *s)
+{
+    struct batch *b = batch_of(s);
+    if (atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    struct root *root = b->root;
+    strata__strand_deinit(&b->strand);
+    strata__free(root->mem, b->memory);
+    strata__free(root->mem, b);
+    strata__root_unref(root);
+}
+
+static void run_batch(struct strand *s)
+{
+    strata__read_run(&batch_of(s)->read);
+}
+
+/* The strand's own reference ends with its work. */
+static void batch_over(struct read *read)
+{
+    strata__strand_detach(read->strand);
+    unref_batch(read->strand);
+}
+
+/* One call for all that have the loader of the first one. */
+static void load_together(struct batch *b, size_t count)
+{
+    struct flight *first = b->loading[0];
+    struct frame frame;
+    for (size_t i = 0; i < count; i++) {
+        strata__load_note_start(b->loading[i]);
+        b->loads[i] = &b->loading[i]->load;
+        b->keys[i] = b->loading[i]->key.plain;
+    }
+    frame_push(&frame, b->root, FRAME_LOADER);
+    frame.flights = b->loading;
+    frame.flight_count = count;
+    int rc = root_usable(b->root) ? first->bulk(b->loads, b->keys, count, first->loader_ctx) : STRATA_OK;
+    frame_pop(&frame);
+    for (size_t i = 0; i < count; i++)
+        if (strata__load_returned(b->loading[i], rc))
+            strata__flight_loaded(b->loading[i]);
+}
+
+static void batch_missed(struct read *read)
+{
+    struct batch *b = batch_of(read->strand);
+    size_t together = 0, alone = 0;
+    for (size_t i = 0; i < read->count; i++) {
+        struct flight *f = read->flights[i];
+        if (!strata__flight_needs_load(f))
+            continue;
+        /* A single caller may have brought its own loader to a flight of a bulk get. */
+        if (f->bulk != NULL && (together == 0 || (f->bulk == b->loading[0]->bulk &&
+                                                  f->loader_ctx == b->loading[0]->loader_ctx)))
+            b->loading[together++] = f;
+        else
+            read->flights[alone++] = f;
+    }
+    if (together != 0)
+        load_together(b, together);
+    for (size_t i = 0; i < alone; i++)
+        strata__load_run(read->flights[i]);
+    batch_over(read);
+}
+
+static struct batch *new_batch(struct root *root, size_t room)
+{
+    struct batch *b = strata__alloc_zero(root->mem, sizeof *b);
+    size_t each = sizeof(strata_slice) + 2 * sizeof(struct flight *) + sizeof(strata_op *) + sizeof(strata_load *);
+    void *memory = b != NULL ? strata__alloc_array(root->mem, room, each) : NULL;
+    if (memory == NULL || strata__strand_init(&b->strand, root->ex, run_batch, ref_batch, unref_batch) != 0) {
+        strata__free(root->mem, memory);
+        strata__free(root->mem, b);
+        return NULL;
+    }
+    atomic_init(&b->refs, 1);
+    strata__root_ref(root);
+    b->root = root;
+    b->room = room;
+    b->memory = memory;
+    b->keys = memory;
+    b->loading = (struct flight **)(void *)(b->keys + room);
+    b->loads = (strata_load **)(void *)(b->loading + room);
+    b->read = (struct read){ .strand = &b->strand, .root = root, .over = batch_over, .missed = batch_missed };
+    b->read.flights = (struct flight **)(void *)(b->loads + room);
+    b->read.ops = (strata_op **)(void *)(b->read.flights + room);
+    return b;
+}
+
+/* A bulk read ---------------------------------------------------------------------------------------------------- */
+
+struct bulk {
+    struct want want;
+    strata_item *items;
+    size_t count;
+    struct waiter *waiters;   /* one an item */
+    strata_error *words;      /* of the first error */
+    struct batch *batch;
+    struct driver driver;
+};
+
+static int first_error(int so_far, int status)
+{
+    return so_far < 0 ? so_far : status < 0 ? status : so_far;
+}
+
+/* Answer what the nearest layer can; how many are left. */
+static size_t look_first(struct bulk *k, int *worst, strata_error *err)
+{
+    strata *cache = k->want.handle;
+    size_t left = 0;
+    for (size_t i = 0; i < k->count; i++) {
+        strata_item *item = &k->items[i];
+        strata_error *words = *worst >= 0 ? err : NULL;
+        uint64_t hash;
+        item->value = NULL;
+        item->status = check_key(cache, item->key, words);
+        if (item->status == STRATA_OK && !strata__read_first(&k->want, item->key, &hash, &item->value, &item->status,
+                                                             words)) {
+            item->status = STRATA_PENDING;
+            left++;
+        }
+        *worst = first_error(*worst, item->status);
+    }
+    return left;
+}
+
+static void enter_one(struct bulk *k, struct waiter *w, strata_item *item)
+{
+    strata *cache = k->want.handle;
+    struct flight *f;
+    struct batch *b = k->batch;
+    *w = (struct waiter){ .handle = cache, .wants_load = (unsigned char)want_loads(&k->want), .err = NULL,
+                          .soft_at = INT64_MAX, .hard_at = INT64_MAX, .driver = &k->driver };
+    if (want_loads(&k->want))
+        strata__waiter_times(w, k->want.policy, ex_now_ms(cache->root->ex));
+    key_mutex_lock(&k->driver.lock);
+    k->driver.left++; /* before anybody can answer it */
+    key_mutex_unlock(&k->driver.lock);
+    enum entered e = strata__flight_enter(&k->want, item->key, handle_hash(cache, item->key), w, &f, NULL);
+    if (e == ENTERED_ANSWERED || e == ENTERED_FAILED) {
+        if (e == ENTERED_ANSWERED) {
+            struct answer a = { .status = w->status, .is_hit = w->status != STRATA_MISS, .layer = 0 };
+            strata__answer_counted(cache, item->key, &a);
+        }
+        key_mutex_lock(&k->driver.lock);
+        k->driver.left--;
+        w->done = 1;
+        key_mutex_unlock(&k->driver.lock);
+    } else if (e == ENTERED_STARTED) {
+        b->read.flights[b->read.count++] = f;
+    } else if (e == ENTERED_QUEUED) {
+        strata__strand_help(&f->strand, &k->driver);
+    }
+    if (w->joined)
+        strata__join_counted(cache, item->key);
+}
+
+/* The batch begins: on a worker where the policy wants that, else here. */
+static void start_batch(struct bulk *k)
+{
+    struct batch *b = k->batch;
+    if (b->read.count == 0)
+        return;
+    ref_batch(&b->strand);
+    if (wants_worker(&k->want) && !ex_on_worker(b->root->ex) && strata__strand_start(&b->strand) == STRATA_OK)
+        return;
+    strata__strand_help(&b->strand, &k->driver);
+    for (size_t i = 0; i < b->read.count; i++)
+        strata__strand_help(&b->read.flights[i]->strand, &k->driver);
+    strata__read_run(&b->read);
+}
+
+/* Flights of others: is it safe to wait for them? */
+static void check_joined(struct bulk *k)
+{
+    struct root *root = k->want.handle->root;
+    for (size_t i = 0; i < k->count; i++) {
+        struct waiter *w = &k->waiters[i];
+        if (w->flight == NULL)
+            continue;
+        int rc = strata__wait_begin(root, w->flight, k->items[i].key, k->words);
+        if (rc != STRATA_OK && strata__waiter_withdraw(w)) {
+            w->status = rc;
+            w->done = 1;
+            key_mutex_lock(&k->driver.lock);
+            k->driver.left--;
+            key_mutex_unlock(&k->driver.lock);
+        } else if (w->joined) {
+            strata__waiter_help(w, &k->driver);
+        }
+    }
+}
+
+static int64_t next_deadline(struct bulk *k)
+{
+    int64_t next = INT64_MAX;
+    key_mutex_lock(&k->driver.lock);
+    for (size_t i = 0; i < k->count; i++) {
+        const struct waiter *w = &k->waiters[i];
+        if (w->flight == NULL || w->done)
+            continue;
+        next = w->soft_at < next ? w->soft_at : next;
+        next = w->hard_at < next ? w->hard_at : next;
+    }
+    key_mutex_unlock(&k->driver.lock);
+    return next;
+}
+
+static void expire_some(struct bulk *k)
+{
+    int64_t now = ex_now_ms(k->driver.ex);
+    for (size_t i = 0; i < k->count; i++) {
+        struct waiter *w = &k->waiters[i];
+        int status;
+        strata_value *value = NULL;
+        key_mutex_lock(&k->driver.lock);
+        int open = w->flight != NULL && !w->done;
+        key_mutex_unlock(&k->driver.lock);
+        if (!open || (now < w->soft_at && now < w->hard_at) ||
+            !strata__waiter_expired(w, now, &status, &value, k->words))
+            continue;
+        w->status = status;
+        w->value = value;
+        w->soft_at = w->hard_at = INT64_MAX;
+        key_mutex_lock(&k->driver.lock);
+        w->done = 1;
+        k->driver.left--;
+        key_mutex_unlock(&k->driver.lock);
+    }
+}
+
+static void sleep_for_all(struct bulk *k)
+{
+    for (;;) {
+        key_mutex_lock(&k->driver.lock);
+        size_t left = k->driver.left;
+        key_mutex_unlock(&k->driver.lock);
+        if (left == 0)
+            return;
+        if (strata__driver_step(&k->driver, next_deadline(k)))
+            expire_some(k);
+    }
+}
+
+static int finish_items(struct bulk *k, int worst)
+{
+    for (size_t i = 0; i < k->count; i++) {
+        struct waiter *w = &k->waiters[i];
+        strata_item *item = &k->items[i];
+        strata__waiter_leave(w, &k->driver);
+        if (item->status != STRATA_PENDING)
+            continue;
+        item->status = w->status;
+        item->value = w->value;
+        worst = first_error(worst, item->status);
+    }
+    return worst;
+}
+
+static int fail_pending(struct bulk *k, strata_error *err)
+{
+    for (size_t i = 0; i < k->count; i++)
+        if (k->items[i].status == STRATA_PENDING)
+            k->items[i].status = STRATA_ENOMEM;
+    return strata__fail(err, STRATA_ENOMEM, "bulk", "no memory for %zu keys at once: ask for fewer", k->count);
+}
+
+static int read_rest(struct bulk *k, size_t left, int worst, strata_error *err)
+{
+    struct root *root = k->want.handle->root;
+    strata_error words = STRATA_ERROR_INIT;
+    if (strata__driver_init(&k->driver, root->ex, want_loads(&k->want)) != 0)
+        return fail_pending(k, err);
+    k->waiters = strata__alloc_array(root->mem, k->count, sizeof *k->waiters);
+    k->batch = k->waiters != NULL ? new_batch(root, left) : NULL;
+    if (k->batch == NULL) {
+        strata__free(root->mem, k->waiters);
+        strata__driver_deinit(&k->driver);
+        return fail_pending(k, err);
+    }
+    k->words = &words;
+    k->want.lead = &k->batch->strand;
+    for (size_t i = 0; i < k->count; i++)
+        if (k->items[i].status == STRATA_PENDING)
+            enter_one(k, &k->waiters[i], &k->items[i]);
+    start_batch(k);
+    check_joined(k);
+    sleep_for_all(k);
+    strata__wait_over(root);
+    int so_far = worst;
+    worst = finish_items(k, worst);
+    if (so_far >= 0 && worst < 0) {
+        if (words.status == worst && err != NULL)
+            *err = words;
+        else
+            strata__fail(err, worst, "bulk", "a key of this call failed: %s; each item has its own status",
+                         strata_status_text(worst));
+    }
+    strata__strand_leave(&k->batch->strand, &k->driver);
+    unref_batch(&k->batch->strand);
+    strata__free(root->mem, k->waiters);
+    strata__driver_deinit(&k->driver);
+    return worst;
+}
+
+static int read_many(struct bulk *k, strata_error *err)
+{
+    struct root *root = k->want.handle->root;
+    int worst = root_enter(root, err);
+    if (worst != STRATA_OK)
+        return worst;
+    size_t left = look_first(k, &worst, err);
+    if (left != 0)
+        worst = read_rest(k, left, worst, err);
+    root_leave(root);
+    return worst;
+}
+
+int strata_get_many(strata *cache, strata_item *items, size_t count, strata_error *err)
+{
+    if (cache == NULL || (items == NULL && count != 0))
+        return strata__no_argument(err, "strata_get_many() needs a cache and items");
+    struct bulk k = { .want = { .handle = cache, .policy = &cache->policy }, .items = items, .count = count };
+    return read_many(&k, err);
+}
+
+int strata_get_or_load_many(strata *cache, strata_item *items, size_t count, strata_bulk_loader loader,
+                            void *loader_ctx, const strata_policy *policy, strata_error *err)
+{
+    if (cache == NULL || loader == NULL || (items == NULL && count != 0))
+        return strata__no_argument(err, "strata_get_or_load_many() needs a cache, items and a bulk loader");
+    int rc = strata__policy_check(policy, err);
+    if (rc != STRATA_OK)
+        return rc;
+    strata_policy resolved;
+    strata__policy_resolve(&resolved, policy, &cache->policy);
+    struct bulk k = { .want = { .handle = cache, .bulk = loader, .loader_ctx = loader_ctx, .policy = &resolved },
+                      .items = items, .count = count };
+    return read_many(&k, err);
+}
+
+/* Bulk writes ---------------------------------------------------------------------------------------------------- */
+
+/* Up to WRITES_AT_ONCE of them side by side, so that slow layers work on all at once. */
+static int write_some(struct write *writes, strata_item *items, size_t count, int so_far, strata_error *err)
+{
+    struct root *root = writes[0].root;
+    strata__writes_drive(root, writes, count);
+    for (size_t i = 0; i < count; i++) {
+        struct write *w = &writes[i];
+        /* What never began is not counted. */
+        items[i].status = w->driver != NULL ? strata__write_result(w) : w->status;
+        if (so_far >= 0 && items[i].status < 0 && err != NULL)
+            *err = w->err;
+        so_far = first_error(so_far, items[i].status);
+        strata_value_unref(w->encoded);
+        strata_value_unref(w->value);
+        strata__free(root->mem, w->storage);
+    }
+    return so_far;
+}
+
+static int prepare_one(struct write *w, strata *cache, strata_item *item, const struct write *pattern)
+{
+    struct root *root = cache->root;
+    *w = *pattern;
+    int rc = check_key(cache, item->key, &w->err);
+    if (rc == STRATA_OK)
+        rc = strata__forms_make(cache, item->key, &w->key, &w->storage);
+    if (rc == STRATA_OK && pattern->told_as == STRATA_OP_PUT)
+        rc = strata__value_fits(root, item->set.size, &w->err);
+    if (rc == STRATA_OK && pattern->told_as == STRATA_OP_PUT) {
+        w->value = strata__value_copy(root->mem, item->set.data, item->set.size);
+        rc = w->value != NULL ? STRATA_OK : STRATA_ENOMEM;
+    }
+    if (rc < 0)
+        w->status = strata__fail_plain(&w->err, rc, "bulk");
+    return rc;
+}
+
+static int write_slow_many(strata *cache, strata_item *items, size_t count, const struct write *pattern, strata_error *err)
+{
+    struct root *root = cache->root;
+    size_t room = count < WRITES_AT_ONCE ? count : WRITES_AT_ONCE;
+    struct write *writes = strata__alloc_array(root->mem, room, sizeof *writes);
+    int worst = STRATA_OK;
+    if (writes == NULL) {
+        for (size_t i = 0; i < count; i++)
+            items[i].status = STRATA_ENOMEM;
+        return strata__fail_plain(err, STRATA_ENOMEM, "bulk");
+    }
+    for (size_t at = 0; at < count; at += room) {
+        size_t n = count - at < room ? count - at : room;
+        for (size_t i = 0; i < n; i++)
+            prepare_one(&writes[i], cache, &items[at + i], pattern);
+        worst = write_some(writes, items + at, n, worst, err);
+    }
+    strata__free(root->mem, writes);
+    return worst;
+}
+
+int strata_set_many(strata *cache, strata_item *items, size_t count, const strata_policy *policy, strata_error *err)
+{
+    if (cache == NULL || (items == NULL && count != 0))
+        return strata__no_argument(err, "strata_set_many() needs a cache and items");
+    struct write pattern = { .status = STRATA_OK };
+    int rc = strata__write_prepare_set(&pattern, cache, policy, err);
+    if (rc == STRATA_OK)
+        rc = root_enter(cache->root, err);
+    if (rc != STRATA_OK || count == 0) {
+        if (rc == STRATA_OK)
+            root_leave(cache->root);
+        return rc;
+    }
+    if (all_layers_instant(cache->root)) {
+        for (size_t i = 0; i < count; i++) {
+            items[i].status = strata_set(cache, items[i].key, items[i].set, policy, rc >= 0 ? err : NULL);
+            rc = first_error(rc, items[i].status);
+        }
+    } else {
+        rc = write_slow_many(cache, items, count, &pattern, err);
+    }
+    root_leave(cache->root);
+    return rc;
+}
+
+int strata_delete_many(strata *cache, strata_item *items, size_t count, strata_error *err)
+{
+    if (cache == NULL || (items == NULL && count != 0))
+        return strata__no_argument(err, "strata_delete_many() needs a cache and items");
+    int rc = root_enter(cache->root, err);
+    if (rc != STRATA_OK)
+        return rc;
+    if (all_layers_instant(cache->root) || count == 0) {
+        for (size_t i = 0; i < count; i++) {
+            items[i].status = strata_delete(cache, items[i].key, rc >= 0 ? err : NULL);
+            rc = first_error(rc, items[i].status);
+        }
+    } else {
+        struct write pattern = { .status = STRATA_OK };
+        strata__write_begin(&pattern, cache, STRATA_OP_REMOVE);
+        rc = write_slow_many(cache, items, count, &pattern, err);
+    }
+    root_leave(cache->root);
+    return rc;
+}

@@ -217,12 +217,14 @@ void strata__storage_write(const strata *handle, strata_slice key, unsigned char
 
 /* Layers (layers.c) ------------------------------------------------------------------------------------------ */
 
-/* A key in the forms that layers want: plain, and as storage key. */
+/* A key in the forms that layers want: plain, and as storage key.  *storage is the latter's memory, to be freed after. */
 struct key_forms {
     strata_slice plain;
     strata_slice storage; /* set where !root->plain_keys */
     uint64_t hash;
 };
+
+int strata__forms_make(strata *cache, strata_slice key, struct key_forms *forms, unsigned char **storage);
 
 int strata__layers_take(struct root *root, const strata_options *options, strata_error *err);
 int strata__layers_start(struct root *root, strata_error *err);
@@ -268,6 +270,17 @@ static inline int held_state(const struct held *held, int64_t now)
 }
 /* What to do about it; a throttled load is told apart here. */
 enum action strata__held_action(const struct held *held, enum situation situation, int64_t now);
+
+static inline int action_serves(enum action a)
+{
+    return a == ACTION_SERVE || a == ACTION_SERVE_AND_REFRESH || a == ACTION_STALE || a == ACTION_STALE_AND_REFRESH;
+}
+static inline int action_refreshes(enum action a)
+{
+    return a == ACTION_SERVE_AND_REFRESH || a == ACTION_STALE_AND_REFRESH;
+}
+/* Serve what is held as `action` says: the status; moves the value to *out, counts, tells. */
+int strata__held_serve(strata *cache, strata_slice key, struct held *held, enum action action, strata_value **out);
 
 /* Events (events.c) ------------------------------------------------------------------------------------------ */
 
@@ -363,6 +376,11 @@ static inline uint64_t handle_hash(const strata *cache, strata_slice key)
 
 /* The general read behind the hot path (hit.c) ----------------------------------------------------------------- */
 
+/* The hot path's look, for callers that are entered (root_enter) and count the answer themselves.  STRATA_OK (op->found is
+ * theirs), STRATA_STALE (see strata__hold_lookup), STRATA_MISS, < 0. */
+int strata__look(strata *cache, strata_op *op, strata_slice key, strata_error *err);
+/* What a look that answered `looked` gave to think about; held->there is 0 where that is nothing. */
+void strata__hold_lookup(strata *cache, strata_op *op, int looked, struct held *held);
 int strata__get_slow(strata *cache, strata_op *op, int looked, strata_value **out, strata_error *err);
 
 #endif /* STRATA_CORE_CORE_IMPL_H */

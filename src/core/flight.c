@@ -247,7 +247,7 @@ static int recheck_locked(const struct want *want, struct flight *f, struct wait
     struct held held = { 0 };
     if (!strata__held_init(f->handle, slot, &f->op, &held))
         return 0;
-    enum action a = strata__held_action(&held, want->loader != NULL ? SITUATION_LOAD : SITUATION_READ, f->begun_ms);
+    enum action a = strata__held_action(&held, want_loads(want) ? SITUATION_LOAD : SITUATION_READ, f->begun_ms);
     if (a == ACTION_LOAD || a == ACTION_MISS) {
         f->previous = held;
         return 0;
@@ -270,6 +270,7 @@ static void bring_loader_locked(struct flight *f, const struct want *want)
     if (atomic_load(&f->wants_load) || f->phase > FLIGHT_READING)
         return;
     f->loader = want->loader;
+    f->bulk = want->bulk;
     f->loader_ctx = want->loader_ctx;
     f->policy = *want->policy;
     atomic_store(&f->wants_load, 1);
@@ -298,12 +299,12 @@ static int join_locked(struct flight *f, const struct want *want, struct waiter 
         *entered = ENTERED_ANSWERED;
         return 1;
     }
-    if (want->loader == NULL && f->phase >= FLIGHT_LOADING) {
+    if (!want_loads(want) && f->phase >= FLIGHT_LOADING) {
         w->status = STRATA_MISS; /* the layers were asked */
         *entered = ENTERED_ANSWERED;
         return 1;
     }
-    if (want->loader != NULL)
+    if (want_loads(want))
         bring_loader_locked(f, want);
     w->flight = flight_ref(f);
     w->joined = 1;
@@ -379,6 +380,10 @@ enum entered strata__flight_enter(const struct want *want, strata_slice key, uin
         w->flight = flight_ref(f);
         list_push_back(&f->waiters, &w->link);
         entered = f->busy.waiting ? ENTERED_QUEUED : ENTERED_STARTED;
+        if (f->busy.waiting) { /* a batch shall not wait with it */
+            f->lead = NULL;
+            f->from_batch = 0;
+        }
         *out = f;
     }
     stripe_unlock(s, &frame);
@@ -502,8 +507,11 @@ struct flight *strata__flight_new(const struct want *want, strata_slice key, uin
     f->busy = (struct busy){ .hash = hash, .space = handle->space, .key = f->key.plain };
     list_init(&f->waiters);
     f->loader = want->loader;
+    f->bulk = want->bulk;
     f->loader_ctx = want->loader_ctx;
-    atomic_init(&f->wants_load, want->loader != NULL);
+    f->lead = want->lead;
+    f->from_batch = want->lead != NULL;
+    atomic_init(&f->wants_load, (unsigned char)want_loads(want));
     f->policy = *want->policy;
     f->begun_ms = ex_now_ms(root->ex);
     f->hit_layer = LAYERS_MAX;

@@ -131,7 +131,8 @@ struct flight {
     unsigned char refresh_after; /* a stale value was served: refresh when this one has ended */
     unsigned char step;          /* where the strand goes on: enum flight_step */
     unsigned char from_batch;    /* a batch's strand asks the layers */
-    strata_loader loader;        /* key lock until LOADING */
+    strata_loader loader;        /* this or the next; key lock until LOADING */
+    strata_bulk_loader bulk;
     void *loader_ctx;
     strata_policy policy;        /* resolved: of the call that brought the loader; key lock until LOADING */
     uint32_t position;           /* ban position at birth */
@@ -186,6 +187,7 @@ struct write {
     strata_error op_err;
     void (*over)(struct write *write); /* the last touch */
     struct driver *driver;       /* blocking */
+    unsigned char *storage;      /* memory of key.storage */
     int finished;                /* blocking: the driver's lock */
 };
 
@@ -250,11 +252,13 @@ int strata__flight_not_started(struct flight *f, int rc);
 /* How a call wants its key read. */
 struct want {
     strata *handle;
-    strata_loader loader; /* NULL: a plain get */
+    strata_loader loader;        /* both NULL: a plain get */
+    strata_bulk_loader bulk;
     void *loader_ctx;
     const strata_policy *policy; /* resolved */
-    int refresh;
+    struct strand *lead;         /* the batch that will read for it; NULL: it reads for itself */
 };
+static inline int want_loads(const struct want *want) { return want->loader != NULL || want->bulk != NULL; }
 
 struct flight *strata__flight_new(const struct want *want, strata_slice key, uint64_t hash, strata_error *err);
 static inline struct flight *flight_ref(struct flight *f)
@@ -275,6 +279,15 @@ enum entered {
 /* Find or begin a flight for w (flight.c).  `fresh_only`: nothing here.  *out is the flight where one was begun. */
 enum entered strata__flight_enter(const struct want *want, strata_slice key, uint64_t hash, struct waiter *w,
                                   struct flight **out, strata_error *err);
+/* A caller on a worker must not wait for a free worker: it runs what it waits for, if nobody else does. */
+void strata__waiter_help(struct waiter *w, struct driver *d);
+/* Before the waiter goes: give back what it held of its flight. */
+void strata__waiter_leave(struct waiter *w, struct driver *d);
+void strata__join_counted(strata *cache, strata_slice key);
+/* The nearest layer's word, for callers that wait otherwise than by blocking.  1: *status (and *out) answer, counted; 0: it
+ * takes a flight. */
+int strata__read_first(const struct want *want, strata_slice key, uint64_t *hash, strata_value **out, int *status,
+                       strata_error *err);
 /* A blocking read through a flight: after the nearest layer, if it is instant, did not answer. */
 int strata__read_blocking(const struct want *want, strata_slice key, uint64_t hash, strata_value **out,
                           strata_error *err);
@@ -285,7 +298,7 @@ int strata__want_init(struct want *want, strata *cache, strata_loader loader, vo
 static inline int wants_worker(const struct want *want)
 {
     const strata_policy *p = want->policy;
-    return want->loader != NULL && (p->soft_timeout_ms > 0 || p->hard_timeout_ms > 0 ||
+    return want_loads(want) && (p->soft_timeout_ms > 0 || p->hard_timeout_ms > 0 ||
                                     p->stale_while_revalidate_ms > 0 || p->stale_if_error_ms > 0);
 }
 /* Begin a refresh in the background, unless the key is busy.  `seen`: what was found. */
@@ -307,6 +320,9 @@ int strata__load_begin(struct flight *f);
 void strata__load_note_start(struct flight *f);
 /* Let it be cancelled after refresh_timeout_ms.  Key lock. */
 void strata__refresh_timer_locked(struct flight *f);
+/* The layers have no answer, and the flight is no batch's any more: 1: its loader is to be called; 0: it has ended, or
+ * goes on elsewhere. */
+int strata__flight_needs_load(struct flight *f);
 /* Call the loader for one flight, on this thread. */
 void strata__load_run(struct flight *f);
 /* The loader function came back for this flight. 1: go on with it now; 0: its completion will. */
@@ -344,6 +360,14 @@ int strata__write_prepare_set(struct write *w, strata *cache, const strata_polic
 /* Enter the table.  1: run it now; 0: what it waits for will wake it. */
 int strata__write_enter(struct write *w);
 void strata__write_run(struct strand *strand);
+/* All layers are instant: enter, write and leave in one go. */
+void strata__write_instant(struct write *w);
+/* Take it out of the table again, not begun. */
+void strata__write_withdraw(struct write *w);
+/* Many blocking writes at once, begun in order; their keys must have been made (strata__write_key). */
+void strata__writes_drive(struct root *root, struct write *writes, size_t count);
+/* Does any layer of this cache take its time? */
+static inline int all_layers_instant(const struct root *root) { return root->instant_count == root->layer_count; }
 /* Count it, tell it; its status. */
 int strata__write_result(struct write *w);
 int strata__value_fits(const struct root *root, size_t size, strata_error *err);

@@ -66,6 +66,14 @@ static inline int hot_lookup(strata *cache, strata_op *op, strata_slice key, uin
     return cache->lookup(cache->layer, op);
 }
 
+int strata__look(strata *cache, strata_op *op, strata_slice key, strata_error *err)
+{
+    uint32_t cell = counter_index();
+    int rc = hot_lookup(cache, op, key, cell, err);
+    counter_raise(cache->cells, cell, HOT_SLOW);
+    return rc;
+}
+
 int strata_get(strata *cache, strata_slice key, strata_value **out, strata_error *err)
 {
     strata_op op;
@@ -115,7 +123,7 @@ int strata_get_or_load(strata *cache, strata_slice key, strata_loader loader, vo
 /* When the nearest layer does not answer at once ---------------------------------------------------------------- */
 
 /* What the nearest layer gave to a lookup that found something to think about. */
-static void hold_lookup(strata *cache, strata_op *op, int looked, struct held *held)
+void strata__hold_lookup(strata *cache, strata_op *op, int looked, struct held *held)
 {
     held->there = 0;
     held->value = NULL;
@@ -124,7 +132,7 @@ static void hold_lookup(strata *cache, strata_op *op, int looked, struct held *h
 }
 
 /* Serve what is held, as `action` says. */
-static int serve(strata *cache, strata_slice key, struct held *held, enum action action, strata_value **out)
+int strata__held_serve(strata *cache, strata_slice key, struct held *held, enum action action, strata_value **out)
 {
     int stale = action == ACTION_STALE || action == ACTION_STALE_AND_REFRESH;
     struct answer a = { .is_hit = 1, .layer = held->layer };
@@ -137,11 +145,6 @@ static int serve(strata *cache, strata_slice key, struct held *held, enum action
     return a.status;
 }
 
-static int serves(enum action a)
-{
-    return a == ACTION_SERVE || a == ACTION_SERVE_AND_REFRESH || a == ACTION_STALE || a == ACTION_STALE_AND_REFRESH;
-}
-
 int strata__get_slow(strata *cache, strata_op *op, int looked, strata_value **out, strata_error *err)
 {
     struct root *root = cache->root;
@@ -152,10 +155,10 @@ int strata__get_slow(strata *cache, strata_op *op, int looked, strata_value **ou
             strata_value_unref(op->found);
         return rc;
     }
-    hold_lookup(cache, op, looked, &held);
+    strata__hold_lookup(cache, op, looked, &held);
     enum action a = strata__held_action(&held, SITUATION_READ, op->now_ms);
-    if (held.there && serves(a)) {
-        rc = serve(cache, op->key, &held, a, out);
+    if (held.there && action_serves(a)) {
+        rc = strata__held_serve(cache, op->key, &held, a, out);
     } else if (root->layer_count == 1 && root->instant_count == 1) {
         struct answer miss = { .status = STRATA_MISS };
         strata__answer_counted(cache, op->key, &miss);
@@ -194,11 +197,11 @@ static int load_entered(strata *cache, strata_op *op, struct held *held, const s
                         strata_error *err)
 {
     enum action a = strata__held_action(held, SITUATION_LOAD, op->now_ms);
-    if (!held->there || !serves(a))
+    if (!held->there || !action_serves(a))
         return strata__read_blocking(want, op->key, op->hash, out, err);
     if (a == ACTION_SERVE_AND_REFRESH || a == ACTION_STALE_AND_REFRESH)
         strata__refresh_start(want, op->key, op->hash, held);
-    return serve(cache, op->key, held, a, out);
+    return strata__held_serve(cache, op->key, held, a, out);
 }
 
 static int load_slow(strata *cache, strata_op *op, int looked, strata_loader loader, void *loader_ctx,
@@ -214,13 +217,47 @@ static int load_slow(strata *cache, strata_op *op, int looked, strata_loader loa
             strata_value_unref(op->found);
         return rc;
     }
-    hold_lookup(cache, op, looked, &held);
+    strata__hold_lookup(cache, op, looked, &held);
     rc = strata__want_init(&want, cache, loader, loader_ctx, policy, &resolved, err);
     if (rc == STRATA_OK)
         rc = load_entered(cache, op, &held, &want, out, err);
     strata__held_drop(&held);
     root_leave(root);
     return rc;
+}
+
+int strata__read_first(const struct want *want, strata_slice key, uint64_t *hash, strata_value **out, int *status,
+                       strata_error *err)
+{
+    strata *cache = want->handle;
+    struct root *root = cache->root;
+    strata_op op;
+    struct held held;
+    int rc = strata__look(cache, &op, key, err);
+    if (rc <= 0) {
+        if (rc == STRATA_OK) {
+            *out = op.found;
+            count_up(cache, COUNT_HITS);
+        }
+        *status = rc;
+        return 1;
+    }
+    *hash = op.hash;
+    strata__hold_lookup(cache, &op, rc, &held);
+    enum action a = strata__held_action(&held, want_loads(want) ? SITUATION_LOAD : SITUATION_READ, op.now_ms);
+    int answered = held.there && action_serves(a);
+    if (answered) {
+        if (action_refreshes(a))
+            strata__refresh_start(want, key, op.hash, &held);
+        *status = strata__held_serve(cache, key, &held, a, out);
+    } else if (!want_loads(want) && root->layer_count == 1 && root->instant_count == 1) {
+        struct answer miss = { .status = STRATA_MISS };
+        strata__answer_counted(cache, key, &miss);
+        *status = STRATA_MISS;
+        answered = 1;
+    }
+    strata__held_drop(&held);
+    return answered;
 }
 
 /* A blocking read ------------------------------------------------------------------------------------------------ */
@@ -230,13 +267,12 @@ static void start(const struct want *want, struct flight *f, struct driver *d)
 {
     if (wants_worker(want) && !ex_on_worker(f->root->ex) && strata__strand_start(&f->strand) == STRATA_OK)
         return;
-    d->runs_loaders = want->loader != NULL;
+    d->runs_loaders = want_loads(want);
     strata__strand_help(&f->strand, d);
     strata__flight_run(&f->strand);
 }
 
-/* A caller on a worker must not wait for a free worker: it runs what it waits for, if nobody else does. */
-static void help(struct waiter *w, struct driver *d)
+void strata__waiter_help(struct waiter *w, struct driver *d)
 {
     if (!ex_on_worker(d->ex))
         return;
@@ -245,7 +281,7 @@ static void help(struct waiter *w, struct driver *d)
         strata__strand_help(w->lead, d);
 }
 
-static void leave(struct waiter *w, struct driver *d)
+void strata__waiter_leave(struct waiter *w, struct driver *d)
 {
     if (w->flight == NULL)
         return;
@@ -257,7 +293,7 @@ static void leave(struct waiter *w, struct driver *d)
     strata__flight_unref(w->flight);
 }
 
-static void count_join(strata *cache, strata_slice key)
+void strata__join_counted(strata *cache, strata_slice key)
 {
     count_up(cache, COUNT_JOINS);
     event_fire(cache, STRATA_EVENT_JOIN, key, NULL);
@@ -268,7 +304,7 @@ static void wait_for(const struct want *want, strata_slice key, struct waiter *w
 {
     struct root *root = want->handle->root;
     if (w->joined)
-        count_join(want->handle, key);
+        strata__join_counted(want->handle, key);
     strata_error words = STRATA_ERROR_INIT;
     int rc = strata__wait_begin(root, w->flight, key, &words);
     if (rc != STRATA_OK && strata__waiter_withdraw(w)) {
@@ -282,7 +318,7 @@ static void wait_for(const struct want *want, strata_slice key, struct waiter *w
     else if (entered == ENTERED_QUEUED)
         strata__strand_help(&f->strand, d);
     else
-        help(w, d);
+        strata__waiter_help(w, d);
     strata__waiter_sleep(w, d);
     if (rc == STRATA_OK)
         strata__wait_over(root);
@@ -292,15 +328,15 @@ int strata__read_blocking(const struct want *want, strata_slice key, uint64_t ha
                           strata_error *err)
 {
     struct root *root = want->handle->root;
-    struct waiter w = { .handle = want->handle, .wants_load = want->loader != NULL, .err = err };
+    struct waiter w = { .handle = want->handle, .wants_load = (unsigned char)want_loads(want), .err = err };
     struct driver d;
     struct flight *f;
-    if (strata__driver_init(&d, root->ex, want->loader != NULL) != 0)
+    if (strata__driver_init(&d, root->ex, want_loads(want)) != 0)
         return strata__fail_plain(err, STRATA_ENOMEM, "read");
     d.left = 1;
     w.driver = &d;
     w.soft_at = w.hard_at = INT64_MAX;
-    if (want->loader != NULL)
+    if (want_loads(want))
         strata__waiter_times(&w, want->policy, ex_now_ms(root->ex));
     enum entered entered = strata__flight_enter(want, key, hash, &w, &f, err);
     if (entered == ENTERED_FAILED) {
@@ -313,7 +349,7 @@ int strata__read_blocking(const struct want *want, strata_slice key, uint64_t ha
     } else {
         wait_for(want, key, &w, &d, entered, f);
     }
-    leave(&w, &d);
+    strata__waiter_leave(&w, &d);
     strata__driver_deinit(&d);
     *out = w.value;
     return w.status;

@@ -65,21 +65,6 @@ static int probe(strata *cache, struct layer_slot *slot, const struct key_forms 
     return rc;
 }
 
-static int forms_make(strata *cache, strata_slice key, struct key_forms *forms, unsigned char **storage)
-{
-    *forms = (struct key_forms){ .plain = key, .hash = handle_hash(cache, key) };
-    *storage = NULL;
-    if (cache->root->plain_keys)
-        return STRATA_OK;
-    size_t size = strata__storage_size(cache, key);
-    *storage = strata__alloc(cache->root->mem, size);
-    if (*storage == NULL)
-        return STRATA_ENOMEM;
-    strata__storage_write(cache, key, *storage);
-    forms->storage = strata_bytes(*storage, size);
-    return STRATA_OK;
-}
-
 /* What is served of it now: STRATA_OK, _STALE, _ABSENT; STRATA_MISS. */
 static int served_as(const struct held *held, int64_t now)
 {
@@ -166,7 +151,7 @@ static int look(strata *cache, strata_slice key, int64_t *fresh_ms, strata_inspe
         rc = root_enter(cache->root, err);
     if (rc != STRATA_OK)
         return rc;
-    if (forms_make(cache, key, &forms, &storage) == STRATA_OK) {
+    if (strata__forms_make(cache, key, &forms, &storage) == STRATA_OK) {
         rc = walk(cache, &forms, fresh_ms, all, err);
         if (all != NULL && rc >= 0) {
             all->loading = is_loading(cache, &forms);

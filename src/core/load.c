@@ -133,7 +133,14 @@ void strata__load_run(struct flight *f)
     frame_push(&frame, f->root, FRAME_LOADER);
     frame.flights = &f->self;
     frame.flight_count = 1;
-    int rc = atomic_load(&f->load.claimed) ? STRATA_OK : f->loader(&f->load, f->key.plain, f->loader_ctx);
+    strata_load *load = &f->load;
+    int rc = STRATA_OK;
+    if (atomic_load(&load->claimed))
+        rc = STRATA_OK;
+    else if (f->loader != NULL)
+        rc = f->loader(load, f->key.plain, f->loader_ctx);
+    else
+        rc = f->bulk(&load, &f->key.plain, 1, f->loader_ctx);
     frame_pop(&frame);
     if (strata__load_returned(f, rc))
         strata__flight_loaded(f);

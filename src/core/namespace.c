@@ -47,6 +47,21 @@ void strata__storage_write(const strata *handle, strata_slice key, unsigned char
     memcpy(out, key.data, key.size);
 }
 
+int strata__forms_make(strata *cache, strata_slice key, struct key_forms *forms, unsigned char **storage)
+{
+    *forms = (struct key_forms){ .plain = key, .hash = handle_hash(cache, key) };
+    *storage = NULL;
+    if (cache->root->plain_keys)
+        return STRATA_OK;
+    size_t size = strata__storage_size(cache, key);
+    *storage = strata__alloc(cache->root->mem, size);
+    if (*storage == NULL)
+        return STRATA_ENOMEM;
+    strata__storage_write(cache, key, *storage);
+    forms->storage = strata_bytes(*storage, size);
+    return STRATA_OK;
+}
+
 static int build_prefix(struct root *root, strata *h)
 {
     size_t name_size = strlen(h->name);

@@ -195,10 +195,14 @@ static int ends_here(struct flight *f)
     return 1;
 }
 
-void strata__flight_after_layers(struct flight *f)
+int strata__flight_needs_load(struct flight *f)
 {
     let_go(f);
-    if (ends_here(f) || !strata__load_begin(f))
-        return;
-    strata__load_run(f);
+    return !ends_here(f) && strata__load_begin(f);
+}
+
+void strata__flight_after_layers(struct flight *f)
+{
+    if (strata__flight_needs_load(f))
+        strata__load_run(f);
 }

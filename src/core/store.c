@@ -187,8 +187,8 @@ static void tell_stored(struct flight *f, uint32_t layer)
 static void settle(struct flight *f)
 {
     struct root *root = f->root;
-    if (f->refresh_after && f->loader != NULL) {
-        struct want want = { .handle = f->handle, .loader = f->loader, .loader_ctx = f->loader_ctx, .policy = &f->policy };
+    if (f->refresh_after && atomic_load(&f->wants_load)) {
+        struct want want = { .handle = f->handle, .loader = f->loader, .bulk = f->bulk, .loader_ctx = f->loader_ctx, .policy = &f->policy };
         struct held seen = { 0 };
         strata__refresh_start(&want, f->key.plain, f->key.hash, &seen);
     }

@@ -235,10 +235,7 @@ static int slow_answered(struct write *w, struct layer_slot *slot)
 
 static void write_over(struct write *w)
 {
-    struct frame frame;
-    struct stripe *s = stripe_lock(w->root, w->key.hash, &frame);
-    strata__busy_leave_locked(s, &w->busy);
-    stripe_unlock(s, &frame);
+    strata__write_withdraw(w);
     w->over(w);
 }
 
@@ -304,7 +301,7 @@ int strata__write_result(struct write *w)
     return w->status;
 }
 
-static void all_instant(struct write *w)
+void strata__write_instant(struct write *w)
 {
     struct root *root = w->root;
     struct frame frame;
@@ -328,6 +325,14 @@ int strata__write_enter(struct write *w)
     return !waits;
 }
 
+void strata__write_withdraw(struct write *w)
+{
+    struct frame frame;
+    struct stripe *s = stripe_lock(w->root, w->key.hash, &frame);
+    strata__busy_leave_locked(s, &w->busy);
+    stripe_unlock(s, &frame);
+}
+
 static void no_ref(struct strand *strand)
 {
     (void)strand;
@@ -343,57 +348,68 @@ static void blocking_over(struct write *w)
     strata__driver_done(w->driver, set_finished, w);
 }
 
-static int drive(struct write *w)
+static int begin_driven(struct write *w, struct driver *d)
+{
+    if (strata__strand_init(&w->strand, w->root->ex, strata__write_run, no_ref, no_ref) != 0) {
+        w->status = strata__fail_plain(&w->err, STRATA_ENOMEM, "write");
+        w->driver = NULL;
+        return 0;
+    }
+    w->driver = d;
+    w->over = blocking_over;
+    strata__strand_help(&w->strand, d);
+    return 1;
+}
+
+void strata__writes_drive(struct root *root, struct write *writes, size_t count)
 {
     struct driver d;
-    if (strata__driver_init(&d, w->root->ex, 0) != 0)
-        return strata__fail_plain(&w->err, STRATA_ENOMEM, "write");
-    if (strata__strand_init(&w->strand, w->root->ex, strata__write_run, no_ref, no_ref) != 0) {
-        strata__driver_deinit(&d);
-        return strata__fail_plain(&w->err, STRATA_ENOMEM, "write");
+    if (strata__driver_init(&d, root->ex, 0) != 0) {
+        for (size_t i = 0; i < count; i++)
+            writes[i].status = strata__fail_plain(&writes[i].err, STRATA_ENOMEM, "write");
+        return;
     }
-    d.left = 1;
-    w->driver = &d;
-    w->over = blocking_over;
-    strata__strand_help(&w->strand, &d);
-    if (strata__write_enter(w))
-        strata__write_run(&w->strand);
+    d.left = count;
+    for (size_t i = 0; i < count; i++) {
+        struct write *w = &writes[i];
+        if (w->status >= 0 && begin_driven(w, &d)) {
+            if (strata__write_enter(w))
+                strata__write_run(&w->strand);
+        } else {
+            key_mutex_lock(&d.lock);
+            d.left--;
+            key_mutex_unlock(&d.lock);
+        }
+    }
     for (;;) {
         key_mutex_lock(&d.lock);
-        int finished = w->finished;
+        size_t left = d.left;
         key_mutex_unlock(&d.lock);
-        if (finished)
+        if (left == 0)
             break;
         strata__driver_step(&d, INT64_MAX);
     }
-    strata__strand_leave(&w->strand, &d);
-    strata__strand_deinit(&w->strand);
+    for (size_t i = 0; i < count; i++) {
+        if (writes[i].driver == NULL)
+            continue;
+        strata__strand_leave(&writes[i].strand, &d);
+        strata__strand_deinit(&writes[i].strand);
+    }
     strata__driver_deinit(&d);
-    return STRATA_OK;
 }
 
 static int write_blocking(struct write *w, strata_slice key, strata_error *err)
 {
     struct root *root = w->root;
-    unsigned char *storage = NULL;
-    w->key = (struct key_forms){ .plain = key, .hash = handle_hash(w->handle, key) };
-    if (!root->plain_keys) {
-        size_t size = strata__storage_size(w->handle, key);
-        storage = strata__alloc(root->mem, size);
-        if (storage == NULL)
-            return strata__fail_plain(err, STRATA_ENOMEM, "key");
-        strata__storage_write(w->handle, key, storage);
-        w->key.storage = strata_bytes(storage, size);
-    }
-    int rc = STRATA_OK;
-    if (root->instant_count == root->layer_count)
-        all_instant(w);
+    if (strata__forms_make(w->handle, key, &w->key, &w->storage) != STRATA_OK)
+        return strata__fail_plain(err, STRATA_ENOMEM, "key");
+    if (all_layers_instant(root))
+        strata__write_instant(w);
     else
-        rc = drive(w);
-    if (rc == STRATA_OK)
-        rc = strata__write_result(w);
+        strata__writes_drive(root, w, 1);
+    int rc = strata__write_result(w);
     strata_value_unref(w->encoded);
-    strata__free(root->mem, storage);
+    strata__free(root->mem, w->storage);
     if (rc < 0 && err != NULL)
         *err = w->err;
     return rc;
@@ -407,6 +423,8 @@ void strata__write_begin(struct write *w, strata *cache, uint32_t kind)
     w->kind = kind;
     w->told_as = kind;
     w->finished = 0;
+    w->driver = NULL;
+    w->storage = NULL;
 }
 
 /* What set and its twins prepare.  `value` NULL: nothing may be stored, the key is emptied. */
