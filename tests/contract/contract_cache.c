@@ -377,13 +377,15 @@ struct worker {
     const char *wrong;
 };
 
-/* A value says which key it belongs to, in its first byte, and fills the rest from it. */
+/* The bytes of a value come from the number of its key. */
 static int load_described(strata_load *load, strata_slice key, void *ctx)
 {
     unsigned char bytes[500];
     size_t number = 0;
     (void)ctx;
-    sscanf((const char *)key.data, "key:%zu", &number);
+    char text[32]; /* a key is bytes without an end mark */
+    snprintf(text, sizeof text, "%.*s", (int)key.size, (const char *)key.data);
+    sscanf(text, "key:%zu", &number);
     contract_fill(bytes, sizeof bytes, number);
     return strata_load_copy(load, bytes, sizeof bytes);
 }

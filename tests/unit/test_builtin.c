@@ -1,0 +1,126 @@
+/* test_builtin.c - opening a stack by its URL: what reaches the layers, and words for what does not. */
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/support/cmocka_all.h"
+
+#include "strata/strata.h"
+#include "tests/support/fail_alloc.h"
+
+static void test_parameters_reach_the_layers(void **state)
+{
+    (void)state;
+    strata *cache = NULL;
+    strata_error err = STRATA_ERROR_INIT;
+    assert_int_equal(strata_open_url(&cache, "memory:?max_bytes=1mb&max_entries=1000&policy=lru&name=front | "
+                                     "memory:?max_bytes=2mb&shards=1", NULL, &err), STRATA_OK);
+    assert_int_equal(strata_layer_count(cache), 2);
+    strata_layer_stats s = { .size = sizeof s };
+    assert_int_equal(strata_stats_layer(cache, 0, &s), STRATA_OK);
+    assert_string_equal(s.name, "front");
+    assert_int_equal(s.max_bytes, 1 << 20);
+    s = (strata_layer_stats){ .size = sizeof s };
+    assert_int_equal(strata_stats_layer(cache, 1, &s), STRATA_OK);
+    assert_string_equal(s.name, "memory");
+    assert_int_equal(s.max_bytes, 2 << 20);
+    assert_int_equal(strata_close(cache), STRATA_OK);
+}
+
+static void test_options_go_along(void **state)
+{
+    (void)state;
+    strata *cache = NULL;
+    strata_error err = STRATA_ERROR_INIT;
+    strata_options options = STRATA_OPTIONS_INIT;
+    options.max_key_bytes = 3;
+    assert_int_equal(strata_open_url(&cache, "memory", &options, &err), STRATA_OK);
+    assert_int_equal(strata_set(cache, strata_str("long"), strata_str("v"), NULL, &err), STRATA_EKEYSIZE);
+    assert_int_equal(strata_close(cache), STRATA_OK);
+}
+
+static void test_refusals(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *url, *where, *words;
+    } wrong[] = {
+        { NULL, "url", "NULL" },
+        { "", "url", "a layer is missing" },
+        { "memry:", "url", "no such kind of layer as \"memry\": there are memory" },
+        { "memory:x", "url", "memory takes nothing between ':' and '?', but there is \"x\"" },
+        { "memory:?max_bytes=64", "memory", "write max_bytes=64mb" },
+        { "memory:?max_byte=64mb", "memory", "no such parameter as \"max_byte\"" },
+        { "memory:?policy=mru", "memory", "s3-fifo" },
+        { "memory:?max_bytes=1mb | memory:?shards=0x1", "memory", "whole number" },
+        { "memory:?max_bytes=1mb | memory:?shards=2&shards=2", "url", "twice" },
+        { "memory:?max_bytes=1mb | disk:/tmp", "url", "\"disk\"" },
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        strata *cache = (strata *)&cache;
+        strata_error err = STRATA_ERROR_INIT;
+        assert_int_equal(strata_open_url(&cache, wrong[i].url, NULL, &err), STRATA_EINVAL);
+        assert_null(cache);
+        assert_string_equal(err.where, wrong[i].where);
+        if (strstr(err.message, wrong[i].words) == NULL)
+            fail_msg("\"%s\" does not say \"%s\"", err.message, wrong[i].words);
+        assert_int_equal(strata_open_url(&cache, wrong[i].url, NULL, NULL), STRATA_EINVAL);
+    }
+}
+
+static void test_layers_come_from_one_place(void **state)
+{
+    (void)state;
+    strata *cache = NULL;
+    strata_error err = STRATA_ERROR_INIT;
+    strata_options options = STRATA_OPTIONS_INIT;
+    options.layer_count = 1;
+    assert_int_equal(strata_open_url(&cache, "memory:", &options, &err), STRATA_EINVAL);
+    assert_non_null(strstr(err.message, "strata_open()"));
+    options = (strata_options)STRATA_OPTIONS_INIT;
+    options.workers = 257;
+    assert_int_equal(strata_open_url(&cache, "memory:", &options, &err), STRATA_EINVAL);
+    assert_string_equal(err.where, "workers");
+    assert_int_equal(strata_open_url(NULL, "memory:", NULL, &err), STRATA_EINVAL);
+}
+
+static void test_the_nth_allocation_fails(void **state)
+{
+    (void)state;
+    struct fail_alloc a;
+    long n = 0;
+    do {
+        strata *cache = NULL;
+        strata_error err = STRATA_ERROR_INIT;
+        strata_options options = STRATA_OPTIONS_INIT;
+        fail_alloc_init(&a, ++n);
+        options.allocator = &a.mem;
+        int rc = strata_open_url(&cache, "memory:?max_bytes=1mb | memory:?max_bytes=2mb", &options, &err);
+        assert_true(rc == STRATA_OK || (rc == STRATA_ENOMEM && cache == NULL));
+        strata_close(cache);
+        assert_int_equal(a.live, 0);
+    } while (a.failed);
+}
+
+static void test_version_and_features(void **state)
+{
+    (void)state;
+    int major = -1, minor = -1, patch = -1;
+    assert_int_equal(sscanf(strata_version(), "%d.%d.%d", &major, &minor, &patch), 3);
+    assert_int_equal(major, STRATA_VERSION_MAJOR);
+    assert_int_equal(minor, STRATA_VERSION_MINOR);
+    assert_int_equal(patch, STRATA_VERSION_PATCH);
+    assert_non_null(strstr(strata_features(), "memory"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_parameters_reach_the_layers),
+        cmocka_unit_test(test_options_go_along),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_layers_come_from_one_place),
+        cmocka_unit_test(test_the_nth_allocation_fails),
+        cmocka_unit_test(test_version_and_features),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
