@@ -330,6 +330,19 @@ static void test_large_values_are_shared_not_copied(void **state)
     fixture_close(&f);
 }
 
+/* Bounded by count with bytes to spare: values on the heap that were evicted must not wait for a full budget. */
+static void test_evicted_large_values_are_given_back(void **state)
+{
+    (void)state;
+    strata_memory_options o = { STRATA_SIZED(strata_memory_options), .max_bytes = 1ull << 30, .max_entries = 10 };
+    struct memory_fixture f;
+    assert_int_equal(fixture_open(&f, &o, NULL), STRATA_OK);
+    for (uint64_t n = 0; n < 2000; n++)
+        assert_int_equal(fixture_put_number(&f, n, 32000), STRATA_OK);
+    assert_true(fixture_stats(&f).bytes < 3 << 20);
+    fixture_close(&f);
+}
+
 static void test_spaces_clear_and_keys(void **state)
 {
     (void)state;
@@ -445,6 +458,7 @@ int main(void)
         cmocka_unit_test(test_negative_entries_have_their_own_share),
         cmocka_unit_test(test_expired_entries_leave_unasked),
         cmocka_unit_test(test_large_values_are_shared_not_copied),
+        cmocka_unit_test(test_evicted_large_values_are_given_back),
         cmocka_unit_test(test_spaces_clear_and_keys),
         cmocka_unit_test(test_threads_see_whole_values),
         cmocka_unit_test(test_hits_and_misses_are_exact),

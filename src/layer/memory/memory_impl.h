@@ -176,6 +176,7 @@ struct shard {
     /* retired, still readable */
     uint32_t retired; /* list through entry->next */
     uint64_t retired_count;
+    uint64_t retired_heap; /* of them with values on the heap */
     struct index_table *old_tables;
     struct strata_value *dead[DEAD_VALUES]; /* heap values to give back once the mutex is free: that may call a codec */
     unsigned dead_count;

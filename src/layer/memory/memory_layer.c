@@ -9,7 +9,8 @@
 #include "src/os/os_random.h"
 #include "src/policy/options.h"
 
-enum { MOST_SHARDS = 16, SHARD_ENTRIES = 256, ONE_SHARD_BELOW = 1024 };
+/* Small shards order badly (a hundredth of 250 entries is no window): rather few large ones. */
+enum { MOST_SHARDS = 16, SHARD_ENTRIES = 2048 };
 #define SHARD_BYTES ((uint64_t)2 << 20)
 #define HUGE_FROM ((uint64_t)32 << 20) /* smaller budgets would be off by a huge page */
 
@@ -38,9 +39,7 @@ static size_t choose_shards(const strata_memory_options *o)
     uint64_t want = o->shards;
     if (want == 0) {
         want = MOST_SHARDS;
-        if (o->max_entries != 0 && o->max_entries < ONE_SHARD_BELOW)
-            want = 1;
-        else if (o->max_entries != 0 && o->max_entries / SHARD_ENTRIES < want)
+        if (o->max_entries != 0 && o->max_entries / SHARD_ENTRIES < want)
             want = o->max_entries / SHARD_ENTRIES;
         if (o->max_bytes / SHARD_BYTES < want)
             want = o->max_bytes / SHARD_BYTES;

@@ -21,6 +21,7 @@ void strata__retire(struct shard *s, struct entry *e)
     e->next = s->retired;
     s->retired = ref_of(s, e);
     s->retired_count++;
+    s->retired_heap += (e->kind & KIND_HEAP) != 0;
 }
 
 void strata__retire_table(struct shard *s, struct index_table *t)
@@ -99,6 +100,7 @@ size_t strata__retire_collect(struct shard *s, int insist)
     uint32_t ref = s->retired;
     s->retired = 0;
     s->retired_count = 0;
+    s->retired_heap = 0;
     while (ref != 0) {
         struct entry *e = entry_at(s, ref);
         ref = e->next;

@@ -226,6 +226,9 @@ static int put_locked(struct shard *s, const struct incoming *in)
     if (gone < s->next_expiry)
         s->next_expiry = gone;
     s->puts++;
+    /* Values on the heap take no room from the slab, so nothing else would ask for theirs. */
+    if (s->retired_heap >= DEAD_VALUES / 2)
+        strata__retire_collect(s, 0);
     return STRATA_OK;
 }
 
@@ -291,7 +294,7 @@ void strata__memory_remove(struct memory *m, strata_op *op)
         strata__memory_drop_locked(s, e, op->hash);
         s->removes++;
     }
-    if (s->retired_count >= batch_size(s) + 128)
+    if (s->retired_count >= batch_size(s) + 128 || s->retired_heap >= DEAD_VALUES / 2)
         strata__retire_collect(s, 0);
     strata__shard_unlock(s);
     strata_op_done(op, e != NULL ? STRATA_OK : STRATA_MISS);
