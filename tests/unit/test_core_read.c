@@ -310,7 +310,7 @@ static void test_soft_timeout(void **state)
     int64_t before = ex_now_ms(st.ex);
     assert_load(&st, "k", &o, NULL, STRATA_STALE, "one");
     assert_int_equal(ex_now_ms(st.ex) - before, 50);
-    pass(&st, 1000);
+    pass(&st, 600);
     assert_get(&st, "k", STRATA_OK, "two");
     close_stack(&st);
 }
