@@ -1,0 +1,507 @@
+// strata/strata.hpp - strata for C++11 and later: owning types and exceptions over the C API, header only.
+// Part of the stable API.
+//
+//   strata_cpp::cache cache("memory:?max_bytes=64mb");
+//   strata_cpp::value user = cache.get_or_load("user:42", [](strata_cpp::load &, strata_cpp::slice key) {
+//       return query(key.str()); // a std::string: the value.  Or: return load.absent();
+//   });
+//
+// Calls without a prefix throw strata_cpp::error where the C call fails; calls that begin with try_ return the C status
+// and throw nothing.  A loader's exception fails the load for everybody who waits for it, with its what() as the
+// message; none ever crosses the C boundary.
+//
+// The namespace is not called strata, because that is the C API's main type.
+#ifndef STRATA_STRATA_HPP
+#define STRATA_STRATA_HPP
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "strata/strata.h"
+
+#if __cplusplus >= 201703L
+#include <string_view>
+#endif
+
+namespace strata_cpp {
+
+/// Bytes that somebody else owns: keys and values on their way in.  Made from texts, strings and byte ranges.
+class slice {
+public:
+    slice(const void *data, std::size_t size) noexcept : raw_(strata_bytes(data, size)) {}
+    slice(const char *text) noexcept : raw_(strata_str(text)) {}
+    slice(const std::string &text) noexcept : raw_(strata_bytes(text.data(), text.size())) {}
+    slice(strata_slice raw) noexcept : raw_(raw) {}
+#if __cplusplus >= 201703L
+    slice(std::string_view text) noexcept : raw_(strata_bytes(text.data(), text.size())) {}
+    /// The bytes as a view.
+    std::string_view view() const noexcept { return std::string_view(data(), size()); }
+#endif
+    const char *data() const noexcept { return static_cast<const char *>(raw_.data); }
+    std::size_t size() const noexcept { return raw_.size; }
+    /// A copy of the bytes.
+    std::string str() const { return size() != 0 ? std::string(data(), size()) : std::string(); }
+    strata_slice raw() const noexcept { return raw_; }
+
+private:
+    strata_slice raw_;
+};
+
+/// What a call failed with: a status below 0, where, and words that say what to do.
+class error : public std::exception {
+public:
+    explicit error(const strata_error &raw) noexcept : raw_(raw) {}
+    /// STRATA_EINVAL, STRATA_ELOADER...
+    int status() const noexcept { return raw_.status; }
+    int os_errno() const noexcept { return raw_.os_errno; }
+    const char *where() const noexcept { return raw_.where; }
+    const char *what() const noexcept override { return raw_.message[0] != '\0' ? raw_.message : strata_status_text(status()); }
+    const strata_error &raw() const noexcept { return raw_; }
+
+private:
+    strata_error raw_;
+};
+
+namespace detail {
+
+/// Throw where `status` is an error.
+inline int check(int status, strata_error &err)
+{
+    if (status < 0) {
+        if (err.status != status) {
+            err = strata_error();
+            err.status = status;
+        }
+        throw error(err);
+    }
+    return status;
+}
+
+} // namespace detail
+
+/// A pin on immutable bytes, given back when it goes out of scope.  Moves, but does not copy: see share().
+class value {
+public:
+    value() noexcept : raw_(nullptr), status_(STRATA_MISS) {}
+    /// Takes one reference over.
+    explicit value(strata_value *raw, int status = STRATA_OK) noexcept : raw_(raw), status_(status) {}
+    value(value &&other) noexcept : raw_(other.raw_), status_(other.status_) { other.forget(); }
+    value &operator=(value &&other) noexcept
+    {
+        if (this != &other) {
+            strata_value_unref(raw_);
+            raw_ = other.raw_;
+            status_ = other.status_;
+            other.forget();
+        }
+        return *this;
+    }
+    value(const value &) = delete;
+    value &operator=(const value &) = delete;
+    ~value() { strata_value_unref(raw_); }
+
+    /// Is there one?  Not for a miss, nor for "absent".
+    explicit operator bool() const noexcept { return raw_ != nullptr; }
+    const char *data() const noexcept { return static_cast<const char *>(strata_value_data(raw_)); }
+    std::size_t size() const noexcept { return strata_value_size(raw_); }
+    const char *begin() const noexcept { return data(); }
+    const char *end() const noexcept { return data() + size(); }
+    /// A copy of the bytes.
+    std::string str() const { return size() != 0 ? std::string(data(), size()) : std::string(); }
+#if __cplusplus >= 201703L
+    /// The bytes themselves, valid as long as this pin.
+    std::string_view view() const noexcept { return std::string_view(data(), size()); }
+#endif
+    /// The decoded object, where the cache has a codec.
+    template <class T> T *object() const noexcept { return static_cast<T *>(strata_value_object(raw_)); }
+    /// STRATA_OK, STRATA_STALE (past its freshness), STRATA_MISS or STRATA_ABSENT.
+    int status() const noexcept { return status_; }
+    bool stale() const noexcept { return status_ == STRATA_STALE; }
+    bool absent() const noexcept { return status_ == STRATA_ABSENT; }
+    /// One more pin on the same bytes.
+    value share() const noexcept { return value(strata_value_ref(raw_), status_); }
+    strata_value *get() const noexcept { return raw_; }
+    /// Hand the reference over to C code.
+    strata_value *release() noexcept
+    {
+        strata_value *raw = raw_;
+        forget();
+        return raw;
+    }
+
+private:
+    void forget() noexcept
+    {
+        raw_ = nullptr;
+        status_ = STRATA_MISS;
+    }
+    strata_value *raw_;
+    int status_;
+};
+
+/// A policy that inherits everything: change the fields that differ.
+struct policy : strata_policy {
+    policy() noexcept : strata_policy() { size = sizeof(strata_policy); }
+};
+
+/// A load in progress, as a loader sees it.  Return the value (a std::string, or anything with data() and size()), or call
+/// one of these and return what it returns.
+class load {
+public:
+    explicit load(strata_load *raw) noexcept : raw_(raw) {}
+    int copy(slice bytes) noexcept { return strata_load_copy(raw_, bytes.data(), bytes.size()); }
+    /// The origin has no such thing.
+    int absent() noexcept { return strata_load_absent(raw_); }
+    /// What previous() shows is still right.
+    int not_modified() noexcept { return strata_load_not_modified(raw_); }
+    /// For the callers, and not to be stored.
+    int decline(slice bytes) noexcept { return strata_load_decline(raw_, bytes.data(), bytes.size()); }
+    int fail(int status, const char *message) noexcept { return strata_load_fail(raw_, status, message); }
+    /// Nobody wants the result any more.
+    bool canceled() const noexcept { return strata_load_canceled(raw_) != 0; }
+    /// The value held so far; empty where there is none.
+    slice previous() const noexcept
+    {
+        const strata_value *v = strata_load_previous(raw_);
+        return slice(strata_value_data(v), strata_value_size(v));
+    }
+    int set_policy(const strata_policy &p) noexcept { return strata_load_set_policy(raw_, &p); }
+    /// For completing later, from any thread, with the C functions: see strata_load_ref().
+    strata_load *raw() const noexcept { return raw_; }
+
+private:
+    strata_load *raw_;
+};
+
+namespace detail {
+
+/// A loader that returned a status has said it all; one that returned bytes (a text, or anything with data() and size())
+/// wants them copied.
+template <class R> typename std::enable_if<std::is_convertible<R, int>::value, int>::type finish(load &, const R &status)
+{
+    return static_cast<int>(status);
+}
+template <class R>
+typename std::enable_if<!std::is_convertible<R, int>::value && std::is_convertible<R, slice>::value, int>::type
+finish(load &l, const R &bytes)
+{
+    return l.copy(slice(bytes));
+}
+template <class R>
+typename std::enable_if<!std::is_convertible<R, int>::value && !std::is_convertible<R, slice>::value, int>::type
+finish(load &l, const R &bytes)
+{
+    return l.copy(slice(bytes.data(), bytes.size()));
+}
+
+/// Calls `loader`, and lets nothing be thrown past it.
+template <class F> int call_loader(F &loader, strata_load *raw, strata_slice key) noexcept
+{
+    load l(raw);
+    try {
+        return finish(l, loader(l, slice(key)));
+    } catch (const error &e) {
+        return l.fail(e.status(), e.what());
+    } catch (const std::bad_alloc &) {
+        return l.fail(STRATA_ENOMEM, "the loader is out of memory");
+    } catch (const std::exception &e) {
+        return l.fail(STRATA_ELOADER, e.what());
+    } catch (...) {
+        return l.fail(STRATA_ELOADER, "the loader threw something that is no std::exception");
+    }
+}
+
+/// How a callable travels as a C loader's ctx.  Usually by its address...
+template <class F, class = void> struct passed {
+    static void *ctx(F &loader) noexcept { return const_cast<void *>(static_cast<const void *>(std::addressof(loader))); }
+    static int run(strata_load *raw, strata_slice key, void *ctx) noexcept
+    {
+        return call_loader(*static_cast<F *>(ctx), raw, key);
+    }
+};
+
+/// ...a lambda without captures as a copy that lives for ever, so that a load may go on after the call has returned...
+template <class F>
+struct passed<F, typename std::enable_if<std::is_empty<F>::value && std::is_nothrow_copy_constructible<F>::value>::type> {
+    static void *ctx(F &loader) noexcept
+    {
+        typedef typename std::remove_const<F>::type plain;
+        static plain kept(loader);
+        return &kept;
+    }
+    static int run(strata_load *raw, strata_slice key, void *ctx) noexcept
+    {
+        return call_loader(*static_cast<F *>(ctx), raw, key);
+    }
+};
+
+/// ...and a plain function as itself.
+template <class F> struct passed<F, typename std::enable_if<std::is_function<F>::value>::type> {
+    static void *ctx(F &loader) noexcept { return reinterpret_cast<void *>(&loader); }
+    static int run(strata_load *raw, strata_slice key, void *ctx) noexcept
+    {
+        return call_loader(*reinterpret_cast<F *>(ctx), raw, key);
+    }
+};
+
+/// Loaders that namespaces own.  They live until the cache has closed, because a namespace that was given back and is opened
+/// again still has its loader.
+class kept_loaders {
+public:
+    template <class F> F *keep(F loader)
+    {
+        std::shared_ptr<F> kept = std::make_shared<F>(std::move(loader));
+        std::lock_guard<std::mutex> lock(mutex_);
+        kept_.push_back(kept);
+        return kept.get();
+    }
+
+private:
+    std::mutex mutex_;
+    std::vector<std::shared_ptr<void>> kept_;
+};
+
+} // namespace detail
+
+/// A namespace of a cache: keys, policy, loader and counters of its own.  Threads: every call is safe from any thread.
+class space {
+public:
+    space() noexcept : raw_(nullptr) {}
+    space(space &&other) noexcept : raw_(other.raw_), loaders_(std::move(other.loaders_)) { other.raw_ = nullptr; }
+    space &operator=(space &&other) noexcept
+    {
+        if (this != &other) {
+            strata_close(raw_);
+            raw_ = other.raw_;
+            loaders_ = std::move(other.loaders_);
+            other.raw_ = nullptr;
+        }
+        return *this;
+    }
+    space(const space &) = delete;
+    space &operator=(const space &) = delete;
+    /// A namespace gives its reference back; a cache closes, which waits for loaders that run.
+    ~space() { strata_close(raw_); }
+
+    explicit operator bool() const noexcept { return raw_ != nullptr; }
+    /// For the calls of the C API that have no form here.  Borrowed.
+    ::strata *raw() const noexcept { return raw_; }
+    /// Close now.  STRATA_AGAIN in a callback or loader of this cache: it is marked closing, close again from outside.
+    int close() noexcept
+    {
+        int status = strata_close(raw_);
+        if (status == STRATA_OK)
+            raw_ = nullptr;
+        return status;
+    }
+
+    /// A namespace below this one.  The same name gives the same namespace: the first call's policy and loader hold.
+    space open_space(const char *name, const strata_policy *p = nullptr) const
+    {
+        strata_namespace_options options = STRATA_NAMESPACE_OPTIONS_INIT;
+        options.policy = p;
+        return open_space_with(name, p != nullptr ? &options : nullptr);
+    }
+    /// The same with a loader, which is kept until the cache has closed, for calls of get_or_load() that give none.
+    template <class F> space open_space(const char *name, F loader, const strata_policy *p = nullptr) const
+    {
+        strata_namespace_options options = STRATA_NAMESPACE_OPTIONS_INIT;
+        options.policy = p;
+        options.loader = &detail::passed<F>::run;
+        options.loader_ctx = detail::passed<F>::ctx(*loaders_->keep(std::move(loader)));
+        return open_space_with(name, &options);
+    }
+
+    /// The value of `key`; none (false) on a miss or where "absent" is remembered, see value::status().
+    value get(slice key) const
+    {
+        value out;
+        strata_error err = STRATA_ERROR_INIT;
+        detail::check(try_get(key, out, &err), err);
+        return out;
+    }
+    int try_get(slice key, value &out, strata_error *err = nullptr) const noexcept
+    {
+        strata_value *v = nullptr;
+        int status = strata_get(raw_, key.raw(), &v, err);
+        out = value(v, status);
+        return status;
+    }
+
+    /// The value of `key` from a layer, or else from `loader`: any callable (load &, slice key) that returns the bytes or a
+    /// status.  It is borrowed for the call.  Where the policy lets a load go on after its call has returned (stale
+    /// windows, refresh ahead, timeouts), it must not have captures, or live as long as the cache.
+    template <class F> value get_or_load(slice key, F &&loader, const strata_policy *p = nullptr) const
+    {
+        value out;
+        strata_error err = STRATA_ERROR_INIT;
+        detail::check(try_get_or_load(key, std::forward<F>(loader), out, p, &err), err);
+        return out;
+    }
+    template <class F>
+    int try_get_or_load(slice key, F &&loader, value &out, const strata_policy *p = nullptr,
+                        strata_error *err = nullptr) const noexcept
+    {
+        typedef detail::passed<typename std::remove_reference<F>::type> passed;
+        return load_with(key, &passed::run, passed::ctx(loader), out, p, err);
+    }
+    /// The same with the namespace's own loader.
+    value get_or_load(slice key) const
+    {
+        value out;
+        strata_error err = STRATA_ERROR_INIT;
+        detail::check(try_get_or_load(key, out, nullptr, &err), err);
+        return out;
+    }
+    int try_get_or_load(slice key, value &out, const strata_policy *p = nullptr, strata_error *err = nullptr) const noexcept
+    {
+        return load_with(key, nullptr, nullptr, out, p, err);
+    }
+
+    /// Store a copy of `bytes` in every layer.
+    void set(slice key, slice bytes, const strata_policy *p = nullptr) const
+    {
+        strata_error err = STRATA_ERROR_INIT;
+        detail::check(try_set(key, bytes, p, &err), err);
+    }
+    int try_set(slice key, slice bytes, const strata_policy *p = nullptr, strata_error *err = nullptr) const noexcept
+    {
+        return strata_set(raw_, key.raw(), bytes.raw(), p, err);
+    }
+
+    /// Take the key out of every layer; a value loaded before is never stored after.  (strata_delete: "delete" is taken.)
+    void erase(slice key) const
+    {
+        strata_error err = STRATA_ERROR_INIT;
+        detail::check(try_erase(key, &err), err);
+    }
+    int try_erase(slice key, strata_error *err = nullptr) const noexcept { return strata_delete(raw_, key.raw(), err); }
+
+    /// End the key's freshness now.  False where it was not there.
+    bool expire(slice key) const
+    {
+        strata_error err = STRATA_ERROR_INIT;
+        return detail::check(try_expire(key, &err), err) == STRATA_OK;
+    }
+    int try_expire(slice key, strata_error *err = nullptr) const noexcept { return strata_expire(raw_, key.raw(), err); }
+
+    /// Forget everything here and in the namespaces below.
+    void clear() const
+    {
+        strata_error err = STRATA_ERROR_INIT;
+        detail::check(try_clear(&err), err);
+    }
+    int try_clear(strata_error *err = nullptr) const noexcept { return strata_clear(raw_, err); }
+
+    /// Is a servable value held?
+    bool has(slice key) const
+    {
+        strata_error err = STRATA_ERROR_INIT;
+        return detail::check(strata_has(raw_, key.raw(), &err), err) == 1;
+    }
+
+    /// The counters.
+    strata_stats stats() const
+    {
+        strata_stats out = strata_stats();
+        strata_error err = STRATA_ERROR_INIT;
+        out.size = sizeof out;
+        detail::check(strata_stats_get(raw_, &out), err);
+        return out;
+    }
+    /// One layer's counters; layer 0 is the nearest.
+    strata_layer_stats layer_stats(std::size_t layer) const
+    {
+        strata_layer_stats out = strata_layer_stats();
+        strata_error err = STRATA_ERROR_INIT;
+        out.size = sizeof out;
+        detail::check(strata_stats_layer(raw_, layer, &out), err);
+        return out;
+    }
+
+protected:
+    space(::strata *raw, std::shared_ptr<detail::kept_loaders> loaders) noexcept : raw_(raw), loaders_(std::move(loaders)) {}
+
+    ::strata *raw_;
+    std::shared_ptr<detail::kept_loaders> loaders_; // given back after raw_ is closed
+
+private:
+    space open_space_with(const char *name, const strata_namespace_options *options) const
+    {
+        strata_error err = STRATA_ERROR_INIT;
+        ::strata *out = nullptr;
+        detail::check(strata_namespace(raw_, name, options, &out, &err), err);
+        return space(out, loaders_);
+    }
+    int load_with(slice key, strata_loader loader, void *ctx, value &out, const strata_policy *p, strata_error *err) const
+        noexcept
+    {
+        strata_value *v = nullptr;
+        int status = strata_get_or_load(raw_, key.raw(), loader, ctx, p, &v, err);
+        out = value(v, status);
+        return status;
+    }
+};
+
+/// Where an event-loop program collects finished asynchronous calls of the C API.  One thread runs it.
+class queue {
+public:
+    queue() : raw_(nullptr)
+    {
+        strata_error err = STRATA_ERROR_INIT;
+        detail::check(strata_queue_open(&raw_, &err), err);
+    }
+    queue(queue &&other) noexcept : raw_(other.raw_) { other.raw_ = nullptr; }
+    queue &operator=(queue &&other) noexcept
+    {
+        std::swap(raw_, other.raw_);
+        return *this;
+    }
+    queue(const queue &) = delete;
+    queue &operator=(const queue &) = delete;
+    ~queue() { strata_queue_close(raw_); }
+
+    /// Readable while completions wait.
+    int fd() const noexcept { return strata_queue_fd(raw_); }
+    /// Run those that wait now, at most `max` (0: all); how many ran.  A callback may not throw.
+    std::size_t run(std::size_t max = 0) noexcept { return strata_queue_run(raw_, max); }
+    /// Wait for one.  False: the time is over.
+    bool wait(std::int64_t timeout_ms = -1) noexcept { return strata_queue_wait(raw_, timeout_ms) == STRATA_OK; }
+    strata_queue *raw() const noexcept { return raw_; }
+
+private:
+    strata_queue *raw_;
+};
+
+/// A cache: an ordered stack of layers, and its root namespace.  Closed by its destructor.
+class cache : public space {
+public:
+    cache() noexcept {}
+    /// Open the stack that `url` names, "memory:?max_bytes=64mb | ...".
+    explicit cache(const char *url, const strata_options *options = nullptr)
+        : space(nullptr, std::make_shared<detail::kept_loaders>())
+    {
+        strata_error err = STRATA_ERROR_INIT;
+        detail::check(strata_open_url(&raw_, url, options, &err), err);
+    }
+    explicit cache(const std::string &url, const strata_options *options = nullptr) : cache(url.c_str(), options) {}
+    /// Open by options, whose layers are taken over, also on failure.
+    explicit cache(const strata_options &options) : space(nullptr, std::make_shared<detail::kept_loaders>())
+    {
+        strata_error err = STRATA_ERROR_INIT;
+        detail::check(strata_open(&raw_, &options, &err), err);
+    }
+
+    std::size_t layer_count() const noexcept { return strata_layer_count(raw_); }
+};
+
+} // namespace strata_cpp
+
+#endif // STRATA_STRATA_HPP

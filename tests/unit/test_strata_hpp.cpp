@@ -1,0 +1,212 @@
+// test_strata_hpp.cpp - the C++ wrapper: who owns what, what is thrown, and what never crosses the C boundary.
+#include "strata/strata.hpp"
+
+#include <cstdio>
+#include <cstring>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+using strata_cpp::cache;
+using strata_cpp::error;
+using strata_cpp::load;
+using strata_cpp::slice;
+using strata_cpp::space;
+using strata_cpp::value;
+
+static int failures;
+
+#define CHECK(condition)                                                                                               \
+    do {                                                                                                               \
+        if (!(condition)) {                                                                                            \
+            std::fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition);                               \
+            failures++;                                                                                                \
+        }                                                                                                              \
+    } while (0)
+
+// The status that `f` throws; 0 where it does not.
+template <class F> static int thrown(F f, std::string *words = nullptr)
+{
+    try {
+        f();
+    } catch (const error &e) {
+        if (words != nullptr)
+            *words = e.what();
+        return e.status();
+    }
+    return 0;
+}
+
+static int plain_function(load &l, slice key)
+{
+    return l.copy(key);
+}
+
+static void values()
+{
+    value none;
+    CHECK(!none && none.size() == 0 && none.str().empty() && none.status() == STRATA_MISS);
+    cache c("memory:?max_bytes=1mb");
+    c.set("k", "value");
+    value v = c.get("k");
+    CHECK(v && v.str() == "value" && v.status() == STRATA_OK && !v.stale());
+    CHECK(std::string(v.begin(), v.end()) == "value");
+    value again = v.share();
+    value moved = std::move(v);
+    CHECK(!v && moved.str() == "value" && again.data() == moved.data());
+    moved = std::move(again);
+    CHECK(moved.str() == "value" && !again);
+    value &self = moved;
+    moved = std::move(self);
+    CHECK(moved.str() == "value");
+    value adopted(moved.release());
+    CHECK(!moved && adopted.str() == "value");
+    c.erase("k");
+    CHECK(!c.get("k") && adopted.str() == "value");
+#if __cplusplus >= 201703L
+    CHECK(adopted.view() == "value" && slice(std::string_view("ab")).view() == "ab");
+#endif
+}
+
+static void loaders()
+{
+    cache c("memory:?max_bytes=1mb");
+    int calls = 0;
+    CHECK(c.get_or_load("a", [&](load &, slice key) { calls++; return key.str() + "!"; }).str() == "a!");
+    CHECK(c.get_or_load("a", [&](load &, slice) { calls++; return std::string("other"); }).str() == "a!");
+    CHECK(calls == 1);
+    CHECK(c.get_or_load("b", plain_function).str() == "b");
+    CHECK(c.get_or_load("c", &plain_function).str() == "c");
+    CHECK(c.get_or_load("d", [](load &, slice) { return "text"; }).str() == "text");
+    CHECK(c.get_or_load("e", [](load &, slice) { return std::vector<char>(3, 'x'); }).str() == "xxx");
+    CHECK(c.get_or_load("f", [](load &l, slice) { return l.absent(); }).absent());
+    CHECK(c.get_or_load("g", [](load &l, slice) { return l.decline("once"); }).str() == "once");
+    CHECK(!c.has("g"));
+    struct {
+        std::string operator()(load &, slice key) const { return key.str(); }
+    } const functor = {};
+    CHECK(c.get_or_load("h", functor).str() == "h");
+}
+
+static void exceptions_of_loaders()
+{
+    cache c("memory:?max_bytes=1mb");
+    std::string words;
+    CHECK(thrown([&] { c.get_or_load("a", [](load &, slice) -> std::string { throw std::runtime_error("on fire"); }); }, &words)
+          == STRATA_ELOADER);
+    CHECK(words == "on fire");
+    CHECK(thrown([&] { c.get_or_load("b", [](load &, slice) -> std::string { throw 7; }); }) == STRATA_ELOADER);
+    CHECK(thrown([&] { c.get_or_load("c", [](load &, slice) -> std::string { throw std::bad_alloc(); }); }) == STRATA_ENOMEM);
+    CHECK(thrown([&] {
+              c.get_or_load("d", [](load &, slice) -> std::string {
+                  strata_error e = STRATA_ERROR_INIT;
+                  e.status = STRATA_EBUSY;
+                  throw error(e);
+              });
+          }) == STRATA_EBUSY);
+    CHECK(thrown([&] { c.get_or_load("e", [](load &l, slice) { return l.fail(STRATA_EIO, "disk"); }); }, &words) == STRATA_EIO);
+    CHECK(words == "disk");
+    CHECK(!c.has("a")); // nothing is left behind
+    CHECK(c.get_or_load("a", plain_function).str() == "a");
+}
+
+static void statuses_without_exceptions()
+{
+    cache c("memory:?max_bytes=1mb");
+    value v;
+    strata_error err = STRATA_ERROR_INIT;
+    CHECK(c.try_get("k", v) == STRATA_MISS && !v);
+    CHECK(c.try_set("k", "v") == STRATA_OK && c.try_get("k", v) == STRATA_OK && v.str() == "v");
+    CHECK(c.try_get("", v, &err) == STRATA_EKEYSIZE && !v && err.message[0] != '\0');
+    CHECK(c.try_expire("k") == STRATA_OK && c.try_expire("none") == STRATA_MISS);
+    CHECK(c.try_get_or_load("k", [](load &, slice) -> std::string { throw 1; }, v, nullptr, &err) == STRATA_ELOADER && !v);
+    CHECK(c.try_get_or_load("k", v, nullptr, &err) == STRATA_EINVAL); // no loader at all
+    CHECK(c.try_erase("k") == STRATA_OK && c.try_clear() == STRATA_OK);
+    CHECK(thrown([&] { c.get(""); }) == STRATA_EKEYSIZE);
+    CHECK(thrown([] { cache bad("memry:"); }) == STRATA_EINVAL);
+}
+
+static void spaces()
+{
+    cache c("memory:?max_bytes=1mb");
+    strata_cpp::policy p;
+    p.negative_ttl_ms = 60000;
+    int calls = 0;
+    {
+        space s = c.open_space("s", [&calls](load &, slice key) { calls++; return "loaded " + key.str(); }, &p);
+        CHECK(s.get_or_load("k").str() == "loaded k");
+    }
+    space again = c.open_space("s"); // its loader outlived the reference
+    CHECK(again.get_or_load("k").str() == "loaded k" && again.get_or_load("l").str() == "loaded l" && calls == 2);
+    c.set("k", "root");
+    space moved = std::move(again);
+    CHECK(!again && moved.get("k").str() == "loaded k");
+    moved.clear();
+    CHECK(!moved.get("k") && c.get("k").str() == "root");
+    CHECK(c.expire("k") && !c.expire("none"));
+    CHECK(moved.close() == STRATA_OK && !moved && moved.close() == STRATA_OK);
+    strata_stats stats = c.stats();
+    CHECK(stats.size == sizeof stats && stats.loads == 2);
+    CHECK(c.layer_count() == 1 && std::strcmp(c.layer_stats(0).name, "memory") == 0);
+    CHECK(thrown([&] { c.layer_stats(1); }) == STRATA_EINVAL);
+}
+
+// A stale value is served and the load goes on after the call has returned: a lambda without captures may be a temporary.
+static void loads_that_outlive_their_call()
+{
+    cache c("memory:?max_bytes=1mb");
+    strata_cpp::policy p;
+    p.stale_while_revalidate_ms = STRATA_FOREVER;
+    c.set("k", "old", &p);
+    c.expire("k");
+    value v = c.get_or_load("k", [](load &, slice) { return std::string("new"); }, &p);
+    CHECK(v.str() == "old" && v.stale());
+    CHECK(c.close() == STRATA_OK); // waits for the loader where it runs
+    CHECK(!c && v.str() == "old");
+}
+
+static void count(int status, strata_value *v, const strata_error *, void *ctx)
+{
+    value owned(v, status);
+    *static_cast<int *>(ctx) += owned.str() == "v";
+}
+
+static void queues()
+{
+    cache c("memory:?max_bytes=1mb");
+    strata_cpp::queue q;
+    int done = 0;
+    c.set("k", "v");
+    CHECK(strata_get_async(c.raw(), slice("k").raw(), q.raw(), count, &done, nullptr) == STRATA_PENDING);
+    CHECK(q.wait() && q.run() == 1 && done == 1 && q.fd() >= 0);
+    strata_cpp::queue other = std::move(q);
+    CHECK(other.run() == 0 && !other.wait(0));
+}
+
+static void options_and_layers()
+{
+    strata_layer *layers[] = { strata_memory_layer(nullptr), strata_memory_layer(nullptr) };
+    strata_options options = STRATA_OPTIONS_INIT;
+    options.layers = layers;
+    options.layer_count = 2;
+    cache c(options);
+    CHECK(c.layer_count() == 2);
+    cache empty;
+    CHECK(!empty);
+    empty = std::move(c);
+    CHECK(empty.layer_count() == 2 && !c);
+}
+
+int main()
+{
+    values();
+    loaders();
+    exceptions_of_loaders();
+    statuses_without_exceptions();
+    spaces();
+    loads_that_outlive_their_call();
+    queues();
+    options_and_layers();
+    return failures;
+}
