@@ -15,8 +15,8 @@ static int load_page(strata_load *load, strata_slice key, void *ctx)
     char text[64];
     (void)ctx;
     atomic_fetch_add(&loads, 1);
-    return strata_load_copy(load, text, (size_t)snprintf(text, sizeof text, "contents of %.*s", (int)key.size,
-                                                         (const char *)key.data));
+    return strata_load_copy(
+        load, text, (size_t)snprintf(text, sizeof text, "contents of %.*s", (int)key.size, (const char *)key.data));
 }
 
 struct tally {

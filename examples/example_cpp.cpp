@@ -22,10 +22,13 @@ try {
     policy.ttl_ms = 60000;
     policy.negative_ttl_ms = 5000;
     strata_cpp::space users = cache.open_space(
-        "users", [](strata_cpp::load &load, strata_cpp::slice key) { return key.str() == "ada" ? load.copy("Ada") : load.absent(); },
+        "users",
+        [](strata_cpp::load &load, strata_cpp::slice key) {
+            return key.str() == "ada" ? load.copy("Ada") : load.absent();
+        },
         &policy);
-    std::cout << users.get_or_load("ada").str() << "; bob is " << (users.get_or_load("bob").absent() ? "absent" : "there")
-              << "\n";
+    std::cout << users.get_or_load("ada").str() << "; bob is "
+              << (users.get_or_load("bob").absent() ? "absent" : "there") << "\n";
 
     // ...or throws: the callers get its words.
     try {

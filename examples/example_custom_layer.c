@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <strata/strata.h>
+#include <string.h>
 #include <unistd.h>
 
 struct folder {
@@ -29,7 +30,8 @@ static int folder_get(void *ctx, strata_slice key, strata_op *op)
         return STRATA_MISS;
     char *data = malloc(most);
     size_t size = 0;
-    int whole = data != NULL && fread(&meta, sizeof meta, 1, file) == 1 && ((size = fread(data, 1, most, file)), !ferror(file));
+    int whole = data != NULL && fread(&meta, sizeof meta, 1, file) == 1 &&
+                ((size = fread(data, 1, most, file)), !ferror(file));
     int status = whole ? strata_op_found(op, data, size, &meta) : STRATA_EIO;
     free(data);
     fclose(file);
@@ -66,8 +68,9 @@ static const strata_blocking_ops folder_ops = { STRATA_SIZED(strata_blocking_ops
 
 static int load_square(strata_load *load, strata_slice key, void *ctx)
 {
-    char text[32];
-    int n = (int)strtol(key.data, NULL, 10);
+    char text[32] = "";
+    memcpy(text, key.data, key.size < sizeof text ? key.size : 0); /* a key has no NUL at its end */
+    int n = (int)strtol(text, NULL, 10);
     ++*(int *)ctx;
     return strata_load_copy(load, text, (size_t)snprintf(text, sizeof text, "%d", n * n));
 }
@@ -80,8 +83,8 @@ static int show(strata *cache, const char *key, int *loads)
     if (status < 0)
         fprintf(stderr, "%s: %s\n", err.where, err.message);
     else
-        printf("%s squared is %.*s (%d loads so far)\n", key, (int)strata_value_size(v), (const char *)strata_value_data(v),
-               *loads);
+        printf("%s squared is %.*s (%d loads so far)\n", key, (int)strata_value_size(v),
+               (const char *)strata_value_data(v), *loads);
     strata_value_unref(v);
     return status;
 }
@@ -94,12 +97,15 @@ int main(void)
     if (mkdtemp(folder.path) == NULL)
         return 1;
 
-    /* Twice: the second cache finds what the first one left in the folder. */
+    /* Twice: the second cache, which has a memory layer in front, finds what the first one left in the folder. */
     for (int round = 0; round < 2 && status >= 0; round++) {
         strata *cache = NULL;
-        strata_layer *layers[] = { strata_memory_layer(NULL),
-                                   strata_blocking_layer("folder", STRATA_LAYER_DURABLE, &folder_ops, &folder) };
-        const strata_options options = { STRATA_SIZED(strata_options), .layers = layers, .layer_count = 2 };
+        strata_layer *layers[2];
+        size_t count = 0;
+        if (round == 1)
+            layers[count++] = strata_memory_layer(NULL);
+        layers[count++] = strata_blocking_layer("folder", STRATA_LAYER_DURABLE, &folder_ops, &folder);
+        const strata_options options = { STRATA_SIZED(strata_options), .layers = layers, .layer_count = count };
         status = strata_open(&cache, &options, &err);
         if (status < 0) {
             fprintf(stderr, "%s: %s\n", err.where, err.message);

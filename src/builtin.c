@@ -44,10 +44,7 @@ const char *strata_version(void)
     return STRINGIFY(STRATA_VERSION_MAJOR) "." STRINGIFY(STRATA_VERSION_MINOR) "." STRINGIFY(STRATA_VERSION_PATCH);
 }
 
-const char *strata_features(void)
-{
-    return "memory";
-}
+const char *strata_features(void) { return "memory"; }
 
 static int fail_scheme(const char *scheme, strata_error *err)
 {
@@ -76,8 +73,10 @@ static int make_layer(const struct url_layer *url, strata_layer **out, strata_er
     if (kind == NULL)
         return fail_scheme(url->scheme, err);
     if (kind->no_rest != NULL && url->rest[0] != '\0')
-        return strata__fail(err, STRATA_EINVAL, "url", "%s takes nothing between ':' and '?', but there is \"%.60s\": write, "
-                            "for example, \"%s\"", kind->scheme, url->rest, kind->no_rest);
+        return strata__fail(err, STRATA_EINVAL, "url",
+                            "%s takes nothing between ':' and '?', but there is \"%.60s\": write, "
+                            "for example, \"%s\"",
+                            kind->scheme, url->rest, kind->no_rest);
     memset(&options, 0, sizeof options);
     options.size = kind->rows->size;
     for (size_t i = 0; i < url->param_count; i++) {
@@ -96,7 +95,8 @@ static int check_rest(const strata_options *given, strata_options *known, strata
         given = &init;
     int rc = strata__options_check(&strata__cache_option_rows, given, given->size, known, sizeof *known, err);
     if (rc == STRATA_OK && (known->layers != NULL || known->layer_count != 0))
-        return strata__fail(err, STRATA_EINVAL, "layers", "the URL names the layers: leave options.layers and layer_count "
+        return strata__fail(err, STRATA_EINVAL, "layers",
+                            "the URL names the layers: leave options.layers and layer_count "
                             "empty, or call strata_open()");
     return rc;
 }

@@ -9,6 +9,7 @@
 #include "src/base/err.h"
 #include "src/base/mem.h"
 #include "src/layer/layer_host.h"
+#include "src/policy/options.h"
 
 enum { FLAGS_ALLOWED = STRATA_LAYER_LOCAL | STRATA_LAYER_SHARED | STRATA_LAYER_DURABLE };
 
@@ -18,10 +19,7 @@ struct blocking {
     void *ctx;
 };
 
-static struct blocking *downcast(strata_layer *layer)
-{
-    return (struct blocking *)(void *)layer;
-}
+static struct blocking *downcast(strata_layer *layer) { return (struct blocking *)(void *)layer; }
 
 /* The store failed: it may have said why in op->err, otherwise its number has to do. */
 static int fail_store(struct blocking *b, strata_op *op, const char *call, int status)
@@ -47,7 +45,8 @@ static int run_get(struct blocking *b, strata_op *op)
     strata_value_unref(op->found);
     op->found = NULL;
     if (rc == STRATA_OK)
-        return fail_answer(b, op, "returned STRATA_OK without strata_op_found(): call that first, or return STRATA_MISS");
+        return fail_answer(b, op,
+                           "returned STRATA_OK without strata_op_found(): call that first, or return STRATA_MISS");
     if (rc > 0 && rc != STRATA_MISS)
         return fail_answer(b, op, "returned a status that it may not: STRATA_OK, STRATA_MISS or one below 0");
     return rc == STRATA_MISS ? rc : fail_store(b, op, "get", rc);
@@ -80,15 +79,9 @@ static void blocking_submit(strata_layer *layer, strata_op *const *ops, size_t c
     for (size_t i = 0; i < count; i++) {
         strata_op *op = ops[i];
         switch (op->kind) {
-        case STRATA_OP_GET:
-            strata_op_done(op, run_get(b, op));
-            break;
-        case STRATA_OP_PUT:
-            strata_op_done(op, run_put(b, op));
-            break;
-        case STRATA_OP_REMOVE:
-            strata_op_done(op, run_remove(b, op));
-            break;
+        case STRATA_OP_GET: strata_op_done(op, run_get(b, op)); break;
+        case STRATA_OP_PUT: strata_op_done(op, run_put(b, op)); break;
+        case STRATA_OP_REMOVE: strata_op_done(op, run_remove(b, op)); break;
         default:
             strata_op_done(op, strata__fail(op->err, STRATA_EUNSUPPORTED, b->base.name,
                                             "a blocking layer knows get, put and remove alone"));
@@ -116,10 +109,10 @@ static void blocking_close(strata_layer *layer)
 }
 
 /* Two tables, because an optional slot is NULL, never a stub. */
-#define BLOCKING_OPS(clear_slot)                                                                                       \
-    {                                                                                                                  \
-        .size = sizeof(strata_layer_ops), .kind = "blocking", .submit = blocking_submit, .clear = (clear_slot),        \
-        .close = blocking_close                                                                                        \
+#define BLOCKING_OPS(clear_slot) \
+    { \
+        .size = sizeof(strata_layer_ops), .kind = "blocking", .submit = blocking_submit, .clear = (clear_slot), \
+        .close = blocking_close \
     }
 static const strata_layer_ops ops_with_clear = BLOCKING_OPS(blocking_clear);
 static const strata_layer_ops ops_without_clear = BLOCKING_OPS(NULL);
@@ -128,19 +121,24 @@ static int check(const char *name, uint32_t flags, const strata_blocking_ops *op
 {
     size_t length = name != NULL ? strnlen(name, sizeof((strata_layer *)0)->name) : 0;
     if (length == 0 || length == sizeof((strata_layer *)0)->name)
-        return strata__fail(err, STRATA_EINVAL, "name", "a layer's name has 1 to 31 bytes: give one, it is shown in stats");
+        return strata__fail(err, STRATA_EINVAL, "name",
+                            "a layer's name has 1 to 31 bytes: give one, it is shown in stats");
     if (flags & ~(uint32_t)FLAGS_ALLOWED)
-        return strata__fail(err, STRATA_EINVAL, "flags", "0x%x: a blocking layer takes STRATA_LAYER_LOCAL, _SHARED and "
-                            "_DURABLE", flags);
+        return strata__fail(err, STRATA_EINVAL, "flags",
+                            "0x%x: a blocking layer takes STRATA_LAYER_LOCAL, _SHARED and "
+                            "_DURABLE",
+                            flags);
     if (ops == NULL)
         return strata__fail(err, STRATA_EINVAL, "ops", "NULL: give a table with get, put and remove");
     if (ops->size < offsetof(strata_blocking_ops, clear) || ops->size > 4096)
-        return strata__fail(err, STRATA_EINVAL, "ops", "its size is %zu, which it cannot be: set it with "
-                            "STRATA_SIZED(strata_blocking_ops)", ops->size);
-    for (size_t i = sizeof *ops; i < ops->size; i++)
-        if (((const unsigned char *)ops)[i] != 0)
-            return strata__fail(err, STRATA_EINVAL, "ops", "it has functions that this strata does not know: the program was "
-                                "built against a newer strata; install that one, or build again");
+        return strata__fail(err, STRATA_EINVAL, "ops",
+                            "its size is %zu, which it cannot be: set it with "
+                            "STRATA_SIZED(strata_blocking_ops)",
+                            ops->size);
+    if (ops->size > sizeof *ops && !strata__tail_is_zero(ops, sizeof *ops, ops->size))
+        return strata__fail(err, STRATA_EINVAL, "ops",
+                            "it has functions that this strata does not know: the program was "
+                            "built against a newer strata; install that one, or build again");
     if (ops->get == NULL || ops->put == NULL || ops->remove == NULL)
         return strata__fail(err, STRATA_EINVAL, "ops", "get, put and remove may not be NULL: write them");
     return STRATA_OK;

@@ -18,8 +18,10 @@ int strata_op_found(strata_op *op, const void *data, size_t size, const strata_m
     if (meta == NULL || !meta->negative) {
         value = strata__value_copy(op->mem, data, size);
         if (value == NULL)
-            return strata__fail(op->err, STRATA_ENOMEM, "found", "no memory for a value of %zu bytes: free some, or "
-                                "lower max_value_bytes", size);
+            return strata__fail(op->err, STRATA_ENOMEM, "found",
+                                "no memory for a value of %zu bytes: free some, or "
+                                "lower max_value_bytes",
+                                size);
     }
     /* A store that answers twice keeps its last word, and leaks nothing. */
     strata_value_unref(op->found);
@@ -31,10 +33,7 @@ int strata_op_found(strata_op *op, const void *data, size_t size, const strata_m
     return STRATA_OK;
 }
 
-static void close_nothing(strata_layer *layer)
-{
-    (void)layer;
-}
+static void close_nothing(strata_layer *layer) { (void)layer; }
 
 static void submit_nothing(strata_layer *layer, strata_op *const *ops, size_t count)
 {
@@ -46,13 +45,16 @@ static void submit_nothing(strata_layer *layer, strata_op *const *ops, size_t co
 
 strata_layer *strata__layer_out_of_memory(void)
 {
-    static const strata_layer_ops ops = { .size = sizeof ops, .kind = "none", .submit = submit_nothing,
-                                          .close = close_nothing };
-    /* Never written: every caller may share it. */
-    static strata_layer layer = {
-        .size = sizeof layer, .ops = &ops, .name = "none",
-        .failed = { .status = STRATA_ENOMEM, .where = "layer", .message = "no memory for a layer: free some and open again" }
+    static const strata_layer_ops ops = {
+        .size = sizeof ops, .kind = "none", .submit = submit_nothing, .close = close_nothing
     };
+    /* Never written: every caller may share it. */
+    static strata_layer layer = { .size = sizeof layer,
+                                  .ops = &ops,
+                                  .name = "none",
+                                  .failed = { .status = STRATA_ENOMEM,
+                                              .where = "layer",
+                                              .message = "no memory for a layer: free some and open again" } };
     return &layer;
 }
 
@@ -62,25 +64,16 @@ void strata_layer_free(strata_layer *layer)
         layer->ops->close(layer);
 }
 
-int64_t strata_host_now_ms(strata_layer_host *host)
-{
-    return host->now_ms(host);
-}
+int64_t strata_host_now_ms(strata_layer_host *host) { return host->now_ms(host); }
 
-int strata_host_post(strata_layer_host *host, void (*fn)(void *ctx), void *ctx)
-{
-    return host->post(host, fn, ctx);
-}
+int strata_host_post(strata_layer_host *host, void (*fn)(void *ctx), void *ctx) { return host->post(host, fn, ctx); }
 
 int strata_host_after(strata_layer_host *host, int64_t delay_ms, void (*fn)(void *ctx), void *ctx)
 {
     return host->after(host, delay_ms, fn, ctx);
 }
 
-const strata_allocator *strata_host_allocator(strata_layer_host *host)
-{
-    return host->mem;
-}
+const strata_allocator *strata_host_allocator(strata_layer_host *host) { return host->mem; }
 
 void strata_host_evicted(strata_layer_host *host, strata_layer *layer, uint32_t space, strata_slice key)
 {

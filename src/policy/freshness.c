@@ -54,10 +54,7 @@ static const unsigned char action_table[STATE_COUNT][SITUATION_COUNT] = {
 /* clang-format on */
 
 /* A duration of a policy or of stored meta: below zero means none. */
-static int64_t at_least_zero(int64_t ms)
-{
-    return ms > 0 ? ms : 0;
-}
+static int64_t at_least_zero(int64_t ms) { return ms > 0 ? ms : 0; }
 
 /* moment + ms; never stays never, and what does not fit is never. */
 static int64_t after(int64_t moment, int64_t ms)
@@ -69,10 +66,7 @@ static int64_t after(int64_t moment, int64_t ms)
     return sum;
 }
 
-static int64_t larger(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
+static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
 static int64_t early_moment(int64_t born, int64_t fresh_until, int64_t early_ms)
 {
@@ -136,21 +130,12 @@ static void known_part(strata_policy *out, const strata_policy *given)
         memcpy(out, given, given->size < sizeof *out ? given->size : sizeof *out);
 }
 
-static int64_t first_of(int64_t call, int64_t base)
-{
-    return call != 0 ? call : base;
-}
+static int64_t first_of(int64_t call, int64_t base) { return call != 0 ? call : base; }
 
 /* The same, where switched off is no time at all. */
-static int64_t duration(int64_t call, int64_t base)
-{
-    return at_least_zero(first_of(call, base));
-}
+static int64_t duration(int64_t call, int64_t base) { return at_least_zero(first_of(call, base)); }
 
-static int32_t switched(int32_t call, int32_t base)
-{
-    return call != 0 ? call : base;
-}
+static int32_t switched(int32_t call, int32_t base) { return call != 0 ? call : base; }
 
 void strata__policy_resolve(strata_policy *out, const strata_policy *call, const strata_policy *base)
 {

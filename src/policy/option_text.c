@@ -21,7 +21,7 @@ static const struct unit size_units[] = { { "b", 1 },
                                           { "gb", (uint64_t)1 << 30 },
                                           { "tb", (uint64_t)1 << 40 },
                                           { NULL, 0 } };
-static const struct unit duration_units[] = { { "ms", 1 },     { "s", 1000 },     { "m", 60000 },
+static const struct unit duration_units[] = { { "ms", 1 },      { "s", 1000 },     { "m", 60000 },
                                               { "h", 3600000 }, { "d", 86400000 }, { NULL, 0 } };
 
 /* The place of one value, for errors. */
@@ -68,12 +68,15 @@ static int read_with_unit(const struct place *p, const struct unit *units, const
         if (strcmp(rest, units->name) != 0)
             continue;
         if (__builtin_mul_overflow(number, units->factor, out))
-            return strata__fail(p->err, STRATA_EINVAL, p->where, "%s=" SHOWN " is too large: write a smaller one, as "
-                                "%s=%s", p->row->name, p->value, p->row->name, example);
+            return strata__fail(p->err, STRATA_EINVAL, p->where,
+                                "%s=" SHOWN " is too large: write a smaller one, as "
+                                "%s=%s",
+                                p->row->name, p->value, p->row->name, example);
         return STRATA_OK;
     }
-    return strata__fail(p->err, STRATA_EINVAL, p->where, "%s=" SHOWN ": no such unit as \"%.20s\"; write %s=%s (units: %s)",
-                        p->row->name, p->value, rest, p->row->name, example, names);
+    return strata__fail(p->err, STRATA_EINVAL, p->where,
+                        "%s=" SHOWN ": no such unit as \"%.20s\"; write %s=%s (units: %s)", p->row->name, p->value,
+                        rest, p->row->name, example, names);
 }
 
 static int read_duration(const struct place *p, int64_t *out)
@@ -101,8 +104,8 @@ static int read_switch(const struct place *p, int64_t *out)
 {
     int on = strcmp(p->value, "on") == 0;
     if (!on && strcmp(p->value, "off") != 0)
-        return strata__fail(p->err, STRATA_EINVAL, p->where, "%s=" SHOWN ": write %s=on or %s=off", p->row->name, p->value,
-                            p->row->name, p->row->name);
+        return strata__fail(p->err, STRATA_EINVAL, p->where, "%s=" SHOWN ": write %s=on or %s=off", p->row->name,
+                            p->value, p->row->name, p->row->name);
     *out = on ? STRATA_ON : STRATA_OFF;
     return STRATA_OK;
 }
@@ -200,8 +203,8 @@ static int set_string(const struct place *p, void *known)
 {
     size_t length = strlen(p->value);
     if (length == 0 || length > p->row->max)
-        return strata__fail(p->err, STRATA_EINVAL, p->where, "%s has %zu bytes: write 1 to %" PRIu64, p->row->name, length,
-                            p->row->max);
+        return strata__fail(p->err, STRATA_EINVAL, p->where, "%s has %zu bytes: write 1 to %" PRIu64, p->row->name,
+                            length, p->row->max);
     memcpy((char *)known + p->row->offset, &p->value, sizeof p->value);
     return STRATA_OK;
 }
@@ -216,8 +219,7 @@ int strata__option_set(const struct option_rows *rows, void *known, const char *
     if (p.row == NULL)
         return fail_unknown(rows, where, name, err);
     switch (p.row->type) {
-    case OPTION_STRING:
-        return set_string(&p, known);
+    case OPTION_STRING: return set_string(&p, known);
     case OPTION_DURATION:
     case OPTION_SWITCH:
     case OPTION_ENUM:
@@ -228,12 +230,8 @@ int strata__option_set(const struct option_rows *rows, void *known, const char *
             store_number(p.row, known, (uint64_t)signed_number);
         return rc;
     case OPTION_BYTES:
-    case OPTION_BYTES32:
-        rc = read_with_unit(&p, size_units, "64mb", "b, kb, mb, gb, tb", &number);
-        break;
-    default:
-        rc = read_plain(&p, &number);
-        break;
+    case OPTION_BYTES32: rc = read_with_unit(&p, size_units, "64mb", "b, kb, mb, gb, tb", &number); break;
+    default: rc = read_plain(&p, &number); break;
     }
     if (rc == STRATA_OK)
         rc = check_bounds(&p, number);

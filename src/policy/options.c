@@ -16,18 +16,14 @@ size_t strata__option_width(enum option_type type)
     case OPTION_U32:
     case OPTION_BYTES32:
     case OPTION_SWITCH:
-    case OPTION_ENUM:
-        return 4;
+    case OPTION_ENUM: return 4;
     case OPTION_U64:
     case OPTION_BYTES:
-    case OPTION_DURATION:
-        return 8;
+    case OPTION_DURATION: return 8;
     case OPTION_SIZE_FIELD:
-    case OPTION_COUNT:
-        return sizeof(size_t);
+    case OPTION_COUNT: return sizeof(size_t);
     case OPTION_STRING:
-    case OPTION_POINTER:
-        return sizeof(void *);
+    case OPTION_POINTER: return sizeof(void *);
     }
     STRATA_BUG("no such option type");
 }
@@ -77,16 +73,24 @@ static int fail_bounds(const struct option_rows *rows, const struct option_row *
 {
     const char *name = row->name;
     if (row->type == OPTION_DURATION)
-        return strata__fail(err, STRATA_EINVAL, name, "%s.%s is %" PRId64 ": give milliseconds above 0, 0 for the default, "
-                            "STRATA_OFF (-1) or STRATA_FOREVER", rows->what, name, given);
+        return strata__fail(err, STRATA_EINVAL, name,
+                            "%s.%s is %" PRId64 ": give milliseconds above 0, 0 for the default, "
+                            "STRATA_OFF (-1) or STRATA_FOREVER",
+                            rows->what, name, given);
     if (row->type == OPTION_SWITCH)
-        return strata__fail(err, STRATA_EINVAL, name, "%s.%s is %" PRId64 ": give STRATA_ON (1), STRATA_OFF (-1), or 0 for "
-                            "the default", rows->what, name, given);
+        return strata__fail(err, STRATA_EINVAL, name,
+                            "%s.%s is %" PRId64 ": give STRATA_ON (1), STRATA_OFF (-1), or 0 for "
+                            "the default",
+                            rows->what, name, given);
     if (is_signed(row->type))
-        return strata__fail(err, STRATA_EINVAL, name, "%s.%s is %" PRId64 ": give one from %" PRId64 " to %" PRIu64 ", or 0 "
-                            "for the default", rows->what, name, given, row->min, row->max);
-    return strata__fail(err, STRATA_EINVAL, name, "%s.%s is %" PRIu64 ": give %" PRId64 " to %" PRIu64 ", or 0 for the "
-                        "default", rows->what, name, (uint64_t)given, row->min, row->max);
+        return strata__fail(err, STRATA_EINVAL, name,
+                            "%s.%s is %" PRId64 ": give one from %" PRId64 " to %" PRIu64 ", or 0 "
+                            "for the default",
+                            rows->what, name, given, row->min, row->max);
+    return strata__fail(err, STRATA_EINVAL, name,
+                        "%s.%s is %" PRIu64 ": give %" PRId64 " to %" PRIu64 ", or 0 for the "
+                        "default",
+                        rows->what, name, (uint64_t)given, row->min, row->max);
 }
 
 static int check_string(const struct option_rows *rows, const struct option_row *row, const void *known,
@@ -98,8 +102,10 @@ static int check_string(const struct option_rows *rows, const struct option_row 
         return STRATA_OK;
     size_t length = strnlen(text, (size_t)row->max + 1);
     if (length == 0)
-        return strata__fail(err, STRATA_EINVAL, row->name, "%s.%s is an empty text: give 1 to %" PRIu64 " bytes, or NULL for "
-                            "the default", rows->what, row->name, row->max);
+        return strata__fail(err, STRATA_EINVAL, row->name,
+                            "%s.%s is an empty text: give 1 to %" PRIu64 " bytes, or NULL for "
+                            "the default",
+                            rows->what, row->name, row->max);
     if (length > row->max)
         return strata__fail(err, STRATA_EINVAL, row->name, "%s.%s is longer than %" PRIu64 " bytes: give a shorter one",
                             rows->what, row->name, row->max);
@@ -129,8 +135,10 @@ int strata__options_check(const struct option_rows *rows, const void *given, siz
         return strata__fail(err, STRATA_EINVAL, "size", "%s.size is %zu, which it cannot be: start the struct from %s",
                             rows->what, given_size, rows->init);
     if (given_size > known_size && !strata__tail_is_zero(given, known_size, given_size))
-        return strata__fail(err, STRATA_EINVAL, "size", "%s uses a field that this strata does not know: the program was "
-                            "built against a newer strata; install that one, or build again", rows->what);
+        return strata__fail(err, STRATA_EINVAL, "size",
+                            "%s uses a field that this strata does not know: the program was "
+                            "built against a newer strata; install that one, or build again",
+                            rows->what);
     memset(out_known, 0, known_size);
     memcpy(out_known, given, given_size < known_size ? given_size : known_size);
     memcpy(out_known, &known_size, sizeof known_size); /* its own size field comes first, in every struct */

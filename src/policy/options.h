@@ -15,14 +15,14 @@ enum option_type {
     OPTION_SIZE_FIELD, /* size_t: sizeof the struct itself */
     OPTION_U32,        /* a plain number */
     OPTION_U64,
-    OPTION_COUNT,      /* size_t */
-    OPTION_BYTES32,    /* uint32_t; in text with a unit */
-    OPTION_BYTES,      /* uint64_t; in text with a unit */
-    OPTION_DURATION,   /* int64_t milliseconds, STRATA_OFF, STRATA_FOREVER; in text with a unit, "off", "forever" */
-    OPTION_SWITCH,     /* int32_t: STRATA_ON, STRATA_OFF; in text "on", "off" */
-    OPTION_ENUM,       /* int32_t: one of `words` */
-    OPTION_STRING,     /* const char *: at most `max` bytes */
-    OPTION_POINTER     /* anything else that only code can give */
+    OPTION_COUNT,    /* size_t */
+    OPTION_BYTES32,  /* uint32_t; in text with a unit */
+    OPTION_BYTES,    /* uint64_t; in text with a unit */
+    OPTION_DURATION, /* int64_t milliseconds, STRATA_OFF, STRATA_FOREVER; in text with a unit, "off", "forever" */
+    OPTION_SWITCH,   /* int32_t: STRATA_ON, STRATA_OFF; in text "on", "off" */
+    OPTION_ENUM,     /* int32_t: one of `words` */
+    OPTION_STRING,   /* const char *: at most `max` bytes */
+    OPTION_POINTER   /* anything else that only code can give */
 };
 
 struct option_word {
@@ -34,7 +34,7 @@ struct option_row {
     const char *name;
     size_t offset;
     enum option_type type;
-    int64_t min;                     /* 0 is always allowed besides: it takes the default, or inherits */
+    int64_t min; /* 0 is always allowed besides: it takes the default, or inherits */
     uint64_t max;
     int64_t preset;                  /* what 0 stands for; 0 where 0 means 0 */
     const struct option_word *words; /* for OPTION_ENUM */
@@ -71,7 +71,7 @@ void strata__options_fill(const struct option_rows *rows, void *known);
 int strata__option_set(const struct option_rows *rows, void *known, const char *where, const char *name,
                        const char *value, strata_error *err);
 
-/* The same bytes, but only zeros from `from` on?  For a struct longer than we know. */
+/* 1 where a struct that is longer than we know has only zeros from `from` on. */
 int strata__tail_is_zero(const void *given, size_t from, size_t size);
 
 #endif /* STRATA_POLICY_OPTIONS_H */

@@ -10,15 +10,9 @@
 
 #define WHERE "url"
 
-static int is_blank(char c)
-{
-    return c == ' ' || c == '\t';
-}
+static int is_blank(char c) { return c == ' ' || c == '\t'; }
 
-static int is_name_char(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
-}
+static int is_name_char(char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_'; }
 
 static int is_name(const char *text)
 {
@@ -46,7 +40,8 @@ static int decode(char *text, strata_error *err)
     char *to = text;
     for (const char *from = text; *from != '\0'; from++) {
         if (is_blank(*from))
-            return strata__fail(err, STRATA_EINVAL, WHERE, "a blank in \"%.60s\": write it as %%20, or take it out", from);
+            return strata__fail(err, STRATA_EINVAL, WHERE, "a blank in \"%.60s\": write it as %%20, or take it out",
+                                from);
         if (*from != '%') {
             *to++ = *from;
             continue;
@@ -54,7 +49,8 @@ static int decode(char *text, strata_error *err)
         int high = hex(from[1]);
         int low = high >= 0 ? hex(from[2]) : -1;
         if (low < 0)
-            return strata__fail(err, STRATA_EINVAL, WHERE, "\"%.3s\" is no byte: write %%25 for a percent sign itself", from);
+            return strata__fail(err, STRATA_EINVAL, WHERE, "\"%.3s\" is no byte: write %%25 for a percent sign itself",
+                                from);
         if (high == 0 && low == 0)
             return strata__fail(err, STRATA_EINVAL, WHERE, "%%00 cannot be part of a layer's URL: take it out");
         *to++ = (char)(high << 4 | low);
@@ -87,8 +83,8 @@ static char *trim(char *text)
 static int parse_param(char *text, struct url_layer *layer, strata_error *err)
 {
     if (*text == '\0')
-        return strata__fail(err, STRATA_EINVAL, WHERE, "%.30s: a parameter is missing after '?' or '&': write name=value",
-                            layer->scheme);
+        return strata__fail(err, STRATA_EINVAL, WHERE,
+                            "%.30s: a parameter is missing after '?' or '&': write name=value", layer->scheme);
     char *value = cut(text, '=');
     if (!is_name(text))
         return strata__fail(err, STRATA_EINVAL, WHERE, "%.30s: \"%.60s\" is no parameter name: write name=value",
@@ -97,10 +93,12 @@ static int parse_param(char *text, struct url_layer *layer, strata_error *err)
         return strata__fail(err, STRATA_EINVAL, WHERE, "%.30s: %.60s has no value: write %.60s=value, or leave it out",
                             layer->scheme, text, text);
     if (layer->param_count == STACK_URL_PARAMS)
-        return strata__fail(err, STRATA_EINVAL, WHERE, "%.30s: more than %d parameters", layer->scheme, STACK_URL_PARAMS);
+        return strata__fail(err, STRATA_EINVAL, WHERE, "%.30s: more than %d parameters", layer->scheme,
+                            STACK_URL_PARAMS);
     for (size_t i = 0; i < layer->param_count; i++)
         if (strcmp(layer->params[i].name, text) == 0)
-            return strata__fail(err, STRATA_EINVAL, WHERE, "%.30s: %.60s stands there twice: keep one", layer->scheme, text);
+            return strata__fail(err, STRATA_EINVAL, WHERE, "%.30s: %.60s stands there twice: keep one", layer->scheme,
+                                text);
     layer->params[layer->param_count++] = (struct url_param){ text, value };
     return decode(value, err);
 }
@@ -109,13 +107,16 @@ static int parse_layer(char *text, struct url_layer *layer, strata_error *err)
 {
     text = trim(text);
     if (*text == '\0')
-        return strata__fail(err, STRATA_EINVAL, WHERE, "a layer is missing: write one before, between and after each '|', "
+        return strata__fail(err, STRATA_EINVAL, WHERE,
+                            "a layer is missing: write one before, between and after each '|', "
                             "as \"memory:?max_bytes=64mb\"");
     char *params = cut(text, '?');
     char *rest = cut(text, ':');
     if (!is_name(text))
-        return strata__fail(err, STRATA_EINVAL, WHERE, "\"%.60s\" does not begin with the kind of a layer and ':': write, "
-                            "for example, \"memory:?max_bytes=64mb\"", text);
+        return strata__fail(err, STRATA_EINVAL, WHERE,
+                            "\"%.60s\" does not begin with the kind of a layer and ':': write, "
+                            "for example, \"memory:?max_bytes=64mb\"",
+                            text);
     layer->scheme = text;
     layer->rest = rest != NULL ? rest : text + strlen(text);
     layer->param_count = 0;
@@ -138,8 +139,10 @@ int strata__stack_url_parse(const char *url, struct stack_url *out, strata_error
         return strata__fail(err, STRATA_EINVAL, WHERE, "longer than %d bytes: shorten it", STACK_URL_BYTES);
     for (size_t i = 0; i < length; i++)
         if (((unsigned char)url[i] < 0x20 && url[i] != '\t') || url[i] == 0x7f)
-            return strata__fail(err, STRATA_EINVAL, WHERE, "a control character at byte %zu: take it out, or write it as "
-                                "%%%02X", i + 1, (unsigned)(unsigned char)url[i]);
+            return strata__fail(err, STRATA_EINVAL, WHERE,
+                                "a control character at byte %zu: take it out, or write it as "
+                                "%%%02X",
+                                i + 1, (unsigned)(unsigned char)url[i]);
     memcpy(out->text, url, length);
     out->text[length] = '\0';
     char *text = out->text;

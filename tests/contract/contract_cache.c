@@ -325,7 +325,8 @@ static void case_asynchronous(void **state)
     int loads = 0;
     assert_int_equal(strata_queue_open(&queue, &err), STRATA_OK);
     struct finished f = { 0 };
-    assert_int_equal(strata_set_async(cache, strata_str("k"), strata_str("v"), NULL, queue, finish, &f, &err), STRATA_PENDING);
+    assert_int_equal(strata_set_async(cache, strata_str("k"), strata_str("v"), NULL, queue, finish, &f, &err),
+                     STRATA_PENDING);
     assert_int_equal(wait_for(queue, &f), STRATA_OK);
     f = (struct finished){ 0 };
     assert_int_equal(strata_get_async(cache, strata_str("k"), queue, finish, &f, &err), STRATA_PENDING);
@@ -339,8 +340,9 @@ static void case_asynchronous(void **state)
     expect_text(cache, "k", NULL);
     struct finished many[20] = { { 0 } };
     for (int i = 0; i < 20; i++)
-        assert_int_equal(strata_get_or_load_async(cache, strata_str("cold"), count_load, &loads, NULL, queue, finish, &many[i],
-                                                  &err), STRATA_PENDING);
+        assert_int_equal(strata_get_or_load_async(cache, strata_str("cold"), count_load, &loads, NULL, queue, finish,
+                                                  &many[i], &err),
+                         STRATA_PENDING);
     for (int i = 0; i < 20; i++) {
         assert_int_equal(wait_for(queue, &many[i]), STRATA_OK);
         assert_int_equal(many[i].calls, 1);
@@ -359,7 +361,8 @@ static void case_values_outlive_the_cache(void **state)
     for (size_t i = 0; i < 40; i++) {
         unsigned char bytes[1000];
         contract_fill(bytes, sizeof bytes, i);
-        assert_int_equal(strata_set(cache, number_key(room, i), strata_bytes(bytes, sizeof bytes), NULL, &err), STRATA_OK);
+        assert_int_equal(strata_set(cache, number_key(room, i), strata_bytes(bytes, sizeof bytes), NULL, &err),
+                         STRATA_OK);
         assert_int_equal(strata_get(cache, number_key(room, i), &v[i], &err), STRATA_OK);
     }
     assert_int_equal(strata_clear(cache, &err), STRATA_OK);
@@ -404,18 +407,10 @@ static void *work(void *ctx)
         int status = STRATA_OK;
         contract_fill(bytes, sizeof bytes, r % 30);
         switch (r / 64 % 8) {
-        case 0:
-            status = strata_set(cache, key, strata_bytes(bytes, sizeof bytes), NULL, &e);
-            break;
-        case 1:
-            status = strata_delete(cache, key, &e);
-            break;
-        case 2:
-            status = strata_get(cache, key, &v, &e);
-            break;
-        case 3:
-            status = r % 17 == 0 ? strata_clear(cache, &e) : strata_expire(cache, key, &e);
-            break;
+        case 0: status = strata_set(cache, key, strata_bytes(bytes, sizeof bytes), NULL, &e); break;
+        case 1: status = strata_delete(cache, key, &e); break;
+        case 2: status = strata_get(cache, key, &v, &e); break;
+        case 3: status = r % 17 == 0 ? strata_clear(cache, &e) : strata_expire(cache, key, &e); break;
         default:
             status = strata_get_or_load(cache, key, load_described, NULL, NULL, &v, &e);
             if (status != STRATA_OK)
@@ -447,10 +442,7 @@ static void case_four_threads(void **state)
 
 /* One life of a cache whose n-th allocation fails: each call does it or says ENOMEM, and nothing is lost.  A layer below
  * that could not store or find for want of memory is a layer's failure, in the words of the caller's status. */
-static int allowed(int status)
-{
-    return status >= 0 || status == STRATA_ENOMEM || status == STRATA_ELAYER;
-}
+static int allowed(int status) { return status >= 0 || status == STRATA_ENOMEM || status == STRATA_ELAYER; }
 
 static void live_with(struct fail_alloc *a)
 {
@@ -508,7 +500,10 @@ static void case_the_nth_allocation_fails(void **state)
     } while (a.failed);
 }
 
-#define CASE(name) { #name, case_##name, open_cache, close_cache, NULL }
+#define CASE(name) \
+    { \
+#name, case_##name, open_cache, close_cache, NULL \
+    }
 
 int contract_run_cache(const struct contract_subject *s)
 {

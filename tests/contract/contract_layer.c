@@ -171,8 +171,9 @@ static void case_binary_keys(void **state)
         for (int last = 0; last < 256; last += 255) {
             key[size - 1] = (unsigned char)last;
             uint64_t value = size << 8 | (unsigned)last;
-            assert_int_equal(contract_put(&c, 0, strata_bytes(key, size), strata_bytes(&value, sizeof value), &meta,
-                                          STRATA_FOREVER), STRATA_OK);
+            assert_int_equal(
+                contract_put(&c, 0, strata_bytes(key, size), strata_bytes(&value, sizeof value), &meta, STRATA_FOREVER),
+                STRATA_OK);
         }
     }
     for (size_t size = 1; size <= LONGEST; size += size < 40 ? 1 : 41) {
@@ -192,8 +193,8 @@ static void case_binary_keys(void **state)
 static void case_values_of_every_size(void **state)
 {
     (void)state;
-    static const size_t sizes[] = { 0, 1, 2, 7, 8, 9, 63, 64, 100, 1000, 4095, 4096, 16383, 16384, 16385, 65536, 100001,
-                                    1u << 20 };
+    static const size_t sizes[] = { 0,    1,    2,    7,     8,     9,     63,    64,     100,
+                                    1000, 4095, 4096, 16383, 16384, 16385, 65536, 100001, 1u << 20 };
     enum { N = sizeof sizes / sizeof sizes[0] };
     strata_meta meta = contract_meta(&c, 3600000);
     unsigned char *bytes = malloc(1u << 20);
@@ -497,7 +498,8 @@ static void case_pins_outlive_everything(void **state)
     strata_meta meta = contract_meta(&c, 3600000);
     assert_non_null(bytes);
     contract_fill(bytes, BYTES, 7);
-    assert_int_equal(contract_put(&c, 0, strata_str("large"), strata_bytes(bytes, BYTES), &meta, STRATA_FOREVER), STRATA_OK);
+    assert_int_equal(contract_put(&c, 0, strata_str("large"), strata_bytes(bytes, BYTES), &meta, STRATA_FOREVER),
+                     STRATA_OK);
     assert_int_equal(contract_get(&c, 0, strata_str("large"), &large, NULL), STRATA_OK);
     for (size_t i = 0; i < PINS; i++) {
         assert_int_equal(contract_put(&c, 0, number_key(room, i), strata_bytes(bytes, i + 1), &meta, STRATA_FOREVER),
@@ -565,7 +567,10 @@ static void case_the_nth_allocation_fails(void **state)
     } while (a.failed);
 }
 
-#define CASE(name) { #name, case_##name, open_layer, close_layer, NULL }
+#define CASE(name) \
+    { \
+#name, case_##name, open_layer, close_layer, NULL \
+    }
 
 int contract_run_layer(const struct contract_subject *s)
 {

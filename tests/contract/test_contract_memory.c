@@ -3,7 +3,8 @@
 
 static strata_layer *make(int policy)
 {
-    const strata_memory_options options = { STRATA_SIZED(strata_memory_options), .max_bytes = 64u << 20, .policy = policy };
+    const strata_memory_options options = { STRATA_SIZED(strata_memory_options), .max_bytes = 64u << 20,
+                                            .policy = policy };
     return strata_memory_layer(&options);
 }
 

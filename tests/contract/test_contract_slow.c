@@ -8,10 +8,7 @@
 #include "tests/contract/contract.h"
 #include "tests/support/slow_layer.h"
 
-static strata_layer *make(void)
-{
-    return slow_layer_new(2);
-}
+static strata_layer *make(void) { return slow_layer_new(2); }
 
 static strata *cache;
 static strata_layer *slow;
@@ -121,7 +118,8 @@ static void one_worker_is_not_held_by_fifty_gets(void **state)
     assert_int_equal(strata_queue_open(&queue, &err), STRATA_OK);
     slow_layer_hold(slow);
     for (size_t i = 0; i < GETS; i++)
-        assert_int_equal(strata_get_async(cache, strata_bytes(&keys[i], 1), queue, count_done, &done, &err), STRATA_PENDING);
+        assert_int_equal(strata_get_async(cache, strata_bytes(&keys[i], 1), queue, count_done, &done, &err),
+                         STRATA_PENDING);
     slow_layer_wait_held(slow, GETS); /* all at once, with one worker: none of them keeps a thread */
     assert_int_equal(strata_get_async(cache, strata_str("x2"), queue, count_done, &set, &err), STRATA_PENDING);
     slow_layer_wait_held(slow, GETS + 1);
@@ -150,17 +148,17 @@ static void many_keys_are_one_question(void **state)
     assert_int_equal(operations, 30);
 }
 
-#define CASE(name) { #name, name, open_cache, close_cache, NULL }
+#define CASE(name) \
+    { \
+#name, name, open_cache, close_cache, NULL \
+    }
 
 int main(void)
 {
     static const struct contract_subject subject = { "slow", make, 1, 400 };
     const struct CMUnitTest tests[] = {
-        CASE(two_gets_of_different_keys_overlap),
-        CASE(equal_gets_ask_once),
-        CASE(a_memory_hit_does_not_wait),
-        CASE(one_worker_is_not_held_by_fifty_gets),
-        CASE(many_keys_are_one_question),
+        CASE(two_gets_of_different_keys_overlap),   CASE(equal_gets_ask_once),        CASE(a_memory_hit_does_not_wait),
+        CASE(one_worker_is_not_held_by_fifty_gets), CASE(many_keys_are_one_question),
     };
     return contract_run_layer(&subject) + contract_run_cache(&subject) +
            cmocka_run_group_tests_name("the read path is asynchronous", tests, NULL, NULL);

@@ -126,8 +126,12 @@ static void map_close(void *ctx)
     free(s);
 }
 
-const strata_blocking_ops map_store_ops = { STRATA_SIZED(strata_blocking_ops), .get = map_get, .put = map_put,
-                                            .remove = map_remove, .clear = map_clear, .close = map_close };
+const strata_blocking_ops map_store_ops = { STRATA_SIZED(strata_blocking_ops),
+                                            .get = map_get,
+                                            .put = map_put,
+                                            .remove = map_remove,
+                                            .clear = map_clear,
+                                            .close = map_close };
 
 struct map_store *map_store_new(void)
 {

@@ -46,10 +46,7 @@ struct slow_work {
     uint64_t number;
 };
 
-static struct slow *downcast(strata_layer *layer)
-{
-    return (struct slow *)(void *)layer;
-}
+static struct slow *downcast(strata_layer *layer) { return (struct slow *)(void *)layer; }
 
 static struct slow_record **find(struct slow *s, const strata_op *op)
 {
@@ -217,8 +214,12 @@ static void slow_close(strata_layer *layer)
     free(s);
 }
 
-static const strata_layer_ops slow_ops = { .size = sizeof slow_ops, .kind = "slow", .start = slow_start,
-                                           .submit = slow_submit, .clear = slow_clear, .keys = slow_keys,
+static const strata_layer_ops slow_ops = { .size = sizeof slow_ops,
+                                           .kind = "slow",
+                                           .start = slow_start,
+                                           .submit = slow_submit,
+                                           .clear = slow_clear,
+                                           .keys = slow_keys,
                                            .close = slow_close };
 
 strata_layer *slow_layer_new(int64_t most_ms)

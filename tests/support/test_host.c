@@ -13,15 +13,9 @@ struct host_item {
     void *ctx;
 };
 
-static struct test_host *self(strata_layer_host *host)
-{
-    return (struct test_host *)(void *)host;
-}
+static struct test_host *self(strata_layer_host *host) { return (struct test_host *)(void *)host; }
 
-static int64_t now_ms(strata_layer_host *host)
-{
-    return atomic_load(&self(host)->now_ms);
-}
+static int64_t now_ms(strata_layer_host *host) { return atomic_load(&self(host)->now_ms); }
 
 static int after(strata_layer_host *host, int64_t delay_ms, void (*fn)(void *ctx), void *ctx)
 {
@@ -41,10 +35,7 @@ static int after(strata_layer_host *host, int64_t delay_ms, void (*fn)(void *ctx
     return STRATA_OK;
 }
 
-static int post(strata_layer_host *host, void (*fn)(void *ctx), void *ctx)
-{
-    return after(host, 0, fn, ctx);
-}
+static int post(strata_layer_host *host, void (*fn)(void *ctx), void *ctx) { return after(host, 0, fn, ctx); }
 
 static void evicted(strata_layer_host *host, strata_layer *layer, uint32_t space, strata_slice key)
 {

@@ -39,8 +39,13 @@ static strata_op make_op(uint32_t kind, const char *key)
 {
     finished = 0;
     err = (strata_error)STRATA_ERROR_INIT;
-    return (strata_op){ .size = sizeof(strata_op), .kind = kind, .key = strata_str(key), .now_ms = 1000,
-                        .expires_ms = STRATA_FOREVER, .err = &err, .done = count_done };
+    return (strata_op){ .size = sizeof(strata_op),
+                        .kind = kind,
+                        .key = strata_str(key),
+                        .now_ms = 1000,
+                        .expires_ms = STRATA_FOREVER,
+                        .err = &err,
+                        .done = count_done };
 }
 
 static int submit(strata_layer *to, strata_op *op)
@@ -114,7 +119,9 @@ static void test_the_store_fails(void **state)
         assert_int_equal(submit(layer, &op), STRATA_EIO);
         assert_int_equal(err.status, STRATA_EIO);
         assert_string_equal(err.where, "map");
-        assert_non_null(strstr(err.message, kind == STRATA_OP_GET ? "get()" : kind == STRATA_OP_PUT ? "put()" : "remove()"));
+        assert_non_null(strstr(err.message, kind == STRATA_OP_GET   ? "get()"
+                                            : kind == STRATA_OP_PUT ? "put()"
+                                                                    : "remove()"));
     }
     err = (strata_error)STRATA_ERROR_INIT;
     assert_int_equal(layer->ops->clear(layer, 0, strata_str(""), 1, &err), STRATA_EIO);

@@ -12,8 +12,11 @@ static void test_parameters_reach_the_layers(void **state)
     (void)state;
     strata *cache = NULL;
     strata_error err = STRATA_ERROR_INIT;
-    assert_int_equal(strata_open_url(&cache, "memory:?max_bytes=1mb&max_entries=1000&policy=lru&name=front | "
-                                     "memory:?max_bytes=2mb&shards=1", NULL, &err), STRATA_OK);
+    assert_int_equal(strata_open_url(&cache,
+                                     "memory:?max_bytes=1mb&max_entries=1000&policy=lru&name=front | "
+                                     "memory:?max_bytes=2mb&shards=1",
+                                     NULL, &err),
+                     STRATA_OK);
     assert_int_equal(strata_layer_count(cache), 2);
     strata_layer_stats s = { .size = sizeof s };
     assert_int_equal(strata_stats_layer(cache, 0, &s), STRATA_OK);

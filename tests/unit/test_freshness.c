@@ -17,13 +17,14 @@ static const struct {
     int state;
     const char *actions; /* read, load, throttled, failed, soft timeout, hard timeout */
 } expected[] = {
-    { STRATA_STATE_FRESH, "SSSSSS" }, { STRATA_STATE_EARLY, "SRSSSS" }, { STRATA_STATE_STALE, "tTtttt" },
-    { STRATA_STATE_ERROR_ONLY, "MLtttt" }, { STRATA_STATE_KEEP, "MLLFWF" }, { STRATA_STATE_GONE, "MLLFWF" },
+    { STRATA_STATE_FRESH, "SSSSSS" },      { STRATA_STATE_EARLY, "SRSSSS" }, { STRATA_STATE_STALE, "tTtttt" },
+    { STRATA_STATE_ERROR_ONLY, "MLtttt" }, { STRATA_STATE_KEEP, "MLLFWF" },  { STRATA_STATE_GONE, "MLLFWF" },
 };
 
-static const char letters[] = { [ACTION_SERVE] = 'S', [ACTION_SERVE_AND_REFRESH] = 'R', [ACTION_STALE] = 't',
-                                [ACTION_STALE_AND_REFRESH] = 'T', [ACTION_LOAD] = 'L', [ACTION_MISS] = 'M',
-                                [ACTION_WAIT] = 'W', [ACTION_FAIL] = 'F' };
+static const char letters[] = { [ACTION_SERVE] = 'S', [ACTION_SERVE_AND_REFRESH] = 'R',
+                                [ACTION_STALE] = 't', [ACTION_STALE_AND_REFRESH] = 'T',
+                                [ACTION_LOAD] = 'L',  [ACTION_MISS] = 'M',
+                                [ACTION_WAIT] = 'W',  [ACTION_FAIL] = 'F' };
 
 static void test_every_state_in_every_situation(void **state)
 {
@@ -37,8 +38,9 @@ static void test_every_state_in_every_situation(void **state)
     assert_int_equal(cells, 36);
 }
 
-static const strata_meta all_windows = { .born_ms = 1000, .fresh_ms = 100, .early_ms = 20, .stale_ms = 50,
-                                         .error_ms = 200, .keep_ms = 500 };
+static const strata_meta all_windows = {
+    .born_ms = 1000, .fresh_ms = 100, .early_ms = 20, .stale_ms = 50, .error_ms = 200, .keep_ms = 500
+};
 
 static int state_at(const strata_meta *meta, int64_t now)
 {
@@ -72,8 +74,12 @@ static void test_windows_overlap_in_every_combination(void **state)
     (void)state;
     static const int64_t lengths[] = { 0, 1, 3, 5 };
     for (size_t a = 0; a < 256; a++) {
-        strata_meta m = { .born_ms = 0, .fresh_ms = 4, .early_ms = lengths[a & 3], .stale_ms = lengths[a >> 2 & 3],
-                          .error_ms = lengths[a >> 4 & 3], .keep_ms = lengths[a >> 6 & 3] };
+        strata_meta m = { .born_ms = 0,
+                          .fresh_ms = 4,
+                          .early_ms = lengths[a & 3],
+                          .stale_ms = lengths[a >> 2 & 3],
+                          .error_ms = lengths[a >> 4 & 3],
+                          .keep_ms = lengths[a >> 6 & 3] };
         for (int64_t now = 0; now < 12; now++) {
             int64_t past = now - 4; /* since the end of freshness */
             int want = now < 4 - m.early_ms ? STRATA_STATE_FRESH
@@ -123,14 +129,19 @@ static void test_forever(void **state)
 static void test_no_input_overflows(void **state)
 {
     (void)state;
-    static const int64_t extremes[] = { INT64_MIN, INT64_MIN + 1, -1000, -1, 0, 1, 1000, INT64_MAX / 2, INT64_MAX - 1,
-                                        INT64_MAX };
+    static const int64_t extremes[] = { INT64_MIN, INT64_MIN + 1, -1000,         -1,       0, 1,
+                                        1000,      INT64_MAX / 2, INT64_MAX - 1, INT64_MAX };
     enum { N = COUNT(extremes) };
     for (size_t i = 0; i < (size_t)N * N * N * N; i++) {
         int64_t born = extremes[i % N], fresh = extremes[i / N % N], early = extremes[i / N / N % N];
         int64_t other = extremes[i / N / N / N];
-        strata_meta m = { .born_ms = other, .fresh_ms = fresh, .early_ms = early, .stale_ms = other, .error_ms = fresh,
-                          .keep_ms = early, .retry_at_ms = early };
+        strata_meta m = { .born_ms = other,
+                          .fresh_ms = fresh,
+                          .early_ms = early,
+                          .stale_ms = other,
+                          .error_ms = fresh,
+                          .keep_ms = early,
+                          .retry_at_ms = early };
         struct deadlines d;
         strata__deadlines(&m, born, &d);
         assert_true(d.early_at <= d.fresh_until && d.fresh_until <= d.stale_until);
@@ -172,8 +183,8 @@ static void test_defaults(void **state)
     assert_int_equal(r.retry_ms, 1000);
     assert_int_equal(r.single_flight, STRATA_ON);
     assert_int_equal(r.background_completion, STRATA_OFF);
-    const int64_t off[] = { r.stale_while_revalidate_ms, r.stale_if_error_ms, r.keep_ms, r.negative_ttl_ms,
-                            r.refresh_ahead_ms, r.soft_timeout_ms, r.hard_timeout_ms };
+    const int64_t off[] = { r.stale_while_revalidate_ms, r.stale_if_error_ms, r.keep_ms,        r.negative_ttl_ms,
+                            r.refresh_ahead_ms,          r.soft_timeout_ms,   r.hard_timeout_ms };
     for (size_t i = 0; i < COUNT(off); i++)
         assert_int_equal(off[i], 0);
     strata_policy from_nothing;
@@ -185,11 +196,12 @@ static void test_levels(void **state)
 {
     (void)state;
     strata_policy cache, space, call, final;
-    const strata_policy user = { STRATA_SIZED(strata_policy), .ttl_ms = 5000, .stale_if_error_ms = 700, .single_flight = STRATA_OFF,
-                                 .retry_ms = STRATA_OFF };
+    const strata_policy user = { STRATA_SIZED(strata_policy), .ttl_ms = 5000, .stale_if_error_ms = 700,
+                                 .single_flight = STRATA_OFF, .retry_ms = STRATA_OFF };
     const strata_policy of_space = { STRATA_SIZED(strata_policy), .stale_if_error_ms = STRATA_OFF, .keep_ms = 9,
                                      .single_flight = STRATA_ON };
-    const strata_policy of_call = { STRATA_SIZED(strata_policy), .ttl_ms = STRATA_OFF, .hard_timeout_ms = STRATA_FOREVER };
+    const strata_policy of_call = { STRATA_SIZED(strata_policy), .ttl_ms = STRATA_OFF,
+                                    .hard_timeout_ms = STRATA_FOREVER };
     strata__policy_resolve(&cache, &user, NULL);
     assert_int_equal(cache.ttl_ms, 5000);
     assert_int_equal(cache.stale_if_error_ms, 700);
@@ -247,8 +259,9 @@ static void test_check_names_the_field(void **state)
 static void test_meta_of_positive_and_negative_entries(void **state)
 {
     (void)state;
-    strata_policy p = { STRATA_SIZED(strata_policy), .ttl_ms = 100, .stale_while_revalidate_ms = 1, .stale_if_error_ms = 2,
-                        .keep_ms = 3, .refresh_ahead_ms = 4, .negative_ttl_ms = 50 };
+    strata_policy p = { STRATA_SIZED(strata_policy), .ttl_ms = 100, .stale_while_revalidate_ms = 1,
+                        .stale_if_error_ms = 2,      .keep_ms = 3,  .refresh_ahead_ms = 4,
+                        .negative_ttl_ms = 50 };
     strata_meta m = { .life = 77, .position = 8, .born_ms = 9 };
     strata__policy_to_meta(&p, 0, &m);
     assert_int_equal(m.fresh_ms, 100);

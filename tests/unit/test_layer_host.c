@@ -126,8 +126,9 @@ static void test_calls_reach_the_host(void **state)
     (void)state;
     struct fail_alloc a;
     fail_alloc_init(&a, 0);
-    struct watched_host w = { .host = { .mem = &a.mem, .now_ms = eight, .post = see_post, .after = see_after,
-                                        .evicted = see_evicted } };
+    struct watched_host w = {
+        .host = { .mem = &a.mem, .now_ms = eight, .post = see_post, .after = see_after, .evicted = see_evicted }
+    };
     assert_int_equal(strata_host_now_ms(&w.host), 8);
     assert_ptr_equal(strata_host_allocator(&w.host), &a.mem);
     assert_int_equal(strata_host_post(&w.host, NULL, NULL), STRATA_EBUSY);

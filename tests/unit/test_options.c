@@ -58,8 +58,8 @@ static void test_presets_are_within_their_bounds(void **state)
         memset(&filled, 0, sizeof filled);
         filled.size = structs[i].size;
         strata__options_fill(structs[i].rows, &filled);
-        assert_int_equal(strata__options_check(structs[i].rows, &filled, structs[i].size, &known, structs[i].size, NULL),
-                         STRATA_OK);
+        assert_int_equal(
+            strata__options_check(structs[i].rows, &filled, structs[i].size, &known, structs[i].size, NULL), STRATA_OK);
     }
 }
 
@@ -151,8 +151,8 @@ static void test_text(void **state)
     static const struct {
         const char *text;
         uint64_t bytes;
-    } sizes[] = { { "65536b", 65536 },    { "64kb", 65536 },         { "64mb", 64u << 20 }, { "0064mb", 64u << 20 },
-                  { "3gb", 3ull << 30 }, { "2tb", 2ull << 40 } };
+    } sizes[] = { { "65536b", 65536 },     { "64kb", 65536 },     { "64mb", 64u << 20 },
+                  { "0064mb", 64u << 20 }, { "3gb", 3ull << 30 }, { "2tb", 2ull << 40 } };
     strata_memory_options o;
     for (size_t i = 0; i < COUNT(sizes); i++) {
         assert_int_equal(set("max_bytes", sizes[i].text, &o, NULL), STRATA_OK);
@@ -224,8 +224,12 @@ static void test_durations_and_switches(void **state)
     static const struct {
         const char *text;
         int64_t ms;
-    } durations[] = { { "250ms", 250 },     { "10s", 10000 },      { "5m", 300000 },
-                      { "2h", 7200000 },    { "7d", 604800000 },   { "off", STRATA_OFF },
+    } durations[] = { { "250ms", 250 },
+                      { "10s", 10000 },
+                      { "5m", 300000 },
+                      { "2h", 7200000 },
+                      { "7d", 604800000 },
+                      { "off", STRATA_OFF },
                       { "forever", STRATA_FOREVER } };
     for (size_t i = 0; i < COUNT(durations); i++) {
         assert_int_equal(set_policy("ttl_ms", durations[i].text, &p, &err), STRATA_OK);

@@ -126,10 +126,8 @@ static void test_length(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_one_layer),
-        cmocka_unit_test(test_several_layers),
-        cmocka_unit_test(test_percent),
-        cmocka_unit_test(test_wrong_ones_say_what_to_do),
+        cmocka_unit_test(test_one_layer), cmocka_unit_test(test_several_layers),
+        cmocka_unit_test(test_percent),   cmocka_unit_test(test_wrong_ones_say_what_to_do),
         cmocka_unit_test(test_length),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -17,12 +17,12 @@ using strata_cpp::value;
 
 static int failures;
 
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            std::fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition);                               \
-            failures++;                                                                                                \
-        }                                                                                                              \
+#define CHECK(condition) \
+    do { \
+        if (!(condition)) { \
+            std::fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition); \
+            failures++; \
+        } \
     } while (0)
 
 // The status that `f` throws; 0 where it does not.
@@ -38,10 +38,7 @@ template <class F> static int thrown(F f, std::string *words = nullptr)
     return 0;
 }
 
-static int plain_function(load &l, slice key)
-{
-    return l.copy(key);
-}
+static int plain_function(load &l, slice key) { return l.copy(key); }
 
 static void values()
 {
@@ -73,8 +70,14 @@ static void loaders()
 {
     cache c("memory:?max_bytes=1mb");
     int calls = 0;
-    CHECK(c.get_or_load("a", [&](load &, slice key) { calls++; return key.str() + "!"; }).str() == "a!");
-    CHECK(c.get_or_load("a", [&](load &, slice) { calls++; return std::string("other"); }).str() == "a!");
+    CHECK(c.get_or_load("a", [&](load &, slice key) {
+               calls++;
+               return key.str() + "!";
+           }).str() == "a!");
+    CHECK(c.get_or_load("a", [&](load &, slice) {
+               calls++;
+               return std::string("other");
+           }).str() == "a!");
     CHECK(calls == 1);
     CHECK(c.get_or_load("b", plain_function).str() == "b");
     CHECK(c.get_or_load("c", &plain_function).str() == "c");
@@ -93,11 +96,12 @@ static void exceptions_of_loaders()
 {
     cache c("memory:?max_bytes=1mb");
     std::string words;
-    CHECK(thrown([&] { c.get_or_load("a", [](load &, slice) -> std::string { throw std::runtime_error("on fire"); }); }, &words)
-          == STRATA_ELOADER);
+    CHECK(thrown([&] { c.get_or_load("a", [](load &, slice) -> std::string { throw std::runtime_error("on fire"); }); },
+                 &words) == STRATA_ELOADER);
     CHECK(words == "on fire");
     CHECK(thrown([&] { c.get_or_load("b", [](load &, slice) -> std::string { throw 7; }); }) == STRATA_ELOADER);
-    CHECK(thrown([&] { c.get_or_load("c", [](load &, slice) -> std::string { throw std::bad_alloc(); }); }) == STRATA_ENOMEM);
+    CHECK(thrown([&] { c.get_or_load("c", [](load &, slice) -> std::string { throw std::bad_alloc(); }); }) ==
+          STRATA_ENOMEM);
     CHECK(thrown([&] {
               c.get_or_load("d", [](load &, slice) -> std::string {
                   strata_error e = STRATA_ERROR_INIT;
@@ -105,7 +109,8 @@ static void exceptions_of_loaders()
                   throw error(e);
               });
           }) == STRATA_EBUSY);
-    CHECK(thrown([&] { c.get_or_load("e", [](load &l, slice) { return l.fail(STRATA_EIO, "disk"); }); }, &words) == STRATA_EIO);
+    CHECK(thrown([&] { c.get_or_load("e", [](load &l, slice) { return l.fail(STRATA_EIO, "disk"); }); }, &words) ==
+          STRATA_EIO);
     CHECK(words == "disk");
     CHECK(!c.has("a")); // nothing is left behind
     CHECK(c.get_or_load("a", plain_function).str() == "a");
@@ -120,7 +125,9 @@ static void statuses_without_exceptions()
     CHECK(c.try_set("k", "v") == STRATA_OK && c.try_get("k", v) == STRATA_OK && v.str() == "v");
     CHECK(c.try_get("", v, &err) == STRATA_EKEYSIZE && !v && err.message[0] != '\0');
     CHECK(c.try_expire("k") == STRATA_OK && c.try_expire("none") == STRATA_MISS);
-    CHECK(c.try_get_or_load("k", [](load &, slice) -> std::string { throw 1; }, v, nullptr, &err) == STRATA_ELOADER && !v);
+    CHECK(c.try_get_or_load(
+              "k", [](load &, slice) -> std::string { throw 1; }, v, nullptr, &err) == STRATA_ELOADER &&
+          !v);
     CHECK(c.try_get_or_load("k", v, nullptr, &err) == STRATA_EINVAL); // no loader at all
     CHECK(c.try_erase("k") == STRATA_OK && c.try_clear() == STRATA_OK);
     CHECK(thrown([&] { c.get(""); }) == STRATA_EKEYSIZE);
@@ -134,7 +141,13 @@ static void spaces()
     p.negative_ttl_ms = 60000;
     int calls = 0;
     {
-        space s = c.open_space("s", [&calls](load &, slice key) { calls++; return "loaded " + key.str(); }, &p);
+        space s = c.open_space(
+            "s",
+            [&calls](load &, slice key) {
+                calls++;
+                return "loaded " + key.str();
+            },
+            &p);
         CHECK(s.get_or_load("k").str() == "loaded k");
     }
     space again = c.open_space("s"); // its loader outlived the reference
@@ -160,7 +173,8 @@ static void loads_that_outlive_their_call()
     p.stale_while_revalidate_ms = STRATA_FOREVER;
     c.set("k", "old", &p);
     c.expire("k");
-    value v = c.get_or_load("k", [](load &, slice) { return std::string("new"); }, &p);
+    value v = c.get_or_load(
+        "k", [](load &, slice) { return std::string("new"); }, &p);
     CHECK(v.str() == "old" && v.stale());
     CHECK(c.close() == STRATA_OK); // waits for the loader where it runs
     CHECK(!c && v.str() == "old");

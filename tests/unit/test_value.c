@@ -140,8 +140,9 @@ static void test_object(void **state)
     (void)state;
     int freed = 0;
     size_t object = 4096;
-    const strata_codec codec = { .size = sizeof codec, .id = 1, .name = "test", .free = free_object,
-                                 .cost = cost_of_object, .ctx = &freed };
+    const strata_codec codec = {
+        .size = sizeof codec, .id = 1, .name = "test", .free = free_object, .cost = cost_of_object, .ctx = &freed
+    };
     strata_value *v = strata__value_object(&counting, &object, &codec);
     assert_non_null(v);
     assert_ptr_equal(strata_value_object(v), &object);
