@@ -64,13 +64,21 @@ static void post_locked(struct strand *s)
     ex_post_always(s->ex, &s->task);
 }
 
+/* A driver that is awake looks again by itself: most results come from its own thread, and cost no system call. */
+static void poke_locked(struct driver *d)
+{
+    d->poked = 1;
+    if (d->asleep)
+        ex_unpark(d->ex, &d->parker);
+}
+
 static void hand_over_locked(struct strand *s, struct driver *d)
 {
     key_mutex_lock(&d->lock);
     s->handed = 1;
     s->next = d->ready;
     d->ready = s;
-    ex_unpark(d->ex, &d->parker);
+    poke_locked(d);
     key_mutex_unlock(&d->lock);
 }
 
@@ -155,21 +163,36 @@ void strata__driver_done(struct driver *d, void (*write)(void *ctx), void *ctx)
     key_mutex_lock(&d->lock);
     write(ctx);
     d->left--;
-    ex_unpark(d->ex, &d->parker);
+    poke_locked(d);
     key_mutex_unlock(&d->lock);
+}
+
+/* 1: the deadline has passed. */
+static int sleep_until(struct driver *d, int64_t deadline_ms)
+{
+    int late = ex_park(d->ex, &d->parker, deadline_ms);
+    key_mutex_lock(&d->lock);
+    d->asleep = 0;
+    late = late && !d->poked;
+    key_mutex_unlock(&d->lock);
+    return late;
 }
 
 int strata__driver_step(struct driver *d, int64_t deadline_ms)
 {
     key_mutex_lock(&d->lock);
     struct strand *s = d->ready;
+    int poked = d->poked;
     if (s != NULL) {
         d->ready = s->next;
         s->handed = 0;
+    } else {
+        d->poked = 0;
+        d->asleep = (unsigned char)!poked;
     }
     key_mutex_unlock(&d->lock);
     if (s == NULL)
-        return ex_park(d->ex, &d->parker, deadline_ms);
+        return poked ? 0 : sleep_until(d, deadline_ms);
     key_mutex_lock(&s->lock); /* its waker has let go */
     key_mutex_unlock(&s->lock);
     s->run(s);

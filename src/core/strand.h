@@ -23,6 +23,8 @@ struct driver {
     struct parker parker;
     struct strand *ready; /* what it is to run; lock */
     size_t left;          /* waiters of its that have no result yet; lock */
+    unsigned char poked;  /* something has happened since it last looked; lock */
+    unsigned char asleep; /* it parks: poking must wake it; lock */
     int runs_loaders;     /* 0: only the layers' part of a read may run on its thread */
 };
 
