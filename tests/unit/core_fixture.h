@@ -14,7 +14,7 @@
 
 /* The scripted layer ------------------------------------------------------------------------------------------- */
 
-enum { SCRIPT_ROOM = 256, SCRIPT_KEY = 64, SCRIPT_BYTES = 128 };
+enum { SCRIPT_ROOM = 256, SCRIPT_KEY = 64, SCRIPT_BYTES = 512 };
 
 struct script_entry {
     int used;

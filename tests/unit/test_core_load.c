@@ -398,6 +398,36 @@ static void test_objects(void **state)
     assert_int_equal(decodes + encodes, 0);
 }
 
+/* Layers that hold bytes get them encoded; what they give is decoded once, on its way up. */
+static void test_objects_below(void **state)
+{
+    (void)state;
+    struct stack st;
+    strata_value *v;
+    int number = 41;
+    things = decodes = encodes = 0;
+    open_stack(&st, &(struct stack_options){ .codec = &thing_codec, .with_slow = 1 });
+    strata_layer *memory = st.cache->root->layers[0].layer;
+    assert_int_equal(load_with(&st, "k", loads_thing, &number, &v), STRATA_OK);
+    strata_value_unref(v);
+    run(&st);
+    assert_int_equal(strata_set_object(st.cache, strata_str("s"), new_thing(42), NULL, &st.err), STRATA_OK);
+    assert_int_equal(script_find(st.slow, strata_str("k"), 0)->size, 400);
+    assert_int_equal(script_find(st.slow, strata_str("k"), 0)->meta.codec, 7);
+    assert_int_equal(script_find(st.slow, strata_str("s"), 0)->meta.codec, 7);
+    memory->ops->clear(memory, 0, strata_bytes("", 0), 1, NULL);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(strata_get(st.cache, strata_str("s"), &v, NULL), STRATA_OK);
+        assert_int_equal(((struct thing *)strata_value_object(v))->number, 42);
+        strata_value_unref(v);
+    }
+    assert_int_equal(decodes, 1);
+    script_find(st.slow, strata_str("k"), 0)->meta.codec = 8; /* somebody else's */
+    assert_int_equal(strata_get(st.cache, strata_str("k"), &v, NULL), STRATA_MISS);
+    close_stack(&st);
+    assert_int_equal(things, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -410,6 +440,7 @@ int main(void)
         cmocka_unit_test(test_plain_get_of_own_key),
         cmocka_unit_test(test_deadlock_across_threads),
         cmocka_unit_test(test_objects),
+        cmocka_unit_test(test_objects_below),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -177,6 +177,31 @@ static void test_failed_refresh_waits(void **state)
     close_stack(&st);
 }
 
+/* No worker is free for a refresh: the stale value is served, and the next try waits a while. */
+static void test_refresh_without_worker(void **state)
+{
+    (void)state;
+    struct stack st;
+    struct origin o = { .st = &st, .value = "one" };
+    open_policy(&st, &windows);
+    assert_load(&st, "k", &o, NULL, STRATA_OK, "one");
+    pass(&st, 1100);
+    strata__executor_sim_limit(st.ex, 0);
+    assert_load(&st, "k", &o, NULL, STRATA_STALE, "one");
+    strata__executor_sim_limit(st.ex, 100);
+    assert_load(&st, "k", &o, NULL, STRATA_STALE, "one");
+    run(&st);
+    assert_int_equal(o.calls, 1);
+    for (int i = 0; i < STRIPES; i++)
+        assert_int_equal(st.cache->root->stripes[i].count, 0);
+    pass(&st, 600);
+    o.value = "two";
+    assert_load(&st, "k", &o, NULL, STRATA_STALE, "one");
+    run(&st);
+    assert_load(&st, "k", &o, NULL, STRATA_OK, "two");
+    close_stack(&st);
+}
+
 static void test_negative(void **state)
 {
     (void)state;
@@ -487,6 +512,7 @@ int main(void)
         cmocka_unit_test(test_failure_leaves_nothing),
         cmocka_unit_test(test_refresh_ahead),
         cmocka_unit_test(test_failed_refresh_waits),
+        cmocka_unit_test(test_refresh_without_worker),
         cmocka_unit_test(test_negative),
         cmocka_unit_test(test_not_modified),
         cmocka_unit_test(test_not_modified_without_previous),
