@@ -42,6 +42,7 @@ void strata__root_unref(struct root *root)
     strata__events_deinit(root);
     deinit_locks(root);
     strata__free(root->mem, root->spaces);
+    strata__free(root->mem, root->names);
     strata__free(root->mem, root);
 }
 
@@ -136,10 +137,6 @@ static int open_handle(struct root *root, const strata_options *known, strata_er
     options.policy = known->policy;
     key_mutex_lock(&root->tree_lock);
     int rc = strata__handle_new_locked(root, NULL, "", &options, &root->handle, err);
-    if (rc == STRATA_OK) {
-        strata__handles_rewire_locked(root);
-        strata__gates_set_locked(root);
-    }
     key_mutex_unlock(&root->tree_lock);
     return rc;
 }
@@ -263,8 +260,10 @@ static int busy_inside(struct root *root)
     key_mutex_lock(&root->tree_lock);
     for (uint32_t i = 0; i < root->space_count; i++) {
         over += strata__counter_sum(root->spaces[i]->cells, HOT_HITS) +
-                strata__counter_sum(root->spaces[i]->cells, HOT_SLOW);
-        begun += strata__counter_sum(root->spaces[i]->cells, HOT_BEGUN);
+                strata__counter_sum(root->spaces[i]->cells, HOT_SLOW) +
+                strata__counter_sum(root->spaces[i]->cells, HOT_SETS);
+        begun += strata__counter_sum(root->spaces[i]->cells, HOT_BEGUN) +
+                 strata__counter_sum(root->spaces[i]->cells, HOT_SETS_BEGUN);
     }
     key_mutex_unlock(&root->tree_lock);
     return begun != over;
@@ -345,6 +344,7 @@ static void level_counters(strata *h)
     for (uint32_t i = 0; i < COUNTER_CELLS; i++) {
         uint64_t over = atomic_load(&h->cells[i].words[HOT_HITS]) + atomic_load(&h->cells[i].words[HOT_SLOW]);
         atomic_store(&h->cells[i].words[HOT_BEGUN], over);
+        atomic_store(&h->cells[i].words[HOT_SETS_BEGUN], atomic_load(&h->cells[i].words[HOT_SETS]));
     }
 }
 
@@ -375,11 +375,12 @@ int strata_reopen(strata *cache, strata_error *err)
     }
     old->ops->abandon(old);
     key_mutex_lock(&root->tree_lock);
-    for (uint32_t i = 0; i < root->space_count; i++)
+    for (uint32_t i = 0; i < root->space_count; i++) {
         level_counters(root->spaces[i]);
+        strata__handle_rewire_locked(root->spaces[i]);
+    }
     atomic_store(&root->state, ROOT_OPEN);
     atomic_store(&root->forked, now);
-    strata__handles_rewire_locked(root);
     strata__gates_set_locked(root);
     key_mutex_unlock(&root->tree_lock);
     strata__maintain_start(root);

@@ -27,8 +27,9 @@ enum { LAYERS_MAX = 8, STRIPES = 64, SPACES_MAX = 65535 };
 
 enum root_state { ROOT_OPEN, ROOT_CLOSING, ROOT_CLOSED };
 
-/* Words of a handle's cells, raised by the hot path.  BEGUN == HITS + SLOW while nobody is inside. */
-enum hot_word { HOT_BEGUN, HOT_HITS, HOT_SLOW };
+/* Words of a handle's cells, raised by the hot paths.  BEGUN == HITS + SLOW, and SETS_BEGUN == SETS, while nobody is
+ * inside. */
+enum hot_word { HOT_BEGUN, HOT_HITS, HOT_SLOW, HOT_SETS_BEGUN, HOT_SETS };
 
 /* Counters of a handle that only slower paths raise. */
 enum count {
@@ -42,7 +43,7 @@ enum count {
     COUNT_JOINS,
     COUNT_REFRESHES,
     COUNT_BACKFILLS,
-    COUNT_SETS,
+    COUNT_SETS,     /* besides those in HOT_SETS */
     COUNT_DELETES,
     COUNT_EXPIRES,
     COUNT_CLEARS,
@@ -68,13 +69,17 @@ struct strata {
 
     struct counter_cell cells[COUNTER_CELLS];
     _Atomic(uint64_t) counts[COUNT_END];
-    uint64_t hot_base[2];           /* what a reset takes off BEGUN and HITS; tree lock */
-    struct histogram load_latency;  /* microseconds */
+    uint64_t hot_base[HOT_SETS + 1]; /* what a reset takes off; tree lock */
+    _Atomic(struct histogram *) load_latency; /* microseconds; NULL before the first load */
 
     struct root *root;
     strata *parent;                 /* NULL: this is the root */
     _Atomic(uint32_t) refs;         /* the users', and one of the tree until the cache is closed */
     strata_policy policy;           /* all fields resolved */
+    int quick_set;                  /* 1: a plain set may take the short way (set_quick.c) */
+    strata_meta set_meta;           /* what such a set stores, but for its birth */
+    int64_t set_span_ms;            /* from birth to when nobody needs it; STRATA_FOREVER */
+    int64_t wall_offset_ms;         /* Unix time - clock, when the cache was opened */
     strata_loader loader;           /* resolved through the parents; may be NULL */
     void *loader_ctx;
     strata_policy own_policy;       /* as given at creation, to tell whether a second call differs */
@@ -83,6 +88,7 @@ struct strata {
     _Atomic(int64_t) cleared_wall_ms; /* when clear was last called: for entries of other lives */
     struct list_node children;      /* tree lock */
     struct list_node sibling;       /* tree lock */
+    strata *next_name;              /* in root->names; tree lock */
     void *block;                    /* what the allocator gave */
     size_t prefix_size;             /* of a storage key; root: 0 */
     unsigned char *prefix;          /* 0x00, varint(size of path), path; the path is its last part */
@@ -151,6 +157,7 @@ struct root {
     struct key_mutex tree_lock;
     strata **spaces;           /* by number; tree lock */
     uint32_t space_count, space_room;
+    strata **names;            /* space_room chains of namespaces, by parent and name; tree lock */
     struct events events;
     struct key_mutex graph_lock; /* who waits for whom (deadlock.c) */
     struct key_mutex delay_lock;
@@ -201,9 +208,10 @@ int strata__handle_new_locked(struct root *root, strata *parent, const char *nam
                               const strata_namespace_options *options, strata **out, strata_error *err);
 void strata__handle_unref(strata *handle);
 /* Let the hot path in or out, as state and listeners are now.  Tree lock held. */
+void strata__gate_set_locked(strata *handle);
 void strata__gates_set_locked(struct root *root);
-/* Point all hot lines at what root has now.  Tree lock held. */
-void strata__handles_rewire_locked(struct root *root);
+/* Point a hot line at what root has now.  Tree lock held. */
+void strata__handle_rewire_locked(strata *handle);
 /* `handle` is `above` or below it. */
 static inline int handle_within(const strata *handle, const strata *above)
 {
@@ -373,6 +381,13 @@ static inline uint64_t handle_hash(const strata *cache, strata_slice key)
 {
     return strata__key_hash(cache->seed, 0, key); /* the space is in the seed already */
 }
+
+/* The short way of a set (set_quick.c) -------------------------------------------------------------------------- */
+
+/* May plain sets through this handle take it?  Called once its policy is resolved and the layers are known. */
+void strata__set_quick_init(strata *handle);
+/* 1: done, STRATA_OK; 0: nothing is done, take the general way. */
+int strata__set_quick(strata *cache, strata_slice key, strata_slice value);
 
 /* The general read behind the hot path (hit.c) ----------------------------------------------------------------- */
 

@@ -372,4 +372,11 @@ static inline int all_layers_instant(const struct root *root) { return root->ins
 int strata__write_result(struct write *w);
 int strata__value_fits(const struct root *root, size_t size, strata_error *err);
 
+/* A caller's bytes as a value for the length of one submit().  The zeros stand where a pin has its address. */
+struct lent_value {
+    struct strata_value base;
+    uint64_t zeros[8];
+};
+void strata__keep_nothing(struct strata_value *value);
+
 #endif /* STRATA_CORE_FLIGHT_H */

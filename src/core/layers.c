@@ -90,16 +90,15 @@ void strata__layers_close(struct root *root)
     }
 }
 
-void strata__handles_rewire_locked(struct root *root)
+void strata__handle_rewire_locked(strata *h)
 {
-    for (uint32_t i = 0; i < root->space_count; i++) {
-        strata *h = root->spaces[i];
-        h->layer = root->layers[0].layer;
-        h->lookup = slot_instant(&root->layers[0]) ? h->layer->ops->lookup : miss_lookup;
-        h->ex = root->ex;
-        h->now_ms = root->ex->ops->now_ms;
-        h->forks = root->forks;
-    }
+    struct root *root = h->root;
+    h->layer = root->layers[0].layer;
+    h->lookup = slot_instant(&root->layers[0]) ? h->layer->ops->lookup : miss_lookup;
+    strata__set_quick_init(h);
+    h->ex = root->ex;
+    h->now_ms = root->ex->ops->now_ms;
+    h->forks = root->forks;
 }
 
 void strata__op_init(strata_op *op, const strata *handle, const struct layer_slot *slot, const struct key_forms *key,

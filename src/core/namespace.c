@@ -86,14 +86,30 @@ static int build_prefix(struct root *root, strata *h)
     return STRATA_OK;
 }
 
+/* Names hang in chains by parent and name.  `mask` is one less than the number of chains, a power of two. */
+static strata **chain(strata **names, uint32_t mask, const strata *parent, const char *name)
+{
+    return &names[(uint32_t)strata__hash(name, strlen(name), parent->seed) & mask];
+}
+
 static int room_for_one(struct root *root)
 {
     if (root->space_count < root->space_room)
         return STRATA_OK;
     uint32_t room = root->space_room != 0 ? root->space_room * 2 : 8;
-    strata **more = strata__realloc_array(root->mem, root->spaces, room, sizeof *more);
-    if (more == NULL)
+    strata **names = strata__alloc_array(root->mem, room, sizeof *names);
+    strata **more = names != NULL ? strata__realloc_array(root->mem, root->spaces, room, sizeof *more) : NULL;
+    if (more == NULL) {
+        strata__free(root->mem, names);
         return STRATA_ENOMEM;
+    }
+    for (uint32_t i = 1; i < root->space_count; i++) {
+        strata **at = chain(names, room - 1, more[i]->parent, more[i]->name);
+        more[i]->next_name = *at;
+        *at = more[i];
+    }
+    strata__free(root->mem, root->names);
+    root->names = names;
     root->spaces = more;
     root->space_room = room;
     return STRATA_OK;
@@ -103,6 +119,7 @@ static void free_handle(strata *h)
 {
     struct root *root = h->root;
     strata__free(root->mem, h->prefix);
+    strata__free(root->mem, atomic_load(&h->load_latency));
     strata__free(root->mem, h->block);
     strata__root_unref(root);
 }
@@ -113,7 +130,6 @@ void strata__handle_unref(strata *h)
         free_handle(h);
 }
 
-/* What the hot line needs is completed by strata__handles_rewire_locked(). */
 static void fill_handle(struct root *root, strata *h, strata *parent, const strata_namespace_options *options)
 {
     h->root = root;
@@ -161,21 +177,25 @@ int strata__handle_new_locked(struct root *root, strata *parent, const char *nam
             return strata__fail_plain(err, STRATA_ENOMEM, "namespace");
         }
         list_push_back(&parent->children, &h->sibling);
+        strata **at = chain(root->names, root->space_room - 1, parent, name);
+        h->next_name = *at;
+        *at = h;
     }
     strata__root_ref(root);
     root->spaces[root->space_count++] = h;
+    strata__handle_rewire_locked(h);
+    strata__gate_set_locked(h);
     *out = h;
     return STRATA_OK;
 }
 
 static strata *find_child_locked(strata *parent, const char *name)
 {
-    LIST_EACH(node, &parent->children) {
-        strata *child = list_entry(node, strata, sibling);
-        if (strcmp(child->name, name) == 0)
-            return child;
-    }
-    return NULL;
+    struct root *root = parent->root;
+    strata *h = *chain(root->names, root->space_room - 1, parent, name);
+    while (h != NULL && (h->parent != parent || strcmp(h->name, name) != 0))
+        h = h->next_name;
+    return h;
 }
 
 static int same_options(const strata *h, const strata_namespace_options *options)
@@ -203,10 +223,6 @@ static int open_namespace(strata *parent, const char *name, const strata_namespa
         *out = h;
     } else {
         rc = strata__handle_new_locked(root, parent, name, options, out, err);
-        if (rc == STRATA_OK) {
-            strata__handles_rewire_locked(root);
-            strata__gates_set_locked(root);
-        }
     }
     key_mutex_unlock(&root->tree_lock);
     return rc;
@@ -238,10 +254,15 @@ int strata_namespace(strata *parent, const char *name, const strata_namespace_op
     return rc;
 }
 
+void strata__gate_set_locked(strata *handle)
+{
+    struct root *root = handle->root;
+    int shut = atomic_load(&root->state) != ROOT_OPEN || event_wanted(root, STRATA_EVENT_HIT | STRATA_EVENT_MISS);
+    atomic_store(&handle->gate, shut ? GATE_SHUT : atomic_load_explicit(&root->forked, memory_order_relaxed));
+}
+
 void strata__gates_set_locked(struct root *root)
 {
-    int shut = atomic_load(&root->state) != ROOT_OPEN || event_wanted(root, STRATA_EVENT_HIT | STRATA_EVENT_MISS);
-    uint32_t gate = shut ? GATE_SHUT : atomic_load_explicit(&root->forked, memory_order_relaxed);
     for (uint32_t i = 0; i < root->space_count; i++)
-        atomic_store(&root->spaces[i]->gate, gate);
+        strata__gate_set_locked(root->spaces[i]);
 }

@@ -49,7 +49,10 @@ static void add_handle(const strata *h, strata_stats *s, struct histogram *load_
         *(uint64_t *)(void *)((char *)s + rows[i].offset) += get_count(h, rows[i].count);
     s->hits += strata__counter_sum(h->cells, HOT_HITS) - h->hot_base[HOT_HITS];
     s->requests += strata__counter_sum(h->cells, HOT_BEGUN) - h->hot_base[HOT_BEGUN];
-    strata__histogram_merge(load_latency, &h->load_latency);
+    s->sets += strata__counter_sum(h->cells, HOT_SETS) - h->hot_base[HOT_SETS];
+    const struct histogram *own = atomic_load_explicit(&h->load_latency, memory_order_acquire);
+    if (own != NULL)
+        strata__histogram_merge(load_latency, own);
 }
 
 static void put_out(void *out, size_t out_size, const void *known, size_t known_size)
@@ -165,7 +168,10 @@ int strata_stats_reset(strata *cache)
             atomic_store_explicit(&h->counts[c], 0, memory_order_relaxed);
         h->hot_base[HOT_HITS] = strata__counter_sum(h->cells, HOT_HITS);
         h->hot_base[HOT_BEGUN] = strata__counter_sum(h->cells, HOT_BEGUN);
-        strata__histogram_reset(&h->load_latency);
+        h->hot_base[HOT_SETS] = strata__counter_sum(h->cells, HOT_SETS);
+        struct histogram *own = atomic_load_explicit(&h->load_latency, memory_order_acquire);
+        if (own != NULL)
+            strata__histogram_reset(own);
     }
     for (size_t i = 0; i < root->layer_count; i++) {
         strata_layer_stats s = { .size = sizeof s };

@@ -9,9 +9,25 @@
 
 /* What a load gave --------------------------------------------------------------------------------------------- */
 
+/* Most namespaces of many never load, so that only the first load makes the histogram. */
+static struct histogram *load_latency(strata *handle)
+{
+    const strata_allocator *mem = handle->root->mem;
+    struct histogram *h = atomic_load_explicit(&handle->load_latency, memory_order_acquire), *none = NULL;
+    if (h != NULL)
+        return h;
+    h = strata__alloc_zero(mem, sizeof *h);
+    if (h == NULL || atomic_compare_exchange_strong(&handle->load_latency, &none, h))
+        return h;
+    strata__free(mem, h); /* another thread was faster */
+    return none;
+}
+
 static void note_success(struct flight *f, int64_t elapsed)
 {
-    strata__histogram_add(&f->handle->load_latency, (uint64_t)elapsed);
+    struct histogram *h = load_latency(f->handle);
+    if (h != NULL)
+        strata__histogram_add(h, (uint64_t)elapsed);
     if (!event_wanted(f->root, STRATA_EVENT_LOAD_SUCCESS))
         return;
     strata_event e = { .size = sizeof e, .kind = STRATA_EVENT_LOAD_SUCCESS, .cache = f->handle, .key = f->key.plain,

@@ -10,17 +10,6 @@
 
 /* What is written ---------------------------------------------------------------------------------------------- */
 
-/* A caller's bytes as a value for the length of one submit().  The zeros stand where a pin has its address. */
-struct lent_value {
-    struct strata_value base;
-    uint64_t zeros[8];
-};
-
-static void keep_nothing(struct strata_value *value)
-{
-    (void)value;
-}
-
 static void set_meta(strata *cache, const strata_policy *policy, strata_meta *meta)
 {
     struct root *root = cache->root;
@@ -476,7 +465,7 @@ static int set_entered(strata *cache, strata_slice key, strata_slice value, cons
         lent.base.size = value.size;
         atomic_init(&lent.base.refs, 1);
         lent.base.kind = STRATA__VALUE_LENT;
-        lent.base.release = keep_nothing;
+        lent.base.release = strata__keep_nothing;
         w.value = &lent.base;
     } else {
         w.value = strata__value_copy(root->mem, value.data, value.size);
@@ -494,6 +483,8 @@ int strata_set(strata *cache, strata_slice key, strata_slice value, const strata
     if (cache == NULL || (value.data == NULL && value.size != 0))
         return strata__no_argument(err, "strata_set() needs a cache and a value");
     int rc = check_key(cache, key, err);
+    if (rc == STRATA_OK && policy == NULL && cache->quick_set && strata__set_quick(cache, key, value))
+        return STRATA_OK;
     if (rc == STRATA_OK)
         rc = root_enter(cache->root, err);
     if (rc != STRATA_OK)

@@ -170,6 +170,35 @@ static void test_namespaces(void **state)
     close_stack(&st);
 }
 
+/* As many as numbers allow, and no more. */
+static void test_many_namespaces(void **state)
+{
+    (void)state;
+    struct stack st;
+    strata *last = NULL, *ns;
+    char name[16];
+    open_policy(&st, NULL);
+    int made = 0, rc;
+    for (;; made++) {
+        snprintf(name, sizeof name, "%d", made);
+        rc = strata_namespace(st.cache, name, NULL, &ns, &st.err);
+        if (rc != STRATA_OK)
+            break;
+        strata_close(last);
+        last = ns;
+    }
+    assert_int_equal(rc, STRATA_EBUSY);
+    assert_int_equal(made, 65535);
+    assert_int_equal(strata_namespace(st.cache, "77", NULL, &ns, &st.err), STRATA_OK);
+    assert_int_equal(ns->space, 78);
+    assert_int_equal(strata_set(last, strata_str("k"), strata_str("v"), NULL, NULL), STRATA_OK);
+    assert_int_equal(strata_has(last, strata_str("k"), NULL), 1);
+    assert_int_equal(strata_has(ns, strata_str("k"), NULL), 0);
+    strata_close(ns);
+    strata_close(last);
+    close_stack(&st);
+}
+
 /* Events ---------------------------------------------------------------------------------------------------------- */
 
 struct log {
@@ -456,6 +485,7 @@ int main(void)
         cmocka_unit_test(test_close_in_loader),
         cmocka_unit_test(test_close_ends_all),
         cmocka_unit_test(test_namespaces),
+        cmocka_unit_test(test_many_namespaces),
         cmocka_unit_test(test_events),
         cmocka_unit_test(test_eviction_events),
         cmocka_unit_test(test_reset),

@@ -1,0 +1,90 @@
+/* set_quick.c - the short way of strata_set().
+ *
+ * Where the stack is one layer that answers at once and copies what it is given, a set without a policy of its own, with
+ * nobody listening, needs no more than: poison the key's flights and put, under one hold of the key lock.  It does
+ * what the general way in write.c does, without its state machine; whatever is unusual goes there.  Nothing here is
+ * written that threads share but the lock's stripe and the layer. */
+#include "src/core/flight.h"
+
+void strata__keep_nothing(struct strata_value *value)
+{
+    (void)value;
+}
+
+static void nothing_done(strata_op *op)
+{
+    (void)op;
+}
+
+void strata__set_quick_init(strata *handle)
+{
+    struct root *root = handle->root;
+    const struct layer_slot *slot = &root->layers[0];
+    struct deadlines d;
+    handle->quick_set = root->layer_count == 1 && slot_instant(slot) && (slot->flags & STRATA__LAYER_COPIES) != 0 &&
+                        (slot->flags & STRATA_LAYER_SPACES) != 0 && root->codec == NULL && root->stats &&
+                        handle->policy.ttl_ms != STRATA_OFF;
+    handle->set_meta = (strata_meta){ .life = root->life };
+    strata__policy_to_meta(&handle->policy, 0, &handle->set_meta);
+    strata__deadlines(&handle->set_meta, 0, &d);
+    handle->set_span_ms = d.gone_at;
+    handle->wall_offset_ms = ex_wall_ms(root->ex) - ex_now_ms(root->ex);
+}
+
+static int put(strata *cache, strata_slice key, strata_slice value)
+{
+    struct root *root = cache->root;
+    strata_error words;
+    struct lent_value lent = { .base = { .data = value.data, .size = value.size, .kind = STRATA__VALUE_LENT,
+                                         .release = strata__keep_nothing } };
+    atomic_init(&lent.base.refs, 1);
+    words.status = STRATA_OK;
+    words.message[0] = 0;
+    strata_op op;
+    op.size = sizeof op;
+    op.kind = STRATA_OP_PUT;
+    op.space = cache->space;
+    op.hash = handle_hash(cache, key);
+    op.key = key;
+    op.value = &lent.base;
+    op.found = NULL;
+    op.meta = cache->set_meta;
+    op.now_ms = cache->now_ms(cache->ex);
+    op.meta.born_ms = op.now_ms;
+    op.meta.born_wall_ms = op.now_ms + cache->wall_offset_ms;
+    op.meta.position = atomic_load(&root->position);
+    op.expires_ms = cache->set_span_ms == STRATA_FOREVER ? STRATA_FOREVER : op.now_ms + cache->set_span_ms;
+    op.status = STRATA_OK;
+    op.err = &words;
+    op.mem = root->mem;
+    op.done = nothing_done;
+    op.owner = NULL;
+    op.layer_data = NULL;
+
+    strata_op *ops = &op;
+    struct frame frame;
+    struct stripe *s = stripe_lock(root, op.hash, &frame);
+    if (s->count != 0)
+        strata__poison_locked(root, s, op.hash, cache->space, key);
+    cache->layer->ops->submit(cache->layer, &ops, 1);
+    stripe_unlock(s, &frame);
+    return op.status >= 0; /* a failure is told by the general way, which fails again */
+}
+
+int strata__set_quick(strata *cache, strata_slice key, strata_slice value)
+{
+    if (value.size > cache->root->options.max_value_bytes)
+        return 0;
+    uint32_t cell = counter_index();
+    counter_raise(cache->cells, cell, HOT_SETS_BEGUN);
+    /* The count must be on its way before the gate is read: see cache.c about closing. */
+    atomic_signal_fence(memory_order_seq_cst);
+    uint32_t gate = atomic_load_explicit(&cache->gate, memory_order_acquire);
+    int done = gate == atomic_load_explicit(cache->forks, memory_order_relaxed) &&
+               !event_wanted(cache->root, STRATA_EVENT_SET | STRATA_EVENT_EVICT | STRATA_EVENT_ERROR) &&
+               put(cache, key, value);
+    counter_raise(cache->cells, cell, HOT_SETS);
+    if (!done)
+        count_n(cache, COUNT_SETS, UINT64_MAX); /* the general way counts it again */
+    return done;
+}
