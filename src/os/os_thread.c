@@ -9,10 +9,25 @@
 #include "src/os/os_clock.h"
 #include "src/os/os_fault.h"
 
+/* Locks of this library are held for some hundred nanoseconds: where the system has it, a mutex spins a little before it
+ * sleeps. */
 int strata__os_mutex_init(struct os_mutex *mutex)
 {
     int failed = strata__os_fault("pthread_mutex_init");
-    return failed != 0 ? failed : pthread_mutex_init(&mutex->native, NULL);
+    if (failed != 0)
+        return failed;
+#if defined(__GLIBC__)
+    pthread_mutexattr_t how;
+    failed = pthread_mutexattr_init(&how);
+    if (failed != 0)
+        return failed;
+    (void)pthread_mutexattr_settype(&how, PTHREAD_MUTEX_ADAPTIVE_NP);
+    failed = pthread_mutex_init(&mutex->native, &how);
+    (void)pthread_mutexattr_destroy(&how);
+    return failed;
+#else
+    return pthread_mutex_init(&mutex->native, NULL);
+#endif
 }
 
 void strata__os_mutex_deinit(struct os_mutex *mutex)
