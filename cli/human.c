@@ -30,8 +30,8 @@ char *human_share(char *out, uint64_t part, uint64_t whole)
 
 char *human_us(char *out, double us)
 {
-    if (us <= 0)
-        snprintf(out, HUMAN_BYTES, "< 1 us"); /* the clock's resolution */
+    if (us < 0.01)
+        snprintf(out, HUMAN_BYTES, "< 0.01 us"); /* the clock's resolution */
     else if (us < 10)
         snprintf(out, HUMAN_BYTES, "%.2f us", us);
     else if (us < 1000)

@@ -70,7 +70,7 @@ struct strata {
     struct counter_cell cells[COUNTER_CELLS];
     _Atomic(uint64_t) counts[COUNT_END];
     uint64_t hot_base[HOT_SETS + 1]; /* what a reset takes off; tree lock */
-    _Atomic(struct histogram *) load_latency; /* microseconds; NULL before the first load */
+    _Atomic(struct histogram *) load_latency; /* nanoseconds; NULL before the first load */
 
     struct root *root;
     strata *parent;                 /* NULL: this is the root */
@@ -105,7 +105,7 @@ struct layer_slot {
     _Atomic(uint64_t) hits, misses, puts, removes, errors;
     _Atomic(uint64_t) own_hits, own_misses; /* looks of our own that the layer counted and nobody asked for */
     strata_layer_stats base;                /* what a reset takes off; tree lock */
-    struct histogram latency;               /* microseconds */
+    struct histogram latency;               /* nanoseconds */
 };
 
 struct listener {

@@ -137,7 +137,7 @@ struct flight {
     strata_policy policy;        /* resolved: of the call that brought the loader; key lock until LOADING */
     uint32_t position;           /* ban position at birth */
     int64_t begun_ms;
-    int64_t load_ms, load_us, load_wall_ms; /* when the loader was called */
+    int64_t load_ms, load_ns, load_wall_ms; /* when the loader was called */
     struct held previous;        /* the best that is held, to be served or validated; set under the key lock */
     int layer_failed;            /* a layer could not be asked: its error stands in `err` */
     struct read solo;
@@ -146,7 +146,7 @@ struct flight {
     struct strand *lead;         /* the batch that reads for it, while it does; key lock */
     strata_op op;
     strata_error op_err;
-    int64_t op_us;
+    int64_t op_ns;
     struct strata_load load;
     struct plan plan;
     strata_value *encoded;       /* of an object, for layers that hold bytes */

@@ -27,11 +27,11 @@ static inline void fill_lookup(const strata *cache, strata_op *op, strata_slice 
 static __attribute__((noinline)) int sampled_lookup(strata *cache, strata_op *op, strata_slice key)
 {
     struct root *root = cache->root;
-    int64_t before = ex_now_us(root->ex);
+    int64_t before = ex_now_ns(root->ex);
     fill_lookup(cache, op, key);
     int rc = cache->lookup(cache->layer, op);
     if (rc == STRATA_OK && root->stats)
-        strata__histogram_add(&root->layers[0].latency, (uint64_t)(ex_now_us(root->ex) - before));
+        strata__histogram_add(&root->layers[0].latency, (uint64_t)(ex_now_ns(root->ex) - before));
     return rc;
 }
 

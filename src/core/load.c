@@ -104,7 +104,7 @@ void strata__load_note_start(struct flight *f)
 {
     struct root *root = f->root;
     f->load_ms = ex_now_ms(root->ex);
-    f->load_us = ex_now_us(root->ex);
+    f->load_ns = ex_now_ns(root->ex);
     f->load_wall_ms = ex_wall_ms(root->ex);
     f->step = STEP_LOADED;
     atomic_store(&f->load.refs, 1);

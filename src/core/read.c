@@ -39,13 +39,13 @@ static size_t choose(struct read *read, const struct layer_slot *slot)
 /* 1: all answers are there; 0: somebody else goes on. */
 static int ask(struct read *read, struct layer_slot *slot, size_t n)
 {
-    int64_t now = ex_now_ms(read->root->ex), us = ex_now_us(read->root->ex);
+    int64_t now = ex_now_ms(read->root->ex), ns = ex_now_ns(read->root->ex);
     for (size_t i = 0; i < n; i++) {
         struct flight *f = read->flights[i];
         strata__op_init(&f->op, f->handle, slot, &f->key, STRATA_OP_GET, now, &f->op_err);
         f->op.done = op_answered;
         f->op.owner = read;
-        f->op_us = us;
+        f->op_ns = ns;
         read->ops[i] = &f->op;
     }
     read->asked = n;
@@ -131,13 +131,13 @@ static void let_go(struct flight *f)
 /* Take the answered ones out, and let them go on.  1: the read has nothing left (and may be gone). */
 static int collect(struct read *read, struct layer_slot *slot)
 {
-    int64_t now = ex_now_ms(read->root->ex), us = ex_now_us(read->root->ex);
+    int64_t now = ex_now_ms(read->root->ex), ns = ex_now_ns(read->root->ex);
     size_t n = read->asked;
     read->asked = 0;
     for (size_t i = n; i-- > 0;) {
         struct flight *f = read->flights[i];
         if (!slot_instant(slot))
-            strata__histogram_add(&slot->latency, (uint64_t)(us - f->op_us));
+            strata__histogram_add(&slot->latency, (uint64_t)(ns - f->op_ns));
         if (!judge(f, slot, now))
             continue;
         read->flights[i] = read->flights[--read->count];

@@ -11,10 +11,10 @@ static void read_latency(const struct histogram *h, strata_latency *out)
     out->count = strata__histogram_count(h);
     if (out->count == 0)
         return;
-    out->mean_us = (double)strata__histogram_sum(h) / (double)out->count;
-    out->max_us = (double)strata__histogram_max(h);
-    out->p50_us = (double)strata__histogram_percentile(h, 0.5);
-    out->p99_us = (double)strata__histogram_percentile(h, 0.99);
+    out->mean_us = (double)strata__histogram_sum(h) / (double)out->count / 1000;
+    out->max_us = (double)strata__histogram_max(h) / 1000;
+    out->p50_us = (double)strata__histogram_percentile(h, 0.5) / 1000;
+    out->p99_us = (double)strata__histogram_percentile(h, 0.99) / 1000;
 }
 
 static uint64_t get_count(const strata *h, enum count what)

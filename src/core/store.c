@@ -23,19 +23,19 @@ static struct histogram *load_latency(strata *handle)
     return none;
 }
 
-static void note_success(struct flight *f, int64_t elapsed)
+static void note_success(struct flight *f, int64_t elapsed_ns)
 {
     struct histogram *h = load_latency(f->handle);
     if (h != NULL)
-        strata__histogram_add(h, (uint64_t)elapsed);
+        strata__histogram_add(h, (uint64_t)elapsed_ns);
     if (!event_wanted(f->root, STRATA_EVENT_LOAD_SUCCESS))
         return;
     strata_event e = { .size = sizeof e, .kind = STRATA_EVENT_LOAD_SUCCESS, .cache = f->handle, .key = f->key.plain,
-                       .elapsed_us = elapsed };
+                       .elapsed_us = elapsed_ns / 1000 };
     strata__event_fire(f->handle, &e);
 }
 
-static void note_failure(struct flight *f, int64_t elapsed)
+static void note_failure(struct flight *f, int64_t elapsed_ns)
 {
     const struct strata_load *load = &f->load;
     if (load->status == STRATA_ECLOSED && f->closed)
@@ -44,11 +44,11 @@ static void note_failure(struct flight *f, int64_t elapsed)
     if (!event_wanted(f->root, STRATA_EVENT_LOAD_ERROR))
         return;
     strata_event e = { .size = sizeof e, .kind = STRATA_EVENT_LOAD_ERROR, .status = load->status, .cache = f->handle,
-                       .key = f->key.plain, .elapsed_us = elapsed, .message = load->err.message };
+                       .key = f->key.plain, .elapsed_us = elapsed_ns / 1000, .message = load->err.message };
     strata__event_fire(f->handle, &e);
 }
 
-static void plan_store(struct flight *f, int64_t elapsed)
+static void plan_store(struct flight *f, int64_t elapsed_ns)
 {
     struct strata_load *load = &f->load;
     int negative = load->status == STRATA_ABSENT;
@@ -63,7 +63,7 @@ static void plan_store(struct flight *f, int64_t elapsed)
         .born_ms = f->load_ms,
         .born_wall_ms = f->load_wall_ms,
         .position = f->position,
-        .load_ms = (uint32_t)(elapsed / 1000 < UINT32_MAX ? elapsed / 1000 : UINT32_MAX),
+        .load_ms = (uint32_t)(elapsed_ns / 1000000 < UINT32_MAX ? elapsed_ns / 1000000 : UINT32_MAX),
         .codec = f->value != NULL && f->value->object != NULL && f->root->codec != NULL ? f->root->codec->id : 0,
     };
     strata__policy_to_meta(&policy, negative, &p->meta);
@@ -96,18 +96,18 @@ static void plan_failure(struct flight *f)
 void strata__flight_loaded(struct flight *f)
 {
     struct strata_load *load = &f->load;
-    int64_t elapsed = ex_now_us(f->root->ex) - f->load_us;
+    int64_t elapsed_ns = ex_now_ns(f->root->ex) - f->load_ns;
     if (load->status < 0) {
-        note_failure(f, elapsed);
+        note_failure(f, elapsed_ns);
         plan_failure(f);
     } else {
-        note_success(f, elapsed);
+        note_success(f, elapsed_ns);
         f->status = load->status;
         f->value = load->value;
         load->value = NULL;
         if (load->not_modified)
             f->value = strata_value_ref(f->previous.value);
-        plan_store(f, elapsed);
+        plan_store(f, elapsed_ns);
     }
     strata__flight_store(f);
 }

@@ -50,8 +50,8 @@ struct executor_ops {
     void (*unpark)(struct executor *ex, struct parker *parker);
     /* Monotonic milliseconds, coarse (4 ms): for deadlines.  No system call. */
     int64_t (*now_ms)(struct executor *ex);
-    /* Monotonic microseconds, exact: for latencies. */
-    int64_t (*now_us)(struct executor *ex);
+    /* Monotonic nanoseconds, exact: for latencies. */
+    int64_t (*now_ns)(struct executor *ex);
     /* Unix time in milliseconds: where no better clock is. */
     int64_t (*wall_ms)(struct executor *ex);
     uint64_t (*random)(struct executor *ex);
@@ -84,7 +84,7 @@ static inline int ex_cancel(struct executor *ex, struct timer *t) { return ex->o
 static inline int ex_park(struct executor *ex, struct parker *p, int64_t d) { return ex->ops->park(ex, p, d); }
 static inline void ex_unpark(struct executor *ex, struct parker *p) { ex->ops->unpark(ex, p); }
 static inline int64_t ex_now_ms(struct executor *ex) { return ex->ops->now_ms(ex); }
-static inline int64_t ex_now_us(struct executor *ex) { return ex->ops->now_us(ex); }
+static inline int64_t ex_now_ns(struct executor *ex) { return ex->ops->now_ns(ex); }
 static inline int64_t ex_wall_ms(struct executor *ex) { return ex->ops->wall_ms(ex); }
 static inline uint64_t ex_random(struct executor *ex) { return ex->ops->random(ex); }
 static inline int ex_on_worker(struct executor *ex) { return ex->ops->on_worker(ex); }

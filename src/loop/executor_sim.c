@@ -281,7 +281,7 @@ static void unpark(struct executor *ex, struct parker *parker)
 
 static int64_t now_ms(struct executor *ex) { return own(ex)->now_ms; }
 
-static int64_t now_us(struct executor *ex) { return own(ex)->now_ms * 1000; }
+static int64_t now_ns(struct executor *ex) { return own(ex)->now_ms * 1000000; }
 
 static int64_t wall_ms(struct executor *ex) { return own(ex)->now_ms + WALL_MINUS_NOW; }
 
@@ -326,7 +326,7 @@ static const struct executor_ops ops = {
     .park = park,
     .unpark = unpark,
     .now_ms = now_ms,
-    .now_us = now_us,
+    .now_ns = now_ns,
     .wall_ms = wall_ms,
     .random = next_random,
     .on_worker = on_worker,

@@ -62,10 +62,10 @@ static int64_t now_ms(struct executor *ex)
     return strata__os_now_ms();
 }
 
-static int64_t now_us(struct executor *ex)
+static int64_t now_ns(struct executor *ex)
 {
     (void)ex;
-    return strata__os_now_us();
+    return strata__os_now_ns();
 }
 
 static int64_t wall_ms(struct executor *ex)
@@ -124,7 +124,7 @@ static const struct executor_ops ops = {
     .park = park,
     .unpark = unpark,
     .now_ms = now_ms,
-    .now_us = now_us,
+    .now_ns = now_ns,
     .wall_ms = wall_ms,
     .random = next_random,
     .on_worker = on_worker,

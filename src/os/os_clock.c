@@ -20,6 +20,12 @@ int64_t strata__os_now_ms(void)
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
+int64_t strata__os_now_ns(void)
+{
+    struct timespec t = now(CLOCK_MONOTONIC);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
 int64_t strata__os_now_us(void)
 {
     struct timespec t = now(CLOCK_MONOTONIC);

@@ -8,6 +8,8 @@
 int64_t strata__os_now_ms(void);
 /* Monotonic, exact: for latencies and for sleeping. */
 int64_t strata__os_now_us(void);
+/* The same in nanoseconds. */
+int64_t strata__os_now_ns(void);
 /* Unix time; may jump. */
 int64_t strata__os_wall_ms(void);
 

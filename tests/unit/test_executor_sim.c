@@ -129,7 +129,7 @@ static void time_moves_only_by_advance(void **state)
     strata__executor_sim_advance(ex, 100);
     assert_string_equal(trail, "ab");
     assert_int_equal(ex_now_ms(ex), now + 110);
-    assert_int_equal(ex_now_us(ex), (now + 110) * 1000);
+    assert_int_equal(ex_now_ns(ex), (now + 110) * 1000000);
     assert_int_equal(ex_wall_ms(ex), wall + 110);
     assert_int_equal(strata__executor_sim_step(ex), 0);
     ex->ops->stop(ex);
