@@ -404,10 +404,17 @@ int strata_set_async(strata *cache, strata_slice key, strata_slice value, const 
     struct write pattern = { .status = STRATA_OK };
     if (cache == NULL || (value.data == NULL && value.size != 0))
         return strata__no_argument(err, "strata_set_async() needs a cache and a value");
-    int rc = strata__write_prepare_set(&pattern, cache, policy, err);
+    struct root *root = cache->root;
+    int rc = root_enter(root, err); /* a closed cache has no clock */
+    if (rc != STRATA_OK)
+        return rc;
+    rc = strata__write_prepare_set(&pattern, cache, policy, err);
     if (rc == STRATA_OK)
-        rc = strata__value_fits(cache->root, value.size, err);
-    return rc == STRATA_OK ? write_async(cache, key, value, &pattern, queue, done, ctx, err) : rc;
+        rc = strata__value_fits(root, value.size, err);
+    if (rc == STRATA_OK)
+        rc = write_async(cache, key, value, &pattern, queue, done, ctx, err);
+    root_leave(root);
+    return rc;
 }
 
 static int simple_async(strata *cache, strata_slice key, uint32_t kind, strata_queue *queue, strata_done done, void *ctx,

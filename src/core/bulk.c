@@ -441,12 +441,12 @@ int strata_set_many(strata *cache, strata_item *items, size_t count, const strat
     if (cache == NULL || (items == NULL && count != 0))
         return strata__no_argument(err, "strata_set_many() needs a cache and items");
     struct write pattern = { .status = STRATA_OK };
-    int rc = strata__write_prepare_set(&pattern, cache, policy, err);
-    if (rc == STRATA_OK)
-        rc = root_enter(cache->root, err);
+    int rc = root_enter(cache->root, err); /* a closed cache has no clock */
+    if (rc != STRATA_OK)
+        return rc;
+    rc = strata__write_prepare_set(&pattern, cache, policy, err);
     if (rc != STRATA_OK || count == 0) {
-        if (rc == STRATA_OK)
-            root_leave(cache->root);
+        root_leave(cache->root);
         return rc;
     }
     if (all_layers_instant(cache->root)) {
