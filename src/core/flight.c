@@ -265,6 +265,16 @@ static int too_old(const struct flight *f, int64_t now)
     return f->phase <= FLIGHT_LOADING && limit > 0 && now - f->begun_ms > limit;
 }
 
+/* It has its result, stores it in slow layers, and that takes longer than the result is good for. */
+static int outdated(const struct flight *f, int64_t now)
+{
+    struct deadlines d;
+    if (!f->delivered || f->plan.kind != STRATA_OP_PUT)
+        return 0;
+    strata__deadlines(&f->plan.meta, f->plan.meta.born_ms, &d);
+    return now >= (f->status == STRATA_STALE ? d.gone_at : d.fresh_until);
+}
+
 static void bring_loader_locked(struct flight *f, const struct want *want)
 {
     if (atomic_load(&f->wants_load) || f->phase > FLIGHT_READING)
@@ -284,7 +294,8 @@ static struct flight *find_joinable_locked(struct stripe *s, const struct want *
     struct flight *f = strata__flight_find_locked(s, hash, want->handle->space, key);
     if (f == NULL)
         return NULL;
-    if (f->position >= atomic_load(&want->handle->min_position) && !too_old(f, ex_now_ms(f->root->ex)))
+    int64_t now = ex_now_ms(f->root->ex);
+    if (f->position >= atomic_load(&want->handle->min_position) && !too_old(f, now) && !outdated(f, now))
         return f;
     strata__poison_one_locked(f);
     return NULL;
@@ -430,6 +441,21 @@ static int still_seen_locked(struct flight *f)
     return same;
 }
 
+/* Is the key being loaded already, by a flight that others can join or by a refresh?  The latter can't be joined where
+ * single_flight is off or max_flights is reached, and is one for all the same. */
+static int loading_locked(struct stripe *s, uint64_t hash, uint32_t space, strata_slice key)
+{
+    LIST_EACH(node, bucket(s, hash)) {
+        struct busy *b = list_entry(node, struct busy, chain);
+        if (b->is_write || !same_key(b, hash, space, key))
+            continue;
+        const struct flight *f = flight_of_busy(b);
+        if (f->joinable || (f->refresh && !f->poisoned))
+            return 1;
+    }
+    return 0;
+}
+
 void strata__refresh_start(const struct want *want, strata_slice key, uint64_t hash, const struct held *seen)
 {
     struct root *root = want->handle->root;
@@ -443,8 +469,7 @@ void strata__refresh_start(const struct want *want, strata_slice key, uint64_t h
     }
     struct frame frame;
     struct stripe *s = stripe_lock(root, hash, &frame);
-    int begin = root_usable(root) && strata__flight_find_locked(s, hash, want->handle->space, key) == NULL &&
-                still_seen_locked(f);
+    int begin = root_usable(root) && !loading_locked(s, hash, want->handle->space, key) && still_seen_locked(f);
     if (begin) {
         f->position = atomic_load(&root->position);
         f->background = 1;
@@ -541,12 +566,58 @@ void strata__flight_unref(struct flight *f)
     strata__root_unref(root);
 }
 
+/* A write came first: what was held before it counts no more, and what it has left in the nearest layer does.
+ * 1: that answers. */
+static int answered_after_write(struct flight *f)
+{
+    struct root *root = f->root;
+    struct layer_slot *slot = &root->layers[0];
+    struct held before, now = { 0 };
+    struct frame frame;
+    int64_t at = ex_now_ms(root->ex);
+    int rc = STRATA_MISS;
+    struct stripe *s = stripe_lock(root, f->key.hash, &frame);
+    before = f->previous;
+    f->previous = (struct held){ 0 };
+    f->phase = FLIGHT_READING;
+    if (slot_instant(slot)) {
+        strata__op_init(&f->op, f->handle, slot, &f->key, STRATA_OP_GET, at, &f->op_err);
+        rc = strata__layer_peek(f->handle, slot, &f->op);
+    }
+    stripe_unlock(s, &frame);
+    strata__held_drop(&before);
+    enum action a = ACTION_LOAD;
+    if (rc == STRATA_OK) {
+        a = ACTION_SERVE;
+        now.value = f->op.found;
+        f->op.found = NULL;
+    } else if (rc == STRATA_STALE && strata__held_init(f->handle, slot, &f->op, &now) && !f->refresh) {
+        a = strata__held_action(&now, atomic_load(&f->wants_load) ? SITUATION_LOAD : SITUATION_READ, at);
+    }
+    if (!action_serves(a)) {
+        s = stripe_lock(root, f->key.hash, &frame);
+        f->previous = now;
+        stripe_unlock(s, &frame);
+        return 0;
+    }
+    int stale = a == ACTION_STALE || a == ACTION_STALE_AND_REFRESH;
+    f->status = now.meta.negative ? STRATA_ABSENT : stale ? STRATA_STALE : STRATA_OK;
+    f->value = now.value;
+    f->is_hit = 1;
+    f->hit_layer = 0;
+    f->hit_state = rc == STRATA_OK ? STRATA_STATE_FRESH : held_state(&now, at);
+    f->refresh_after = (unsigned char)action_refreshes(a);
+    strata__flight_store(f);
+    return 1;
+}
+
 void strata__flight_run(struct strand *strand)
 {
     struct flight *f = flight_of_strand(strand);
     switch ((enum flight_step)f->step) {
     case STEP_READ:
-        strata__read_run(&f->solo);
+        if (f->phase != FLIGHT_WAITING || !answered_after_write(f))
+            strata__read_run(&f->solo);
         return;
     case STEP_LOAD:
         strata__load_run(f);
