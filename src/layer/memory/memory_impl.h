@@ -169,6 +169,7 @@ struct shard {
     uint32_t second_map[SLAB_FIRST];
     uint32_t free_lists[SLAB_FIRST][SLAB_SECOND];
     uint64_t free_units;
+    uint32_t spare_chunks; /* given back, their addresses kept: list through their first block's next */
     struct quick_list {
         uint32_t units, head;
     } quick[QUICK_LISTS];
@@ -283,6 +284,11 @@ struct entry *strata__slab_alloc(struct shard *s, size_t bytes);
 void strata__slab_free(struct shard *s, struct entry *e);
 /* One more chunk from the layer's range.  0, or -1 where the system has no more. */
 int strata__slab_grow(struct shard *s);
+/* Give one chunk that is wholly free back to the system, and its bytes to the budget.  1, or 0 where none is. */
+int strata__slab_give(struct shard *s);
+/* The first block of an entry's chunk, and the one after a block; NULL at the chunk's end. */
+struct entry *strata__slab_chunk_of(const struct shard *s, const struct entry *e);
+struct entry *strata__slab_next(const struct shard *s, const struct entry *b);
 /* All pages back to the system. */
 void strata__slab_release(struct memory *m);
 /* Bytes that the largest block can have. */
@@ -346,6 +352,30 @@ int strata__memory_lookup_meta(struct memory *m, strata_op *op, int64_t now_ms);
 void strata__memory_drain_touches(struct memory *m, struct reclaim_record *r);
 /* The heap value behind a pin of this layer that is stored by reference, or NULL. */
 struct strata_value *strata__memory_pinned_heap(const struct memory *m, const struct strata_value *value);
+
+/* What a put needs to know of itself before it takes the lock. */
+struct incoming {
+    strata_op *op;
+    struct strata_value *heap; /* stored by reference, or NULL: copied */
+    uint64_t heap_cost;
+    size_t bytes;              /* of the block */
+    size_t slack;
+    uint16_t ttl_class;
+    uint8_t kind;
+};
+
+/* memory_room.c.  Under the shard's mutex. */
+enum { HEAP_ROOM_MADE, HEAP_ROOM_NONE, HEAP_ROOM_LATER };
+/* Budget for a value on the heap.  LATER: unlock, so that dead values go back, and try again. */
+int strata__memory_heap_room(struct shard *s, const struct incoming *in);
+/* A block for the new entry, evicting as needed.  NULL: there is no room to be had. */
+struct entry *strata__memory_room(struct shard *s, const struct incoming *in, int count_grows);
+/* Room for a negative entry in the share that those have. */
+void strata__memory_negative_room(struct shard *s, uint64_t weight);
+/* 0: there is none. */
+int strata__memory_evict_one(struct shard *s, int negative_first);
+/* How many retired entries are worth a look at all threads. */
+uint64_t strata__memory_batch(const struct shard *s);
 
 /* memory_write.c */
 void strata__memory_put(struct memory *m, strata_op *op);

@@ -268,9 +268,72 @@ static char *take_chunk(struct memory *m)
     return chunk;
 }
 
+static size_t first_chunk(const struct memory *m) { return (size_t)64 << m->shift; }
+
+struct entry *strata__slab_chunk_of(const struct shard *s, const struct entry *e)
+{
+    size_t first = first_chunk(s->layer), at = (size_t)((const char *)e - s->base) - first;
+    return (struct entry *)(void *)(s->base + first + at - at % s->layer->chunk_bytes);
+}
+
+struct entry *strata__slab_next(const struct shard *s, const struct entry *b)
+{
+    struct entry *next = after(b);
+    char *end = (char *)strata__slab_chunk_of(s, b) + strata__slab_max(s->layer);
+    return (char *)next < end ? next : NULL;
+}
+
+/* The pages that are a chunk's alone. */
+static size_t own_pages(const struct memory *m, char *chunk, char **out)
+{
+    size_t page = strata__os_page_size();
+    uintptr_t low = ((uintptr_t)chunk + page - 1) / page * page;
+    uintptr_t high = ((uintptr_t)chunk + m->chunk_bytes) / page * page;
+    *out = (char *)low;
+    return high > low ? high - low : 0;
+}
+
+int strata__slab_give(struct shard *s)
+{
+    struct memory *m = s->layer;
+    uint32_t units = (uint32_t)(strata__slab_max(m) / UNIT), ref = 0;
+    unsigned f, c;
+    class_of(units, &f, &c);
+    /* What waits in the quick lists may be all that is missing. */
+    do
+        for (ref = s->free_lists[f][c]; ref != 0 && entry_units(entry_at(s, ref)) != units;)
+            ref = entry_at(s, ref)->next;
+    while (ref == 0 && quick_flush(s));
+    if (ref == 0)
+        return 0;
+    struct entry *b = entry_at(s, ref);
+    unlink_free(s, b);
+    char *pages;
+    size_t bytes = own_pages(m, (char *)b, &pages);
+    if (bytes != 0)
+        strata__os_map_decommit(pages, bytes);
+    b->next = s->spare_chunks;
+    s->spare_chunks = ref;
+    s->bytes -= m->chunk_bytes;
+    s->slab_bytes -= m->chunk_bytes;
+    return 1;
+}
+
+static char *take_spare(struct shard *s)
+{
+    struct entry *b = entry_at(s, s->spare_chunks);
+    char *pages;
+    size_t bytes = own_pages(s->layer, (char *)b, &pages);
+    if (bytes != 0 && strata__os_map_commit(pages, bytes, s->layer->huge) != 0)
+        return NULL;
+    s->spare_chunks = b->next;
+    UNPOISON(b, s->layer->chunk_bytes);
+    return (char *)b;
+}
+
 int strata__slab_grow(struct shard *s)
 {
-    char *chunk = take_chunk(s->layer);
+    char *chunk = s->spare_chunks != 0 ? take_spare(s) : take_chunk(s->layer);
     if (chunk == NULL)
         return -1;
     uint32_t grain = granularity(s->layer);

@@ -1,4 +1,4 @@
-/* memory_write.c - putting entries in, taking them out, and making room.
+/* memory_write.c - putting entries in and taking them out.
  *
  * One put is one critical section of the shard: room, copy, publish.  What a reader can see is always whole: the index
  * slot is written last.  An overwritten entry gives its place in the policy's queue to the new one. */
@@ -8,17 +8,6 @@
 #include "src/layer/memory/memory_impl.h"
 
 enum { MOST_KEY_BYTES = 16384 }; /* so that a value's place fits its 12 bits */
-
-/* What a put needs to know of itself before it takes the lock. */
-struct incoming {
-    strata_op *op;
-    struct strata_value *heap; /* stored by reference, or NULL: copied */
-    uint64_t heap_cost;
-    size_t bytes;              /* of the block */
-    size_t slack;
-    uint16_t ttl_class;
-    uint8_t kind;
-};
 
 static unsigned queue_of(const struct entry *e)
 {
@@ -38,108 +27,6 @@ void strata__memory_drop_locked(struct shard *s, struct entry *e, uint64_t hash)
     strata__index_remove(s, hash, ref_of(s, e));
     leave_queue(s, e);
     strata__retire(s, e);
-}
-
-static void note_eviction(struct shard *s, const struct entry *e)
-{
-    const struct memory *m = s->layer;
-    if (atomic_load_explicit(&m->host->eviction_listeners, memory_order_relaxed) == 0)
-        return;
-    struct eviction_note *n = strata__alloc(m->mem, sizeof *n + e->key_size);
-    if (n == NULL)
-        return; /* an event less, not a put less */
-    n->space = e->space;
-    n->key_size = e->key_size;
-    memcpy(n->key, entry_key(e), e->key_size);
-    n->next = s->notes;
-    s->notes = n;
-}
-
-/* One entry leaves for want of room.  Negative ones go first when a negative one comes, last otherwise. */
-static int evict_one(struct shard *s, int negative_first)
-{
-    struct entry *e = NULL;
-    const struct queue *negatives = &s->queues[QUEUE_NEGATIVE];
-    if (!negative_first || negatives->tail == 0)
-        e = s->eviction->victim(s);
-    if (e == NULL && negatives->tail != 0) {
-        e = entry_at(s, negatives->tail);
-        strata__queue_unlink(s, QUEUE_NEGATIVE, e);
-    }
-    if (e == NULL)
-        return 0;
-    note_eviction(s, e);
-    strata__index_remove(s, strata__entry_hash(s->layer, e), ref_of(s, e));
-    strata__retire(s, e);
-    s->evictions++;
-    return 1;
-}
-
-/* Does one more chunk fit the budget, with what index and ghost will need for the entries it brings? */
-static int may_grow(const struct shard *s)
-{
-    uint64_t chunk = s->layer->chunk_bytes;
-    uint64_t other = s->heap_bytes;
-    uint64_t chunks = s->slab_bytes / chunk;
-    uint64_t tables = s->bytes - s->slab_bytes - other;
-    uint64_t expected = chunks != 0 ? s->entries * 26 / chunks * (chunks + 1) : 0;
-    if (expected < tables)
-        expected = tables;
-    return s->slab_bytes + chunk + other + expected <= s->limit_bytes;
-}
-
-/* Unlinked entries are freed in batches: the cost of looking at all threads is shared. */
-static uint64_t batch_size(const struct shard *s)
-{
-    uint64_t n = s->entries / 8;
-    return n < 1 ? 1 : n > 256 ? 256 : n;
-}
-
-static int heap_over(const struct shard *s, uint64_t more)
-{
-    return s->bytes + more > s->limit_bytes;
-}
-
-/* A block for the new entry, evicting as needed.  NULL: there is no room to be had. */
-static struct entry *make_room(struct shard *s, const struct incoming *in, int count_grows)
-{
-    int negative = (in->kind & KIND_NEGATIVE) != 0;
-    while (count_grows && s->entries >= s->limit_entries)
-        if (!evict_one(s, negative))
-            return NULL;
-    while (in->heap_cost != 0 && heap_over(s, in->heap_cost)) {
-        /* Values on the heap come free when their entries are collected: a few at a time, for they may be pinned. */
-        if (s->retired_count != 0 && strata__retire_collect(s, 0) != 0)
-            continue;
-        if (s->dead_count == DEAD_VALUES)
-            return NULL;
-        if (!evict_one(s, negative) && strata__retire_collect(s, 1) == 0)
-            return NULL;
-    }
-    for (;;) {
-        struct entry *e = strata__slab_alloc(s, in->bytes);
-        if (e != NULL)
-            return e;
-        if (s->retired_count >= batch_size(s) && strata__retire_collect(s, 0) != 0)
-            continue;
-        if (may_grow(s) && strata__slab_grow(s) == 0)
-            continue;
-        if (evict_one(s, negative))
-            continue;
-        if (strata__retire_collect(s, 1) == 0)
-            return NULL;
-    }
-}
-
-static void make_negative_room(struct shard *s, uint64_t weight)
-{
-    const struct queue *q = &s->queues[QUEUE_NEGATIVE];
-    while (q->tail != 0 && q->weight + weight > s->negative_limit) {
-        struct entry *e = entry_at(s, q->tail);
-        note_eviction(s, e);
-        strata__memory_drop_locked(s, e, strata__entry_hash(s->layer, e));
-        s->evictions++;
-    }
 }
 
 static void fill(struct entry *e, const struct incoming *in)
@@ -186,33 +73,63 @@ static void replace(struct shard *s, struct entry *old, struct entry *e, uint64_
     strata__retire(s, old);
 }
 
-static int put_locked(struct shard *s, const struct incoming *in)
+/* Count what a heap value takes before its room is made: what else grows meanwhile must leave that much. */
+static void count_heap(struct shard *s, uint64_t cost)
+{
+    s->bytes += cost;
+    s->heap_bytes += cost;
+}
+
+/* A block for it, a place in the index, and budget for what it has on the heap; NULL where there is none to be had.
+ * *old: the entry that it replaces. */
+static struct entry *find_room(struct shard *s, const struct incoming *in, struct entry **old)
 {
     const strata_op *op = in->op;
-    struct entry *old = strata__index_find(s, op->hash, op->space, op->key.data, op->key.size);
-    if (old == NULL && (in->kind & KIND_NEGATIVE) == 0 && s->eviction->missed != NULL)
+    int negative = (in->kind & KIND_NEGATIVE) != 0;
+    *old = strata__index_find(s, op->hash, op->space, op->key.data, op->key.size);
+    if (*old == NULL && !negative && s->eviction->missed != NULL)
         s->eviction->missed(s, op->hash);
-    if (in->kind & KIND_NEGATIVE)
-        make_negative_room(s, s->limit_entries != UINT64_MAX ? 1 : in->bytes / UNIT);
-    struct entry *e = make_room(s, in, old == NULL);
-    if (old != NULL) /* making room may have pushed it out */
-        old = strata__index_find(s, op->hash, op->space, op->key.data, op->key.size);
-    while (e != NULL && old == NULL && strata__index_reserve(s) != 0)
-        if (!evict_one(s, (in->kind & KIND_NEGATIVE) != 0)) {
+    if (negative)
+        strata__memory_negative_room(s, s->limit_entries != UINT64_MAX ? 1 : in->bytes / UNIT);
+    struct entry *e = strata__memory_room(s, in, *old == NULL);
+    if (*old != NULL) /* making room may have pushed it out */
+        *old = strata__index_find(s, op->hash, op->space, op->key.data, op->key.size);
+    while (e != NULL && *old == NULL && strata__index_reserve(s) != 0)
+        if (!strata__memory_evict_one(s, negative)) {
             strata__slab_free(s, e);
             e = NULL;
         }
+    return e;
+}
+
+static int refuse_locked(struct shard *s, const strata_op *op)
+{
+    struct entry *old = strata__index_find(s, op->hash, op->space, op->key.data, op->key.size);
+    if (old != NULL)
+        strata__memory_drop_locked(s, old, op->hash); /* what was here is not right any more */
+    s->rejections++;
+    return STRATA_AGAIN;
+}
+
+static int put_locked(struct shard *s, const struct incoming *in)
+{
+    const strata_op *op = in->op;
+    int room = HEAP_ROOM_MADE;
+    /* Values that came free go back without the mutex, a few at a time. */
+    while (in->heap != NULL && (room = strata__memory_heap_room(s, in)) == HEAP_ROOM_LATER) {
+        strata__shard_unlock(s);
+        os_mutex_lock(&s->mutex);
+    }
+    if (room != HEAP_ROOM_MADE)
+        return refuse_locked(s, op);
+    struct entry *old;
+    count_heap(s, in->heap_cost);
+    struct entry *e = find_room(s, in, &old);
     if (e == NULL) {
-        s->rejections++;
-        if (old != NULL)
-            strata__memory_drop_locked(s, old, op->hash); /* what was here is not right any more */
-        return STRATA_AGAIN;
+        count_heap(s, -in->heap_cost);
+        return refuse_locked(s, op);
     }
     fill(e, in);
-    if (in->heap != NULL) {
-        s->bytes += in->heap_cost;
-        s->heap_bytes += in->heap_cost;
-    }
     if (old != NULL) {
         replace(s, old, e, op->hash);
     } else {
@@ -273,11 +190,8 @@ void strata__memory_put(struct memory *m, strata_op *op)
         in.heap_cost <= s->limit_bytes / 2) {
         status = put_locked(s, &in);
     } else {
-        struct entry *old = strata__index_find(s, op->hash, op->space, op->key.data, op->key.size);
-        if (old != NULL)
-            strata__memory_drop_locked(s, old, op->hash);
-        s->rejections++;
-        status = status == STRATA_OK ? STRATA_AGAIN : status;
+        int refused = refuse_locked(s, op);
+        status = status == STRATA_OK ? refused : status;
     }
     strata__shard_unlock(s);
     if (in.heap != NULL)
@@ -294,7 +208,7 @@ void strata__memory_remove(struct memory *m, strata_op *op)
         strata__memory_drop_locked(s, e, op->hash);
         s->removes++;
     }
-    if (s->retired_count >= batch_size(s) + 128 || s->retired_heap >= DEAD_VALUES / 2)
+    if (s->retired_count >= strata__memory_batch(s) + 128 || s->retired_heap >= DEAD_VALUES / 2)
         strata__retire_collect(s, 0);
     strata__shard_unlock(s);
     strata_op_done(op, e != NULL ? STRATA_OK : STRATA_MISS);

@@ -1,0 +1,175 @@
+/* memory_room.c - room for what comes in: who leaves, and what the shard's pages are used for.
+ *
+ * Entries leave in the policy's order.  That is enough where sizes are alike; where they are not, two things are not
+ * in the policy's gift.  A large block needs room that is together, and those who leave in order stand anywhere: so once
+ * a batch of them did not help, the neighbours leave with them.  And a value on the heap takes budget, not room in
+ * chunks: so a chunk's worth of room is emptied as a whole and its pages go back to the system. */
+#include <string.h>
+
+#include "src/base/mem.h"
+#include "src/layer/memory/memory_impl.h"
+
+static void note_eviction(struct shard *s, const struct entry *e)
+{
+    const struct memory *m = s->layer;
+    if (atomic_load_explicit(&m->host->eviction_listeners, memory_order_relaxed) == 0)
+        return;
+    struct eviction_note *n = strata__alloc(m->mem, sizeof *n + e->key_size);
+    if (n == NULL)
+        return; /* an event less, not a put less */
+    n->space = e->space;
+    n->key_size = e->key_size;
+    memcpy(n->key, entry_key(e), e->key_size);
+    n->next = s->notes;
+    s->notes = n;
+}
+
+/* This one leaves, whatever the policy thinks of it. */
+static void evict(struct shard *s, struct entry *e)
+{
+    note_eviction(s, e);
+    strata__memory_drop_locked(s, e, strata__entry_hash(s->layer, e));
+    s->evictions++;
+}
+
+/* One entry leaves for want of room.  Negative ones go first when a negative one comes, last otherwise.  NULL: there is
+ * none. */
+static struct entry *evict_one(struct shard *s, int negative_first)
+{
+    struct entry *e = NULL;
+    const struct queue *negatives = &s->queues[QUEUE_NEGATIVE];
+    if (!negative_first || negatives->tail == 0)
+        e = s->eviction->victim(s);
+    if (e == NULL && negatives->tail != 0) {
+        e = entry_at(s, negatives->tail);
+        strata__queue_unlink(s, QUEUE_NEGATIVE, e);
+    }
+    if (e == NULL)
+        return NULL;
+    note_eviction(s, e);
+    strata__index_remove(s, strata__entry_hash(s->layer, e), ref_of(s, e));
+    strata__retire(s, e);
+    s->evictions++;
+    return e;
+}
+
+int strata__memory_evict_one(struct shard *s, int negative_first) { return evict_one(s, negative_first) != NULL; }
+
+/* An entry that can be found, not a free block nor one that is retired. */
+static int stands(const struct entry *b)
+{
+    uint32_t w = atomic_load_explicit(&b->block, memory_order_relaxed);
+    return (w & BLOCK_FREE) == 0 && (w & BLOCK_QUEUE) != 0;
+}
+
+/* Those who stand from `b` on leave, until the room is `units` together or the chunk ends.  What was reached. */
+static uint32_t evict_run(struct shard *s, struct entry *b, uint32_t units)
+{
+    uint32_t run = 0;
+    for (; b != NULL && run < units; b = strata__slab_next(s, b)) {
+        if (stands(b))
+            evict(s, b);
+        run += entry_units(b);
+    }
+    return run;
+}
+
+/* The neighbours of one who left. */
+static void evict_around(struct shard *s, struct entry *e, uint32_t units)
+{
+    if (evict_run(s, e, units) < units)
+        (void)evict_run(s, strata__slab_chunk_of(s, e), units);
+}
+
+/* Does one more chunk fit the budget, with what index and ghost will need for the entries it brings? */
+static int may_grow(const struct shard *s)
+{
+    uint64_t chunk = s->layer->chunk_bytes;
+    uint64_t other = s->heap_bytes;
+    uint64_t chunks = s->slab_bytes / chunk;
+    uint64_t tables = s->bytes - s->slab_bytes - other;
+    uint64_t expected = chunks != 0 ? s->entries * 26 / chunks * (chunks + 1) : 0;
+    if (expected < tables)
+        expected = tables;
+    return s->slab_bytes + chunk + other + expected <= s->limit_bytes;
+}
+
+/* Unlinked entries are freed in batches: the cost of looking at all threads is shared. */
+uint64_t strata__memory_batch(const struct shard *s)
+{
+    uint64_t n = s->entries / 8;
+    return n < 1 ? 1 : n > 256 ? 256 : n;
+}
+
+/* A chunk's worth of the slab is free, or will be, but scattered: all of one chunk leaves. */
+static void empty_chunk(struct shard *s, struct entry *e)
+{
+    (void)evict_run(s, strata__slab_chunk_of(s, e), UINT32_MAX);
+    strata__retire_collect(s, 0);
+}
+
+int strata__memory_heap_room(struct shard *s, const struct incoming *in)
+{
+    uint64_t stuck = 0; /* retired with values on the heap when we last tried to free them: pinned */
+    uint64_t left = 0;  /* units of the slab whose entries left */
+    while (s->bytes + in->heap_cost > s->limit_bytes) {
+        if (strata__slab_give(s))
+            continue;
+        if (s->dead_count == DEAD_VALUES)
+            return HEAP_ROOM_LATER;
+        if (s->retired_heap > stuck) {
+            size_t freed = strata__retire_collect(s, 0);
+            stuck = s->retired_heap;
+            if (freed != 0)
+                continue;
+        }
+        struct entry *e = evict_one(s, (in->kind & KIND_NEGATIVE) != 0);
+        if (e == NULL) {
+            if (strata__retire_collect(s, 1) == 0)
+                return HEAP_ROOM_NONE;
+            stuck = s->retired_heap;
+            continue;
+        }
+        if (e->kind & KIND_HEAP)
+            continue;
+        left += entry_units(e);
+        if ((left + s->free_units) * UNIT >= s->layer->chunk_bytes) {
+            empty_chunk(s, e);
+            stuck = s->retired_heap;
+            left = 0;
+        }
+    }
+    return HEAP_ROOM_MADE;
+}
+
+struct entry *strata__memory_room(struct shard *s, const struct incoming *in, int count_grows)
+{
+    int negative = (in->kind & KIND_NEGATIVE) != 0;
+    int scattered = 0; /* a batch came free, but nowhere enough of it together */
+    while (count_grows && s->entries >= s->limit_entries)
+        if (evict_one(s, negative) == NULL)
+            return NULL;
+    for (;;) {
+        struct entry *e = strata__slab_alloc(s, in->bytes);
+        if (e != NULL)
+            return e;
+        if ((scattered || s->retired_count >= strata__memory_batch(s)) && strata__retire_collect(s, 0) != 0) {
+            scattered = 1;
+            continue;
+        }
+        if (may_grow(s) && strata__slab_grow(s) == 0)
+            continue;
+        e = evict_one(s, negative);
+        if (e != NULL && scattered)
+            evict_around(s, e, (uint32_t)(in->bytes / UNIT));
+        if (e == NULL && strata__retire_collect(s, 1) == 0)
+            return NULL;
+    }
+}
+
+void strata__memory_negative_room(struct shard *s, uint64_t weight)
+{
+    const struct queue *q = &s->queues[QUEUE_NEGATIVE];
+    while (q->tail != 0 && q->weight + weight > s->negative_limit)
+        evict(s, entry_at(s, q->tail));
+}
