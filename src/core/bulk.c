@@ -130,7 +130,8 @@ struct bulk {
     strata_item *items;
     size_t count;
     struct waiter *waiters;   /* one an item */
-    strata_error *words;      /* of the first error */
+    strata_error *words;      /* of an error that this thread found */
+    strata_error *told;       /* of an error that a flight told; the driver's lock */
     struct batch *batch;
     struct driver driver;
 };
@@ -166,7 +167,7 @@ static void enter_one(struct bulk *k, struct waiter *w, strata_item *item)
     strata *cache = k->want.handle;
     struct flight *f;
     struct batch *b = k->batch;
-    *w = (struct waiter){ .handle = cache, .wants_load = (unsigned char)want_loads(&k->want), .err = NULL,
+    *w = (struct waiter){ .handle = cache, .wants_load = (unsigned char)want_loads(&k->want), .err = k->told,
                           .soft_at = INT64_MAX, .hard_at = INT64_MAX, .driver = &k->driver };
     if (want_loads(&k->want))
         strata__waiter_times(w, k->want.policy, ex_now_ms(cache->root->ex));
@@ -186,7 +187,7 @@ static void enter_one(struct bulk *k, struct waiter *w, strata_item *item)
     } else if (e == ENTERED_STARTED) {
         b->read.flights[b->read.count++] = f;
     } else if (e == ENTERED_QUEUED) {
-        strata__strand_help(&f->strand, &k->driver);
+        strata__queued_help(&k->want, f, &k->driver);
     }
     if (w->joined)
         strata__join_counted(cache, item->key);
@@ -305,7 +306,7 @@ static int fail_pending(struct bulk *k, strata_error *err)
 static int read_rest(struct bulk *k, size_t left, int worst, strata_error *err)
 {
     struct root *root = k->want.handle->root;
-    strata_error words = STRATA_ERROR_INIT;
+    strata_error words = STRATA_ERROR_INIT, told = STRATA_ERROR_INIT;
     if (strata__driver_init(&k->driver, root->ex, want_loads(&k->want)) != 0)
         return fail_pending(k, err);
     k->waiters = strata__alloc_array(root->mem, k->count, sizeof *k->waiters);
@@ -316,6 +317,7 @@ static int read_rest(struct bulk *k, size_t left, int worst, strata_error *err)
         return fail_pending(k, err);
     }
     k->words = &words;
+    k->told = &told;
     k->want.lead = &k->batch->strand;
     for (size_t i = 0; i < k->count; i++)
         if (k->items[i].status == STRATA_PENDING)
@@ -327,8 +329,8 @@ static int read_rest(struct bulk *k, size_t left, int worst, strata_error *err)
     int so_far = worst;
     worst = finish_items(k, worst);
     if (so_far >= 0 && worst < 0) {
-        if (words.status == worst && err != NULL)
-            *err = words;
+        if ((told.status == worst || words.status == worst) && err != NULL)
+            *err = told.status == worst ? told : words;
         else
             strata__fail(err, worst, "bulk", "a key of this call failed: %s; each item has its own status",
                          strata_status_text(worst));

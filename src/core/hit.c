@@ -276,6 +276,12 @@ static void start(const struct want *want, struct flight *f, struct driver *d)
     strata__flight_run(&f->strand);
 }
 
+void strata__queued_help(const struct want *want, struct flight *f, struct driver *d)
+{
+    if (!wants_worker(want) || ex_on_worker(d->ex))
+        strata__strand_help(&f->strand, d);
+}
+
 void strata__waiter_help(struct waiter *w, struct driver *d)
 {
     if (!ex_on_worker(d->ex))
@@ -320,7 +326,7 @@ static void wait_for(const struct want *want, strata_slice key, struct waiter *w
     if (entered == ENTERED_STARTED)
         start(want, f, d);
     else if (entered == ENTERED_QUEUED)
-        strata__strand_help(&f->strand, d);
+        strata__queued_help(want, f, d);
     else
         strata__waiter_help(w, d);
     strata__waiter_sleep(w, d);

@@ -1,4 +1,7 @@
 /* What core once did wrong: each test is a defect that was found, in the smallest form that shows it. */
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include "tests/unit/core_fixture.h"
 
 /* A namespace that outlives its cache: every way to write answers that it is closed. */
@@ -130,6 +133,172 @@ static void test_one_refresh(void **state)
     }
 }
 
+/* A read that waits behind a write keeps its hard timeout. */
+static void let_go_later(void *ctx)
+{
+    script_release(ctx);
+}
+
+static void test_timeout_behind_write(void **state)
+{
+    (void)state;
+    strata_policy p = { .size = sizeof p, .hard_timeout_ms = 50 };
+    struct stack st;
+    struct origin o = { .st = &st, .value = "one", .takes_ms = 500 };
+    struct ended e = { 0 };
+    open_stack(&st, &(struct stack_options){ .with_slow = 1 });
+    st.slow->hold = 1;
+    assert_int_equal(strata_delete_async(st.cache, strata_str("k"), NULL, on_done, &e, NULL), STRATA_PENDING);
+    run(&st);
+    assert_int_equal(strata_host_after(st.slow->host, 10, let_go_later, st.slow), STRATA_OK);
+    int64_t begun = ex_now_ms(st.ex);
+    assert_load(&st, "k", &o, &p, STRATA_ETIMEDOUT, NULL);
+    assert_int_equal(ex_now_ms(st.ex) - begun, 50);
+    close_stack(&st);
+}
+
+/* A load that nobody waited for any more is not stored, but was not invalidated. */
+static void test_timeout_is_not_fenced(void **state)
+{
+    (void)state;
+    strata_policy p = { .size = sizeof p, .hard_timeout_ms = 50 };
+    struct stack st;
+    struct origin o = { .st = &st, .value = "one", .takes_ms = 500 };
+    open_policy(&st, &p);
+    assert_load(&st, "k", &o, NULL, STRATA_ETIMEDOUT, NULL);
+    pass(&st, 1000);
+    assert_int_equal(stats_of(st.cache).fenced, 0);
+    close_stack(&st);
+}
+
+/* A child's copy of a load that its parent has in progress can't be completed there. */
+static void test_load_after_fork(void **state)
+{
+    (void)state;
+    static struct origin o = { .pending = 1 };
+    strata_layer *layers[] = { strata_memory_layer(NULL) };
+    strata_options options = STRATA_OPTIONS_INIT;
+    strata *cache;
+    struct ended e = { 0 };
+    int status = -1;
+    options.layers = layers;
+    options.layer_count = 1;
+    assert_int_equal(strata_open(&cache, &options, NULL), STRATA_OK);
+    assert_int_equal(strata_get_or_load_async(cache, strata_str("k"), origin_loader, &o, NULL, NULL, on_done, &e, NULL),
+                     STRATA_PENDING);
+    while (*(strata_load *volatile *)&o.kept == NULL)
+        usleep(1000);
+    usleep(10000);
+    pid_t child = fork();
+    if (child == 0) {
+        int good = strata_reopen(cache, NULL) == STRATA_OK && strata_load_canceled(o.kept) &&
+                   strata_load_copy(o.kept, "one", 3) == STRATA_ECLOSED;
+        strata_load_unref(o.kept);
+        good = good && strata_set(cache, strata_str("k"), strata_str("two"), NULL, NULL) == STRATA_OK &&
+               strata_close(cache) == STRATA_OK;
+        _exit(good ? 0 : 1);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_int_equal(strata_load_copy(o.kept, "one", 3), STRATA_OK);
+    strata_load_unref(o.kept);
+    while (*(volatile int *)&e.count == 0)
+        usleep(1000);
+    assert_int_equal(strata_close(cache), STRATA_OK);
+    assert_string_equal(e.text, "one");
+}
+
+/* A layer may look at deadlines itself, and say STRATA_STALE for what it found. */
+static void stale_submit(strata_layer *layer, strata_op *const *ops, size_t count)
+{
+    (void)layer;
+    for (size_t i = 0; i < count; i++) {
+        strata_meta meta = { .born_ms = ops[i]->now_ms - 500, .fresh_ms = 100, .stale_ms = 100000 };
+        int rc = ops[i]->kind == STRATA_OP_GET ? strata_op_found(ops[i], "one", 3, &meta) : STRATA_OK;
+        strata_op_done(ops[i], rc == STRATA_OK && ops[i]->kind == STRATA_OP_GET ? STRATA_STALE : rc);
+    }
+}
+
+static void close_nothing(strata_layer *layer)
+{
+    (void)layer;
+}
+
+static void test_layer_says_stale(void **state)
+{
+    (void)state;
+    static const strata_layer_ops ops = { .size = sizeof ops, .kind = "judge", .submit = stale_submit, .close = close_nothing };
+    strata_layer judge = { .size = sizeof judge, .ops = &ops, .flags = STRATA_LAYER_LOCAL, .name = "judge" };
+    strata_layer *layers[] = { &judge };
+    strata_options options = STRATA_OPTIONS_INIT;
+    strata *cache;
+    strata_value *value;
+    strata_layer_stats stats = { .size = sizeof stats };
+    options.layers = layers;
+    options.layer_count = 1;
+    assert_int_equal(strata_open(&cache, &options, NULL), STRATA_OK);
+    assert_int_equal(strata_get(cache, strata_str("k"), &value, NULL), STRATA_STALE);
+    assert_value(value, "one");
+    assert_int_equal(strata_has(cache, strata_str("k"), NULL), 1);
+    assert_int_equal(strata_expire(cache, strata_str("k"), NULL), STRATA_OK);
+    assert_int_equal(strata_stats_layer(cache, 0, &stats), STRATA_OK);
+    assert_int_equal(stats.misses, 0);
+    assert_int_equal(strata_close(cache), STRATA_OK);
+}
+
+/* Windows without end, several of them. */
+static void test_expire_for_ever(void **state)
+{
+    (void)state;
+    strata_policy p = { .size = sizeof p, .ttl_ms = 100, .stale_while_revalidate_ms = STRATA_FOREVER,
+                        .stale_if_error_ms = STRATA_FOREVER };
+    struct stack st;
+    open_policy(&st, &p);
+    assert_int_equal(strata_set(st.cache, strata_str("k"), strata_str("one"), NULL, NULL), STRATA_OK);
+    assert_int_equal(strata_expire(st.cache, strata_str("k"), NULL), STRATA_OK);
+    assert_get(&st, "k", STRATA_STALE, "one");
+    close_stack(&st);
+}
+
+/* Layers that can't be: refused, and not closed through what they lack, nor twice. */
+static void test_impossible_layers(void **state)
+{
+    (void)state;
+    static strata_layer bare = { .size = sizeof bare, .name = "bare" };
+    strata_layer *twice = strata_memory_layer(NULL);
+    strata_layer *one[] = { &bare }, *two[] = { twice, twice };
+    strata_options options = STRATA_OPTIONS_INIT;
+    strata *cache;
+    options.layers = one;
+    options.layer_count = 1;
+    assert_int_equal(strata_open(&cache, &options, NULL), STRATA_EINVAL);
+    options.layers = two;
+    options.layer_count = 2;
+    assert_int_equal(strata_open(&cache, &options, NULL), STRATA_EINVAL);
+    assert_null(cache);
+}
+
+/* What a bulk loader says of its failure reaches the caller. */
+static int bulk_fails(strata_load *const *loads, const strata_slice *keys, size_t count, void *ctx)
+{
+    (void)keys;
+    (void)ctx;
+    for (size_t i = 0; i < count; i++)
+        assert_int_equal(strata_load_fail(loads[i], STRATA_EIO, "the origin is down"), STRATA_OK);
+    return STRATA_OK;
+}
+
+static void test_bulk_words(void **state)
+{
+    (void)state;
+    struct stack st;
+    strata_item items[2] = { { .key = strata_str("a") }, { .key = strata_str("b") } };
+    open_stack(&st, &(struct stack_options){ 0 });
+    assert_int_equal(strata_get_or_load_many(st.cache, items, 2, bulk_fails, NULL, NULL, &st.err), STRATA_EIO);
+    assert_string_equal(st.err.message, "the origin is down");
+    close_stack(&st);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -138,6 +307,13 @@ int main(void)
         cmocka_unit_test(test_read_after_waiting),
         cmocka_unit_test(test_outdated_result),
         cmocka_unit_test(test_one_refresh),
+        cmocka_unit_test(test_timeout_behind_write),
+        cmocka_unit_test(test_timeout_is_not_fenced),
+        cmocka_unit_test(test_load_after_fork),
+        cmocka_unit_test(test_layer_says_stale),
+        cmocka_unit_test(test_expire_for_ever),
+        cmocka_unit_test(test_impossible_layers),
+        cmocka_unit_test(test_bulk_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
