@@ -173,8 +173,15 @@ static int build(const strata_options *known, struct executor *ex, struct root *
 
 static void free_layers(const strata_options *options)
 {
-    for (size_t i = 0; options->layers != NULL && i < options->layer_count; i++)
-        strata_layer_free(options->layers[i]);
+    for (size_t i = 0; options->layers != NULL && i < options->layer_count; i++) {
+        strata_layer *layer = options->layers[i];
+        int again = 0;
+        for (size_t j = 0; j < i; j++)
+            again |= options->layers[j] == layer;
+        /* One that can't be closed was never built. */
+        if (layer != NULL && !again && layer->ops != NULL && layer->ops->close != NULL)
+            strata_layer_free(layer);
+    }
 }
 
 static int open_checked(strata **out, const strata_options *known, struct executor *ex, strata_error *err)

@@ -246,6 +246,8 @@ void strata__maintain_stop(struct root *root);
 /* Fill an operation; done and owner are the caller's to set.  `mem` and err are set. */
 void strata__op_init(strata_op *op, const strata *handle, const struct layer_slot *slot, const struct key_forms *key,
                      uint32_t kind, int64_t now_ms, strata_error *err);
+/* Did a GET find something?  Layers that look at deadlines themselves say STRATA_STALE. */
+int strata__op_found(const strata_op *op);
 /* Count what came of an operation, and tell listeners of failures.  Under no lock. */
 void strata__op_counted(strata *handle, struct layer_slot *slot, const strata_op *op);
 /* One look into an instant layer, which is no request of a user's.  As lookup(). */

@@ -520,6 +520,7 @@ struct flight *strata__flight_new(const struct want *want, strata_slice key, uin
     atomic_init(&f->refs, 1);
     strata__root_ref(root);
     f->root = root;
+    f->life = root->life;
     f->handle = handle;
     f->mem = root->mem;
     if (root->plain_keys)

@@ -111,6 +111,7 @@ struct flight {
     struct strand strand;
     _Atomic(uint32_t) refs;
     struct root *root;
+    uint64_t life;               /* root->life at birth: a flight of before a fork has no executor any more */
     strata *handle;
     const strata_allocator *mem;
     struct busy busy;            /* key lock */
@@ -281,6 +282,8 @@ enum entered strata__flight_enter(const struct want *want, strata_slice key, uin
                                   struct flight **out, strata_error *err);
 /* A caller on a worker must not wait for a free worker: it runs what it waits for, if nobody else does. */
 void strata__waiter_help(struct waiter *w, struct driver *d);
+/* A caller whose flight waits behind a write drives it, unless its policy keeps loaders off its thread. */
+void strata__queued_help(const struct want *want, struct flight *f, struct driver *d);
 /* Before the waiter goes: give back what it held of its flight. */
 void strata__waiter_leave(struct waiter *w, struct driver *d);
 void strata__join_counted(strata *cache, strata_slice key);

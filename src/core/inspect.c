@@ -60,6 +60,8 @@ static int probe(strata *cache, struct layer_slot *slot, const struct key_forms 
     } else {
         rc = ask_slow(root, slot, p);
     }
+    if (rc == STRATA_STALE)
+        rc = STRATA_OK;
     if (rc == STRATA_OK && !strata__held_init(cache, slot, &p->op, held))
         return STRATA_MISS;
     return rc;

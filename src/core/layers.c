@@ -35,6 +35,10 @@ int strata__layers_take(struct root *root, const strata_options *options, strata
     for (size_t i = 0; i < options->layer_count; i++) {
         strata_layer *layer = options->layers[i];
         int rc = check_layer(layer, i, err);
+        for (size_t j = 0; rc == STRATA_OK && j < i; j++)
+            if (options->layers[j] == layer)
+                rc = strata__fail(err, STRATA_EINVAL, "layers", "layers %zu and %zu are the same one: make a layer for "
+                                  "each place in the stack", j, i);
         if (rc != STRATA_OK)
             return rc;
         struct layer_slot *slot = &root->layers[i];
@@ -101,6 +105,11 @@ void strata__handle_rewire_locked(strata *h)
     h->forks = root->forks;
 }
 
+int strata__op_found(const strata_op *op)
+{
+    return op->status == STRATA_OK || op->status == STRATA_STALE;
+}
+
 void strata__op_init(strata_op *op, const strata *handle, const struct layer_slot *slot, const struct key_forms *key,
                      uint32_t kind, int64_t now_ms, strata_error *err)
 {
@@ -135,7 +144,7 @@ void strata__op_counted(strata *handle, struct layer_slot *slot, const strata_op
     } else if (op->kind == STRATA_OP_REMOVE) {
         atomic_fetch_add_explicit(&slot->removes, 1, memory_order_relaxed);
     } else {
-        atomic_fetch_add_explicit(op->status == STRATA_OK ? &slot->hits : &slot->misses, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(strata__op_found(op) ? &slot->hits : &slot->misses, 1, memory_order_relaxed);
     }
 }
 

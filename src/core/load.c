@@ -187,7 +187,7 @@ static void fill_failure(struct strata_load *load, int status, const char *messa
 
 void strata__load_abort(struct flight *f, int status, const char *message)
 {
-    if (!atomic_load(&f->loader_called) || !claim(&f->load))
+    if (!atomic_load(&f->loader_called) || !claim(&f->load) || f->life != f->root->life)
         return;
     fill_failure(&f->load, status, message);
     completed(&f->load);
@@ -198,7 +198,8 @@ static int begin_completion(struct strata_load *load)
 {
     if (load == NULL)
         return STRATA_EINVAL;
-    if (!root_usable(flight_of_load(load)->root))
+    const struct flight *f = flight_of_load(load);
+    if (!root_usable(f->root) || f->life != f->root->life)
         return STRATA_ECLOSED;
     return claim(load) ? STRATA_OK : STRATA_EALREADY;
 }
@@ -314,7 +315,7 @@ int strata_load_fail(strata_load *load, int status, const char *message)
 int strata_load_canceled(const strata_load *load)
 {
     const struct flight *f = flight_of_load(load);
-    return atomic_load(&load->canceled) != 0 || !root_usable(f->root);
+    return atomic_load(&load->canceled) != 0 || !root_usable(f->root) || f->life != f->root->life;
 }
 
 const strata_value *strata_load_previous(const strata_load *load)

@@ -100,7 +100,7 @@ static int judge(struct flight *f, struct layer_slot *slot, int64_t now)
                      f->op_err.message[0] != 0 ? f->op_err.message : strata_status_text(f->op.status));
         f->err.os_errno = f->op_err.os_errno;
     }
-    if (f->op.status != STRATA_OK || !strata__held_init(f->handle, slot, &f->op, &held))
+    if (!strata__op_found(&f->op) || !strata__held_init(f->handle, slot, &f->op, &held))
         return 0;
     enum action a = ACTION_LOAD;
     if (!f->refresh)

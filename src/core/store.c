@@ -260,7 +260,7 @@ static int store_round(struct flight *f)
 
     for (uint32_t i = from; i < to; i++)
         tell_stored(f, i);
-    if (fenced && f->plan.value != NULL)
+    if (fenced && f->plan.value != NULL && !p->is_backfill && f->load.status >= 0 && !atomic_load(&f->load.canceled))
         count_up(f->handle, COUNT_FENCED);
     struct answer a = { .status = f->status, .value = f->value, .err = &f->err, .is_hit = f->is_hit, .layer = f->hit_layer,
                         .state = f->hit_state };

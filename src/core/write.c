@@ -49,9 +49,7 @@ static uint32_t expired_meta(strata_meta *meta, int64_t now)
         meta->early_ms = 0;
         meta->retry_at_ms = 0;
     }
-    return meta->stale_ms + meta->error_ms + meta->keep_ms > 0 || meta->stale_ms == STRATA_FOREVER ||
-                   meta->error_ms == STRATA_FOREVER || meta->keep_ms == STRATA_FOREVER
-               ? STRATA_OP_PUT : STRATA_OP_REMOVE;
+    return meta->stale_ms > 0 || meta->error_ms > 0 || meta->keep_ms > 0 ? STRATA_OP_PUT : STRATA_OP_REMOVE;
 }
 
 static void note_failure(struct write *w, struct layer_slot *slot)
@@ -83,7 +81,7 @@ static int take_found(struct write *w, struct layer_slot *slot, struct held *hel
 {
     held->there = 0;
     held->value = NULL;
-    if (w->op.status != STRATA_OK || !strata__held_init(w->handle, slot, &w->op, held))
+    if (!strata__op_found(&w->op) || !strata__held_init(w->handle, slot, &w->op, held))
         return 0;
     if (strata__freshness_state(&held->d, w->op.now_ms) == STRATA_STATE_GONE) {
         strata__held_drop(held);
