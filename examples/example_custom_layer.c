@@ -1,7 +1,8 @@
 /* example_custom_layer.c - a layer of your own: files in a folder, through the blocking adapter.
  *
- * A store is three functions.  Each file holds the meta that strata gave, then the value; strata decides by the meta
+ * A store is four functions.  Each file holds the meta that strata gave, then the value; strata decides by the meta
  * whether it is fresh, so that the store need not think about time.  (A file's name is the key in hexadecimal.) */
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <strata/strata.h>
@@ -22,16 +23,16 @@ static int file_path(const struct folder *folder, strata_slice key, char out[256
 
 static int folder_get(void *ctx, strata_slice key, strata_op *op)
 {
-    static const size_t most = 1u << 20;
     char path[256];
     strata_meta meta;
     FILE *file = file_path(ctx, key, path) ? fopen(path, "rb") : NULL;
     if (file == NULL)
         return STRATA_MISS;
-    char *data = malloc(most);
-    size_t size = 0;
-    int whole = data != NULL && fread(&meta, sizeof meta, 1, file) == 1 &&
-                ((size = fread(data, 1, most, file)), !ferror(file));
+    long length = fseek(file, 0, SEEK_END) == 0 ? ftell(file) : -1;
+    size_t size = length >= (long)sizeof meta ? (size_t)length - sizeof meta : 0;
+    char *data = malloc(size + 1);
+    rewind(file);
+    int whole = data != NULL && fread(&meta, sizeof meta, 1, file) == 1 && fread(data, 1, size, file) == size;
     int status = whole ? strata_op_found(op, data, size, &meta) : STRATA_EIO;
     free(data);
     fclose(file);
@@ -46,11 +47,14 @@ static int folder_put(void *ctx, strata_slice key, strata_slice data, const stra
         return STRATA_AGAIN;
     snprintf(draft, sizeof draft, "%s.tmp", path);
     FILE *file = fopen(draft, "wb");
-    if (file == NULL)
-        return STRATA_EIO;
-    int good = fwrite(meta, sizeof *meta, 1, file) == 1 && fwrite(data.data, 1, data.size, file) == data.size;
-    good = fclose(file) == 0 && good;
-    return good && rename(draft, path) == 0 ? STRATA_OK : STRATA_EIO; /* whole, or not at all */
+    int good = file != NULL && fwrite(meta, sizeof *meta, 1, file) == 1 &&
+               fwrite(data.data, 1, data.size, file) == data.size;
+    good = file != NULL && fclose(file) == 0 && good;
+    if (good && rename(draft, path) == 0)
+        return STRATA_OK; /* whole, or not at all: */
+    remove(draft);
+    remove(path); /* nor what was there before, which would be served */
+    return STRATA_EIO;
 }
 
 static int folder_remove(void *ctx, strata_slice key)
@@ -61,8 +65,27 @@ static int folder_remove(void *ctx, strata_slice key)
     return STRATA_OK;
 }
 
+static int folder_clear(void *ctx, strata_slice prefix)
+{
+    struct folder *folder = ctx;
+    char path[256], file[512];
+    if (!file_path(folder, prefix, path))
+        return STRATA_OK; /* no key so long is here */
+    const char *hex = path + strlen(folder->path) + 1;
+    DIR *dir = opendir(folder->path);
+    if (dir == NULL)
+        return STRATA_EIO;
+    for (const struct dirent *entry; (entry = readdir(dir)) != NULL;)
+        if (entry->d_name[0] != '.' && strncmp(entry->d_name, hex, strlen(hex)) == 0) {
+            snprintf(file, sizeof file, "%s/%s", folder->path, entry->d_name);
+            remove(file);
+        }
+    closedir(dir);
+    return STRATA_OK;
+}
+
 static const strata_blocking_ops folder_ops = { STRATA_SIZED(strata_blocking_ops), .get = folder_get, .put = folder_put,
-                                                .remove = folder_remove };
+                                                .remove = folder_remove, .clear = folder_clear };
 
 /* The rest uses it. -------------------------------------------------------------------------------------------- */
 
@@ -113,10 +136,13 @@ int main(void)
         }
         status = show(cache, "12", &loads);
         show(cache, "12", &loads);
-        if (round == 1)
+        if (round == 1) {
+            strata_set(cache, strata_str("13"), strata_str("169"), NULL, NULL);
             strata_delete(cache, strata_str("12"), NULL);
+            strata_clear(cache, NULL);
+        }
         strata_close(cache);
     }
-    rmdir(folder.path); /* empty again: the delete took the file */
-    return status < 0 || loads != 1;
+    int empty = rmdir(folder.path) == 0; /* the delete took one file, the clear the other */
+    return status < 0 || loads != 1 || !empty;
 }

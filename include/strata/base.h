@@ -27,7 +27,8 @@
 /** A duration without end. */
 #define STRATA_FOREVER INT64_MAX
 
-/** First field of every options struct, for designated initialisers: { STRATA_SIZED(type), .x = 1 } */
+/** First field of every struct with a size, for designated initialisers: { STRATA_SIZED(type), .x = 1 }.  Does what the INIT
+ *  macros do.  For C and C++20; in older C++ start from the INIT macro, or from {} and set size. */
 #define STRATA_SIZED(type) .size = sizeof(type)
 
 STRATA_BEGIN_DECLS

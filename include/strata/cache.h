@@ -111,7 +111,8 @@ STRATA_API int strata_namespace(strata *parent, const char *name, const strata_n
 /* Reading ---------------------------------------------------------------------------------------------------- */
 
 /**
- * Ask each layer, nearest first, for the first servable value of `key`.
+ * Ask each layer, nearest first, for the first servable value of `key`: fresh, or in its stale-while-revalidate window.
+ * Never loads and starts no refresh; what only stale-if-error would serve is a miss.
  * @param[out] out one reference, owned by the caller (strata_value_unref); NULL unless STRATA_OK or STRATA_STALE.
  * @return STRATA_OK, STRATA_STALE, STRATA_MISS, STRATA_ABSENT (remembered); STRATA_EKEYSIZE, STRATA_ECLOSED,
  *         STRATA_EFORKED, STRATA_ENOMEM, STRATA_ELAYER (the only layers left to ask failed).
@@ -124,7 +125,8 @@ STRATA_API int strata_get(strata *cache, strata_slice key, strata_value **out, s
  * @param loader NULL takes the namespace's own.
  * @param policy this call's; NULL inherits all.  Borrowed for the call.
  * @return as strata_get(), but not STRATA_MISS; STRATA_ELOADER or what the loader failed with; STRATA_ETIMEDOUT;
- *         STRATA_EDEADLOCK; STRATA_EINVAL (no loader, or a wrong policy).
+ *         STRATA_EDEADLOCK; STRATA_EINVAL (no loader, or a wrong policy); STRATA_EBUSY (max_queued tasks
+ *         wait for a worker).
  * Blocks: while the value is loaded, by this or another caller.
  */
 STRATA_API int strata_get_or_load(strata *cache, strata_slice key, strata_loader loader, void *loader_ctx,
@@ -147,8 +149,9 @@ STRATA_API int strata_size(strata *cache, uint64_t *out, strata_error *err);
 
 /**
  * Store a copy of `value` in every layer.  Loads of the key that run are not stored.
- * @return STRATA_OK; STRATA_EKEYSIZE, STRATA_EVALUESIZE, STRATA_EINVAL, STRATA_ENOMEM, STRATA_ECLOSED,
- *         STRATA_ELAYER (one failed; the others have it).
+ * @return STRATA_OK (also where a layer had no room for it: rejections in its stats); STRATA_EKEYSIZE,
+ *         STRATA_EVALUESIZE, STRATA_EINVAL, STRATA_ENOMEM, STRATA_ECLOSED, STRATA_ELAYER (one failed, and may still hold
+ *         what was there before; the others have it).
  */
 STRATA_API int strata_set(strata *cache, strata_slice key, strata_slice value, const strata_policy *policy,
                           strata_error *err);
@@ -158,10 +161,11 @@ STRATA_API int strata_set_object(strata *cache, strata_slice key, void *object, 
                                  strata_error *err);
 
 /** Take the key out of every layer.  A value loaded before is never stored after.  @return STRATA_OK (whether or not
- *  it was there); errors as strata_set(). */
+ *  it was there); errors as strata_set(): after STRATA_ELAYER the layer that failed may still serve it, so delete again. */
 STRATA_API int strata_delete(strata *cache, strata_slice key, strata_error *err);
 
-/** End the key's freshness now: its stale windows go on as they were.  @return STRATA_OK, STRATA_MISS; errors as strata_set(). */
+/** End the key's freshness now.  Its stale windows end when they would have ended without this: an hour left of freshness
+ *  lengthens them by an hour.  @return STRATA_OK, STRATA_MISS; errors as strata_set(). */
 STRATA_API int strata_expire(strata *cache, strata_slice key, strata_error *err);
 
 /** Forget everything in this cache or namespace, and in those below it.  O(1) for the caller.

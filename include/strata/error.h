@@ -40,7 +40,7 @@ enum { STRATA_STATUS_MAP(STRATA_STATUS_CONSTANT_) STRATA_STATUS_END_ = 1000 };
 typedef struct strata_error {
     int status;        /**< the same number as the call returned */
     int os_errno;      /**< errno of the system call behind it, or 0 */
-    char where[64];    /**< which part: "memory", "loader", "open", an option's name */
+    char where[64];    /**< which part: "memory", "loader", "url", "key", an option's name */
     char message[256]; /**< what happened and what to do, one line, always NUL-terminated */
 } strata_error;
 

@@ -17,7 +17,8 @@ typedef struct strata_load strata_load;
  * @param load borrowed for the call.
  * @param key  borrowed; valid until the load is completed and its last reference is gone.
  * @return STRATA_OK or STRATA_PENDING; any negative status fails the load with that status.  STRATA_OK without a
- *         completion is STRATA_ELOADER.
+ *         completion is STRATA_ELOADER, and so is any other number above 0.  Once the load is
+ *         completed, the number does not matter.
  * Threads: runs on the caller's thread, or on a worker where a timeout or a stale window applies or the call was
  *         asynchronous.  Never under a lock of strata's: it may call the cache again, but not for its own key
  *         (STRATA_EDEADLOCK).

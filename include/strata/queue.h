@@ -36,7 +36,8 @@ STRATA_API int strata_queue_wait(strata_queue *queue, int64_t timeout_ms);
 
 /**
  * Give the queue back.  NULL is a no-op.  Completions that wait are run first.  Calls that still run keep it alive;
- * their completions are then run on a worker.  Threads: the one that runs it.
+ * their completions are then run on a worker.  To have all of them on this thread, close the caches first.
+ * Threads: the one that runs it.
  */
 STRATA_API void strata_queue_close(strata_queue *queue);
 

@@ -152,7 +152,7 @@ struct policy : strata_policy {
 };
 
 /// A load in progress, as a loader sees it.  Return the value (a std::string, or anything with data() and size()), or call
-/// one of these and return what it returns.
+/// one of these and return what it returns: an int is always a status, never a value.
 class load {
 public:
     explicit load(strata_load *raw) noexcept : raw_(raw) {}

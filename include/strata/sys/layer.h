@@ -1,7 +1,7 @@
 /* strata/sys/layer.h - the contract of a layer: one store in the stack.
  *
  * A layer carries out batches of operations, now or later, on any thread.  Memory answers at once; a disk or a server
- * later; a blocking store through strata_blocking_layer() at the end of this file, in 40 lines (examples/).
+ * later; a blocking store through strata_blocking_layer() at the end of this file, in 100 lines (examples/).
  * tests/contract runs one suite against every layer.  Extenders' API: may change in a minor version. */
 #ifndef STRATA_SYS_LAYER_H
 #define STRATA_SYS_LAYER_H
@@ -135,15 +135,20 @@ STRATA_API void strata_host_evicted(strata_layer_host *host, strata_layer *layer
 /* The blocking adapter --------------------------------------------------------------------------------------- */
 
 /** A store with plain blocking calls.  Each returns STRATA_OK, STRATA_MISS or an error.
+ *  `key` is a storage key: the caller's key, with bytes in front of it that say which namespace it is in.  Expect NULs,
+ *  and more than max_key_bytes.
  *  Threads: called from several at once. */
 typedef struct strata_blocking_ops {
     size_t size; /**< sizeof this struct */
     /** Find the key: answer through strata_op_found(op, ...), and return what that returns. */
     int (*get)(void *ctx, strata_slice key, strata_op *op);
-    /** Keep a copy of data and meta.  Nobody needs them after ttl_ms (STRATA_FOREVER: always). */
+    /** Keep a copy of data and meta; where meta->negative, there is no data.  Nobody needs them after ttl_ms
+     *  (STRATA_FOREVER: always).  STRATA_AGAIN says that there is no room, and is no error.  What is not stored must
+     *  not leave an older version of the key behind: it would be served. */
     int (*put)(void *ctx, strata_slice key, strata_slice data, const strata_meta *meta, int64_t ttl_ms);
     int (*remove)(void *ctx, strata_slice key);
-    int (*clear)(void *ctx, strata_slice prefix); /**< keys that begin with prefix; may be NULL */
+    int (*clear)(void *ctx, strata_slice prefix); /**< keys that begin with prefix, all where it is empty; NULL:
+                                                       what was cleared is back after a restart of a durable store */
     void (*close)(void *ctx);                     /**< may be NULL */
 } strata_blocking_ops;
 
