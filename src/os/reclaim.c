@@ -34,6 +34,7 @@ static _Atomic(struct reclaim_record *) records; /* push-only */
 static struct reclaim_waiter *waiters;
 static uint32_t cells_taken;
 static pthread_key_t exit_key;
+static int exit_seen; /* 1: there was a key left for us; 0: a record is not passed on when its thread ends */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static int barrier_call(int command)
@@ -65,13 +66,18 @@ static void heavy_fence(void)
 #endif
 }
 
+static void forget_touches(struct reclaim_record *r)
+{
+    for (int i = 0; i < RECLAIM_TOUCH_OWNERS; i++)
+        atomic_store(&r->touches[i].owner, NULL);
+}
+
 static void thread_exit(void *mine)
 {
     struct reclaim_record *r = mine;
     strata__reclaim_mine = NULL;
     strata__reclaim_quick = NULL;
-    atomic_store(&r->touch_owner, NULL);
-    r->touches = 0;
+    forget_touches(r);
     atomic_store_explicit(&r->owned, 0, memory_order_release);
 }
 
@@ -87,8 +93,7 @@ static void fork_child(void)
             continue;
         uint64_t s = atomic_load(&r->section);
         atomic_store(&r->section, s + (s & 1));
-        atomic_store(&r->touch_owner, NULL);
-        r->touches = 0;
+        forget_touches(r);
         atomic_store(&r->owned, 0);
     }
     pthread_mutex_unlock(&lock);
@@ -96,7 +101,7 @@ static void fork_child(void)
 
 static void init(void)
 {
-    pthread_key_create(&exit_key, thread_exit);
+    exit_seen = pthread_key_create(&exit_key, thread_exit) == 0;
     pthread_atfork(fork_prepare, fork_parent, fork_child);
     if (!FENCED_ALWAYS && barrier_register() == 0)
         strata__reclaim_fenced = 0;
@@ -132,7 +137,8 @@ struct reclaim_record *strata__reclaim_join(void)
     if (r != NULL) {
         strata__reclaim_mine = r;
         strata__reclaim_quick = strata__reclaim_fenced ? NULL : r;
-        pthread_setspecific(exit_key, r);
+        if (exit_seen)
+            (void)pthread_setspecific(exit_key, r);
     }
     return r;
 }
@@ -305,8 +311,9 @@ uint64_t strata__reclaim_cell_sum(int cell, unsigned word)
 void strata__reclaim_forget_touches(const void *owner)
 {
     struct reclaim_record *r = atomic_load_explicit(&records, memory_order_acquire);
-    for (; r != NULL; r = r->next) {
-        void *expected = (void *)(uintptr_t)owner;
-        atomic_compare_exchange_strong(&r->touch_owner, &expected, NULL);
-    }
+    for (; r != NULL; r = r->next)
+        for (int i = 0; i < RECLAIM_TOUCH_OWNERS; i++) {
+            void *expected = (void *)(uintptr_t)owner;
+            atomic_compare_exchange_strong(&r->touches[i].owner, &expected, NULL);
+        }
 }

@@ -20,13 +20,14 @@ enum {
     RECLAIM_PINS = 32,       /* pin slots in one block; more blocks are chained when a thread holds more */
     RECLAIM_CELLS = 32,      /* counter cells of a record: one for each counted object that could get one */
     RECLAIM_CELL_WORDS = 8,  /* 64-bit counters in a cell: one cache line */
-    RECLAIM_TOUCHES = 64     /* hits a thread remembers for policies that order by use */
+    RECLAIM_TOUCHES = 64,    /* hits a thread remembers for policies that order by use */
+    RECLAIM_TOUCH_OWNERS = 4 /* for so many layers at once */
 };
 
 /* A pin: the handle that the reader's user holds, and the address it protects.  One cache line. */
 struct reclaim_pin {
-    _Alignas(64) uint64_t handle[6];  /* the user's: a struct strata_value */
-    _Atomic(uintptr_t) address;       /* 0: the slot is free */
+    _Alignas(64) uint64_t handle[6]; /* the user's: a struct strata_value */
+    _Atomic(uintptr_t) address;      /* 0: the slot is free */
     uint64_t spare;
 };
 
@@ -35,15 +36,21 @@ struct reclaim_block {
     _Atomic(struct reclaim_block *) next;
 };
 
+/* Hits on one layer. */
+struct reclaim_touches {
+    _Atomic(void *) owner; /* whose they are; NULL: free.  Others may only set it to NULL */
+    uint32_t count;
+    uint64_t hashes[RECLAIM_TOUCHES];
+};
+
 /* What one thread writes while it reads.  The first line is touched by every hit. */
 struct reclaim_record {
     _Alignas(64) _Atomic(uint64_t) section; /* odd while inside */
     uint32_t hint;                          /* the pin slot to try first */
-    uint32_t touches;                       /* used entries of touched[] */
-    _Atomic(void *) touch_owner;            /* whose hits they are; others may only set it to NULL */
+    uint32_t touch_turn;                    /* whose touches are given up next */
     _Atomic(uint32_t) owned;                /* 1: a living thread has it */
     struct reclaim_record *next;            /* list of all; set once */
-    uint64_t touched[RECLAIM_TOUCHES];
+    struct reclaim_touches touches[RECLAIM_TOUCH_OWNERS];
     _Alignas(64) _Atomic(uint64_t) cells[RECLAIM_CELLS][RECLAIM_CELL_WORDS];
     struct reclaim_block block;
 };
@@ -51,8 +58,8 @@ struct reclaim_record {
 extern _Thread_local struct reclaim_record *strata__reclaim_mine __attribute__((tls_model("initial-exec")));
 /* The same record where readers need no fence of their own, else NULL: one test instead of two on the shortest path. */
 extern _Thread_local struct reclaim_record *strata__reclaim_quick __attribute__((tls_model("initial-exec")));
-extern int strata__reclaim_fenced;                       /* 1: readers must fence themselves; set at first use */
-extern _Atomic(uint32_t) strata__reclaim_waiting;        /* owners that wait for their last pin */
+extern int strata__reclaim_fenced;                /* 1: readers must fence themselves; set at first use */
+extern _Atomic(uint32_t) strata__reclaim_waiting; /* owners that wait for their last pin */
 
 /* This thread's record, made or adopted on first use.  NULL: out of memory. */
 struct reclaim_record *strata__reclaim_join(void);
@@ -77,11 +84,14 @@ static inline void reclaim_reader_fence(void)
 static inline void reclaim_enter(struct reclaim_record *r)
 {
     uint64_t s = atomic_load_explicit(&r->section, memory_order_relaxed);
-    /* An exchange where fences are needed anyway: the thread sanitizer does not understand bare fences. */
-    if (__builtin_expect(strata__reclaim_fenced, 0))
+    /* An exchange where fences are needed anyway: the thread sanitizer does not understand bare fences.  The fence all the
+     * same: elsewhere than on x86 an exchange lets later loads pass its store. */
+    if (__builtin_expect(strata__reclaim_fenced, 0)) {
         atomic_exchange_explicit(&r->section, s + 1, memory_order_seq_cst);
-    else
+        atomic_thread_fence(memory_order_seq_cst);
+    } else {
         atomic_store_explicit(&r->section, s + 1, memory_order_relaxed);
+    }
     atomic_signal_fence(memory_order_seq_cst);
 }
 
@@ -113,6 +123,15 @@ static inline void reclaim_drop(struct reclaim_pin *p)
     reclaim_reader_fence();
     if (__builtin_expect(atomic_load_explicit(&strata__reclaim_waiting, memory_order_relaxed) != 0, 0))
         strata__reclaim_pin_dropped();
+}
+
+/* This thread's touches for `owner`; of NULL, free ones.  NULL: there are none. */
+static inline struct reclaim_touches *reclaim_touches_of(struct reclaim_record *r, const void *owner)
+{
+    for (int i = 0; i < RECLAIM_TOUCH_OWNERS; i++)
+        if (atomic_load_explicit(&r->touches[i].owner, memory_order_relaxed) == owner)
+            return &r->touches[i];
+    return NULL;
 }
 
 /* Writers ---------------------------------------------------------------------------------------------------- */

@@ -98,14 +98,17 @@ static inline void bump(struct memory *m, struct reclaim_record *r, unsigned cou
 /* Policies that order by use hear of hits in batches: the thread remembers hashes, for entries may go meanwhile. */
 static __attribute__((noinline)) void remember_touch(struct memory *m, struct reclaim_record *r, uint64_t hash)
 {
-    if (atomic_load_explicit(&r->touch_owner, memory_order_relaxed) != m) {
-        r->touches = 0;
-        atomic_store_explicit(&r->touch_owner, m, memory_order_relaxed);
+    struct reclaim_touches *t = reclaim_touches_of(r, m);
+    if (t == NULL) {
+        t = reclaim_touches_of(r, NULL);
+        if (t == NULL) /* very many layers in turn: the one that waited longest loses its hints */
+            t = &r->touches[r->touch_turn++ % RECLAIM_TOUCH_OWNERS];
+        t->count = 0;
+        atomic_store_explicit(&t->owner, m, memory_order_relaxed);
     }
-    if (r->touches == RECLAIM_TOUCHES)
+    if (t->count == RECLAIM_TOUCHES)
         strata__memory_drain_touches(m, r);
-    if (r->touches < RECLAIM_TOUCHES)
-        r->touched[r->touches++] = hash;
+    t->hashes[t->count++] = hash;
 }
 
 static inline void count_use(struct memory *m, struct reclaim_record *r, struct entry *e, uint64_t hash)
@@ -123,6 +126,7 @@ static inline int lookup(struct memory *m, strata_op *op, int64_t gone_before)
     if (__builtin_expect(r == NULL, 0))
         return STRATA_MISS;
     struct shard *s = &m->shards[op->hash & m->shard_mask];
+    strata_value *over = NULL;
     int status = STRATA_MISS;
 
     reclaim_enter(r);
@@ -152,13 +156,16 @@ static inline int lookup(struct memory *m, strata_op *op, int64_t gone_before)
         strata__meta_load(m, e, &op->meta);
         if (strata__entry_gone_at(m, e) <= gone_before) {
             status = STRATA_MISS;
-            strata_value_unref(op->found);
+            over = op->found;
             op->found = NULL;
         }
     }
     if (status != STRATA_MISS)
         count_use(m, r, e, op->hash);
     reclaim_leave(r);
+    /* Not before: who gives a pin back may be the one to close another layer, which runs a codec. */
+    if (over != NULL)
+        strata_value_unref(over);
     bump(m, r, status != STRATA_MISS ? CELL_HITS : CELL_MISSES);
     return status;
 }
@@ -260,12 +267,13 @@ int strata__memory_lookup_meta(struct memory *m, strata_op *op, int64_t now_ms)
 
 void strata__memory_drain_touches(struct memory *m, struct reclaim_record *r)
 {
-    if (atomic_load_explicit(&r->touch_owner, memory_order_relaxed) != m)
+    struct reclaim_touches *t = reclaim_touches_of(r, m);
+    if (t == NULL)
         return;
-    uint32_t n = r->touches;
-    r->touches = 0;
+    uint32_t n = t->count;
+    t->count = 0;
     for (uint32_t i = 0; i < n; i++) {
-        uint64_t hash = r->touched[i];
+        uint64_t hash = t->hashes[i];
         struct shard *s = &m->shards[hash & m->shard_mask];
         /* Nobody waits for a policy's sake; with one thread nothing is ever lost. */
         if (!os_mutex_try(&s->mutex))
