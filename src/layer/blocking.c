@@ -62,7 +62,7 @@ static int run_put(struct blocking *b, strata_op *op)
 {
     int64_t ttl_ms = STRATA_FOREVER;
     if (op->expires_ms != STRATA_FOREVER && __builtin_sub_overflow(op->expires_ms, op->now_ms, &ttl_ms))
-        ttl_ms = STRATA_FOREVER;
+        ttl_ms = op->expires_ms > op->now_ms ? STRATA_FOREVER : 0;
     /* Over already: nobody needs it, but what it replaces must go. */
     if (ttl_ms <= 0)
         return run_remove(b, op);
