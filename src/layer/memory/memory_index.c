@@ -102,6 +102,8 @@ int strata__index_reserve(struct shard *s)
     s->bytes += table_bytes(t);
     s->bytes -= table_bytes(old);
     atomic_store_explicit(&s->table, t, memory_order_release);
+    if (s->sweep_at != 0) /* its place means nothing here: another pass follows the one that runs */
+        s->next_expiry = INT64_MIN;
     strata__retire_table(s, old);
     strata__retire_collect(s, 0); /* at once if it can be: a table is large */
     return 0;
@@ -135,6 +137,14 @@ static int stays(uint64_t gap, uint64_t home, uint64_t i)
     return gap <= i ? gap < home && home <= i : gap < home || home <= i;
 }
 
+/* It moves behind the sweep that runs, which will not meet it: as if it had just come. */
+static void note_expiry(struct shard *s, const struct entry *e)
+{
+    int64_t gone = strata__entry_gone_at(s->layer, e);
+    if (gone < s->next_expiry)
+        s->next_expiry = gone;
+}
+
 void strata__index_remove(struct shard *s, uint64_t hash, uint32_t ref)
 {
     struct index_table *t = current(s);
@@ -154,6 +164,8 @@ void strata__index_remove(struct shard *s, uint64_t hash, uint32_t ref)
             atomic_thread_fence(memory_order_release); /* odd before the first move is seen */
         }
         atomic_store_explicit(&t->slots[gap], slot, memory_order_release);
+        if (gap < s->sweep_at && i >= s->sweep_at)
+            note_expiry(s, entry_at(s, (uint32_t)slot));
         gap = i;
     }
     atomic_store_explicit(&t->slots[gap], 0, memory_order_release);
