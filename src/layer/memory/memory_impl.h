@@ -155,6 +155,7 @@ struct shard {
     uint64_t heap_bytes;   /* of these, heap values */
     uint64_t limit_bytes;
     uint64_t limit_entries; /* UINT64_MAX: none */
+    uint64_t bytes_fit;     /* where the bytes ran out before limit_entries: how many entries there were; else 0 */
     uint64_t negative_limit; /* weight of the negative queue */
     struct queue queues[QUEUE_COUNT];
     uint32_t hand;         /* sieve: the next to look at */
@@ -235,6 +236,14 @@ static inline struct entry *entry_at(const struct shard *s, uint32_t ref)
 static inline uint32_t ref_of(const struct shard *s, const struct entry *e)
 {
     return (uint32_t)((size_t)((const char *)e - s->base) / UNIT >> s->shift);
+}
+
+/* Where entries are counted: how many there is room for, as far as is known. */
+static inline uint64_t shard_fits(const struct shard *s)
+{
+    if (s->bytes_fit == 0)
+        return s->limit_entries;
+    return s->entries > s->bytes_fit ? s->entries : s->bytes_fit;
 }
 
 static inline size_t round8(size_t n) { return (n + 7) & ~(size_t)7; }

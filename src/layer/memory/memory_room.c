@@ -113,6 +113,7 @@ int strata__memory_heap_room(struct shard *s, const struct incoming *in)
     uint64_t stuck = 0; /* retired with values on the heap when we last tried to free them: pinned */
     uint64_t left = 0;  /* units of the slab whose entries left */
     while (s->bytes + in->heap_cost > s->limit_bytes) {
+        s->bytes_fit = s->entries;
         if (strata__slab_give(s))
             continue;
         if (s->dead_count == DEAD_VALUES)
@@ -146,9 +147,11 @@ struct entry *strata__memory_room(struct shard *s, const struct incoming *in, in
 {
     int negative = (in->kind & KIND_NEGATIVE) != 0;
     int scattered = 0; /* a batch came free, but nowhere enough of it together */
-    while (count_grows && s->entries >= s->limit_entries)
+    while (count_grows && s->entries >= s->limit_entries) {
+        s->bytes_fit = 0;
         if (evict_one(s, negative) == NULL)
             return NULL;
+    }
     for (;;) {
         struct entry *e = strata__slab_alloc(s, in->bytes);
         if (e != NULL)
@@ -159,6 +162,7 @@ struct entry *strata__memory_room(struct shard *s, const struct incoming *in, in
         }
         if (may_grow(s) && strata__slab_grow(s) == 0)
             continue;
+        s->bytes_fit = s->entries;
         e = evict_one(s, negative);
         if (e != NULL && scattered)
             evict_around(s, e, (uint32_t)(in->bytes / UNIT));

@@ -31,14 +31,14 @@ static int main_is_over(const struct shard *s)
 {
     uint64_t small = s->queues[SMALL].weight, main = s->queues[MAIN].weight;
     if (s->limit_entries != UINT64_MAX)
-        return main > s->limit_entries - s->limit_entries / 10;
+        return main > shard_fits(s) - shard_fits(s) / 10;
     return main > (small + main) / 10 * 9;
 }
 
 /* The ghost knows as many keys as nine tenths of what fits. */
 static uint64_t ghost_capacity(const struct shard *s)
 {
-    uint64_t entries = s->limit_entries != UINT64_MAX ? s->limit_entries : s->entries;
+    uint64_t entries = s->limit_entries != UINT64_MAX ? shard_fits(s) : s->entries;
     return entries * 9 / 10;
 }
 

@@ -13,7 +13,7 @@ enum { ROWS = 4, SURELY_WANTED = 6 };
 
 static uint64_t capacity(const struct shard *s)
 {
-    return s->limit_entries != UINT64_MAX ? s->limit_entries : s->entries;
+    return s->limit_entries != UINT64_MAX ? shard_fits(s) : s->entries;
 }
 
 /* Twice as large: both halves carry the counts of before, as each index names one of two places now. */
@@ -38,7 +38,10 @@ static void sketch_grow(struct shard *s, uint64_t words)
 static void sketch_fit(struct shard *s)
 {
     uint64_t words = s->sketch.words != NULL ? s->sketch.mask + 1 : 16;
-    uint64_t want = capacity(s);
+    /* The bytes may run out long before the count: no sketch is made for entries that never come. */
+    uint64_t want = capacity(s) < 2 * s->entries ? capacity(s) : 2 * s->entries;
+    if (s->limit_entries == UINT64_MAX)
+        want = s->entries;
     while (words < want)
         words *= 2;
     if (s->sketch.words == NULL || words != s->sketch.mask + 1)
@@ -95,7 +98,7 @@ static unsigned queue_of(const struct entry *e)
 static uint64_t total(const struct shard *s)
 {
     if (s->limit_entries != UINT64_MAX)
-        return s->limit_entries;
+        return shard_fits(s);
     return s->queues[WINDOW].weight + s->queues[PROBATION].weight + s->queues[PROTECTED].weight;
 }
 
