@@ -19,10 +19,10 @@ enum {
 /** A memory layer.  Start from zero and set size. */
 typedef struct strata_memory_options {
     size_t size;           /**< sizeof this struct */
-    uint64_t max_bytes;    /**< budget, all overhead included; default 64 MiB; at least 64 KiB */
+    uint64_t max_bytes;    /**< budget, all overhead included; default 64 MiB; 64 KiB to 255 GiB */
     uint64_t max_entries;  /**< budget by count as well; 0 none */
     int32_t policy;        /**< STRATA_EVICT_...; default s3-fifo */
-    uint32_t shards;       /**< 0: chosen from the budget; 1 gives the exact order of the policy */
+    uint32_t shards;       /**< 0: chosen from the budget, which also bounds it; 1 gives the exact order of the policy */
     uint32_t negative_percent; /**< share of the budget that negative entries may take; default 5, at most 50 */
     const char *name;      /**< shown in stats and events; default "memory"; copied */
 } strata_memory_options;

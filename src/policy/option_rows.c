@@ -26,7 +26,8 @@ static const struct option_word eviction_words[] = {
 #define STRUCT strata_memory_options
 static const struct option_row memory_rows[] = {
     SIZE_ROW,
-    ROW(max_bytes, OPTION_BYTES, 64 * KIB, MOST_BYTES, 64 * MIB, NULL, "budget, all overhead included"),
+    /* Beyond 255 GiB a 32-bit reference would need steps that an entry's six bits of slack cannot tell. */
+    ROW(max_bytes, OPTION_BYTES, 64 * KIB, (uint64_t)255 << 30, 64 * MIB, NULL, "budget, all overhead included"),
     ROW(max_entries, OPTION_U64, 1, UINT32_MAX, 0, NULL, "budget by count as well; 0 none"),
     ROW(policy, OPTION_ENUM, STRATA_EVICT_S3FIFO, STRATA_EVICT_SIEVE, STRATA_EVICT_S3FIFO, eviction_words,
         "who leaves when room is needed"),

@@ -152,12 +152,17 @@ static void test_text(void **state)
         const char *text;
         uint64_t bytes;
     } sizes[] = { { "65536b", 65536 },     { "64kb", 65536 },     { "64mb", 64u << 20 },
-                  { "0064mb", 64u << 20 }, { "3gb", 3ull << 30 }, { "2tb", 2ull << 40 } };
+                  { "0064mb", 64u << 20 }, { "3gb", 3ull << 30 }, { "200gb", 200ull << 30 } };
     strata_memory_options o;
     for (size_t i = 0; i < COUNT(sizes); i++) {
         assert_int_equal(set("max_bytes", sizes[i].text, &o, NULL), STRATA_OK);
         assert_int_equal(o.max_bytes, sizes[i].bytes);
     }
+    strata_options cache;
+    memset(&cache, 0, sizeof cache);
+    assert_int_equal(strata__option_set(&strata__cache_option_rows, &cache, "cache", "max_value_bytes", "2tb", NULL),
+                     STRATA_OK);
+    assert_int_equal(cache.max_value_bytes, 2ull << 40);
     assert_int_equal(set("max_entries", "1000", &o, NULL), STRATA_OK);
     assert_int_equal(o.max_entries, 1000);
     assert_int_equal(set("max_entries", "0", &o, NULL), STRATA_OK); /* 0 is none, and says so in the header */
@@ -184,7 +189,7 @@ static void test_wrong_text_is_refused_with_words(void **state)
         { "max_bytes", "64 mb", "no such unit" },
         { "max_bytes", "64mbx", "no such unit as \"mbx\"" },
         { "max_bytes", "64mib", "b, kb, mb, gb, tb" },
-        { "max_bytes", "1kb", "write 64kb to 256tb" },
+        { "max_bytes", "1kb", "write 64kb to 255gb" },
         { "max_bytes", "0b", "out of bounds" },
         { "max_bytes", "18446744073709551616b", "no whole number" },
         { "max_bytes", "18446744073709551615tb", "too large" },
