@@ -48,7 +48,7 @@ static const struct option_row cache_rows[] = {
     ROW(workers, OPTION_U32, 1, 256, 4, NULL, "threads for blocking loaders and background work"),
     ROW(max_queued, OPTION_U32, 1, 1u << 30, 10000, NULL, "tasks that may wait for a worker"),
     ROW(max_flights, OPTION_U32, 1, 1u << 30, 65536, NULL, "loads in progress that others can join"),
-    ROW(max_key_bytes, OPTION_BYTES32, 1, 32768, 1024, NULL, "longest key"),
+    ROW(max_key_bytes, OPTION_BYTES32, 1, 16384, 1024, NULL, "longest key"),
     ROW(max_value_bytes, OPTION_BYTES, 1, MOST_BYTES, 16 * MIB, NULL, "largest value"),
     ROW(stats, OPTION_SWITCH, STRATA_OFF, STRATA_ON, STRATA_ON, NULL, "off counts nothing"),
 };

@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "src/base/err.h"
 #include "strata/base.h"
@@ -62,10 +63,11 @@ static int read_with_unit(const struct place *p, const struct unit *units, const
     if (rest == NULL)
         return fail_number(p, "whole number with a unit", example);
     if (*rest == '\0')
-        return strata__fail(p->err, STRATA_EINVAL, p->where, "%s=" SHOWN " has no unit: write %s=%s (units: %s)",
-                            p->row->name, p->value, p->row->name, example, names);
+        return strata__fail(p->err, STRATA_EINVAL, p->where,
+                            "%s=" SHOWN " has no unit: write %s=%" PRIu64 "%s (units: %s)", p->row->name, p->value,
+                            p->row->name, number, example + strspn(example, "0123456789"), names);
     for (; units->name != NULL; units++) {
-        if (strcmp(rest, units->name) != 0)
+        if (strcasecmp(rest, units->name) != 0)
             continue;
         if (__builtin_mul_overflow(number, units->factor, out))
             return strata__fail(p->err, STRATA_EINVAL, p->where,
@@ -146,7 +148,7 @@ static int fail_unknown(const struct option_rows *rows, const char *where, const
         if (n > 0 && (size_t)n < sizeof names - used)
             used += (size_t)n;
     }
-    return strata__fail(err, STRATA_EINVAL, where, "no such parameter as \"%.40s\": there are %s", name, names);
+    return strata__fail(err, STRATA_EINVAL, where, "no such parameter as \"%.40s\"; known: %s", name, names);
 }
 
 static const struct option_row *find_row(const struct option_rows *rows, const char *name)

@@ -49,7 +49,7 @@ static void test_refusals(void **state)
     } wrong[] = {
         { NULL, "url", "NULL" },
         { "", "url", "a layer is missing" },
-        { "memry:", "url", "no such kind of layer as \"memry\": there are memory" },
+        { "memry:", "url", "no such kind of layer as \"memry\"; known: memory" },
         { "memory:x", "url", "memory takes nothing between ':' and '?', but there is \"x\"" },
         { "memory:?max_bytes=64", "memory", "write max_bytes=64mb" },
         { "memory:?max_byte=64mb", "memory", "no such parameter as \"max_byte\"" },
