@@ -12,6 +12,7 @@
 /* Small shards order badly (a hundredth of 250 entries is no window): rather few large ones. */
 enum { MOST_SHARDS = 16, SHARD_ENTRIES = 2048 };
 #define SHARD_BYTES ((uint64_t)2 << 20)
+#define LEAST_SHARD_BYTES ((uint64_t)32 << 10)
 #define HUGE_FROM ((uint64_t)32 << 20) /* smaller budgets would be off by a huge page */
 
 static const struct eviction_ops *eviction_of(int32_t policy)
@@ -45,7 +46,9 @@ static size_t choose_shards(const strata_memory_options *o)
             want = o->max_bytes / SHARD_BYTES;
     }
     size_t n = 1;
-    while (n * 2 <= want)
+    /* A shard without room for anything would refuse its keys for ever. */
+    while (n * 2 <= want && o->max_bytes / (n * 2) >= LEAST_SHARD_BYTES &&
+           (o->max_entries == 0 || o->max_entries >= n * 2))
         n *= 2;
     return n;
 }
