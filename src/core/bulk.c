@@ -62,19 +62,25 @@ static void load_together(struct batch *b, size_t count)
 {
     struct flight *first = b->loading[0];
     struct frame frame;
+    frame_push(&frame, b->root, FRAME_LOADER);
+    frame.flights = b->loading;
+    frame.flight_count = count;
     for (size_t i = 0; i < count; i++) {
         strata__load_note_start(b->loading[i]);
         b->loads[i] = &b->loading[i]->load;
         b->keys[i] = b->loading[i]->key.plain;
     }
-    frame_push(&frame, b->root, FRAME_LOADER);
-    frame.flights = b->loading;
-    frame.flight_count = count;
     int rc = root_usable(b->root) ? first->bulk(b->loads, b->keys, count, first->loader_ctx) : STRATA_OK;
+    frame.kind = FRAME_STRAND;
+    for (size_t i = 0; i < count; i++) {
+        struct flight *f = flight_ref(b->loading[i]);
+        frame.flights = b->loading + i; /* those before have ended, or go on elsewhere */
+        frame.flight_count = count - i;
+        if (strata__load_returned(f, rc))
+            strata__flight_loaded(f);
+        strata__flight_unref(f);
+    }
     frame_pop(&frame);
-    for (size_t i = 0; i < count; i++)
-        if (strata__load_returned(b->loading[i], rc))
-            strata__flight_loaded(b->loading[i]);
 }
 
 static void batch_missed(struct read *read)
@@ -134,6 +140,7 @@ struct bulk {
     strata_error *told;       /* of an error that a flight told; the driver's lock */
     struct batch *batch;
     struct driver driver;
+    struct wait_note note;
 };
 
 static int first_error(int so_far, int status)
@@ -208,15 +215,15 @@ static void start_batch(struct bulk *k)
     strata__read_run(&b->read);
 }
 
-/* Flights of others: is it safe to wait for them? */
-static void check_joined(struct bulk *k)
+/* Is it safe to wait for the flights of others? */
+static void note_waits(struct bulk *k)
 {
     struct root *root = k->want.handle->root;
     for (size_t i = 0; i < k->count; i++) {
         struct waiter *w = &k->waiters[i];
         if (w->flight == NULL)
             continue;
-        int rc = strata__wait_begin(root, w->flight, k->items[i].key, k->words);
+        int rc = strata__wait_begin(root, &k->note, w, k->items[i].key, k->words);
         if (rc != STRATA_OK && strata__waiter_withdraw(w)) {
             w->status = rc;
             w->done = 1;
@@ -260,6 +267,7 @@ static void expire_some(struct bulk *k)
         w->status = status;
         w->value = value;
         w->soft_at = w->hard_at = INT64_MAX;
+        strata__wait_left(k->want.handle->root, w);
         key_mutex_lock(&k->driver.lock);
         w->done = 1;
         k->driver.left--;
@@ -322,10 +330,11 @@ static int read_rest(struct bulk *k, size_t left, int worst, strata_error *err)
     for (size_t i = 0; i < k->count; i++)
         if (k->items[i].status == STRATA_PENDING)
             enter_one(k, &k->waiters[i], &k->items[i]);
+    k->note = (struct wait_note){ .waiters = k->waiters, .count = k->count };
+    note_waits(k); /* before this thread calls a loader, which may wait itself */
     start_batch(k);
-    check_joined(k);
     sleep_for_all(k);
-    strata__wait_over(root);
+    strata__wait_over(root, &k->note);
     int so_far = worst;
     worst = finish_items(k, worst);
     if (so_far >= 0 && worst < 0) {

@@ -159,7 +159,8 @@ struct root {
     uint32_t space_count, space_room;
     strata **names;            /* space_room chains of namespaces, by parent and name; tree lock */
     struct events events;
-    struct key_mutex graph_lock; /* who waits for whom (deadlock.c) */
+    struct key_mutex graph_lock; /* who waits for whom (frames.c) */
+    uint64_t graph_walks;        /* so far; graph lock */
     struct key_mutex delay_lock;
     struct list_node delayed;    /* tasks of layers that wait for their moment */
     struct timer maintain_timer;
@@ -323,13 +324,14 @@ struct evicted_note {
     char key[];
 };
 
-enum frame_kind { FRAME_LOADER, FRAME_CALLBACK, FRAME_LOCKED };
+/* FRAME_STRAND: a flight goes on on this thread, and listeners that it calls keep it from doing so. */
+enum frame_kind { FRAME_LOADER, FRAME_CALLBACK, FRAME_LOCKED, FRAME_STRAND };
 
 struct frame {
     struct frame *up;
     struct root *root;
     enum frame_kind kind;
-    struct flight *const *flights; /* FRAME_LOADER: what it loads */
+    struct flight *const *flights; /* FRAME_LOADER, FRAME_STRAND: what it loads */
     size_t flight_count;
     const struct listener *listener;  /* FRAME_CALLBACK of an event */
     struct evicted_note *notes;       /* FRAME_LOCKED: evictions to tell once no lock is held */
@@ -348,10 +350,19 @@ int strata__inside(const struct root *root);
 /* Tell what was evicted while the frame was on; after the lock is gone and the frame popped. */
 void strata__frame_tell(struct frame *f);
 
-/* A thread that loads `from` (its innermost loader frame) is going to wait for `flight`.  STRATA_OK, or STRATA_EDEADLOCK
- * where that could never end.  With STRATA_OK, strata__wait_over() takes the note back. */
-int strata__wait_begin(struct root *root, struct flight *flight, strata_slice key, strata_error *err);
-void strata__wait_over(struct root *root);
+/* What a thread that loads something sleeps for: those of its waiters that are `noted`. */
+struct waiter;
+struct wait_note {
+    struct waiter *waiters;
+    size_t count;
+    const struct wait_note *outer; /* a call further up the stack sleeps, too: a listener of its makes this one */
+};
+/* This thread is going to wait for the flight of `w`, one of the note's.  STRATA_OK, or STRATA_EDEADLOCK where that could
+ * never end.  With STRATA_OK, strata__wait_left() takes that one back, and strata__wait_over() the note. */
+int strata__wait_begin(struct root *root, struct wait_note *note, struct waiter *w, strata_slice key,
+                       strata_error *err);
+void strata__wait_left(struct root *root, struct waiter *w);
+void strata__wait_over(struct root *root, const struct wait_note *note);
 
 /* Counting --------------------------------------------------------------------------------------------------- */
 

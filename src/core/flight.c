@@ -612,9 +612,8 @@ static int answered_after_write(struct flight *f)
     return 1;
 }
 
-void strata__flight_run(struct strand *strand)
+static void step(struct flight *f)
 {
-    struct flight *f = flight_of_strand(strand);
     switch ((enum flight_step)f->step) {
     case STEP_READ:
         if (f->phase != FLIGHT_WAITING || !answered_after_write(f))
@@ -631,4 +630,16 @@ void strata__flight_run(struct strand *strand)
         strata__flight_store(f);
         return;
     }
+}
+
+void strata__flight_run(struct strand *strand)
+{
+    struct flight *f = flight_ref(flight_of_strand(strand)); /* while the frame tells of it */
+    struct frame frame;
+    frame_push(&frame, f->root, FRAME_STRAND);
+    frame.flights = &f->self;
+    frame.flight_count = 1;
+    step(f);
+    frame_pop(&frame);
+    strata__flight_unref(f);
 }

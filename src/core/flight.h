@@ -52,6 +52,7 @@ struct waiter {
     unsigned char joined;     /* it did not start the flight */
     unsigned char keep;       /* its policy: background_completion */
     unsigned char done;       /* blocking: the driver's lock */
+    unsigned char noted;      /* a loader sleeps for it; graph lock */
     int status;
     strata_value *value;      /* one reference */
     strata_error *err;        /* where words go; may be NULL */
@@ -161,7 +162,8 @@ struct flight {
     struct flight *next_closed;
     struct timer refresh_timer;
     struct task refresh_task;
-    struct flight *waits_for;    /* its loader sleeps for this one; graph lock */
+    const struct wait_note *waits; /* its loader sleeps for these; graph lock */
+    uint64_t walked;             /* the last walk that came here; graph lock */
     struct key_forms key;        /* point into bytes[] */
     unsigned char bytes[];       /* storage prefix and key, or the key alone */
 };

@@ -1,8 +1,8 @@
 /* frames.c - what core runs on this thread right now: loaders, callbacks, moments under a key lock.
  *
  * The stack of frames answers three questions: may this thread close the cache, may it wait for that flight, and must an
- * eviction be told later because a lock is held.  For the second one, flights whose loaders sleep for another flight say
- * so (`waits_for`, graph lock): following these notes finds a circle through any number of threads. */
+ * eviction be told later because a lock is held.  For the second one, flights whose loaders sleep for other flights say
+ * so (`waits`, graph lock): following these notes finds a circle through any number of threads. */
 #include <string.h>
 
 #include "src/core/flight.h"
@@ -12,7 +12,7 @@ _Thread_local struct frame *strata__frames;
 int strata__inside(const struct root *root)
 {
     for (const struct frame *f = strata__frames; f != NULL; f = f->up)
-        if (f->root == root && f->kind != FRAME_LOCKED)
+        if (f->root == root && (f->kind == FRAME_LOADER || f->kind == FRAME_CALLBACK))
             return 1;
     return 0;
 }
@@ -38,32 +38,50 @@ void strata__frame_tell(struct frame *f)
 static const struct frame *innermost_loader(const struct root *root)
 {
     const struct frame *f = strata__frames;
-    while (f != NULL && (f->root != root || f->kind != FRAME_LOADER))
+    while (f != NULL && (f->root != root || (f->kind != FRAME_LOADER && f->kind != FRAME_STRAND)))
         f = f->up;
     return f;
 }
 
-/* Does any loader on this thread load `flight`? */
+/* Does this thread keep `flight` from ending?  One that it runs has given its answer already or has not: that is for
+ * this thread alone to say. */
 static int loaded_here(const struct flight *flight)
 {
     for (const struct frame *f = strata__frames; f != NULL; f = f->up)
-        for (size_t i = 0; f->kind == FRAME_LOADER && i < f->flight_count; i++)
+        for (size_t i = 0; (f->kind == FRAME_LOADER || f->kind == FRAME_STRAND) && i < f->flight_count; i++)
             if (f->flights[i] == flight)
+                return f->kind == FRAME_LOADER || !flight->delivered;
+    return 0;
+}
+
+/* Does `flight` wait for something that this thread loads? */
+static int leads_here(struct flight *flight, uint64_t walk)
+{
+    if (loaded_here(flight))
+        return 1;
+    if (flight->walked == walk)
+        return 0;
+    flight->walked = walk;
+    for (const struct wait_note *note = flight->waits; note != NULL; note = note->outer)
+        for (size_t i = 0; i < note->count; i++)
+            if (note->waiters[i].noted && leads_here(note->waiters[i].flight, walk))
                 return 1;
     return 0;
 }
 
-int strata__wait_begin(struct root *root, struct flight *flight, strata_slice key, strata_error *err)
+int strata__wait_begin(struct root *root, struct wait_note *note, struct waiter *w, strata_slice key,
+                       strata_error *err)
 {
     const struct frame *mine = innermost_loader(root);
     if (mine == NULL)
         return STRATA_OK;
     key_mutex_lock(&root->graph_lock);
-    int circle = 0;
-    for (const struct flight *g = flight; g != NULL && !circle; g = g->waits_for)
-        circle = loaded_here(g);
+    int circle = leads_here(w->flight, ++root->graph_walks);
+    w->noted = (unsigned char)!circle;
+    if (!circle && mine->flights[0]->waits != note)
+        note->outer = mine->flights[0]->waits;
     for (size_t i = 0; !circle && i < mine->flight_count; i++)
-        mine->flights[i]->waits_for = flight;
+        mine->flights[i]->waits = note;
     key_mutex_unlock(&root->graph_lock);
     if (!circle)
         return STRATA_OK;
@@ -73,14 +91,24 @@ int strata__wait_begin(struct root *root, struct flight *flight, strata_slice ke
                         "asynchronous call that nobody waits for", strata__key_text(key, text, sizeof text));
 }
 
-void strata__wait_over(struct root *root)
+void strata__wait_left(struct root *root, struct waiter *w)
+{
+    if (innermost_loader(root) == NULL)
+        return;
+    key_mutex_lock(&root->graph_lock);
+    w->noted = 0;
+    key_mutex_unlock(&root->graph_lock);
+}
+
+void strata__wait_over(struct root *root, const struct wait_note *note)
 {
     const struct frame *mine = innermost_loader(root);
     if (mine == NULL)
         return;
     key_mutex_lock(&root->graph_lock);
     for (size_t i = 0; i < mine->flight_count; i++)
-        mine->flights[i]->waits_for = NULL;
+        if (mine->flights[i]->waits == note)
+            mine->flights[i]->waits = note->outer;
     key_mutex_unlock(&root->graph_lock);
 }
 

@@ -316,7 +316,8 @@ static void wait_for(const struct want *want, strata_slice key, struct waiter *w
     if (w->joined)
         strata__join_counted(want->handle, key);
     strata_error words = STRATA_ERROR_INIT;
-    int rc = strata__wait_begin(root, w->flight, key, &words);
+    struct wait_note note = { .waiters = w, .count = 1 };
+    int rc = strata__wait_begin(root, &note, w, key, &words);
     if (rc != STRATA_OK && strata__waiter_withdraw(w)) {
         w->status = rc;
         if (w->err != NULL)
@@ -331,7 +332,7 @@ static void wait_for(const struct want *want, strata_slice key, struct waiter *w
         strata__waiter_help(w, d);
     strata__waiter_sleep(w, d);
     if (rc == STRATA_OK)
-        strata__wait_over(root);
+        strata__wait_over(root, &note);
 }
 
 int strata__read_blocking(const struct want *want, strata_slice key, uint64_t hash, strata_value **out,

@@ -299,6 +299,147 @@ static void test_bulk_words(void **state)
     close_stack(&st);
 }
 
+/* A listener that asks for the key that is just being loaded on its thread is refused instead of hanging. */
+static void ask_for_it(const strata_event *event, void *ctx)
+{
+    struct origin *o = ctx;
+    strata_value *value;
+    if (o->meanwhile_rc == 0)
+        o->meanwhile_rc = strata_get_or_load(event->cache, event->key, origin_loader, o, NULL, &value, NULL);
+}
+
+static int bulk_one(strata_load *const *loads, const strata_slice *keys, size_t count, void *ctx)
+{
+    (void)keys;
+    (void)ctx;
+    for (size_t i = 0; i < count; i++)
+        assert_int_equal(strata_load_copy(loads[i], "one", 3), STRATA_OK);
+    return STRATA_OK;
+}
+
+static void test_listener_asks(void **state)
+{
+    (void)state;
+    static const uint32_t kinds[] = { STRATA_EVENT_MISS, STRATA_EVENT_LOAD_START, STRATA_EVENT_LOAD_SUCCESS };
+    for (size_t i = 0; i < 2 * sizeof kinds / sizeof kinds[0]; i++) {
+        struct stack st;
+        struct origin o = { .st = &st, .value = "one" };
+        strata_item items[2] = { { .key = strata_str("k") }, { .key = strata_str("l") } };
+        uint64_t id;
+        if (i >= 3 && kinds[i - 3] == STRATA_EVENT_MISS)
+            continue;
+        open_stack(&st, &(struct stack_options){ 0 });
+        assert_int_equal(strata_on(st.cache, kinds[i % 3], ask_for_it, &o, &id), STRATA_OK);
+        if (i < 3) {
+            assert_load(&st, "k", &o, NULL, STRATA_OK, "one");
+        } else {
+            assert_int_equal(strata_get_or_load_many(st.cache, items, 2, bulk_one, NULL, NULL, NULL), STRATA_OK);
+            assert_value(items[0].value, "one");
+            assert_value(items[1].value, "one");
+        }
+        assert_int_equal(o.meanwhile_rc, STRATA_EDEADLOCK);
+        close_stack(&st);
+    }
+}
+
+/* Circles through bulk loads: a waits for b and c, or loads b itself, and what it waits for asks for a. */
+struct circle {
+    strata *cache;
+    _Atomic(int) stage;
+    int through_own, first_rc, second_rc;
+};
+
+static int copy_loader(strata_load *load, strata_slice key, void *ctx)
+{
+    (void)key;
+    (void)ctx;
+    return strata_load_copy(load, "x", 1);
+}
+
+static int ask_one(struct circle *c, const char *key)
+{
+    strata_value *value;
+    int rc = strata_get_or_load(c->cache, strata_str(key), copy_loader, NULL, NULL, &value, NULL);
+    strata_value_unref(value);
+    return rc;
+}
+
+static int bulk_asks(strata_load *const *loads, const strata_slice *keys, size_t count, void *ctx)
+{
+    struct circle *c = ctx;
+    atomic_fetch_add(&c->stage, 1);
+    while (atomic_load(&c->stage) < 2)
+        usleep(100);
+    c->first_rc = ask_one(c, "b");
+    return bulk_one(loads, keys, count, NULL);
+}
+
+static int a_loader(strata_load *load, strata_slice key, void *ctx)
+{
+    struct circle *c = ctx;
+    strata_item items[2] = { { .key = strata_str(c->through_own ? "d" : "b") }, { .key = strata_str("c") } };
+    if (c->through_own) {
+        strata_get_or_load_many(c->cache, items, 1, bulk_asks, c, NULL, NULL);
+    } else {
+        atomic_fetch_add(&c->stage, 1);
+        while (atomic_load(&c->stage) < 3)
+            usleep(100);
+        c->first_rc = strata_get_or_load_many(c->cache, items, 2, bulk_one, NULL, NULL, NULL);
+    }
+    strata_value_unref(items[0].value);
+    strata_value_unref(items[1].value);
+    return copy_loader(load, key, NULL);
+}
+
+static int b_loader(strata_load *load, strata_slice key, void *ctx)
+{
+    struct circle *c = ctx;
+    atomic_fetch_add(&c->stage, 1);
+    while (atomic_load(&c->stage) < (c->through_own ? 2 : 3))
+        usleep(100);
+    usleep(50000); /* so that a waits first */
+    c->second_rc = ask_one(c, "a");
+    return copy_loader(load, key, NULL);
+}
+
+static int c_loader(strata_load *load, strata_slice key, void *ctx)
+{
+    atomic_fetch_add(&((struct circle *)ctx)->stage, 1);
+    usleep(150000); /* it is waited for last */
+    return copy_loader(load, key, NULL);
+}
+
+static void test_bulk_circles(void **state)
+{
+    (void)state;
+    for (int own = 0; own < 2; own++) {
+        strata_layer *layers[] = { strata_memory_layer(NULL) };
+        strata_options options = STRATA_OPTIONS_INIT;
+        struct circle c = { .through_own = own };
+        struct ended ended[3] = { { 0 } };
+        strata_queue *queue;
+        options.layers = layers;
+        options.layer_count = 1;
+        assert_int_equal(strata_queue_open(&queue, NULL), STRATA_OK);
+        assert_int_equal(strata_open(&c.cache, &options, NULL), STRATA_OK);
+        assert_int_equal(strata_get_or_load_async(c.cache, strata_str("b"), b_loader, &c, NULL, queue, on_done, &ended[0],
+                                                  NULL), STRATA_PENDING);
+        if (!own)
+            assert_int_equal(strata_get_or_load_async(c.cache, strata_str("c"), c_loader, &c, NULL, queue, on_done,
+                                                      &ended[1], NULL), STRATA_PENDING);
+        assert_int_equal(strata_get_or_load_async(c.cache, strata_str("a"), a_loader, &c, NULL, queue, on_done, &ended[2],
+                                                  NULL), STRATA_PENDING);
+        for (size_t left = own ? 2 : 3; left != 0;) {
+            assert_int_equal(strata_queue_wait(queue, 10000), STRATA_OK);
+            left -= strata_queue_run(queue, 0);
+        }
+        assert_int_equal(c.first_rc, STRATA_OK);
+        assert_int_equal(c.second_rc, STRATA_EDEADLOCK);
+        assert_int_equal(strata_close(c.cache), STRATA_OK);
+        strata_queue_close(queue);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -314,6 +455,8 @@ int main(void)
         cmocka_unit_test(test_expire_for_ever),
         cmocka_unit_test(test_impossible_layers),
         cmocka_unit_test(test_bulk_words),
+        cmocka_unit_test(test_listener_asks),
+        cmocka_unit_test(test_bulk_circles),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
