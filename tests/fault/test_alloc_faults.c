@@ -155,7 +155,8 @@ static int load_and_keep(strata_load *load, strata_slice key, void *ctx)
 
 /* Scripts ----------------------------------------------------------------------------------------------------------- */
 
-static int get_or_load(struct world *w, strata *cache, const char *key, strata_loader loader, const strata_policy *policy)
+static int get_or_load(struct world *w, strata *cache, const char *key, strata_loader loader,
+                       const strata_policy *policy)
 {
     strata_value *v = NULL;
     strata_error err = STRATA_ERROR_INIT;
@@ -343,9 +344,12 @@ static void async_calls(struct world *w, strata_queue *queue)
     strata_item items[MANY];
     int64_t ttl_ms;
     name_items(items);
-    accept(w, strata_get_or_load_async(w->cache, strata_str("a"), load_copy, NULL, NULL, queue, count_done, w, &err), &err);
-    accept(w, strata_get_or_load_async(w->cache, strata_str("a"), load_copy, NULL, NULL, queue, count_done, w, &err), &err);
-    accept(w, strata_get_or_load_async(w->cache, strata_str("p"), load_and_keep, &load, &hasty, queue, count_done, w, &err),
+    accept(w, strata_get_or_load_async(w->cache, strata_str("a"), load_copy, NULL, NULL, queue, count_done, w, &err),
+           &err);
+    accept(w, strata_get_or_load_async(w->cache, strata_str("a"), load_copy, NULL, NULL, queue, count_done, w, &err),
+           &err);
+    accept(w,
+           strata_get_or_load_async(w->cache, strata_str("p"), load_and_keep, &load, &hasty, queue, count_done, w, &err),
            &err);
     accept(w, strata_get_async(w->cache, strata_str("c"), queue, count_done, w, &err), &err);
     strata__executor_sim_advance(w->ex, 5);
@@ -368,15 +372,9 @@ static void async_calls(struct world *w, strata_queue *queue)
     assert_int_equal(w->done, w->accepted);
 }
 
-static void script_async_queue(struct world *w)
-{
-    async_calls(w, w->queue);
-}
+static void script_async_queue(struct world *w) { async_calls(w, w->queue); }
 
-static void script_async_workers(struct world *w)
-{
-    async_calls(w, NULL);
-}
+static void script_async_workers(struct world *w) { async_calls(w, NULL); }
 
 static void on_event(const strata_event *event, void *ctx)
 {
@@ -410,8 +408,10 @@ static void script_close(struct world *w)
 {
     strata_load *load = NULL;
     strata_error err = STRATA_ERROR_INIT;
-    accept(w, strata_get_or_load_async(w->cache, strata_str("p"), load_and_keep, &load, NULL, w->queue, count_done, w, &err),
-           &err);
+    accept(
+        w,
+        strata_get_or_load_async(w->cache, strata_str("p"), load_and_keep, &load, NULL, w->queue, count_done, w, &err),
+        &err);
     strata__executor_sim_advance(w->ex, 10);
     if (load != NULL) {
         strata_load_unref(load);
@@ -441,7 +441,8 @@ static void check_works(struct world *w)
     strata_value *v = NULL;
     strata_error err = STRATA_ERROR_INIT;
     for (int i = 0; i < 2; i++) {
-        assert_int_equal(strata_get_or_load(w->cache, strata_str("after all"), load_copy, NULL, NULL, &v, &err), STRATA_OK);
+        assert_int_equal(strata_get_or_load(w->cache, strata_str("after all"), load_copy, NULL, NULL, &v, &err),
+                         STRATA_OK);
         assert_int_equal(strata_value_size(v), 9);
         strata_value_unref(v);
     }
@@ -504,16 +505,11 @@ static void events_are_told_or_not(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(miss_and_hit_on_each_stack),
-        cmocka_unit_test(loaders_on_each_stack),
-        cmocka_unit_test(stale_on_each_stack),
-        cmocka_unit_test(writes_on_each_stack),
-        cmocka_unit_test(looks_on_each_stack),
-        cmocka_unit_test(namespace_on_each_stack),
-        cmocka_unit_test(many_on_each_stack),
-        cmocka_unit_test(async_queue_on_each_stack),
-        cmocka_unit_test(async_workers_on_each_stack),
-        cmocka_unit_test(close_on_each_stack),
+        cmocka_unit_test(miss_and_hit_on_each_stack),  cmocka_unit_test(loaders_on_each_stack),
+        cmocka_unit_test(stale_on_each_stack),         cmocka_unit_test(writes_on_each_stack),
+        cmocka_unit_test(looks_on_each_stack),         cmocka_unit_test(namespace_on_each_stack),
+        cmocka_unit_test(many_on_each_stack),          cmocka_unit_test(async_queue_on_each_stack),
+        cmocka_unit_test(async_workers_on_each_stack), cmocka_unit_test(close_on_each_stack),
         cmocka_unit_test(events_are_told_or_not),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

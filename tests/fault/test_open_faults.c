@@ -92,8 +92,9 @@ static void open_fails_cleanly_at_each_system_call(void **state)
         int may_open; /* there is another way */
     } calls[] = {
         { "pthread_atfork", 0 }, /* first: the process asks for it once */
-        { "mmap", 0 },           { "mprotect", 0 },           { "madvise", 1 }, { "pthread_create", 0 },
-        { "pthread_cond_init", 0 }, { "pthread_mutex_init", 0 }, { "getrandom", 1 }, { "eventfd", 0 },
+        { "mmap", 0 },           { "mprotect", 0 },          { "madvise", 1 },
+        { "pthread_create", 0 }, { "pthread_cond_init", 0 }, { "pthread_mutex_init", 0 },
+        { "getrandom", 1 },      { "eventfd", 0 },
     };
     (void)state;
     for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++) {

@@ -69,10 +69,7 @@ static void broken(const char *what, size_t key, uint64_t got, uint64_t limit)
     abort();
 }
 
-static strata_slice key_of(size_t k)
-{
-    return strata_str(keys[k].name);
-}
+static strata_slice key_of(size_t k) { return strata_str(keys[k].name); }
 
 /* A payload: key, version, and bytes that follow from both, so that torn or reused memory shows. ---------------------- */
 
@@ -113,10 +110,7 @@ static uint64_t payload_check(const strata_value *v, size_t k)
 
 /* Reading ----------------------------------------------------------------------------------------------------------- */
 
-static uint64_t floor_now(size_t k)
-{
-    return atomic_load(&keys[k].floor);
-}
+static uint64_t floor_now(size_t k) { return atomic_load(&keys[k].floor); }
 
 static void judge(size_t k, uint64_t floor, int status, strata_value *v, int loader)
 {
@@ -274,21 +268,11 @@ static void write_one(size_t k, enum change change, const strata_policy *policy)
     size_t size = payload_fill(bytes, k, version);
     item.set = strata_bytes(bytes, size);
     switch (change) {
-    case CHANGE_SET:
-        status = strata_set(cache, item.key, item.set, policy, &err);
-        break;
-    case CHANGE_SET_MANY:
-        status = strata_set_many(cache, &item, 1, policy, &err);
-        break;
-    case CHANGE_DELETE:
-        status = strata_delete(cache, item.key, &err);
-        break;
-    case CHANGE_DELETE_MANY:
-        status = strata_delete_many(cache, &item, 1, &err);
-        break;
-    case CHANGE_EXPIRE:
-        status = strata_expire(cache, item.key, &err);
-        break;
+    case CHANGE_SET: status = strata_set(cache, item.key, item.set, policy, &err); break;
+    case CHANGE_SET_MANY: status = strata_set_many(cache, &item, 1, policy, &err); break;
+    case CHANGE_DELETE: status = strata_delete(cache, item.key, &err); break;
+    case CHANGE_DELETE_MANY: status = strata_delete_many(cache, &item, 1, &err); break;
+    case CHANGE_EXPIRE: status = strata_expire(cache, item.key, &err); break;
     }
     if (status < 0) {
         fprintf(stderr, "%s\n", err.message);
