@@ -33,6 +33,7 @@ struct stripe {
     struct list_node *buckets;
     uint32_t mask;
     uint32_t count;
+    struct value_hold hold; /* what layers give up while the lock is held */
 };
 
 enum flight_phase { FLIGHT_WAITING, FLIGHT_READING, FLIGHT_LOADING, FLIGHT_STORING, FLIGHT_SETTLED };
@@ -210,10 +211,18 @@ static inline struct stripe *stripe_lock(struct root *root, uint64_t hash, struc
     struct stripe *s = stripe_of(root, hash);
     frame_push(frame, root, FRAME_LOCKED);
     key_mutex_lock(&s->lock);
+    strata__value_hold = &s->hold;
     return s;
 }
+/* Unlock, then give up what was held back: that may call users' code. */
+void strata__stripe_unlock_held(struct stripe *s, struct frame *frame);
 static inline void stripe_unlock(struct stripe *s, struct frame *frame)
 {
+    strata__value_hold = NULL;
+    if (__builtin_expect(s->hold.count != 0, 0)) {
+        strata__stripe_unlock_held(s, frame);
+        return;
+    }
     key_mutex_unlock(&s->lock);
     frame_pop(frame);
     if (__builtin_expect(frame->notes != NULL, 0))

@@ -9,6 +9,8 @@
 #include "src/layer/value_impl.h"
 #include "src/os/reclaim.h"
 
+_Thread_local struct value_hold *strata__value_hold;
+
 /* The bytes behind a copied value start on a 16-byte boundary, as malloc's do. */
 struct copied_value {
     struct strata_value base;
@@ -27,6 +29,7 @@ struct object_value {
     struct strata_value base;
     const struct strata_allocator *mem;
     const struct strata_codec *codec;
+    size_t cost; /* asked once, where no lock is held */
 };
 
 static void release_copied(struct strata_value *value)
@@ -105,6 +108,9 @@ struct strata_value *strata__value_object(const struct strata_allocator *mem, vo
         return NULL;
     v->mem = mem;
     v->codec = codec;
+    size_t cost = codec->cost != NULL ? codec->cost(object, codec->ctx) : 0;
+    /* A codec's word is a user's word: it may not wrap the budget round. */
+    v->cost = cost > SIZE_MAX / 2 ? SIZE_MAX / 2 : sizeof *v + cost;
     init_heap(&v->base, NULL, 0, object, release_object);
     return &v->base;
 }
@@ -115,12 +121,8 @@ size_t strata__value_cost(const struct strata_value *value)
         return sizeof(struct copied_value) + value->size;
     if (value->release == release_taken)
         return sizeof(struct taken_value) + value->size;
-    if (value->release == release_object) {
-        const struct strata_codec *codec = ((const struct object_value *)value)->codec;
-        size_t cost = codec->cost != NULL ? codec->cost(value->object, codec->ctx) : 0;
-        /* A codec's word is a user's word: it may not wrap the budget round. */
-        return cost > SIZE_MAX / 2 ? SIZE_MAX / 2 : sizeof(struct object_value) + cost;
-    }
+    if (value->release == release_object)
+        return ((const struct object_value *)value)->cost;
     return sizeof *value + value->size;
 }
 

@@ -42,4 +42,23 @@ size_t strata__value_cost(const struct strata_value *value);
 /* 1 where the value is a heap block (its refs keep it alive anywhere); pins must not be stored. */
 static inline int strata__value_is_heap(const struct strata_value *v) { return v->kind == STRATA__VALUE_HEAP; }
 
+/* Giving a value up for good may call its owner's code (a codec's free, a loader's release): not under a lock.  Who holds
+ * one hangs a list in here for that time; what a layer gives up meanwhile waits in it, and its owner unrefs it when the
+ * lock is gone. */
+enum { VALUES_HELD_BACK = 64 };
+struct value_hold {
+    uint32_t count;
+    struct strata_value *values[VALUES_HELD_BACK];
+};
+extern _Thread_local struct value_hold *strata__value_hold;
+
+static inline void value_unref_later(struct strata_value *value)
+{
+    struct value_hold *hold = strata__value_hold;
+    if (hold != NULL && hold->count < VALUES_HELD_BACK)
+        hold->values[hold->count++] = value;
+    else
+        strata_value_unref(value);
+}
+
 #endif /* STRATA_LAYER_VALUE_IMPL_H */

@@ -131,7 +131,7 @@ void strata__shard_unlock(struct shard *s)
     struct memory *m = s->layer;
     os_mutex_unlock(&s->mutex);
     for (unsigned i = 0; i < count; i++)
-        strata_value_unref(dead[i]);
+        value_unref_later(dead[i]);
     while (notes != NULL) {
         struct eviction_note *n = notes;
         notes = n->next;
