@@ -392,7 +392,7 @@ static void script_events(struct world *w)
     check_status(rc2, NULL);
     get_or_load(w, w->cache, "a", load_copy, NULL);
     for (int i = 0; i < 60; i++) { /* more than there is room for: evictions are told */
-        char key[16];
+        char key[24];
         snprintf(key, sizeof key, "large:%d", i);
         get_or_load(w, w->cache, key, load_large, NULL);
         if (w->pin_count == PINS_MOST)
