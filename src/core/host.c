@@ -52,12 +52,9 @@ static int host_post(strata_layer_host *host, void (*fn)(void *ctx), void *ctx)
     struct posted *p = new_posted(root, fn, ctx);
     if (p == NULL)
         return STRATA_ENOMEM;
-    int rc = ex_post(root->ex, &p->task);
-    if (rc != STRATA_OK) {
-        strata__free(root->mem, p);
-        root_leave(root);
-    }
-    return rc;
+    /* Not bounded, and before new work: a call that was accepted waits for what its layer does here. */
+    ex_post_always(root->ex, &p->task);
+    return STRATA_OK;
 }
 
 static void delay_over(struct timer *timer)

@@ -38,14 +38,15 @@ struct parker {
 struct executor_ops {
     /* Run on a worker.  0; STRATA_EBUSY where the bounded queue is full; STRATA_ECLOSED after stop began. */
     int (*post)(struct executor *ex, struct task *task);
-    /* The same past the bound and also while stopping: for continuations of work that was accepted.  Cannot fail. */
+    /* The same past the bound and also while stopping, and before what was posted: for continuations of work that was
+     * accepted.  Cannot fail. */
     void (*post_always)(struct executor *ex, struct task *task);
     /* Fire once at due_ms.  The timer must not be set. */
     void (*at)(struct executor *ex, struct timer *timer, int64_t due_ms);
     /* 1: it was set and will not fire; 0: it was not set, has fired, or fires just now on another thread. */
     int (*cancel)(struct executor *ex, struct timer *timer);
     /* Sleep until unpark() or deadline_ms (INT64_MAX: none).  0 woken (the signal is consumed), 1 deadline passed.
-     * An unpark() that came first is not lost. */
+     * An unpark() that came first is not lost.  On a worker: another one works meanwhile. */
     int (*park)(struct executor *ex, struct parker *parker, int64_t deadline_ms);
     void (*unpark)(struct executor *ex, struct parker *parker);
     /* Monotonic milliseconds, coarse (4 ms): for deadlines.  No system call. */

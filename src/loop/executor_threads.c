@@ -43,11 +43,16 @@ static int cancel(struct executor *ex, struct timer *timer)
 
 static int park(struct executor *ex, struct parker *parker, int64_t deadline_ms)
 {
-    (void)ex;
     int64_t deadline_us = INT64_MAX; /* also for a moment too far to be counted in microseconds */
     if (deadline_ms < INT64_MAX / 1000)
         deadline_us = deadline_ms > 0 ? deadline_ms * 1000 : 0;
-    return strata__os_park(&parker->word, deadline_us);
+    /* What a worker waits for may need a worker.  Relaxed: a signal that comes now is found by os_park. */
+    if (worker_of != ex || atomic_load_explicit(&parker->word, memory_order_relaxed) != 0)
+        return strata__os_park(&parker->word, deadline_us);
+    strata__loop_pool_sleep(&own(ex)->pool);
+    int passed = strata__os_park(&parker->word, deadline_us);
+    strata__loop_pool_awake(&own(ex)->pool);
+    return passed;
 }
 
 static void unpark(struct executor *ex, struct parker *parker)

@@ -9,6 +9,7 @@
 
 #include "src/base/mem.h"
 #include "src/loop/executor.h"
+#include "src/os/os_futex.h"
 #include "src/os/os_thread.h"
 #include "tests/support/fault_nth.h"
 
@@ -51,8 +52,8 @@ static void run_probe(struct task *task)
 {
     struct probe *probe = (struct probe *)(void *)((char *)task - offsetof(struct probe, task));
     ex_unpark(probe->ex, &probe->started);
-    if (probe->hold != NULL)
-        (void)ex_park(probe->ex, probe->hold, INT64_MAX);
+    if (probe->hold != NULL) /* as a user's code would: the executor does not know that it sleeps */
+        (void)strata__os_park(&probe->hold->word, INT64_MAX);
     look(probe);
 }
 
@@ -111,7 +112,9 @@ static void the_queue_is_bounded(void **state)
     ex_post_always(ex, &always.task);
     ex_unpark(ex, &hold);
     wait_for(&always);
-    assert_int_equal(a.runs + b.runs + busy.runs, 3);
+    wait_for(&a);
+    wait_for(&b);
+    assert_int_equal(busy.runs, 1);
     assert_int_equal(c.runs, 0);
     assert_int_equal(ex_post(ex, &c.task), STRATA_OK);
     ex->ops->stop(ex);
@@ -373,6 +376,130 @@ static void wrong_numbers(void **state)
     assert_string_equal(err.where, "max_queued");
 }
 
+/* A task that sleeps, as core does, until a continuation that it posts has run. */
+struct sleeper {
+    struct task task, answer;
+    struct executor *ex;
+    struct parker woken;
+    _Atomic(int) *ended;
+    struct parker *all_ended;
+    int last;
+};
+
+static void run_answer(struct task *task)
+{
+    struct sleeper *s = (struct sleeper *)(void *)((char *)task - offsetof(struct sleeper, answer));
+    ex_unpark(s->ex, &s->woken);
+}
+
+static void run_sleeper(struct task *task)
+{
+    struct sleeper *s = (struct sleeper *)(void *)task;
+    ex_post_always(s->ex, &s->answer);
+    (void)ex_park(s->ex, &s->woken, INT64_MAX);
+    struct executor *ex = s->ex;
+    if (atomic_fetch_add(s->ended, 1) + 1 == s->last)
+        ex_unpark(ex, s->all_ended);
+}
+
+static void all_sleep(uint32_t workers, int count, const char *fault)
+{
+    struct executor *ex = start(workers, 1000);
+    struct sleeper *sleepers = test_calloc((size_t)count, sizeof *sleepers);
+    struct parker all_ended = { 0 };
+    _Atomic(int) ended = 0;
+    struct fault_nth nth;
+    if (fault != NULL)
+        fault_nth_set(&nth, fault, 1, EAGAIN);
+    for (int i = 0; i < count; i++) {
+        sleepers[i] = (struct sleeper){ .task.run = run_sleeper, .answer.run = run_answer, .ex = ex, .ended = &ended,
+                                        .all_ended = &all_ended, .last = count };
+        assert_int_equal(ex_post(ex, &sleepers[i].task), STRATA_OK);
+    }
+    assert_int_equal(ex_park(ex, &all_ended, INT64_MAX), 0);
+    if (fault != NULL)
+        fault_nth_clear();
+    ex->ops->stop(ex);
+    assert_int_equal(ended, count);
+    test_free(sleepers);
+}
+
+/* Workers that sleep for a worker do not starve the pool, however many of them. */
+static void sleeping_workers_are_replaced(void **state)
+{
+    (void)state;
+    all_sleep(1, 1, NULL);
+    all_sleep(1, 300, NULL);
+    all_sleep(4, 8, NULL);
+    all_sleep(4, 900, NULL);
+}
+
+static void without_a_spare_others_go_on(void **state)
+{
+    (void)state;
+    all_sleep(2, 300, "pthread_create");
+}
+
+/* All sleep until the last one has begun: new work does not take the last threads, which run continuations alone. */
+struct crowded {
+    struct task task;
+    struct executor *ex;
+    struct parker go;
+    _Atomic(int) *begun;
+    struct parker *told;
+    int tells_at;
+};
+
+static void run_crowded(struct task *task)
+{
+    struct crowded *c = (struct crowded *)(void *)task;
+    if (atomic_fetch_add(c->begun, 1) + 1 == c->tells_at)
+        ex_unpark(c->ex, c->told);
+    (void)ex_park(c->ex, &c->go, INT64_MAX);
+}
+
+static void spares_are_bounded(void **state)
+{
+    (void)state;
+    enum { CROWD = 40, MOST = 4 * 2 };
+    struct executor *ex = start(2, 1000);
+    struct crowded crowd[CROWD];
+    struct parker told = { 0 };
+    struct probe probe;
+    _Atomic(int) begun = 0;
+    for (int i = 0; i < CROWD; i++) {
+        crowd[i] = (struct crowded){ .task.run = run_crowded, .ex = ex, .begun = &begun, .told = &told, .tells_at = MOST };
+        assert_int_equal(ex_post(ex, &crowd[i].task), STRATA_OK);
+    }
+    assert_int_equal(ex_park(ex, &told, INT64_MAX), 0);
+    init_probe(&probe, ex);
+    ex_post_always(ex, &probe.task);
+    wait_for(&probe);
+    assert_int_equal(begun, MOST);
+    for (int i = 0; i < CROWD; i++)
+        ex_unpark(ex, &crowd[i].go);
+    ex->ops->stop(ex);
+    assert_int_equal(begun, CROWD);
+}
+
+static void stop_waits_for_spares(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 20; round++) {
+        struct executor *ex = start(1, 1000);
+        struct sleeper sleepers[16];
+        struct parker all_ended = { 0 };
+        _Atomic(int) ended = 0;
+        for (int i = 0; i < 16; i++) {
+            sleepers[i] = (struct sleeper){ .task.run = run_sleeper, .answer.run = run_answer, .ex = ex, .ended = &ended,
+                                            .all_ended = &all_ended, .last = -1 };
+            assert_int_equal(ex_post(ex, &sleepers[i].task), STRATA_OK);
+        }
+        ex->ops->stop(ex);
+        assert_int_equal(ended, 16);
+    }
+}
+
 static int child_uses_its_own(struct executor *ex, uint32_t before)
 {
     struct probe probe;
@@ -422,6 +549,10 @@ int main(void)
         cmocka_unit_test(every_failing_start_cleans_up),
         cmocka_unit_test(out_of_memory),
         cmocka_unit_test(wrong_numbers),
+        cmocka_unit_test(sleeping_workers_are_replaced),
+        cmocka_unit_test(without_a_spare_others_go_on),
+        cmocka_unit_test(spares_are_bounded),
+        cmocka_unit_test(stop_waits_for_spares),
         cmocka_unit_test(a_child_abandons_and_starts_anew),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
