@@ -359,8 +359,8 @@ int strata__memory_lookup(strata_layer *layer, strata_op *op);
 /* The same, with op->meta always filled.  op->now_ms is INT64_MAX, the real moment is `now_ms`. */
 int strata__memory_lookup_meta(struct memory *m, strata_op *op, int64_t now_ms);
 void strata__memory_drain_touches(struct memory *m, struct reclaim_record *r);
-/* The heap value behind a pin of this layer that is stored by reference, or NULL. */
-struct strata_value *strata__memory_pinned_heap(const struct memory *m, const struct strata_value *value);
+/* The heap value behind a pin, of this memory layer or another one, that is stored by reference; or NULL. */
+struct strata_value *strata__memory_pinned_heap(const struct strata_value *value);
 
 /* What a put needs to know of itself before it takes the lock. */
 struct incoming {

@@ -10,7 +10,7 @@
 #include "src/policy/options.h"
 
 /* Small shards order badly (a hundredth of 250 entries is no window): rather few large ones. */
-enum { MOST_SHARDS = 16, SHARD_ENTRIES = 2048 };
+enum { MOST_SHARDS = 16, SHARD_ENTRIES = 512 };
 #define SHARD_BYTES ((uint64_t)2 << 20)
 #define LEAST_SHARD_BYTES ((uint64_t)32 << 10)
 #define HUGE_FROM ((uint64_t)32 << 20) /* smaller budgets would be off by a huge page */
@@ -160,12 +160,16 @@ static int set_up(struct memory *m, strata_layer_host *host, strata_error *err)
     m->shard_mask = m->shard_count - 1;
     m->chunk_bytes = choose_chunk(m->options.max_bytes / m->shard_count);
     m->heap_threshold = m->chunk_bytes / 4 < 16384 ? m->chunk_bytes / 4 : 16384;
+    int code = strata__os_mutex_init(&m->range_mutex);
+    if (code != 0)
+        return strata__fail_os(err, STRATA_ENOMEM, code, m->base.name, "no mutex to be had from the system");
     int rc = reserve_range(m, err);
-    if (rc < 0)
+    if (rc < 0) {
+        strata__os_mutex_deinit(&m->range_mutex);
         return rc;
+    }
     for (int i = 0; i <= TTL_CLASSES; i++)
         atomic_store_explicit(&m->classes[i], -1, memory_order_relaxed);
-    strata__os_mutex_init(&m->range_mutex);
     m->cell = strata__reclaim_cell_new();
     /* The allocator promises no more than malloc's alignment; shards want cache lines. */
     m->shards_block = strata__alloc_zero(m->mem, m->shard_count * sizeof *m->shards + 64);
@@ -372,7 +376,7 @@ strata_layer *strata_memory_layer(const strata_memory_options *options)
         return &no_memory;
     m->base.size = sizeof m->base;
     m->base.ops = &memory_ops;
-    m->base.flags = STRATA_LAYER_LOCAL | STRATA_LAYER_SPACES | STRATA_LAYER_INSTANT;
+    m->base.flags = STRATA_LAYER_LOCAL | STRATA_LAYER_SPACES | STRATA_LAYER_INSTANT | STRATA__LAYER_COPIES;
     snprintf(m->base.name, sizeof m->base.name, "memory");
     strata_memory_options defaults = { .size = sizeof defaults };
     if (options == NULL)

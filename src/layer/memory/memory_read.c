@@ -285,12 +285,11 @@ void strata__memory_drain_touches(struct memory *m, struct reclaim_record *r)
     }
 }
 
-struct strata_value *strata__memory_pinned_heap(const struct memory *m, const struct strata_value *value)
+struct strata_value *strata__memory_pinned_heap(const struct strata_value *value)
 {
-    const struct reclaim_pin *p = (const struct reclaim_pin *)(const void *)value;
-    uintptr_t a = atomic_load_explicit(&((struct reclaim_pin *)(uintptr_t)p)->address, memory_order_relaxed);
-    if (a < (uintptr_t)m->range || a >= (uintptr_t)m->range + m->range_bytes)
+    if (value->kind != STRATA__VALUE_PIN)
         return NULL;
-    const struct entry *e = (const struct entry *)a;
+    struct reclaim_pin *p = (struct reclaim_pin *)(void *)(uintptr_t)value;
+    const struct entry *e = (const struct entry *)atomic_load_explicit(&p->address, memory_order_relaxed);
     return (e->kind & KIND_HEAP) ? entry_heap(e)->value : NULL;
 }

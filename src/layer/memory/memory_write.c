@@ -157,8 +157,8 @@ static int prepare(struct memory *m, strata_op *op, struct incoming *in)
     in->op = op;
     in->kind = strata__meta_kind(m, &op->meta, &in->ttl_class);
     if (v != NULL && (v->object != NULL || value_bytes > m->heap_threshold)) {
-        in->heap = strata__value_is_heap(v) ? v : strata__memory_pinned_heap(m, v);
-        if (in->heap == NULL) { /* another layer's pin: keep a copy */
+        in->heap = strata__value_is_heap(v) ? v : strata__memory_pinned_heap(v);
+        if (in->heap == NULL) { /* bytes that are somebody else's: keep a copy */
             in->heap = strata__value_copy(m->mem, v->data, v->size);
             if (in->heap == NULL)
                 return STRATA_ENOMEM;
