@@ -1,223 +1,10 @@
-/* flight.c - the key-lock table: entering a flight, poison, and who must wait for whom. */
+/* flight.c - flights: entering one, and what its strand does.
+ *
+ * A caller joins the flight of its key, or begins one; either happens under the key lock, and so does the last look into the
+ * nearest layer, so that no value that has just come is loaded again. */
 #include "src/core/flight.h"
 
 #include <string.h>
-
-enum { BUCKETS_FIRST = 16, BUCKETS_MOST = 4096 };
-
-/* The table --------------------------------------------------------------------------------------------------- */
-
-static struct list_node *new_buckets(const strata_allocator *mem, uint32_t count)
-{
-    struct list_node *b = strata__alloc_array(mem, count, sizeof *b);
-    for (uint32_t i = 0; b != NULL && i < count; i++)
-        list_init(&b[i]);
-    return b;
-}
-
-int strata__stripes_new(struct root *root)
-{
-    void *block;
-    struct stripe *stripes = strata__alloc_lines(root->mem, STRIPES * sizeof *stripes, &block);
-    if (stripes == NULL)
-        return STRATA_ENOMEM;
-    root->stripes = stripes;
-    root->stripes_block = block;
-    for (int i = 0; i < STRIPES; i++) {
-        stripes[i].buckets = new_buckets(root->mem, BUCKETS_FIRST);
-        stripes[i].mask = BUCKETS_FIRST - 1;
-        if (stripes[i].buckets != NULL && key_mutex_init(&stripes[i].lock) == 0)
-            continue;
-        strata__free(root->mem, stripes[i].buckets);
-        while (i-- > 0) {
-            key_mutex_deinit(&stripes[i].lock);
-            strata__free(root->mem, stripes[i].buckets);
-        }
-        strata__free(root->mem, block);
-        root->stripes = NULL;
-        return STRATA_ENOMEM;
-    }
-    return STRATA_OK;
-}
-
-void strata__stripes_free(struct root *root)
-{
-    for (int i = 0; root->stripes != NULL && i < STRIPES; i++) {
-        key_mutex_deinit(&root->stripes[i].lock);
-        strata__free(root->mem, root->stripes[i].buckets);
-    }
-    if (root->stripes != NULL)
-        strata__free(root->mem, root->stripes_block);
-    root->stripes = NULL;
-}
-
-static struct list_node *bucket(const struct stripe *s, uint64_t hash)
-{
-    return &s->buckets[(uint32_t)(hash >> 32) & s->mask];
-}
-
-/* Without memory for more, chains get longer: that is all. */
-static void grow_locked(struct root *root, struct stripe *s)
-{
-    uint32_t count = s->mask + 1;
-    if (s->count < count || count >= BUCKETS_MOST)
-        return;
-    struct list_node *old = s->buckets, *more = new_buckets(root->mem, count * 2);
-    if (more == NULL)
-        return;
-    s->buckets = more;
-    s->mask = count * 2 - 1;
-    for (uint32_t i = 0; i < count; i++) {
-        LIST_EACH(node, &old[i]) {
-            list_remove(node);
-            list_push_back(bucket(s, list_entry(node, struct busy, chain)->hash), node);
-        }
-    }
-    strata__free(root->mem, old);
-}
-
-static int same_key(const struct busy *b, uint64_t hash, uint32_t space, strata_slice key)
-{
-    return b->hash == hash && b->space == space && b->key.size == key.size &&
-           memcmp(b->key.data, key.data, key.size) == 0;
-}
-
-/* An earlier item that is at work in slower layers: a write forbids everything, a storing flight forbids writes. */
-static int forbids(struct busy *earlier, int write)
-{
-    if (earlier->is_write)
-        return 1;
-    return write && flight_of_busy(earlier)->phase == FLIGHT_STORING;
-}
-
-int strata__busy_must_wait_locked(struct stripe *s, const struct busy *item)
-{
-    LIST_EACH(node, bucket(s, item->hash)) {
-        struct busy *b = list_entry(node, struct busy, chain);
-        if (b == item)
-            break;
-        if (same_key(b, item->hash, item->space, item->key) && forbids(b, item->is_write))
-            return 1;
-    }
-    return 0;
-}
-
-int strata__busy_blocks_write_locked(struct stripe *s, uint64_t hash, uint32_t space, strata_slice key)
-{
-    LIST_EACH(node, bucket(s, hash)) {
-        struct busy *b = list_entry(node, struct busy, chain);
-        if (same_key(b, hash, space, key) && forbids(b, 1))
-            return 1;
-    }
-    return 0;
-}
-
-void strata__busy_enter_locked(struct root *root, struct stripe *s, struct busy *item)
-{
-    grow_locked(root, s);
-    list_push_back(bucket(s, item->hash), &item->chain);
-    s->count++;
-    item->waiting = (unsigned char)strata__busy_must_wait_locked(s, item);
-}
-
-void strata__busy_leave_locked(struct stripe *s, struct busy *item)
-{
-    list_remove(&item->chain);
-    s->count--;
-    LIST_EACH(node, bucket(s, item->hash)) {
-        struct busy *b = list_entry(node, struct busy, chain);
-        if (!b->waiting || !same_key(b, item->hash, item->space, item->key) || strata__busy_must_wait_locked(s, b))
-            continue;
-        b->waiting = 0;
-        strata__strand_wake(b->is_write ? &write_of_busy(b)->strand : &flight_of_busy(b)->strand);
-    }
-}
-
-struct flight *strata__flight_find_locked(struct stripe *s, uint64_t hash, uint32_t space, strata_slice key)
-{
-    LIST_EACH(node, bucket(s, hash)) {
-        struct busy *b = list_entry(node, struct busy, chain);
-        if (!b->is_write && same_key(b, hash, space, key) && flight_of_busy(b)->joinable)
-            return flight_of_busy(b);
-    }
-    return NULL;
-}
-
-/* Poison ------------------------------------------------------------------------------------------------------ */
-
-static void no_more_joins_locked(struct flight *f)
-{
-    f->joinable = 0;
-    if (f->counted) {
-        f->counted = 0;
-        atomic_fetch_sub_explicit(&f->root->flights, 1, memory_order_relaxed);
-    }
-}
-
-void strata__poison_one_locked(struct flight *f)
-{
-    f->poisoned = 1;
-    no_more_joins_locked(f);
-}
-
-void strata__poison_locked(struct root *root, struct stripe *s, uint64_t hash, uint32_t space, strata_slice key)
-{
-    (void)root;
-    LIST_EACH(node, bucket(s, hash)) {
-        struct busy *b = list_entry(node, struct busy, chain);
-        if (!b->is_write && same_key(b, hash, space, key))
-            strata__poison_one_locked(flight_of_busy(b));
-    }
-}
-
-void strata__flight_abandon_locked(struct flight *f)
-{
-    atomic_store(&f->load.canceled, 1);
-    strata__poison_one_locked(f);
-}
-
-/* One stripe's share of a close: the flights that were not closed yet, chained; their waiters. */
-static struct flight *close_stripe(struct stripe *s, struct list_node *waiters)
-{
-    struct flight *closed = NULL;
-    key_mutex_lock(&s->lock);
-    for (uint32_t i = 0; i <= s->mask; i++) {
-        LIST_EACH(node, &s->buckets[i]) {
-            struct busy *b = list_entry(node, struct busy, chain);
-            if (b->is_write || flight_of_busy(b)->closed)
-                continue;
-            struct flight *f = flight_ref(flight_of_busy(b));
-            f->closed = 1;
-            f->background = 0;
-            f->keep = 0;
-            strata__flight_abandon_locked(f);
-            list_move_all(waiters, &f->waiters);
-            f->next_closed = closed;
-            closed = f;
-        }
-    }
-    key_mutex_unlock(&s->lock);
-    return closed;
-}
-
-void strata__flights_cancel_all(struct root *root)
-{
-    strata_error err = STRATA_ERROR_INIT;
-    strata__fail(&err, STRATA_ECLOSED, "cache", "the cache was closed while the key was being loaded");
-    for (int i = 0; i < STRIPES; i++) {
-        struct list_node waiters, *node;
-        list_init(&waiters);
-        struct flight *f = close_stripe(&root->stripes[i], &waiters);
-        while ((node = list_pop_front(&waiters)) != NULL)
-            strata__waiter_finish(list_entry(node, struct waiter, link), STRATA_ECLOSED, NULL, &err);
-        while (f != NULL) {
-            struct flight *next = f->next_closed;
-            strata__load_abort(f, STRATA_ECLOSED, err.message);
-            strata__flight_unref(f);
-            f = next;
-        }
-    }
-}
 
 /* Entering ---------------------------------------------------------------------------------------------------- */
 
@@ -441,21 +228,6 @@ static int still_seen_locked(struct flight *f)
     return same;
 }
 
-/* Is the key being loaded already, by a flight that others can join or by a refresh?  The latter can't be joined where
- * single_flight is off or max_flights is reached, and is one for all the same. */
-static int loading_locked(struct stripe *s, uint64_t hash, uint32_t space, strata_slice key)
-{
-    LIST_EACH(node, bucket(s, hash)) {
-        struct busy *b = list_entry(node, struct busy, chain);
-        if (b->is_write || !same_key(b, hash, space, key))
-            continue;
-        const struct flight *f = flight_of_busy(b);
-        if (f->joinable || (f->refresh && !f->poisoned))
-            return 1;
-    }
-    return 0;
-}
-
 void strata__refresh_start(const struct want *want, strata_slice key, uint64_t hash, const struct held *seen)
 {
     struct root *root = want->handle->root;
@@ -469,7 +241,7 @@ void strata__refresh_start(const struct want *want, strata_slice key, uint64_t h
     }
     struct frame frame;
     struct stripe *s = stripe_lock(root, hash, &frame);
-    int begin = root_usable(root) && !loading_locked(s, hash, want->handle->space, key) && still_seen_locked(f);
+    int begin = root_usable(root) && !strata__key_loads_locked(s, hash, want->handle->space, key) && still_seen_locked(f);
     if (begin) {
         f->position = atomic_load(&root->position);
         f->background = 1;

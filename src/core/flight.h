@@ -49,6 +49,7 @@ struct waiter {
     struct flight *flight;    /* one reference, from joining to the end */
     strata *handle;
     int64_t soft_at, hard_at; /* INT64_MAX: none */
+    int64_t hard_ms;          /* what hard_at was made of */
     unsigned char wants_load; /* 0: a plain get, which does not wait for loaders */
     unsigned char joined;     /* it did not start the flight */
     unsigned char keep;       /* its policy: background_completion */
@@ -92,6 +93,8 @@ struct strata_load {
     _Atomic(uint32_t) parts;    /* the loader's return and the completion: the last one goes on */
     unsigned char has_policy;
     strata_policy policy;       /* the loader's own word */
+    _Atomic(uint32_t) noted;    /* 1: somebody writes `note`, 2: it stands */
+    char note[240];             /* a completion that was refused: why, for who waits if no other follows */
     /* The completion; written by who claimed it. */
     int status;                 /* STRATA_OK, STRATA_ABSENT, < 0 */
     unsigned char declined, not_modified;
@@ -197,7 +200,7 @@ struct write {
 
 enum { WRITE_EXPIRE = 100 };
 
-/* Table (flight.c) -------------------------------------------------------------------------------------------- */
+/* Table (table.c) --------------------------------------------------------------------------------------------- */
 
 int strata__stripes_new(struct root *root);
 void strata__stripes_free(struct root *root);
@@ -235,6 +238,8 @@ void strata__busy_leave_locked(struct stripe *s, struct busy *item);
 int strata__busy_must_wait_locked(struct stripe *s, const struct busy *item);
 /* The same for a write that would come last, not yet entered. */
 int strata__busy_blocks_write_locked(struct stripe *s, uint64_t hash, uint32_t space, strata_slice key);
+/* Is the key being loaded already, by a flight that others can join or by a refresh? */
+int strata__key_loads_locked(struct stripe *s, uint64_t hash, uint32_t space, strata_slice key);
 struct flight *strata__flight_find_locked(struct stripe *s, uint64_t hash, uint32_t space, strata_slice key);
 /* An invalidation of the key: no flight of it stores anything any more. */
 void strata__poison_locked(struct root *root, struct stripe *s, uint64_t hash, uint32_t space, strata_slice key);
