@@ -53,6 +53,7 @@ struct world {
     int few_flights; /* past the bound every caller loads for itself */
     int depth;
     int closing, closed;
+    int handles_gone; /* no new calls: what they would be made on was given back */
     struct call calls[CALLS_MOST];
     size_t call_count;
     struct load loads[LOADS_MOST];

@@ -68,7 +68,7 @@ static void on_done(int status, strata_value *value, const strata_error *err, vo
     CHECK(!world.closed || c->queued);
     CHECK(status >= 0 || (err != NULL && err->status == status && err->message[0] != 0));
     judge(c, status, value);
-    if (draw(8) == 0)
+    if (!world.handles_gone && draw(8) == 0)
         start_some_call();
 }
 
@@ -265,11 +265,14 @@ static void settle(void)
 static void close_world(void)
 {
     int space_first = draw(2) == 0;
-    if (space_first)
-        strata_close(world.space);
     world.closing = 1;
+    if (space_first) {
+        world.handles_gone = 1;
+        strata_close(world.space);
+    }
     CHECK(strata_close(world.cache) == STRATA_OK);
     world.closed = 1;
+    world.handles_gone = 1;
     strata_queue_run(world.queue, 0);
     for (size_t i = 0; i < world.load_count; i++) {
         struct load *l = &world.loads[i];
