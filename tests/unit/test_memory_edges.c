@@ -162,12 +162,69 @@ static void test_no_users_code_inside_a_section(void **state)
     fixture_close(&lives);
 }
 
+/* What one memory layer holds as an object is one in the next, too. */
+static void test_object_from_another_layer(void **state)
+{
+    (void)state;
+    static const strata_codec codec = { .size = sizeof codec, .free = free_object };
+    struct memory_fixture near, far;
+    assert_int_equal(fixture_open(&near, NULL, NULL), STRATA_OK);
+    assert_int_equal(fixture_open(&far, NULL, NULL), STRATA_OK);
+    strata_value *value = strata__value_object(&strata__malloc, &freed, &codec), *pin, *again;
+    assert_int_equal(fixture_put_meta(&far, strata_str("object"), value, fixture_meta(&far, 1000)), STRATA_OK);
+    strata_value_unref(value);
+    assert_int_equal(fixture_get(&far, strata_str("object"), &pin), STRATA_OK);
+    assert_int_equal(fixture_put_meta(&near, strata_str("object"), pin, fixture_meta(&near, 1000)), STRATA_OK);
+    strata_value_unref(pin);
+    freed = 0;
+    fixture_close(&far);
+    assert_int_equal(freed, 0);
+    assert_int_equal(fixture_get(&near, strata_str("object"), &again), STRATA_OK);
+    assert_ptr_equal(strata_value_object(again), &freed);
+    strata_value_unref(again);
+    fixture_close(&near);
+    assert_int_equal(freed, 1);
+}
+
+/* Each look at all pins is shared by a batch of puts, also where it frees little; a look at few is not enough here. */
+static void test_many_pins_on_what_left(void **state)
+{
+    (void)state;
+    enum { PINS = 2000 };
+    static strata_value *pins[PINS];
+    strata_memory_options o = { STRATA_SIZED(strata_memory_options), .max_bytes = 4 << 20, .shards = 1 };
+    struct memory_fixture f;
+    assert_int_equal(fixture_open(&f, &o, NULL), STRATA_OK);
+    char room[32];
+    for (uint64_t n = 0; n < PINS; n++) {
+        assert_int_equal(fixture_put_number(&f, n, 100), STRATA_OK);
+        assert_int_equal(fixture_get(&f, fixture_key(room, n), &pins[n]), STRATA_OK);
+    }
+    for (uint64_t n = PINS; n < 100000; n++) /* takes minutes where each of them looks */
+        assert_int_equal(fixture_put_number(&f, n, 100), STRATA_OK);
+    assert_true(first_shard(&f)->retired_count >= PINS / 2);
+    for (uint64_t n = 0; n < PINS; n++) {
+        uint64_t first;
+        memcpy(&first, strata_value_data(pins[n]), sizeof first);
+        assert_int_equal(first, n);
+        strata_value_unref(pins[n]);
+    }
+    f.layer->ops->maintain(f.layer, f.now_ms, 1000);
+    assert_int_equal(first_shard(&f)->retired_count, 0);
+    fixture_close(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_largest_budget),         cmocka_unit_test(test_more_shards_than_the_budget_can_feed),
-        cmocka_unit_test(test_count_that_never_fills), cmocka_unit_test(test_sweep_misses_none_that_moves),
-        cmocka_unit_test(test_recency_in_two_layers),  cmocka_unit_test(test_no_users_code_inside_a_section),
+        cmocka_unit_test(test_largest_budget),
+        cmocka_unit_test(test_more_shards_than_the_budget_can_feed),
+        cmocka_unit_test(test_count_that_never_fills),
+        cmocka_unit_test(test_sweep_misses_none_that_moves),
+        cmocka_unit_test(test_recency_in_two_layers),
+        cmocka_unit_test(test_no_users_code_inside_a_section),
+        cmocka_unit_test(test_object_from_another_layer),
+        cmocka_unit_test(test_many_pins_on_what_left),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

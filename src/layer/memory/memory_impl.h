@@ -179,6 +179,7 @@ struct shard {
     uint32_t retired; /* list through entry->next */
     uint64_t retired_count;
     uint64_t retired_heap; /* of them with values on the heap */
+    uint64_t kept, kept_heap; /* of both, what the last collection had to leave: pinned */
     struct index_table *old_tables;
     struct strata_value *dead[DEAD_VALUES]; /* heap values to give back once the mutex is free: that may call a codec */
     unsigned dead_count;

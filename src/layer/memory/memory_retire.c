@@ -11,9 +11,9 @@ enum { PINS_AT_HAND = 256 };
 
 struct pinned {
     uintptr_t low, high;
-    size_t count;
-    int overflow;
-    uintptr_t address[PINS_AT_HAND];
+    size_t count, room;
+    uintptr_t *address;
+    uintptr_t at_hand[PINS_AT_HAND];
 };
 
 void strata__retire(struct shard *s, struct entry *e)
@@ -35,11 +35,9 @@ static void note_pin(uintptr_t address, void *ctx)
     struct pinned *p = ctx;
     if (address < p->low || address >= p->high)
         return;
-    if (p->count == PINS_AT_HAND) {
-        p->overflow = 1;
-        return;
-    }
-    p->address[p->count++] = address;
+    if (p->count < p->room)
+        p->address[p->count] = address;
+    p->count++;
 }
 
 static int by_address(const void *a, const void *b)
@@ -62,14 +60,36 @@ static void is_it(uintptr_t address, void *ctx)
 static int is_pinned(const struct pinned *p, const struct entry *e)
 {
     uintptr_t address = (uintptr_t)e;
-    if (p->count != 0 && bsearch(&address, p->address, p->count, sizeof address, by_address) != NULL)
-        return 1;
-    if (!p->overflow)
-        return 0;
-    /* Somebody holds very many pins: ask for this one alone. */
+    if (p->count <= p->room)
+        return p->count != 0 && bsearch(&address, p->address, p->count, sizeof address, by_address) != NULL;
+    /* Very many pins, and no memory to sort them: ask for this one alone. */
     struct one one = { address, 0 };
     strata__reclaim_each_pin(is_it, &one);
     return one.found;
+}
+
+/* What is pinned in this layer's range, sorted.  Pins may come and go meanwhile, but none on what was retired before the
+ * quiesce: one that is not listed then was given back. */
+static void list_pins(const struct shard *s, struct pinned *p)
+{
+    p->low = (uintptr_t)s->base;
+    p->high = p->low + s->layer->range_bytes;
+    p->address = p->at_hand;
+    p->room = PINS_AT_HAND;
+    p->count = 0;
+    strata__reclaim_each_pin(note_pin, p);
+    if (p->count > PINS_AT_HAND) {
+        size_t room = p->count + p->count / 4;
+        uintptr_t *more = strata__alloc_array(s->layer->mem, room, sizeof *more);
+        if (more != NULL) {
+            p->address = more;
+            p->room = room;
+            p->count = 0;
+            strata__reclaim_each_pin(note_pin, p);
+        }
+    }
+    if (p->count > 1 && p->count <= p->room)
+        qsort(p->address, p->count, sizeof p->address[0], by_address);
 }
 
 static void free_tables(struct shard *s)
@@ -89,13 +109,7 @@ size_t strata__retire_collect(struct shard *s, int insist)
         return 0;
     free_tables(s);
     struct pinned pins;
-    pins.low = (uintptr_t)s->base;
-    pins.high = pins.low + s->layer->range_bytes;
-    pins.count = 0;
-    pins.overflow = 0;
-    strata__reclaim_each_pin(note_pin, &pins);
-    if (pins.count > 1)
-        qsort(pins.address, pins.count, sizeof pins.address[0], by_address);
+    list_pins(s, &pins);
     size_t freed = 0;
     uint32_t ref = s->retired;
     s->retired = 0;
@@ -116,6 +130,10 @@ size_t strata__retire_collect(struct shard *s, int insist)
         strata__slab_free(s, e);
         freed++;
     }
+    s->kept = s->retired_count;
+    s->kept_heap = s->retired_heap;
+    if (pins.address != pins.at_hand)
+        strata__free(s->layer->mem, pins.address);
     return freed;
 }
 

@@ -144,7 +144,7 @@ static int put_locked(struct shard *s, const struct incoming *in)
         s->next_expiry = gone;
     s->puts++;
     /* Values on the heap take no room from the slab, so nothing else would ask for theirs. */
-    if (s->retired_heap >= DEAD_VALUES / 2)
+    if (s->retired_heap >= s->kept_heap + DEAD_VALUES / 2)
         strata__retire_collect(s, 0);
     return STRATA_OK;
 }
@@ -208,7 +208,7 @@ void strata__memory_remove(struct memory *m, strata_op *op)
         strata__memory_drop_locked(s, e, op->hash);
         s->removes++;
     }
-    if (s->retired_count >= strata__memory_batch(s) + 128 || s->retired_heap >= DEAD_VALUES / 2)
+    if (s->retired_count >= s->kept + strata__memory_batch(s) + 128 || s->retired_heap >= s->kept_heap + DEAD_VALUES / 2)
         strata__retire_collect(s, 0);
     strata__shard_unlock(s);
     strata_op_done(op, e != NULL ? STRATA_OK : STRATA_MISS);
