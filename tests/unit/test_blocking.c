@@ -108,6 +108,8 @@ static void test_time_to_live(void **state)
     op.expires_ms = 5;
     assert_int_equal(submit(layer, &op), STRATA_OK);
     assert_true(store->last_ttl_ms == STRATA_FOREVER);
+    assert_int_equal(put("k", "v", INT64_MIN), STRATA_OK); /* over for longer than can be counted */
+    assert_int_equal(store->count, 0);
 }
 
 static void test_the_store_fails(void **state)
