@@ -91,7 +91,8 @@ STRATA_API int strata_close(strata *cache);
 /**
  * In a child after fork(): make the cache usable again, empty, with threads of its own.  Until then every call
  * answers STRATA_EFORKED.
- * @return STRATA_OK (also where there was no fork), STRATA_ENOMEM, STRATA_EIO.
+ * @return STRATA_OK (also where there was no fork), STRATA_ENOMEM, STRATA_EIO, STRATA_AGAIN (inside a loader or callback
+ *         of this cache, which forked: after it has returned).
  * Threads: the only one that uses the cache during the call.
  */
 STRATA_API int strata_reopen(strata *cache, strata_error *err);

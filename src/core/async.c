@@ -23,6 +23,7 @@ struct async {
     struct waiter waiter;
     struct write *write;
     unsigned char has_strand; /* the write's was made */
+    _Atomic(unsigned char) parts; /* of a write that ends before its call returns: it, and a worker's readiness */
     int (*call)(struct async *a, strata_error *err); /* the blocking twin */
     strata_slice key;        /* a copy, behind this struct */
     void *out;
@@ -89,16 +90,21 @@ static void complete_on_worker(struct task *task)
     root_leave(root);
 }
 
-/* The answer: exactly once, and the last touch.  Takes over `value`. */
-static void complete(struct async *a, int status, strata_value *value, const strata_error *err)
+static void fill_answer(struct async *a, int status, strata_value *value, const strata_error *err)
 {
-    struct root *root = a->root;
     a->completion.status = status;
     a->completion.value = value;
     if (status < 0 && err != NULL && err != &a->completion.err)
         a->completion.err = *err;
     if (status < 0)
         strata__fail_plain(&a->completion.err, status, "async");
+}
+
+/* The answer: exactly once, and the last touch.  Takes over `value`. */
+static void complete(struct async *a, int status, strata_value *value, const strata_error *err)
+{
+    struct root *root = a->root;
+    fill_answer(a, status, value, err);
     if (a->queue != NULL && strata__queue_push(a->queue, &a->completion) == STRATA_OK) {
         root_leave(root); /* nothing of it is ours any more */
         return;
@@ -363,15 +369,44 @@ static int give_write(struct async *a, const struct write *pattern, strata_slice
     return rc < 0 ? strata__fail_plain(err, rc, "async") : rc;
 }
 
-static int run_write(struct async *a, strata_error *err)
+/* A worker is ready to tell that the write is done. */
+static void worker_ready(struct task *task)
 {
-    struct root *root = a->root;
+    if (atomic_fetch_sub(&of_task(task)->parts, 1) == 1)
+        complete_on_worker(task); /* else it is posted again */
+}
+
+/* Instant layers: written before the call returns, so that no later write of the key is overtaken.  Without a queue a worker
+ * will tell: it is asked for first, because a write that was done can't be refused. */
+static int write_now(struct async *a, strata_error *err)
+{
+    struct executor *ex = a->root->ex;
     struct write *w = a->write;
-    if (all_layers_instant(root) && a->queue != NULL) {
+    if (a->queue != NULL) {
         strata__write_instant(w);
         complete(a, strata__write_result(w), NULL, &w->err);
         return STRATA_PENDING;
     }
+    atomic_init(&a->parts, 2);
+    a->task.run = worker_ready;
+    int rc = ex_post(ex, &a->task);
+    if (rc != STRATA_OK)
+        return refuse(a, busy(rc, err));
+    strata__write_instant(w);
+    fill_answer(a, strata__write_result(w), NULL, &w->err);
+    if (atomic_fetch_sub(&a->parts, 1) == 1) { /* the worker was faster */
+        a->task.run = complete_on_worker;
+        ex_post_always(ex, &a->task);
+    }
+    return STRATA_PENDING;
+}
+
+static int run_write(struct async *a, strata_error *err)
+{
+    struct root *root = a->root;
+    struct write *w = a->write;
+    if (all_layers_instant(root))
+        return write_now(a, err);
     if (strata__strand_init(&w->strand, root->ex, strata__write_run, ref_write, unref_write) != 0)
         return refuse(a, strata__fail_plain(err, STRATA_ENOMEM, "async"));
     a->has_strand = 1;

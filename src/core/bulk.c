@@ -83,25 +83,64 @@ static void load_together(struct batch *b, size_t count)
     frame_pop(&frame);
 }
 
+/* Which of the flights are to be loaded?  They stand last then; how many.  Until it has looked at a flight, and where that
+ * one is to be loaded, this thread is what keeps it from ending: the frame says so to listeners. */
+static size_t choose_loads(struct read *read)
+{
+    size_t chosen = 0;
+    struct frame frame;
+    frame_push(&frame, read->root, FRAME_STRAND);
+    for (size_t i = 0; i < read->count; i++) {
+        struct flight *f = flight_ref(read->flights[i]);
+        frame.flights = read->flights + i - chosen;
+        frame.flight_count = read->count - i + chosen;
+        if (strata__flight_needs_load(f)) {
+            chosen++;
+        } else {
+            read->flights[i] = read->flights[i - chosen];
+            read->flights[i - chosen] = f;
+        }
+        strata__flight_unref(f);
+    }
+    frame_pop(&frame);
+    return chosen;
+}
+
+/* Those that have another loader: a single caller may have brought its own to a flight of a bulk get. */
+static void load_alone(struct root *root, struct flight **flights, size_t count)
+{
+    struct frame frame;
+    frame_push(&frame, root, FRAME_STRAND);
+    for (size_t i = 0; i < count; i++) {
+        struct flight *f = flight_ref(flights[i]);
+        frame.flights = flights + i;
+        frame.flight_count = count - i;
+        strata__load_run(f);
+        strata__flight_unref(f);
+    }
+    frame_pop(&frame);
+}
+
 static void batch_missed(struct read *read)
 {
     struct batch *b = batch_of(read->strand);
     size_t together = 0, alone = 0;
-    for (size_t i = 0; i < read->count; i++) {
+    for (size_t i = read->count - choose_loads(read); i < read->count; i++) {
         struct flight *f = read->flights[i];
-        if (!strata__flight_needs_load(f))
-            continue;
-        /* A single caller may have brought its own loader to a flight of a bulk get. */
         if (f->bulk != NULL && (together == 0 || (f->bulk == b->loading[0]->bulk &&
                                                   f->loader_ctx == b->loading[0]->loader_ctx)))
             b->loading[together++] = f;
         else
             read->flights[alone++] = f;
     }
+    struct frame frame;
+    frame_push(&frame, b->root, FRAME_STRAND);
+    frame.flights = read->flights;
+    frame.flight_count = alone;
     if (together != 0)
         load_together(b, together);
-    for (size_t i = 0; i < alone; i++)
-        strata__load_run(read->flights[i]);
+    frame_pop(&frame);
+    load_alone(b->root, read->flights, alone);
     batch_over(read);
 }
 
@@ -207,7 +246,7 @@ static void start_batch(struct bulk *k)
     if (b->read.count == 0)
         return;
     ref_batch(&b->strand);
-    if (wants_worker(&k->want) && !ex_on_worker(b->root->ex) && strata__strand_start(&b->strand) == STRATA_OK)
+    if (want_posts(&k->want) && strata__strand_start(&b->strand) == STRATA_OK)
         return;
     strata__strand_help(&b->strand, &k->driver);
     for (size_t i = 0; i < b->read.count; i++)

@@ -364,6 +364,9 @@ int strata_reopen(strata *cache, strata_error *err)
     if (now == atomic_load_explicit(&root->forked, memory_order_relaxed))
         return root_usable(root) ? STRATA_OK : strata__refuse(root, err);
     struct executor *ex, *old = root->ex;
+    if (strata__inside(root))
+        return strata__fail(err, STRATA_AGAIN, "reopen", "a loader or callback of this cache that forked still runs, and "
+                            "goes on with the parent's: reopen after it has returned, or open another cache");
     if (atomic_load(&root->state) == ROOT_CLOSED)
         return strata__fail(err, STRATA_ECLOSED, "cache", "the cache was closed before fork(): open a new one");
     int rc = strata__executor_threads_new(&ex, root->options.allocator, root->options.workers, root->options.max_queued,

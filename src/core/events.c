@@ -101,9 +101,13 @@ int strata_off(strata *cache, uint64_t id)
     if (cache == NULL)
         return STRATA_EINVAL;
     struct root *root = cache->root;
-    int rc = root_enter(root, NULL);
-    if (rc != STRATA_OK)
-        return STRATA_MISS; /* closed: it is gone already, or close waits for it */
+    /* While the cache is being closed, too: then close waits for this call, as it does for the listener's. */
+    root_hold(root);
+    if (atomic_load(&root->state) == ROOT_CLOSED || atomic_load_explicit(root->forks, memory_order_relaxed) !=
+                                                        atomic_load_explicit(&root->forked, memory_order_relaxed)) {
+        root_leave(root);
+        return STRATA_MISS;
+    }
     struct events *e = &root->events;
     key_mutex_lock(&root->tree_lock);
     key_mutex_lock(&e->lock);

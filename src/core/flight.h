@@ -236,8 +236,6 @@ void strata__busy_enter_locked(struct root *root, struct stripe *s, struct busy 
 void strata__busy_leave_locked(struct stripe *s, struct busy *item);
 /* Does something before `item` forbid it to begin? */
 int strata__busy_must_wait_locked(struct stripe *s, const struct busy *item);
-/* The same for a write that would come last, not yet entered. */
-int strata__busy_blocks_write_locked(struct stripe *s, uint64_t hash, uint32_t space, strata_slice key);
 /* Is the key being loaded already, by a flight that others can join or by a refresh? */
 int strata__key_loads_locked(struct stripe *s, uint64_t hash, uint32_t space, strata_slice key);
 struct flight *strata__flight_find_locked(struct stripe *s, uint64_t hash, uint32_t space, strata_slice key);
@@ -319,6 +317,12 @@ static inline int wants_worker(const struct want *want)
     const strata_policy *p = want->policy;
     return want_loads(want) && (p->soft_timeout_ms > 0 || p->hard_timeout_ms > 0 ||
                                     p->stale_while_revalidate_ms > 0 || p->stale_if_error_ms > 0);
+}
+/* Is the call's loader to be called on another thread?  A worker calls it itself, unless it must be able to leave. */
+static inline int want_posts(const struct want *want)
+{
+    int times_out = want->policy->soft_timeout_ms > 0 || want->policy->hard_timeout_ms > 0;
+    return wants_worker(want) && (times_out || !ex_on_worker(want->handle->root->ex));
 }
 /* Begin a refresh in the background, unless the key is busy.  `seen`: what was found. */
 void strata__refresh_start(const struct want *want, strata_slice key, uint64_t hash, const struct held *seen);

@@ -132,22 +132,27 @@ static void let_go(struct flight *f)
 static int collect(struct read *read, struct layer_slot *slot)
 {
     int64_t now = ex_now_ms(read->root->ex), ns = ex_now_ns(read->root->ex);
-    size_t n = read->asked;
+    size_t n = read->asked, left = read->count;
+    struct frame frame; /* listeners that are called here keep all that are left from ending */
     read->asked = 0;
+    frame_push(&frame, read->root, FRAME_STRAND);
+    frame.flights = read->flights;
     for (size_t i = n; i-- > 0;) {
         struct flight *f = read->flights[i];
+        frame.flight_count = left;
         if (!slot_instant(slot))
             strata__histogram_add(&slot->latency, (uint64_t)(ns - f->op_ns));
         if (!judge(f, slot, now))
             continue;
-        read->flights[i] = read->flights[--read->count];
-        int last = read->count == 0;
+        read->flights[i] = read->flights[--left];
+        read->flights[left] = flight_ref(f);
+        read->count = left;
         let_go(f);
         strata__flight_store(f);
-        if (last)
-            return 1;
+        strata__flight_unref(f);
     }
-    return 0;
+    frame_pop(&frame);
+    return left == 0;
 }
 
 void strata__read_run(struct read *read)

@@ -104,16 +104,6 @@ int strata__busy_must_wait_locked(struct stripe *s, const struct busy *item)
     return 0;
 }
 
-int strata__busy_blocks_write_locked(struct stripe *s, uint64_t hash, uint32_t space, strata_slice key)
-{
-    LIST_EACH(node, bucket(s, hash)) {
-        struct busy *b = list_entry(node, struct busy, chain);
-        if (same_key(b, hash, space, key) && forbids(b, 1))
-            return 1;
-    }
-    return 0;
-}
-
 void strata__busy_enter_locked(struct root *root, struct stripe *s, struct busy *item)
 {
     grow_locked(root, s);
