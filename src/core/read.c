@@ -61,7 +61,8 @@ static void remember(struct flight *f, struct held *held)
     struct frame frame;
     struct stripe *s = stripe_lock(f->root, f->key.hash, &frame);
     struct held worse = *held;
-    if (!held->meta.negative && (!f->previous.there || f->previous.meta.negative ||
+    if (!held->meta.negative && held_state(held, f->op.now_ms) != STRATA_STATE_GONE &&
+        (!f->previous.there || f->previous.meta.negative ||
                                  held->d.fresh_until > f->previous.d.fresh_until)) {
         worse = f->previous;
         f->previous = *held;

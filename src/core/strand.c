@@ -6,6 +6,9 @@
 
 #include <string.h>
 
+/* The calls that this thread is in. */
+static _Thread_local struct driver *innermost;
+
 static void run_in_pool(struct task *task)
 {
     struct strand *s = (struct strand *)(void *)((char *)task - offsetof(struct strand, task));
@@ -75,6 +78,11 @@ static void poke_locked(struct driver *d)
 static void hand_over_locked(struct strand *s, struct driver *d)
 {
     key_mutex_lock(&d->lock);
+    if (d->away) {
+        key_mutex_unlock(&d->lock);
+        post_locked(s);
+        return;
+    }
     s->handed = 1;
     s->next = d->ready;
     d->ready = s;
@@ -147,7 +155,11 @@ int strata__driver_init(struct driver *d, struct executor *ex, int runs_loaders)
     memset(d, 0, sizeof *d);
     d->ex = ex;
     d->runs_loaders = runs_loaders;
-    return key_mutex_init(&d->lock);
+    if (key_mutex_init(&d->lock) != 0)
+        return STRATA_ENOMEM;
+    d->up = innermost;
+    innermost = d;
+    return 0;
 }
 
 void strata__driver_deinit(struct driver *d)
@@ -156,6 +168,7 @@ void strata__driver_deinit(struct driver *d)
     key_mutex_lock(&d->lock);
     key_mutex_unlock(&d->lock);
     key_mutex_deinit(&d->lock);
+    innermost = d->up;
 }
 
 void strata__driver_done(struct driver *d, void (*write)(void *ctx), void *ctx)
@@ -167,9 +180,33 @@ void strata__driver_done(struct driver *d, void (*write)(void *ctx), void *ctx)
     key_mutex_unlock(&d->lock);
 }
 
+/* This thread is going to sleep in a call that a loader or callback of d's has made: what d would run must run elsewhere, or
+ * the inner call might wait for it for ever. */
+static void go_away(struct driver *d)
+{
+    struct strand *s;
+    do {
+        key_mutex_lock(&d->lock);
+        d->away = 1;
+        s = d->ready;
+        if (s != NULL) {
+            d->ready = s->next;
+            s->handed = 0;
+        }
+        key_mutex_unlock(&d->lock);
+        if (s != NULL) {
+            key_mutex_lock(&s->lock);
+            post_locked(s);
+            key_mutex_unlock(&s->lock);
+        }
+    } while (s != NULL);
+}
+
 /* 1: the deadline has passed. */
 static int sleep_until(struct driver *d, int64_t deadline_ms)
 {
+    for (struct driver *outer = d->up; outer != NULL; outer = outer->up)
+        go_away(outer);
     int late = ex_park(d->ex, &d->parker, deadline_ms);
     key_mutex_lock(&d->lock);
     d->asleep = 0;
@@ -183,6 +220,7 @@ int strata__driver_step(struct driver *d, int64_t deadline_ms)
     key_mutex_lock(&d->lock);
     struct strand *s = d->ready;
     int poked = d->poked;
+    d->away = 0;
     if (s != NULL) {
         d->ready = s->next;
         s->handed = 0;

@@ -25,6 +25,8 @@ struct driver {
     size_t left;          /* waiters of its that have no result yet; lock */
     unsigned char poked;  /* something has happened since it last looked; lock */
     unsigned char asleep; /* it parks: poking must wake it; lock */
+    unsigned char away;   /* its thread sleeps for a call that a loader or callback of this one made; lock */
+    struct driver *up;    /* the call further up this thread's stack, or NULL */
     int runs_loaders;     /* 0: only the layers' part of a read may run on its thread */
 };
 
