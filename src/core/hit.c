@@ -269,7 +269,7 @@ int strata__read_first(const struct want *want, strata_slice key, uint64_t *hash
 /* Begin the flight that this call entered: here, or on a worker. */
 static void start(const struct want *want, struct flight *f, struct driver *d)
 {
-    if (wants_worker(want) && !ex_on_worker(f->root->ex) && strata__strand_start(&f->strand) == STRATA_OK)
+    if (want_posts(want) && strata__strand_start(&f->strand) == STRATA_OK)
         return;
     d->runs_loaders = want_loads(want);
     strata__strand_help(&f->strand, d);
@@ -278,14 +278,14 @@ static void start(const struct want *want, struct flight *f, struct driver *d)
 
 void strata__queued_help(const struct want *want, struct flight *f, struct driver *d)
 {
-    if (!wants_worker(want) || ex_on_worker(d->ex))
+    if (!want_posts(want))
         strata__strand_help(&f->strand, d);
 }
 
 void strata__waiter_help(struct waiter *w, struct driver *d)
 {
-    if (!ex_on_worker(d->ex))
-        return;
+    if (!ex_on_worker(d->ex) || w->soft_at != INT64_MAX || w->hard_at != INT64_MAX)
+        return; /* one with timeouts must not be caught in a loader */
     strata__strand_help(&w->flight->strand, d);
     if (w->lead != NULL)
         strata__strand_help(w->lead, d);
