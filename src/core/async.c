@@ -1,39 +1,11 @@
-/* async.c - the asynchronous twins.
+/* async.c - the asynchronous twins of reads and writes.
  *
  * A read stands in its flight as a waiter without a thread; its answer goes into the completion queue, or is a task of its
  * own where no queue was given.  A write takes its place in the table before the call returns, so that writes of one key
- * happen in the order of the calls, and goes on on a worker.  The rest (has, ttl, inspect, size, clear, the bulk calls)
- * is the blocking twin on a worker. */
+ * happen in the order of the calls, and goes on on a worker; with instant layers alone it is done before that. */
+#include "src/core/async_impl.h"
+
 #include <string.h>
-
-#include "src/core/flight.h"
-
-struct async {
-    struct completion completion;
-    struct task task;        /* the completion on a worker; before that: the call itself */
-    struct task expire_task;
-    struct timer timer;
-    unsigned char timer_set; /* key lock */
-    _Atomic(uint32_t) refs;
-    struct root *root;       /* counted; also in `active` until the completion is out of our hands */
-    strata *cache;           /* counted */
-    strata_queue *queue;     /* counted; NULL: done on a worker */
-    strata_done done;
-    void *ctx;
-    struct waiter waiter;
-    struct write *write;
-    unsigned char has_strand; /* the write's was made */
-    _Atomic(unsigned char) parts; /* of a write that ends before its call returns: it, and a worker's readiness */
-    int (*call)(struct async *a, strata_error *err); /* the blocking twin */
-    strata_slice key;        /* a copy, behind this struct */
-    void *out;
-    strata_item *items;
-    size_t count;
-    strata_bulk_loader bulk;
-    void *loader_ctx;
-    strata_policy policy;
-    const strata_policy *given_policy;
-};
 
 /* Life ---------------------------------------------------------------------------------------------------------- */
 
@@ -62,11 +34,6 @@ static struct async *of_completion(struct completion *c)
     return (struct async *)(void *)((char *)c - offsetof(struct async, completion));
 }
 
-static struct async *of_task(struct task *t)
-{
-    return (struct async *)(void *)((char *)t - offsetof(struct async, task));
-}
-
 static void free_completion(struct completion *c)
 {
     unref_async(of_completion(c));
@@ -82,9 +49,9 @@ static void call_done(int status, strata_value *value, const strata_error *err, 
     frame_pop(&frame);
 }
 
-static void complete_on_worker(struct task *task)
+void strata__async_complete_here(struct task *task)
 {
-    struct async *a = of_task(task);
+    struct async *a = async_of_task(task);
     struct root *root = a->root;
     strata__completion_run(&a->completion);
     root_leave(root);
@@ -100,8 +67,7 @@ static void fill_answer(struct async *a, int status, strata_value *value, const 
         strata__fail_plain(&a->completion.err, status, "async");
 }
 
-/* The answer: exactly once, and the last touch.  Takes over `value`. */
-static void complete(struct async *a, int status, strata_value *value, const strata_error *err)
+void strata__async_complete(struct async *a, int status, strata_value *value, const strata_error *err)
 {
     struct root *root = a->root;
     fill_answer(a, status, value, err);
@@ -109,13 +75,12 @@ static void complete(struct async *a, int status, strata_value *value, const str
         root_leave(root); /* nothing of it is ours any more */
         return;
     }
-    a->task.run = complete_on_worker;
+    a->task.run = strata__async_complete_here;
     ex_post_always(root->ex, &a->task);
 }
 
-/* A call that is entered.  NULL: *rc says why not. */
-static struct async *new_async(strata *cache, strata_slice key, strata_queue *queue, strata_done done, void *ctx, int *rc,
-                               strata_error *err)
+struct async *strata__async_new(strata *cache, strata_slice key, strata_queue *queue, strata_done done, void *ctx,
+                                int *rc, strata_error *err)
 {
     if (cache == NULL || done == NULL) {
         *rc = strata__no_argument(err, "an asynchronous call needs a cache and a function to call when it is done");
@@ -148,8 +113,7 @@ static struct async *new_async(strata *cache, strata_slice key, strata_queue *qu
     return a;
 }
 
-/* The call is refused: `done` will not be called. */
-static int refuse(struct async *a, int rc)
+int strata__async_refuse(struct async *a, int rc)
 {
     struct root *root = a->root;
     unref_async(a);
@@ -157,7 +121,7 @@ static int refuse(struct async *a, int rc)
     return rc;
 }
 
-static int busy(int rc, strata_error *err)
+int strata__async_busy(int rc, strata_error *err)
 {
     return strata__fail(err, rc, "async", rc == STRATA_EBUSY ? "no worker is free and max_queued tasks wait: try again "
                         "later, or raise workers or max_queued" : "%s", strata_status_text(rc));
@@ -167,19 +131,19 @@ static int busy(int rc, strata_error *err)
 static int answer_now(struct async *a, int status, strata_value *value, const strata_error *words, strata_error *err)
 {
     if (a->queue != NULL) {
-        complete(a, status, value, words);
+        strata__async_complete(a, status, value, words);
         return STRATA_PENDING;
     }
     a->completion.status = status;
     a->completion.value = value;
     if (status < 0)
         a->completion.err = *words;
-    a->task.run = complete_on_worker;
+    a->task.run = strata__async_complete_here;
     int rc = ex_post(a->root->ex, &a->task);
     if (rc == STRATA_OK)
         return STRATA_PENDING;
     strata_value_unref(value);
-    return refuse(a, busy(rc, err));
+    return strata__async_refuse(a, strata__async_busy(rc, err));
 }
 
 /* Reads --------------------------------------------------------------------------------------------------------- */
@@ -197,7 +161,7 @@ static void finish_read(struct waiter *w)
         unref_async(a);
         root_leave(root);
     }
-    complete(a, w->status, w->value, &a->completion.err);
+    strata__async_complete(a, w->status, w->value, &a->completion.err);
 }
 
 static void timer_due(struct timer *timer)
@@ -237,7 +201,7 @@ static void expire_read(struct task *task)
     strata_value *value = NULL;
     strata_error words = STRATA_ERROR_INIT;
     if (strata__waiter_expired(&a->waiter, ex_now_ms(root->ex), &status, &value, &words))
-        complete(a, status, value, &words);
+        strata__async_complete(a, status, value, &words);
     else
         arm(a);
     unref_async(a); /* the timer's */
@@ -254,7 +218,7 @@ static int start_read(struct async *a, struct flight *f, strata_error *err)
         return STRATA_PENDING;
     }
     strata__flight_not_started(f, rc);
-    return refuse(a, busy(rc, err));
+    return strata__async_refuse(a, strata__async_busy(rc, err));
 }
 
 static int read_async(struct async *a, const struct want *want, strata_error *err)
@@ -279,7 +243,7 @@ static int read_async(struct async *a, const struct want *want, strata_error *er
     if (entered == ENTERED_FAILED) {
         if (err != NULL)
             *err = words;
-        rc = refuse(a, w->status);
+        rc = strata__async_refuse(a, w->status);
     } else if (entered == ENTERED_ANSWERED) {
         struct answer answer = { .status = w->status, .is_hit = w->status != STRATA_MISS, .layer = 0 };
         strata__answer_counted(cache, a->key, &answer);
@@ -304,7 +268,7 @@ int strata_get_async(strata *cache, strata_slice key, strata_queue *queue, strat
     int rc = cache != NULL ? check_key(cache, key, err) : STRATA_OK;
     if (rc != STRATA_OK)
         return rc;
-    struct async *a = new_async(cache, key, queue, done, ctx, &rc, err);
+    struct async *a = strata__async_new(cache, key, queue, done, ctx, &rc, err);
     if (a == NULL)
         return rc;
     struct want want = { .handle = cache, .policy = &cache->policy };
@@ -322,7 +286,7 @@ int strata_get_or_load_async(strata *cache, strata_slice key, strata_loader load
         rc = strata__want_init(&want, cache, loader, loader_ctx, policy, &resolved, err);
     if (rc != STRATA_OK)
         return rc;
-    struct async *a = new_async(cache, key, queue, done, ctx, &rc, err);
+    struct async *a = strata__async_new(cache, key, queue, done, ctx, &rc, err);
     return a != NULL ? read_async(a, &want, err) : rc;
 }
 
@@ -348,7 +312,7 @@ static void unref_write(struct strand *s)
 static void write_over(struct write *w)
 {
     struct async *a = ((struct async_write *)(void *)w)->owner;
-    complete(a, strata__write_result(w), NULL, &w->err);
+    strata__async_complete(a, strata__write_result(w), NULL, &w->err);
 }
 
 /* The call's memory: the write is freed with it.  `pattern` is copied. */
@@ -372,8 +336,8 @@ static int give_write(struct async *a, const struct write *pattern, strata_slice
 /* A worker is ready to tell that the write is done. */
 static void worker_ready(struct task *task)
 {
-    if (atomic_fetch_sub(&of_task(task)->parts, 1) == 1)
-        complete_on_worker(task); /* else it is posted again */
+    if (atomic_fetch_sub(&async_of_task(task)->parts, 1) == 1)
+        strata__async_complete_here(task); /* else it is posted again */
 }
 
 /* Instant layers: written before the call returns, so that no later write of the key is overtaken.  Without a queue a worker
@@ -384,18 +348,18 @@ static int write_now(struct async *a, strata_error *err)
     struct write *w = a->write;
     if (a->queue != NULL) {
         strata__write_instant(w);
-        complete(a, strata__write_result(w), NULL, &w->err);
+        strata__async_complete(a, strata__write_result(w), NULL, &w->err);
         return STRATA_PENDING;
     }
     atomic_init(&a->parts, 2);
     a->task.run = worker_ready;
     int rc = ex_post(ex, &a->task);
     if (rc != STRATA_OK)
-        return refuse(a, busy(rc, err));
+        return strata__async_refuse(a, strata__async_busy(rc, err));
     strata__write_instant(w);
     fill_answer(a, strata__write_result(w), NULL, &w->err);
     if (atomic_fetch_sub(&a->parts, 1) == 1) { /* the worker was faster */
-        a->task.run = complete_on_worker;
+        a->task.run = strata__async_complete_here;
         ex_post_always(ex, &a->task);
     }
     return STRATA_PENDING;
@@ -408,7 +372,7 @@ static int run_write(struct async *a, strata_error *err)
     if (all_layers_instant(root))
         return write_now(a, err);
     if (strata__strand_init(&w->strand, root->ex, strata__write_run, ref_write, unref_write) != 0)
-        return refuse(a, strata__fail_plain(err, STRATA_ENOMEM, "async"));
+        return strata__async_refuse(a, strata__fail_plain(err, STRATA_ENOMEM, "async"));
     a->has_strand = 1;
     w->over = write_over;
     if (!strata__write_enter(w))
@@ -417,7 +381,7 @@ static int run_write(struct async *a, strata_error *err)
     if (rc == STRATA_OK)
         return STRATA_PENDING;
     strata__write_withdraw(w);
-    return refuse(a, busy(rc, err));
+    return strata__async_refuse(a, strata__async_busy(rc, err));
 }
 
 static int write_async(strata *cache, strata_slice key, strata_slice value, const struct write *pattern,
@@ -426,11 +390,11 @@ static int write_async(strata *cache, strata_slice key, strata_slice value, cons
     int rc = check_key(cache, key, err);
     if (rc != STRATA_OK)
         return rc;
-    struct async *a = new_async(cache, key, queue, done, ctx, &rc, err);
+    struct async *a = strata__async_new(cache, key, queue, done, ctx, &rc, err);
     if (a == NULL)
         return rc;
     rc = give_write(a, pattern, value, err);
-    return rc == STRATA_OK ? run_write(a, err) : refuse(a, rc);
+    return rc == STRATA_OK ? run_write(a, err) : strata__async_refuse(a, rc);
 }
 
 int strata_set_async(strata *cache, strata_slice key, strata_slice value, const strata_policy *policy,
@@ -472,149 +436,4 @@ int strata_expire_async(strata *cache, strata_slice key, strata_queue *queue, st
                         strata_error *err)
 {
     return simple_async(cache, key, WRITE_EXPIRE, queue, done, ctx, err);
-}
-
-/* The rest: the blocking twin on a worker ---------------------------------------------------------------------- */
-
-static void run_call(struct task *task)
-{
-    struct async *a = of_task(task);
-    int status = a->call(a, &a->completion.err);
-    if (a->queue == NULL) {
-        complete_on_worker((a->completion.status = status, task)); /* this is a worker */
-        return;
-    }
-    complete(a, status, NULL, &a->completion.err);
-}
-
-static int start_call(struct async *a, int (*call)(struct async *, strata_error *), strata_error *err)
-{
-    a->call = call;
-    a->task.run = run_call;
-    int rc = ex_post(a->root->ex, &a->task);
-    return rc == STRATA_OK ? STRATA_PENDING : refuse(a, busy(rc, err));
-}
-
-static int call_has(struct async *a, strata_error *err) { return strata_has(a->cache, a->key, err); }
-static int call_ttl(struct async *a, strata_error *err) { return strata_ttl(a->cache, a->key, a->out, err); }
-static int call_inspect(struct async *a, strata_error *err) { return strata_inspect(a->cache, a->key, a->out, err); }
-static int call_size(struct async *a, strata_error *err) { return strata_size(a->cache, a->out, err); }
-static int call_clear(struct async *a, strata_error *err) { return strata_clear(a->cache, err); }
-static int call_get_many(struct async *a, strata_error *err)
-{
-    return strata_get_many(a->cache, a->items, a->count, err);
-}
-static int call_load_many(struct async *a, strata_error *err)
-{
-    return strata_get_or_load_many(a->cache, a->items, a->count, a->bulk, a->loader_ctx, a->given_policy, err);
-}
-static int call_set_many(struct async *a, strata_error *err)
-{
-    return strata_set_many(a->cache, a->items, a->count, a->given_policy, err);
-}
-static int call_delete_many(struct async *a, strata_error *err)
-{
-    return strata_delete_many(a->cache, a->items, a->count, err);
-}
-
-static int key_call(strata *cache, strata_slice key, void *out, int (*call)(struct async *, strata_error *),
-                    strata_queue *queue, strata_done done, void *ctx, strata_error *err)
-{
-    int rc = cache != NULL ? check_key(cache, key, err) : STRATA_OK;
-    if (rc != STRATA_OK)
-        return rc;
-    struct async *a = new_async(cache, key, queue, done, ctx, &rc, err);
-    if (a == NULL)
-        return rc;
-    a->out = out;
-    return start_call(a, call, err);
-}
-
-int strata_has_async(strata *cache, strata_slice key, strata_queue *queue, strata_done done, void *ctx, strata_error *err)
-{
-    return key_call(cache, key, NULL, call_has, queue, done, ctx, err);
-}
-
-int strata_ttl_async(strata *cache, strata_slice key, int64_t *out_ms, strata_queue *queue, strata_done done, void *ctx,
-                     strata_error *err)
-{
-    return key_call(cache, key, out_ms, call_ttl, queue, done, ctx, err);
-}
-
-int strata_inspect_async(strata *cache, strata_slice key, strata_inspection *out, strata_queue *queue, strata_done done,
-                         void *ctx, strata_error *err)
-{
-    return key_call(cache, key, out, call_inspect, queue, done, ctx, err);
-}
-
-static int plain_call(strata *cache, void *out, int (*call)(struct async *, strata_error *), strata_queue *queue,
-                      strata_done done, void *ctx, strata_error *err)
-{
-    int rc;
-    struct async *a = new_async(cache, strata_bytes(NULL, 0), queue, done, ctx, &rc, err);
-    if (a == NULL)
-        return rc;
-    a->out = out;
-    return start_call(a, call, err);
-}
-
-int strata_size_async(strata *cache, uint64_t *out, strata_queue *queue, strata_done done, void *ctx, strata_error *err)
-{
-    return plain_call(cache, out, call_size, queue, done, ctx, err);
-}
-
-int strata_clear_async(strata *cache, strata_queue *queue, strata_done done, void *ctx, strata_error *err)
-{
-    return plain_call(cache, NULL, call_clear, queue, done, ctx, err);
-}
-
-static int many_call(strata *cache, strata_item *items, size_t count, const strata_policy *policy,
-                     strata_bulk_loader bulk, void *loader_ctx, int (*call)(struct async *, strata_error *),
-                     strata_queue *queue, strata_done done, void *ctx, strata_error *err)
-{
-    int rc = strata__policy_check(policy, err);
-    if (rc == STRATA_OK && items == NULL && count != 0)
-        rc = strata__no_argument(err, "a bulk call needs items");
-    if (rc != STRATA_OK)
-        return rc;
-    struct async *a = new_async(cache, strata_bytes(NULL, 0), queue, done, ctx, &rc, err);
-    if (a == NULL)
-        return rc;
-    a->items = items;
-    a->count = count;
-    a->bulk = bulk;
-    a->loader_ctx = loader_ctx;
-    if (policy != NULL) {
-        memcpy(&a->policy, policy, policy->size < sizeof a->policy ? policy->size : sizeof a->policy);
-        a->policy.size = sizeof a->policy;
-        a->given_policy = &a->policy;
-    }
-    return start_call(a, call, err);
-}
-
-int strata_get_many_async(strata *cache, strata_item *items, size_t count, strata_queue *queue, strata_done done,
-                          void *ctx, strata_error *err)
-{
-    return many_call(cache, items, count, NULL, NULL, NULL, call_get_many, queue, done, ctx, err);
-}
-
-int strata_get_or_load_many_async(strata *cache, strata_item *items, size_t count, strata_bulk_loader loader,
-                                  void *loader_ctx, const strata_policy *policy, strata_queue *queue, strata_done done,
-                                  void *ctx, strata_error *err)
-{
-    if (loader == NULL)
-        return strata__no_argument(err, "strata_get_or_load_many_async() needs a bulk loader");
-    return many_call(cache, items, count, policy, loader, loader_ctx, call_load_many, queue, done, ctx, err);
-}
-
-int strata_set_many_async(strata *cache, strata_item *items, size_t count, const strata_policy *policy,
-                          strata_queue *queue, strata_done done, void *ctx, strata_error *err)
-{
-    return many_call(cache, items, count, policy, NULL, NULL, call_set_many, queue, done, ctx, err);
-}
-
-int strata_delete_many_async(strata *cache, strata_item *items, size_t count, strata_queue *queue, strata_done done,
-                             void *ctx, strata_error *err)
-{
-    return many_call(cache, items, count, NULL, NULL, NULL, call_delete_many, queue, done, ctx, err);
 }

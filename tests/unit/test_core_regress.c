@@ -1,4 +1,5 @@
 /* What core once did wrong: each test is a defect that was found, in the smallest form that shows it. */
+#include <sched.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -198,9 +199,8 @@ static void test_load_after_fork(void **state)
     assert_int_equal(strata_queue_open(&queue, NULL), STRATA_OK);
     assert_int_equal(strata_get_or_load_async(cache, strata_str("k"), keep_loader, &kept, NULL, queue, on_done, &e, NULL),
                      STRATA_PENDING);
-    while (atomic_load(&kept) == NULL)
-        usleep(1000);
-    usleep(10000);
+    while (atomic_load(&kept) == NULL || atomic_load(&kept->parts) != 1) /* its loader has returned */
+        (void)sched_yield();
     pid_t child = fork();
     if (child == 0) {
         int good = strata_reopen(cache, NULL) == STRATA_OK && strata_load_canceled(kept) &&
@@ -377,12 +377,28 @@ static int ask_one(struct circle *c, const char *key)
     return rc;
 }
 
+/* Until the loader of this key sleeps for another one. */
+static void until_it_waits(struct circle *c, const char *key)
+{
+    struct root *root = c->cache->root;
+    uint64_t hash = handle_hash(c->cache, strata_str(key));
+    for (int waits = 0; !waits; (void)sched_yield()) {
+        struct frame frame;
+        struct stripe *s = stripe_lock(root, hash, &frame);
+        const struct flight *f = strata__flight_find_locked(s, hash, c->cache->space, strata_str(key));
+        key_mutex_lock(&root->graph_lock);
+        waits = f != NULL && f->waits != NULL;
+        key_mutex_unlock(&root->graph_lock);
+        stripe_unlock(s, &frame);
+    }
+}
+
 static int bulk_asks(strata_load *const *loads, const strata_slice *keys, size_t count, void *ctx)
 {
     struct circle *c = ctx;
     atomic_fetch_add(&c->stage, 1);
     while (atomic_load(&c->stage) < 2)
-        usleep(100);
+        (void)sched_yield();
     c->first_rc = ask_one(c, "b");
     return bulk_one(loads, keys, count, NULL);
 }
@@ -396,7 +412,7 @@ static int a_loader(strata_load *load, strata_slice key, void *ctx)
     } else {
         atomic_fetch_add(&c->stage, 1);
         while (atomic_load(&c->stage) < 3)
-            usleep(100);
+            (void)sched_yield();
         c->first_rc = strata_get_or_load_many(c->cache, items, 2, bulk_one, NULL, NULL, NULL);
     }
     strata_value_unref(items[0].value);
@@ -409,16 +425,19 @@ static int b_loader(strata_load *load, strata_slice key, void *ctx)
     struct circle *c = ctx;
     atomic_fetch_add(&c->stage, 1);
     while (atomic_load(&c->stage) < (c->through_own ? 2 : 3))
-        usleep(100);
-    usleep(50000); /* so that a waits first */
+        (void)sched_yield();
+    until_it_waits(c, c->through_own ? "d" : "a");
     c->second_rc = ask_one(c, "a");
+    atomic_fetch_add(&c->stage, 1);
     return copy_loader(load, key, NULL);
 }
 
 static int c_loader(strata_load *load, strata_slice key, void *ctx)
 {
-    atomic_fetch_add(&((struct circle *)ctx)->stage, 1);
-    usleep(150000); /* it is waited for last */
+    struct circle *c = ctx;
+    atomic_fetch_add(&c->stage, 1);
+    while (atomic_load(&c->stage) < 4) /* it is waited for last */
+        (void)sched_yield();
     return copy_loader(load, key, NULL);
 }
 

@@ -1,0 +1,52 @@
+/* async_impl.h - an asynchronous call: what all kinds of them share.
+ *
+ * It is entered when it is made, and counted as active until its completion is out of our hands: so close waits for it. */
+#ifndef STRATA_CORE_ASYNC_IMPL_H
+#define STRATA_CORE_ASYNC_IMPL_H
+#include "src/core/flight.h"
+
+struct async {
+    struct completion completion;
+    struct task task;        /* the completion on a worker; before that: the call itself */
+    struct task expire_task;
+    struct timer timer;
+    unsigned char timer_set; /* key lock */
+    _Atomic(uint32_t) refs;
+    struct root *root;       /* counted; also in `active` until the completion is out of our hands */
+    strata *cache;           /* counted */
+    strata_queue *queue;     /* counted; NULL: done on a worker */
+    strata_done done;
+    void *ctx;
+    struct waiter waiter;
+    struct write *write;
+    unsigned char has_strand; /* the write's was made */
+    _Atomic(unsigned char) parts; /* of a write that ends before its call returns: it, and a worker's readiness */
+    int (*call)(struct async *a, strata_error *err); /* the blocking twin */
+    strata_slice key;        /* a copy, behind this struct */
+    void *out;
+    strata_item *items;
+    size_t count;
+    strata_bulk_loader bulk;
+    void *loader_ctx;
+    strata_policy policy;
+    const strata_policy *given_policy;
+};
+
+static inline struct async *async_of_task(struct task *t)
+{
+    return (struct async *)(void *)((char *)t - offsetof(struct async, task));
+}
+
+/* A call that is entered.  NULL: *rc says why not. */
+struct async *strata__async_new(strata *cache, strata_slice key, strata_queue *queue, strata_done done, void *ctx,
+                                int *rc, strata_error *err);
+/* The call is refused: `done` will not be called. */
+int strata__async_refuse(struct async *a, int rc);
+/* The words for a refusal by the executor. */
+int strata__async_busy(int rc, strata_error *err);
+/* The answer: exactly once, and the last touch.  Takes over `value`. */
+void strata__async_complete(struct async *a, int status, strata_value *value, const strata_error *err);
+/* The same on a worker, for a call without a queue whose answer stands in its completion.  A task's run(). */
+void strata__async_complete_here(struct task *task);
+
+#endif /* STRATA_CORE_ASYNC_IMPL_H */
