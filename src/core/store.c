@@ -2,7 +2,8 @@
  *
  * A value is installed only if its flight was not poisoned and was born at or after the position of the last clear; both
  * are looked at under the key lock, under which instant layers take it at once.  For slower layers the flight stays in the
- * table (STORING) and looks again before each of them; a write that comes meanwhile waits until it has settled. */
+ * table (STORING) and looks again before each of them; a write that comes meanwhile waits until it has settled.  A slow layer
+ * that does not take the value is told to remove the key: what it may still hold is superseded. */
 #include <string.h>
 
 #include "src/core/flight.h"
@@ -145,7 +146,13 @@ static void op_stored(strata_op *op)
     strand_arrived(&f->strand);
 }
 
-/* Bytes for a layer that holds no objects.  0: they can't be made, and the layer is passed by. */
+/* Does what is stored replace something else?  What a failed load puts back is what was there. */
+static int supersedes(const struct flight *f)
+{
+    return f->plan.kind == STRATA_OP_PUT && f->load.status >= 0;
+}
+
+/* Bytes for a layer that holds no objects.  0: they can't be made. */
 static int encoded(struct flight *f, struct layer_slot *slot)
 {
     strata_value *v = f->plan.value;
@@ -162,25 +169,39 @@ static int encoded(struct flight *f, struct layer_slot *slot)
     return 0;
 }
 
-/* 1: done at once (or passed by); 0: somebody else goes on. */
-static int put_slow(struct flight *f)
+static void begin_op(struct flight *f, struct layer_slot *slot, uint32_t kind)
 {
-    struct layer_slot *slot = &f->root->layers[f->plan.layer];
-    strata__op_init(&f->op, f->handle, slot, &f->key, f->plan.kind, ex_now_ms(f->root->ex), &f->op_err);
-    fill_put(f, &f->op);
+    strata__op_init(&f->op, f->handle, slot, &f->key, kind, ex_now_ms(f->root->ex), &f->op_err);
     f->op.done = op_stored;
     f->op.owner = f;
-    if (!encoded(f, slot)) {
-        f->plan.layer++;
-        f->step = STEP_STORE;
-        return 1;
-    }
+}
+
+/* 1: answered at once; 0: somebody else goes on. */
+static int submit_slow(struct flight *f, struct layer_slot *slot)
+{
     f->step = STEP_STORED;
     strata_op *op = &f->op;
     struct strand *strand = &f->strand;
     strand_expect(strand, 1);
     slot->layer->ops->submit(slot->layer, &op, 1);
     return strand_asked(strand);
+}
+
+/* 1: done at once (or passed by); 0: somebody else goes on. */
+static int put_slow(struct flight *f)
+{
+    struct layer_slot *slot = &f->root->layers[f->plan.layer];
+    begin_op(f, slot, f->plan.kind);
+    fill_put(f, &f->op);
+    if (encoded(f, slot))
+        return submit_slow(f, slot);
+    if (supersedes(f)) {
+        begin_op(f, slot, STRATA_OP_REMOVE);
+        return submit_slow(f, slot);
+    }
+    f->plan.layer++;
+    f->step = STEP_STORE;
+    return 1;
 }
 
 static void tell_stored(struct flight *f, uint32_t layer)
@@ -283,17 +304,28 @@ static int store_round(struct flight *f)
     return put_slow(f);
 }
 
+/* A slow layer has answered.  1: go on; 0: it is asked again, and somebody else goes on. */
+static int stored(struct flight *f)
+{
+    struct layer_slot *slot = &f->root->layers[f->plan.layer];
+    strata__op_counted(f->handle, slot, &f->op);
+    if (f->op.kind == f->plan.kind && f->op.status == STRATA_OK) {
+        tell_stored(f, f->plan.layer);
+    } else if (f->op.kind == STRATA_OP_PUT && supersedes(f)) {
+        begin_op(f, slot, STRATA_OP_REMOVE);
+        return submit_slow(f, slot);
+    }
+    f->plan.layer++;
+    f->step = STEP_STORE;
+    return 1;
+}
+
 void strata__flight_store(struct flight *f)
 {
     do {
-        if (f->step == STEP_STORED) {
-            struct layer_slot *slot = &f->root->layers[f->plan.layer];
-            strata__op_counted(f->handle, slot, &f->op);
-            if (f->op.status >= 0)
-                tell_stored(f, f->plan.layer);
-            f->plan.layer++;
-            f->step = STEP_STORE;
-        }
+        while (f->step == STEP_STORED)
+            if (!stored(f))
+                return;
     } while (store_round(f));
 }
 

@@ -3,7 +3,8 @@
  * A write poisons the flights of its key first, so that nothing loaded before is stored after.  With instant layers alone
  * that, and the layers' operations, happen under one hold of the key lock.  Otherwise the write stands in the table while
  * it is at work in slower layers: later writes and flights of the key wait for it.  A set fills layers nearest first; a
- * delete empties them furthest first, so that nobody reads up what is just being removed. */
+ * delete empties them furthest first, so that nobody reads up what is just being removed.  A slow layer that does not take
+ * what is put is told to remove the key: what it may still hold is superseded. */
 #include <string.h>
 
 #include "src/core/flight.h"
@@ -162,20 +163,24 @@ static strata_value *bytes_of(struct write *w)
     return w->encoded;
 }
 
-/* Ask the next slow layer.  1: answered at once; 0: somebody else goes on; -1: nothing to ask. */
+/* What can't be encoded can't be put; but what it replaces must go. */
+static int put_or_remove(struct write *w, struct layer_slot *slot, uint32_t kind)
+{
+    strata_value *bytes = kind == STRATA_OP_PUT ? bytes_of(w) : NULL;
+    op_begin(w, slot, bytes != NULL ? STRATA_OP_PUT : STRATA_OP_REMOVE);
+    if (bytes != NULL)
+        fill_put(w, bytes);
+    return submit_slow(w, slot);
+}
+
+/* Ask the next slow layer.  1: answered at once; 0: somebody else goes on. */
 static int ask_slow(struct write *w, struct layer_slot *slot)
 {
     if (w->kind == WRITE_EXPIRE) {
         op_begin(w, slot, STRATA_OP_GET);
         return submit_slow(w, slot);
     }
-    strata_value *value = w->kind == STRATA_OP_PUT ? bytes_of(w) : NULL;
-    if (w->kind == STRATA_OP_PUT && value == NULL)
-        return -1;
-    op_begin(w, slot, w->kind);
-    if (w->kind == STRATA_OP_PUT)
-        fill_put(w, value);
-    return submit_slow(w, slot);
+    return put_or_remove(w, slot, w->kind);
 }
 
 /* An expire's value is the layer's; what a set writes is its caller's. */
@@ -192,6 +197,10 @@ static int slow_answered(struct write *w, struct layer_slot *slot)
     w->asked = 0;
     strata__op_counted(w->handle, slot, &w->op);
     note_failure(w, slot);
+    if (w->op.kind == STRATA_OP_PUT && w->op.status != STRATA_OK) {
+        op_begin(w, slot, STRATA_OP_REMOVE);
+        return submit_slow(w, slot) ? 2 : 0;
+    }
     if (w->kind != WRITE_EXPIRE)
         return 1;
     if (w->got) {
@@ -207,17 +216,7 @@ static int slow_answered(struct write *w, struct layer_slot *slot)
     uint32_t kind = expired_meta(&held.meta, w->op.now_ms);
     w->value = held.value;
     w->meta = held.meta;
-    op_begin(w, slot, kind);
-    if (kind == STRATA_OP_PUT) {
-        strata_value *bytes = bytes_of(w);
-        if (bytes == NULL) {
-            w->got = 0;
-            forget_found(w);
-            return 1;
-        }
-        fill_put(w, bytes);
-    }
-    return submit_slow(w, slot) ? 2 : 0;
+    return put_or_remove(w, slot, kind) ? 2 : 0;
 }
 
 static void write_over(struct write *w)
@@ -249,11 +248,8 @@ void strata__write_run(struct strand *strand)
             w->done_layers++;
             continue;
         }
-        int rc = ask_slow(w, slot);
-        if (rc == 0)
+        if (!ask_slow(w, slot))
             return;
-        if (rc < 0)
-            w->done_layers++;
     }
     write_over(w);
 }

@@ -29,6 +29,7 @@ struct script {
     struct script_entry entries[SCRIPT_ROOM];
     int64_t delay_ms;    /* each operation takes so long; 0: answered before submit returns */
     int fail_gets, fail_puts, fail_removes, fail_clear;
+    int no_room;         /* puts are passed through, what is there stays */
     int hold;            /* keep operations until script_release() */
     strata_op *held[SCRIPT_ROOM];
     size_t held_count;
@@ -60,6 +61,10 @@ static void script_do(strata_op *op)
     if (failing) {
         strata__fail(op->err, STRATA_EIO, "script", "the script says so");
         strata_op_done(op, STRATA_EIO);
+        return;
+    }
+    if (op->kind == STRATA_OP_PUT && s->no_room) {
+        strata_op_done(op, STRATA_AGAIN);
         return;
     }
     struct script_entry *e = script_find(s, op->key, op->kind == STRATA_OP_PUT);
