@@ -104,6 +104,7 @@ struct layer_slot {
     int started;
     _Atomic(uint64_t) hits, misses, puts, removes, errors;
     _Atomic(uint64_t) own_hits, own_misses; /* looks of our own that the layer counted and nobody asked for */
+    _Atomic(uint64_t) refused;              /* finds that the layer counted as hits, and that could not be served */
     strata_layer_stats base;                /* what a reset takes off; tree lock */
     struct histogram latency;               /* nanoseconds */
 };

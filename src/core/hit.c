@@ -131,6 +131,13 @@ void strata__hold_lookup(strata *cache, strata_op *op, int looked, struct held *
         strata__held_init(cache, &cache->root->layers[0], op, held);
 }
 
+/* What the nearest layer found could not be served: for the user that is a miss. */
+static void count_refused(strata *cache, int looked)
+{
+    if (looked == STRATA_STALE)
+        atomic_fetch_add_explicit(&cache->root->layers[0].refused, 1, memory_order_relaxed);
+}
+
 /* Serve what is held, as `action` says. */
 int strata__held_serve(strata *cache, strata_slice key, struct held *held, enum action action, strata_value **out)
 {
@@ -165,9 +172,11 @@ int strata__get_slow(strata *cache, strata_op *op, int looked, strata_value **ou
         rc = strata__held_serve(cache, op->key, &held, a, out);
     } else if (root->layer_count == 1 && root->instant_count == 1) {
         struct answer miss = { .status = STRATA_MISS };
+        count_refused(cache, looked);
         strata__answer_counted(cache, op->key, &miss);
         rc = STRATA_MISS;
     } else {
+        count_refused(cache, looked);
         struct want want = { .handle = cache, .policy = &cache->policy };
         rc = strata__read_blocking(&want, op->key, op->hash, out, err);
     }
@@ -197,12 +206,14 @@ int strata__want_init(struct want *want, strata *cache, strata_loader loader, vo
     return rc;
 }
 
-static int load_entered(strata *cache, strata_op *op, struct held *held, const struct want *want, strata_value **out,
-                        strata_error *err)
+static int load_entered(strata *cache, strata_op *op, int looked, struct held *held, const struct want *want,
+                        strata_value **out, strata_error *err)
 {
     enum action a = strata__held_action(held, SITUATION_LOAD, op->now_ms);
-    if (!held->there || !action_serves(a))
+    if (!held->there || !action_serves(a)) {
+        count_refused(cache, looked);
         return strata__read_blocking(want, op->key, op->hash, out, err);
+    }
     if (a == ACTION_SERVE_AND_REFRESH || a == ACTION_STALE_AND_REFRESH)
         strata__refresh_start(want, op->key, op->hash, held);
     return strata__held_serve(cache, op->key, held, a, out);
@@ -224,7 +235,7 @@ static int load_slow(strata *cache, strata_op *op, int looked, strata_loader loa
     strata__hold_lookup(cache, op, looked, &held);
     rc = strata__want_init(&want, cache, loader, loader_ctx, policy, &resolved, err);
     if (rc == STRATA_OK)
-        rc = load_entered(cache, op, &held, &want, out, err);
+        rc = load_entered(cache, op, looked, &held, &want, out, err);
     strata__held_drop(&held);
     root_leave(root);
     return rc;
@@ -254,7 +265,10 @@ int strata__read_first(const struct want *want, strata_slice key, uint64_t *hash
         if (action_refreshes(a))
             strata__refresh_start(want, key, op.hash, &held);
         *status = strata__held_serve(cache, key, &held, a, out);
-    } else if (!want_loads(want) && root->layer_count == 1 && root->instant_count == 1) {
+    } else {
+        count_refused(cache, rc);
+    }
+    if (!answered && !want_loads(want) && root->layer_count == 1 && root->instant_count == 1) {
         struct answer miss = { .status = STRATA_MISS };
         strata__answer_counted(cache, key, &miss);
         *status = STRATA_MISS;

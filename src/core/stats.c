@@ -108,9 +108,10 @@ static void read_slot(struct layer_slot *slot, strata_layer_stats *s)
     if (layer->ops->stats != NULL)
         layer->ops->stats(layer, s);
     if (slot_instant(slot)) {
-        /* It counted our own looks as well. */
-        s->hits = less(s->hits, atomic_load(&slot->own_hits));
-        s->misses = less(s->misses, atomic_load(&slot->own_misses));
+        /* It counted our own looks as well, and knows nothing of what could not be served. */
+        uint64_t refused = atomic_load(&slot->refused);
+        s->hits = less(s->hits, atomic_load(&slot->own_hits) + refused);
+        s->misses = less(s->misses, atomic_load(&slot->own_misses)) + refused;
     } else {
         s->hits = atomic_load(&slot->hits);
         s->misses = atomic_load(&slot->misses);
