@@ -146,15 +146,44 @@ void strata__load_run(struct flight *f)
         strata__flight_loaded(f);
 }
 
+static int is_status(int rc)
+{
+    return strcmp(strata_status_name(rc), "UNKNOWN") != 0;
+}
+
+/* The loader came back with `rc`, and has not completed its load. */
+static void say_returned(int rc, char *words, size_t room)
+{
+    static const char how[] = "it must complete its load (for instance with strata_load_copy), or return STRATA_PENDING and "
+                              "complete it later";
+    if (rc == STRATA_OK)
+        snprintf(words, room, "the loader returned without a result: %s", how);
+    else if (rc == STRATA_ABSENT)
+        snprintf(words, room, "the loader returned ABSENT: call strata_load_absent(), and return STRATA_OK");
+    else if (rc < 0 && is_status(rc))
+        snprintf(words, room, "the loader returned %s: %s", strata_status_name(rc), strata_status_text(rc));
+    else if (rc < 0)
+        snprintf(words, room, "the loader returned %d, which is no status of strata's: to say more, call "
+                 "strata_load_fail()", rc);
+    else if (is_status(rc))
+        snprintf(words, room, "the loader returned %s without a result: %s", strata_status_name(rc), how);
+    else
+        snprintf(words, room, "the loader returned %d without a result: %s", rc, how);
+}
+
+/* Why the last try to complete the load was refused; NULL where none was. */
+static const char *note_of(struct strata_load *load)
+{
+    return atomic_load_explicit(&load->noted, memory_order_acquire) == 2 ? load->note : NULL;
+}
+
 int strata__load_returned(struct flight *f, int rc)
 {
-    char words[128];
-    if (rc < 0) {
-        snprintf(words, sizeof words, "the loader returned %s: %s", strata_status_name(rc), strata_status_text(rc));
-        strata__load_abort(f, rc, words);
-    } else if (rc != STRATA_PENDING) {
-        strata__load_abort(f, STRATA_ELOADER, "the loader returned without a result: it must complete its load (for "
-                           "instance with strata_load_copy), or return STRATA_PENDING and complete it later");
+    char words[256];
+    const char *note = note_of(&f->load);
+    if (rc != STRATA_PENDING) {
+        say_returned(rc, words, sizeof words);
+        strata__load_abort(f, rc < 0 ? rc : STRATA_ELOADER, note != NULL ? note : words);
     }
     struct strata_load *load = &f->load;
     flight_ref(f); /* for the step after the load's reference may be gone */
@@ -202,6 +231,17 @@ static int begin_completion(struct strata_load *load)
     if (!root_usable(f->root) || f->life != f->root->life)
         return STRATA_ECLOSED;
     return claim(load) ? STRATA_OK : STRATA_EALREADY;
+}
+
+/* A completion with arguments that can't be.  The load stays open: its loader may do better. */
+static int refused(struct strata_load *load, const char *words)
+{
+    uint32_t none = 0;
+    if (load != NULL && atomic_compare_exchange_strong(&load->noted, &none, 1)) {
+        snprintf(load->note, sizeof load->note, "%s", words);
+        atomic_store_explicit(&load->noted, 2, memory_order_release);
+    }
+    return STRATA_EINVAL;
 }
 
 static int too_large(struct strata_load *load, size_t size)
@@ -281,7 +321,8 @@ int strata_load_absent(strata_load *load)
 int strata_load_not_modified(strata_load *load)
 {
     if (load != NULL && strata_load_previous(load) == NULL)
-        return STRATA_EINVAL;
+        return refused(load, "strata_load_not_modified() without a previous value: call it only where "
+                       "strata_load_previous() shows one");
     int rc = begin_completion(load);
     if (rc != STRATA_OK)
         return rc;
@@ -302,8 +343,12 @@ int strata_load_decline(strata_load *load, const void *data, size_t size)
 
 int strata_load_fail(strata_load *load, int status, const char *message)
 {
-    if (status >= 0)
-        return STRATA_EINVAL;
+    if (status >= 0) {
+        char words[240];
+        snprintf(words, sizeof words, "strata_load_fail() was given %d (%s), and a failure is below 0; its message: %s", status,
+                 strata_status_name(status), message != NULL && message[0] != 0 ? message : "none");
+        return refused(load, words);
+    }
     int rc = begin_completion(load);
     if (rc != STRATA_OK)
         return rc;
@@ -350,6 +395,8 @@ void strata_load_unref(strata_load *load)
     if (load == NULL || atomic_fetch_sub_explicit(&load->refs, 1, memory_order_acq_rel) != 1)
         return;
     struct flight *f = flight_of_load(load);
-    strata__load_abort(f, STRATA_ELOADER, "the last reference to the load was given back without a completion");
+    const char *note = note_of(load);
+    strata__load_abort(f, STRATA_ELOADER,
+                       note != NULL ? note : "the last reference to the load was given back without a completion");
     strata__flight_unref(f);
 }

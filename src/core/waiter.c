@@ -13,6 +13,7 @@ void strata__waiter_times(struct waiter *w, const strata_policy *policy, int64_t
 {
     w->soft_at = moment(now, policy->soft_timeout_ms);
     w->hard_at = moment(now, policy->hard_timeout_ms);
+    w->hard_ms = policy->hard_timeout_ms;
     w->keep = policy->background_completion == STRATA_ON;
 }
 
@@ -117,10 +118,15 @@ static void last_left_locked(struct flight *f)
     }
 }
 
-static int timed_out(struct waiter *w, strata_error *err)
+/* Key lock held. */
+static int timed_out(const struct waiter *w, strata_error *err)
 {
-    return strata__fail(err, STRATA_ETIMEDOUT, "read", "no value within hard_timeout_ms%s", w->keep
-                        ? ": the load goes on in the background" : "");
+    const char *slow = w->flight->phase == FLIGHT_LOADING   ? "the origin is slow"
+                       : w->flight->phase == FLIGHT_WAITING ? "a write of the key is not done yet"
+                                                            : "a layer is slow";
+    return strata__fail(err, STRATA_ETIMEDOUT, "hard_timeout_ms", "no value within hard_timeout_ms=%lld: %s; raise it, or "
+                        "allow stale values with stale_if_error_ms%s", (long long)w->hard_ms, slow,
+                        w->keep ? " (the load goes on in the background)" : "");
 }
 
 static int expired_locked(struct waiter *w, int64_t now, struct answer *a, strata_error *err)
