@@ -455,6 +455,9 @@ static int in_child(strata *cache)
 static void test_fork(void **state)
 {
     (void)state;
+#if defined(__SANITIZE_THREAD__)
+    skip(); /* the sanitizer starts no threads after a fork */
+#endif
     strata *cache;
     strata_value *v;
     strata_error err;
