@@ -19,10 +19,20 @@ install(FILES "${PROJECT_BINARY_DIR}/strataConfig.cmake" "${PROJECT_BINARY_DIR}/
 
 # Relative to the file itself, so that an installed tree can be moved.
 file(RELATIVE_PATH pc_to_prefix "/prefix/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/prefix")
+string(REGEX REPLACE "/$" "" pc_to_prefix "${pc_to_prefix}")
 configure_file("${PROJECT_SOURCE_DIR}/cmake/strata.pc.in" "${PROJECT_BINARY_DIR}/strata.pc" @ONLY)
 install(FILES "${PROJECT_BINARY_DIR}/strata.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
 
-install(FILES "${PROJECT_SOURCE_DIR}/LICENSE" "${PROJECT_SOURCE_DIR}/README.md" DESTINATION "${CMAKE_INSTALL_DOCDIR}")
+# The texts refer to each other as they stand in the sources, and to the headers where those are installed.
+file(RELATIVE_PATH doc_to_include "/prefix/${CMAKE_INSTALL_DOCDIR}" "/prefix/${CMAKE_INSTALL_INCLUDEDIR}/strata/")
+file(READ "${PROJECT_SOURCE_DIR}/README.md" readme)
+string(REPLACE "](include/strata/" "](${doc_to_include}" readme "${readme}")
+file(GENERATE OUTPUT "${PROJECT_BINARY_DIR}/installed/README.md" CONTENT "${readme}")
+set_property(DIRECTORY "${PROJECT_SOURCE_DIR}" APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/README.md")
+install(FILES "${PROJECT_BINARY_DIR}/installed/README.md" "${PROJECT_SOURCE_DIR}/LICENSE"
+    "${PROJECT_SOURCE_DIR}/CHANGELOG.md" "${PROJECT_SOURCE_DIR}/CONTRIBUTING.md" DESTINATION "${CMAKE_INSTALL_DOCDIR}")
+install(DIRECTORY "${PROJECT_SOURCE_DIR}/docs" DESTINATION "${CMAKE_INSTALL_DOCDIR}" FILES_MATCHING PATTERN "*.md"
+    PATTERN man EXCLUDE)
 if(STRATA_BUILD_CLI)
     install(FILES "${PROJECT_SOURCE_DIR}/docs/man/strata.1" DESTINATION "${CMAKE_INSTALL_MANDIR}/man1")
 endif()

@@ -55,7 +55,9 @@ static int fail_scheme(const char *scheme, strata_error *err)
         if (n > 0 && (size_t)n < sizeof names - used)
             used += (size_t)n;
     }
-    return strata__fail(err, STRATA_EINVAL, "url", "no such kind of layer as \"%.40s\"; known: %s; one of your own goes through strata_open()", scheme, names);
+    return strata__fail(err, STRATA_EINVAL, "url",
+                        "no such kind of layer as \"%.40s\"; known: %s; one of your own goes through strata_open()",
+                        scheme, names);
 }
 
 static const struct layer_kind *find_kind(const char *scheme)

@@ -55,6 +55,7 @@ typedef struct strata_inspection {
     int64_t age_ms;       /**< since it was loaded or set */
     uint64_t value_bytes; /**< size of the value */
 } strata_inspection;
+#define STRATA_INSPECTION_INIT { sizeof(strata_inspection), 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /* Opening and closing ---------------------------------------------------------------------------------------- */
 
@@ -80,7 +81,8 @@ STRATA_API int strata_open_url(strata **out, const char *url, const strata_optio
 
 /**
  * Close a cache: no more work is taken (STRATA_ECLOSED), loads are told that they are cancelled, their callers get
- * STRATA_ECLOSED, threads are joined.  On a namespace: gives back this reference only.
+ * STRATA_ECLOSED, threads are joined.  A loaded value that has not come to a slower layer yet is not stored there.
+ * On a namespace: gives back this reference only.
  * Values that are held stay valid.  Namespaces that are held answer STRATA_ECLOSED and must still be closed.
  * @return STRATA_OK; STRATA_AGAIN when called from a callback or loader of this cache: it is marked closing, and the
  *         caller must close it again from outside.  NULL is a no-op.
@@ -122,7 +124,10 @@ STRATA_API int strata_namespace(strata *parent, const char *name, const strata_n
 STRATA_API int strata_get(strata *cache, strata_slice key, strata_value **out, strata_error *err);
 
 /**
- * The same, and where no layer has it, call `loader`, once for all callers at once, and store what it gives.
+ * The same, and where no layer has it, call `loader`, once for all callers at once, and store what it gives: in the nearest
+ * layer before the call returns, in slower ones after.
+ * A load that takes longer than the longer one of its hard_timeout_ms and refresh_timeout_ms is given up by the next caller:
+ * it is not joined any more and stores nothing, its callers still get its value, and a second load starts beside it.
  * @param loader NULL takes the namespace's own.
  * @param policy this call's; NULL inherits all.  Borrowed for the call.
  * @return as strata_get(), but not STRATA_MISS; STRATA_ELOADER or what the loader failed with; STRATA_ETIMEDOUT;
@@ -151,8 +156,9 @@ STRATA_API int strata_size(strata *cache, uint64_t *out, strata_error *err);
 /**
  * Store a copy of `value` in every layer.  Loads of the key that run are not stored.
  * @return STRATA_OK (also where a layer had no room for it: rejections in its stats); STRATA_EKEYSIZE,
- *         STRATA_EVALUESIZE, STRATA_EINVAL, STRATA_ENOMEM, STRATA_ECLOSED, STRATA_ELAYER (one failed, and may still hold
- *         what was there before; the others have it).
+ *         STRATA_EVALUESIZE, STRATA_EINVAL, STRATA_ENOMEM, STRATA_ECLOSED, STRATA_ELAYER (one failed; the others have it).
+ * A layer that does not take the value, for want of room or because it failed, is told to remove the key: unless that fails
+ * too, what was there before is gone.
  */
 STRATA_API int strata_set(strata *cache, strata_slice key, strata_slice value, const strata_policy *policy,
                           strata_error *err);

@@ -19,6 +19,8 @@ typedef struct strata_load strata_load;
  * @return STRATA_OK or STRATA_PENDING; any negative status fails the load with that status.  STRATA_OK without a
  *         completion is STRATA_ELOADER, and so is any other number above 0.  Once the load is
  *         completed, the number does not matter.
+ * Time: a load may run longer than its callers wait; but past the longer one of hard_timeout_ms and refresh_timeout_ms the
+ *         next caller gives it up, and the loader may be called again for the same key beside it.
  * Threads: runs on the caller's thread, or on a worker where a timeout or a stale window applies or the call was
  *         asynchronous.  Never under a lock of strata's: it may call the cache again, but not for its own key
  *         (STRATA_EDEADLOCK).
@@ -48,13 +50,15 @@ STRATA_API int strata_load_object(strata_load *load, void *object);
 /** The origin has no such thing: callers get STRATA_ABSENT, remembered for negative_ttl_ms. */
 STRATA_API int strata_load_absent(strata_load *load);
 
-/** What strata_load_previous() shows is still right: it becomes fresh again.  STRATA_EINVAL where there is none. */
+/** What strata_load_previous() shows is still right: it becomes fresh again.  STRATA_EINVAL where there is none:
+ *  the load stays open. */
 STRATA_API int strata_load_not_modified(strata_load *load);
 
 /** Give these bytes to the callers, and store nothing. */
 STRATA_API int strata_load_decline(strata_load *load, const void *data, size_t size);
 
-/** The load failed.  `status` < 0; `message` (copied, may be NULL) reaches the callers' strata_error. */
+/** The load failed.  `status` < 0, else STRATA_EINVAL, and the load stays open; `message` (copied, may be NULL) reaches the
+ *  callers' strata_error. */
 STRATA_API int strata_load_fail(strata_load *load, int status, const char *message);
 
 /** 1 when nobody wants the result any more: hard timeout, refresh timeout, cache closing.  Threads: any. */

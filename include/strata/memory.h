@@ -16,9 +16,9 @@ enum {
     STRATA_EVICT_SIEVE = 6     /**< Zhang et al., NSDI 2024; for web-like traffic only */
 };
 
-/** A memory layer.  Start from zero and set size. */
+/** A memory layer.  Start from STRATA_MEMORY_OPTIONS_INIT, change what differs. */
 typedef struct strata_memory_options {
-    size_t size;           /**< sizeof this struct */
+    size_t size;           /**< sizeof this struct; the INIT macro sets it */
     uint64_t max_bytes;    /**< budget, all overhead included; default 64 MiB; 64 KiB to 255 GiB */
     uint64_t max_entries;  /**< budget by count as well; 0 none */
     int32_t policy;        /**< STRATA_EVICT_...; default s3-fifo */
@@ -26,6 +26,7 @@ typedef struct strata_memory_options {
     uint32_t negative_percent; /**< share of the budget that negative entries may take; default 5, at most 50 */
     const char *name;      /**< shown in stats and events; default "memory"; copied */
 } strata_memory_options;
+#define STRATA_MEMORY_OPTIONS_INIT { sizeof(strata_memory_options), 0, 0, 0, 0, 0, NULL }
 
 /**
  * A memory layer: byte-bounded, sharded, read without a lock.

@@ -21,7 +21,8 @@ typedef struct strata_policy {
     int64_t keep_ms;                   /**< not served, but kept for strata_load_not_modified(); default off */
     int64_t negative_ttl_ms;           /**< how long "absent" is remembered; default off */
     int64_t refresh_ahead_ms;          /**< so long before the end of freshness a hit starts a refresh; default off */
-    int64_t soft_timeout_ms;           /**< after that a stale value is served if there is one, and the load goes on; default off */
+    int64_t soft_timeout_ms;           /**< after that a stale value is served if there is one, and the load goes on; at most
+                                            this policy's hard_timeout_ms; default off */
     int64_t hard_timeout_ms;           /**< after that the caller gets STRATA_ETIMEDOUT, or a stale value; default off */
     int64_t refresh_timeout_ms;        /**< after that a background refresh is cancelled and forgotten; default 30,000 */
     int64_t retry_ms;                  /**< after a failed load, serve stale for so long before the next try; default 1,000 */

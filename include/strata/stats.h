@@ -33,6 +33,7 @@ typedef struct strata_layer_stats {
     uint64_t errors;
     strata_latency latency; /**< of gets */
 } strata_layer_stats;
+#define STRATA_LAYER_STATS_INIT { sizeof(strata_layer_stats), { 0 }, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0, 0, 0, 0, 0 } }
 
 /** A cache or a namespace.  Of a cache: all its namespaces together. */
 typedef struct strata_stats {
@@ -57,6 +58,8 @@ typedef struct strata_stats {
     uint64_t errors;        /**< failures of layers, buses and codecs */
     strata_latency load_latency;
 } strata_stats;
+#define STRATA_STATS_INIT \
+    { sizeof(strata_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0, 0, 0, 0, 0 } }
 
 /** Read the counters.  @param[in,out] out its size set; what the library does not know is zero.
  *  @return STRATA_OK, STRATA_EINVAL, STRATA_ECLOSED.  Threads: any.  Blocks: never. */

@@ -27,8 +27,7 @@ uint32_t strata__counter_join(void)
     for (uint32_t i = 0; usable && i < COUNTER_OWNED; i++) {
         uint32_t nobody = 0;
         /* Acquire: the last owner's stores come before ours. */
-        if (!atomic_compare_exchange_strong_explicit(&taken[i], &nobody, 1, memory_order_acquire,
-                                                     memory_order_relaxed))
+        if (!atomic_compare_exchange_strong_explicit(&taken[i], &nobody, 1, memory_order_acquire, memory_order_relaxed))
             continue;
         if (pthread_setspecific(exit_key, (void *)(uintptr_t)(i + 1)) == 0)
             return strata__counter_slot = i + 1;

@@ -50,26 +50,22 @@ void strata__bug(const char *file, int line, const char *what)
 
 const char *strata_status_text(int status)
 {
-#define CASE(name, number, sentence)                                                                   \
-    case number:                                                                                       \
-        return sentence;
+#define CASE(name, number, sentence) \
+    case number: return sentence;
     switch (status) {
         STRATA_STATUS_MAP(CASE)
-    default:
-        return "unknown status";
+    default: return "unknown status";
     }
 #undef CASE
 }
 
 const char *strata_status_name(int status)
 {
-#define CASE(name, number, sentence)                                                                   \
-    case number:                                                                                       \
-        return #name;
+#define CASE(name, number, sentence) \
+    case number: return #name;
     switch (status) {
         STRATA_STATUS_MAP(CASE)
-    default:
-        return "UNKNOWN";
+    default: return "UNKNOWN";
     }
 #undef CASE
 }

@@ -25,10 +25,7 @@ static void libc_free(void *old, void *ctx)
 
 const strata_allocator strata__malloc = { sizeof(strata_allocator), libc_alloc, libc_realloc, libc_free, NULL };
 
-static const strata_allocator *or_malloc(const strata_allocator *mem)
-{
-    return mem != NULL ? mem : &strata__malloc;
-}
+static const strata_allocator *or_malloc(const strata_allocator *mem) { return mem != NULL ? mem : &strata__malloc; }
 
 void *strata__alloc(const strata_allocator *mem, size_t bytes)
 {

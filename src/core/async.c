@@ -34,10 +34,7 @@ static struct async *of_completion(struct completion *c)
     return (struct async *)(void *)((char *)c - offsetof(struct async, completion));
 }
 
-static void free_completion(struct completion *c)
-{
-    unref_async(of_completion(c));
-}
+static void free_completion(struct completion *c) { unref_async(of_completion(c)); }
 
 /* The user's callback, with a frame around it, so that strata_close() in it is noticed. */
 static void call_done(int status, strata_value *value, const strata_error *err, void *ctx)
@@ -123,8 +120,11 @@ int strata__async_refuse(struct async *a, int rc)
 
 int strata__async_busy(int rc, strata_error *err)
 {
-    return strata__fail(err, rc, "async", rc == STRATA_EBUSY ? "no worker is free and max_queued tasks wait: try again "
-                        "later, or raise workers or max_queued" : "%s", strata_status_text(rc));
+    return strata__fail(err, rc, "async",
+                        rc == STRATA_EBUSY ? "no worker is free and max_queued tasks wait: try again "
+                                             "later, or raise workers or max_queued"
+                                           : "%s",
+                        strata_status_text(rc));
 }
 
 /* An answer that is there before the call returns. */
@@ -230,8 +230,12 @@ static int read_async(struct async *a, const struct want *want, strata_error *er
     int status;
     if (strata__read_first(want, a->key, &hash, &value, &status, &words))
         return answer_now(a, status, value, &words, err);
-    *w = (struct waiter){ .handle = a->cache, .wants_load = (unsigned char)want_loads(want), .err = &a->completion.err,
-                          .soft_at = INT64_MAX, .hard_at = INT64_MAX, .finish = finish_read };
+    *w = (struct waiter){ .handle = a->cache,
+                          .wants_load = (unsigned char)want_loads(want),
+                          .err = &a->completion.err,
+                          .soft_at = INT64_MAX,
+                          .hard_at = INT64_MAX,
+                          .finish = finish_read };
     a->expire_task.run = expire_read;
     if (want_loads(want))
         strata__waiter_times(w, want->policy, ex_now_ms(a->root->ex));
@@ -263,7 +267,8 @@ static int read_async(struct async *a, const struct want *want, strata_error *er
     return rc;
 }
 
-int strata_get_async(strata *cache, strata_slice key, strata_queue *queue, strata_done done, void *ctx, strata_error *err)
+int strata_get_async(strata *cache, strata_slice key, strata_queue *queue, strata_done done, void *ctx,
+                     strata_error *err)
 {
     int rc = cache != NULL ? check_key(cache, key, err) : STRATA_OK;
     if (rc != STRATA_OK)
@@ -416,8 +421,8 @@ int strata_set_async(strata *cache, strata_slice key, strata_slice value, const 
     return rc;
 }
 
-static int simple_async(strata *cache, strata_slice key, uint32_t kind, strata_queue *queue, strata_done done, void *ctx,
-                        strata_error *err)
+static int simple_async(strata *cache, strata_slice key, uint32_t kind, strata_queue *queue, strata_done done,
+                        void *ctx, strata_error *err)
 {
     struct write pattern = { .status = STRATA_OK };
     if (cache == NULL)

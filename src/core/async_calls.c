@@ -58,7 +58,8 @@ static int key_call(strata *cache, strata_slice key, void *out, int (*call)(stru
     return start_call(a, call, err);
 }
 
-int strata_has_async(strata *cache, strata_slice key, strata_queue *queue, strata_done done, void *ctx, strata_error *err)
+int strata_has_async(strata *cache, strata_slice key, strata_queue *queue, strata_done done, void *ctx,
+                     strata_error *err)
 {
     return key_call(cache, key, NULL, call_has, queue, done, ctx, err);
 }

@@ -7,22 +7,22 @@
 
 struct async {
     struct completion completion;
-    struct task task;        /* the completion on a worker; before that: the call itself */
+    struct task task; /* the completion on a worker; before that: the call itself */
     struct task expire_task;
     struct timer timer;
     unsigned char timer_set; /* key lock */
     _Atomic(uint32_t) refs;
-    struct root *root;       /* counted; also in `active` until the completion is out of our hands */
-    strata *cache;           /* counted */
-    strata_queue *queue;     /* counted; NULL: done on a worker */
+    struct root *root;   /* counted; also in `active` until the completion is out of our hands */
+    strata *cache;       /* counted */
+    strata_queue *queue; /* counted; NULL: done on a worker */
     strata_done done;
     void *ctx;
     struct waiter waiter;
     struct write *write;
-    unsigned char has_strand; /* the write's was made */
+    unsigned char has_strand;     /* the write's was made */
     _Atomic(unsigned char) parts; /* of a write that ends before its call returns: it, and a worker's readiness */
     int (*call)(struct async *a, strata_error *err); /* the blocking twin */
-    strata_slice key;        /* a copy, behind this struct */
+    strata_slice key;                                /* a copy, behind this struct */
     void *out;
     strata_item *items;
     size_t count;

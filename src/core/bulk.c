@@ -15,10 +15,10 @@ struct batch {
     struct root *root;
     struct read read;
     size_t room;
-    struct flight **loading;  /* of missed(): what the bulk loader is called for */
+    struct flight **loading; /* of missed(): what the bulk loader is called for */
     strata_load **loads;
     strata_slice *keys;
-    void *memory;             /* the arrays */
+    void *memory; /* the arrays */
 };
 
 /* The batch ---------------------------------------------------------------------------------------------------- */
@@ -28,10 +28,7 @@ static struct batch *batch_of(struct strand *s)
     return (struct batch *)(void *)((char *)s - offsetof(struct batch, strand));
 }
 
-static void ref_batch(struct strand *s)
-{
-    atomic_fetch_add_explicit(&batch_of(s)->refs, 1, memory_order_relaxed);
-}
+static void ref_batch(struct strand *s) { atomic_fetch_add_explicit(&batch_of(s)->refs, 1, memory_order_relaxed); }
 
 static void unref_batch(struct strand *s)
 {
@@ -45,10 +42,7 @@ static void unref_batch(struct strand *s)
     strata__root_unref(root);
 }
 
-static void run_batch(struct strand *s)
-{
-    strata__read_run(&batch_of(s)->read);
-}
+static void run_batch(struct strand *s) { strata__read_run(&batch_of(s)->read); }
 
 /* The strand's own reference ends with its work. */
 static void batch_over(struct read *read)
@@ -127,8 +121,8 @@ static void batch_missed(struct read *read)
     size_t together = 0, alone = 0;
     for (size_t i = read->count - choose_loads(read); i < read->count; i++) {
         struct flight *f = read->flights[i];
-        if (f->bulk != NULL && (together == 0 || (f->bulk == b->loading[0]->bulk &&
-                                                  f->loader_ctx == b->loading[0]->loader_ctx)))
+        if (f->bulk != NULL &&
+            (together == 0 || (f->bulk == b->loading[0]->bulk && f->loader_ctx == b->loading[0]->loader_ctx)))
             b->loading[together++] = f;
         else
             read->flights[alone++] = f;
@@ -174,18 +168,15 @@ struct bulk {
     struct want want;
     strata_item *items;
     size_t count;
-    struct waiter *waiters;   /* one an item */
-    strata_error *words;      /* of an error that this thread found */
-    strata_error *told;       /* of an error that a flight told; the driver's lock */
+    struct waiter *waiters; /* one an item */
+    strata_error *words;    /* of an error that this thread found */
+    strata_error *told;     /* of an error that a flight told; the driver's lock */
     struct batch *batch;
     struct driver driver;
     struct wait_note note;
 };
 
-static int first_error(int so_far, int status)
-{
-    return so_far < 0 ? so_far : status < 0 ? status : so_far;
-}
+static int first_error(int so_far, int status) { return so_far < 0 ? so_far : status < 0 ? status : so_far; }
 
 /* Answer what the nearest layer can; how many are left. */
 static size_t look_first(struct bulk *k, int *worst, strata_error *err)
@@ -198,8 +189,8 @@ static size_t look_first(struct bulk *k, int *worst, strata_error *err)
         uint64_t hash;
         item->value = NULL;
         item->status = check_key(cache, item->key, words);
-        if (item->status == STRATA_OK && !strata__read_first(&k->want, item->key, &hash, &item->value, &item->status,
-                                                             words)) {
+        if (item->status == STRATA_OK &&
+            !strata__read_first(&k->want, item->key, &hash, &item->value, &item->status, words)) {
             item->status = STRATA_PENDING;
             left++;
         }
@@ -213,8 +204,12 @@ static void enter_one(struct bulk *k, struct waiter *w, strata_item *item)
     strata *cache = k->want.handle;
     struct flight *f;
     struct batch *b = k->batch;
-    *w = (struct waiter){ .handle = cache, .wants_load = (unsigned char)want_loads(&k->want), .err = k->told,
-                          .soft_at = INT64_MAX, .hard_at = INT64_MAX, .driver = &k->driver };
+    *w = (struct waiter){ .handle = cache,
+                          .wants_load = (unsigned char)want_loads(&k->want),
+                          .err = k->told,
+                          .soft_at = INT64_MAX,
+                          .hard_at = INT64_MAX,
+                          .driver = &k->driver };
     if (want_loads(&k->want))
         strata__waiter_times(w, k->want.policy, ex_now_ms(cache->root->ex));
     key_mutex_lock(&k->driver.lock);
@@ -422,7 +417,8 @@ int strata_get_or_load_many(strata *cache, strata_item *items, size_t count, str
     strata_policy resolved;
     strata__policy_resolve(&resolved, policy, &cache->policy);
     struct bulk k = { .want = { .handle = cache, .bulk = loader, .loader_ctx = loader_ctx, .policy = &resolved },
-                      .items = items, .count = count };
+                      .items = items,
+                      .count = count };
     return read_many(&k, err);
 }
 
@@ -465,7 +461,8 @@ static int prepare_one(struct write *w, strata *cache, strata_item *item, const 
     return rc;
 }
 
-static int write_slow_many(strata *cache, strata_item *items, size_t count, const struct write *pattern, strata_error *err)
+static int write_slow_many(strata *cache, strata_item *items, size_t count, const struct write *pattern,
+                           strata_error *err)
 {
     struct root *root = cache->root;
     size_t room = count < WRITES_AT_ONCE ? count : WRITES_AT_ONCE;

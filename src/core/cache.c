@@ -23,10 +23,7 @@ void *strata__alloc_lines(const strata_allocator *mem, size_t bytes, void **out_
     return (void *)(((uintptr_t)*out_block + 63) & ~(uintptr_t)63);
 }
 
-void strata__root_ref(struct root *root)
-{
-    atomic_fetch_add_explicit(&root->refs, 1, memory_order_relaxed);
-}
+void strata__root_ref(struct root *root) { atomic_fetch_add_explicit(&root->refs, 1, memory_order_relaxed); }
 
 static void deinit_locks(struct root *root)
 {
@@ -50,7 +47,8 @@ int strata__refuse(const struct root *root, strata_error *err)
 {
     if (atomic_load_explicit(root->forks, memory_order_relaxed) !=
         atomic_load_explicit(&root->forked, memory_order_relaxed))
-        return strata__fail(err, STRATA_EFORKED, "cache", "the cache was opened before fork(): call strata_reopen() in "
+        return strata__fail(err, STRATA_EFORKED, "cache",
+                            "the cache was opened before fork(): call strata_reopen() in "
                             "the child first");
     return strata__fail(err, STRATA_ECLOSED, "cache", "the cache is closed: open a new one");
 }
@@ -65,8 +63,10 @@ int strata__bad_key(const strata *cache, strata_slice key, strata_error *err)
     if (key.data == NULL || key.size == 0)
         return strata__fail(err, STRATA_EKEYSIZE, "key", "the key is empty: it must have 1 to %u bytes",
                             (unsigned)cache->max_key);
-    return strata__fail(err, STRATA_EKEYSIZE, "key", "the key has %zu bytes, the limit is %u: hash long keys, or raise "
-                        "max_key_bytes", key.size, (unsigned)cache->max_key);
+    return strata__fail(err, STRATA_EKEYSIZE, "key",
+                        "the key has %zu bytes, the limit is %u: hash long keys, or raise "
+                        "max_key_bytes",
+                        key.size, (unsigned)cache->max_key);
 }
 
 /* Opening ----------------------------------------------------------------------------------------------------- */
@@ -78,11 +78,14 @@ static int check_options(const strata_options *options, strata_options *known, s
         return rc;
     strata__options_fill(&strata__cache_option_rows, known);
     if (known->layers == NULL || known->layer_count == 0 || known->layer_count > LAYERS_MAX)
-        return strata__fail(err, STRATA_EINVAL, "layers", "a cache has 1 to %d layers, these are %zu: start with "
-                            "strata_memory_layer(NULL)", (int)LAYERS_MAX, known->layers != NULL ? known->layer_count : 0);
+        return strata__fail(err, STRATA_EINVAL, "layers",
+                            "a cache has 1 to %d layers, these are %zu: start with "
+                            "strata_memory_layer(NULL)",
+                            (int)LAYERS_MAX, known->layers != NULL ? known->layer_count : 0);
     const strata_codec *c = known->codec;
     if (c != NULL && (c->id == 0 || c->encode == NULL || c->decode == NULL || c->free == NULL || c->cost == NULL))
-        return strata__fail(err, STRATA_EINVAL, "codec", "a codec needs an id other than 0, and encode, decode, free "
+        return strata__fail(err, STRATA_EINVAL, "codec",
+                            "a codec needs an id other than 0, and encode, decode, free "
                             "and cost");
     const strata_allocator *a = known->allocator;
     if (a != NULL && (a->alloc == NULL || a->realloc == NULL || a->free == NULL))
@@ -234,7 +237,8 @@ int strata_open(strata **out, const strata_options *options, strata_error *err)
     if (options == NULL || out == NULL) {
         if (options != NULL && options->size >= offsetof(strata_options, policy))
             free_layers(options);
-        return strata__no_argument(err, "strata_open() needs options with at least one layer, and where to put the cache");
+        return strata__no_argument(err,
+                                   "strata_open() needs options with at least one layer, and where to put the cache");
     }
     strata_options known;
     struct executor *ex = NULL;
@@ -365,7 +369,8 @@ int strata_reopen(strata *cache, strata_error *err)
         return root_usable(root) ? STRATA_OK : strata__refuse(root, err);
     struct executor *ex, *old = root->ex;
     if (strata__inside(root))
-        return strata__fail(err, STRATA_AGAIN, "reopen", "a loader or callback of this cache that forked still runs, and "
+        return strata__fail(err, STRATA_AGAIN, "reopen",
+                            "a loader or callback of this cache that forked still runs, and "
                             "goes on with the parent's: reopen after it has returned, or open another cache");
     if (atomic_load(&root->state) == ROOT_CLOSED)
         return strata__fail(err, STRATA_ECLOSED, "cache", "the cache was closed before fork(): open a new one");

@@ -11,7 +11,7 @@ static void raise_locked(strata *h, uint32_t position, int64_t wall_ms)
     atomic_store_explicit(&h->cleared_wall_ms, wall_ms, memory_order_release);
     atomic_store_explicit(&h->min_position, position, memory_order_release);
     LIST_EACH(node, &h->children)
-        raise_locked(list_entry(node, strata, sibling), position, wall_ms);
+    raise_locked(list_entry(node, strata, sibling), position, wall_ms);
 }
 
 struct spaces {
@@ -57,7 +57,8 @@ static int clear_layers(strata *cache, strata_error *err)
     struct spaces spaces = { 0 };
     int all = cache->parent == NULL, worst = STRATA_OK;
     if (!all && list_spaces(cache, &spaces) != STRATA_OK)
-        return strata__fail(err, STRATA_ENOMEM, "clear", "no memory to list the namespaces: their entries are invalid, but "
+        return strata__fail(err, STRATA_ENOMEM, "clear",
+                            "no memory to list the namespaces: their entries are invalid, but "
                             "take room until they leave by themselves");
     for (size_t i = root->layer_count; i-- > 0;) {
         struct layer_slot *slot = &root->layers[i];

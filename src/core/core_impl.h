@@ -43,7 +43,7 @@ enum count {
     COUNT_JOINS,
     COUNT_REFRESHES,
     COUNT_BACKFILLS,
-    COUNT_SETS,     /* besides those in HOT_SETS */
+    COUNT_SETS, /* besides those in HOT_SETS */
     COUNT_DELETES,
     COUNT_EXPIRES,
     COUNT_CLEARS,
@@ -56,7 +56,7 @@ struct root;
 
 struct strata {
     /* What a hit reads: one line. */
-    _Alignas(64) strata_layer *layer;                 /* the nearest */
+    _Alignas(64) strata_layer *layer;                  /* the nearest */
     int (*lookup)(strata_layer *layer, strata_op *op); /* its lookup; one that misses where it is not instant */
     struct executor *ex;
     int64_t (*now_ms)(struct executor *ex);
@@ -69,29 +69,29 @@ struct strata {
 
     struct counter_cell cells[COUNTER_CELLS];
     _Atomic(uint64_t) counts[COUNT_END];
-    uint64_t hot_base[HOT_SETS + 1]; /* what a reset takes off; tree lock */
+    uint64_t hot_base[HOT_SETS + 1];          /* what a reset takes off; tree lock */
     _Atomic(struct histogram *) load_latency; /* nanoseconds; NULL before the first load */
 
     struct root *root;
-    strata *parent;                 /* NULL: this is the root */
-    _Atomic(uint32_t) refs;         /* the users', and one of the tree until the cache is closed */
-    strata_policy policy;           /* all fields resolved */
-    int quick_set;                  /* 1: a plain set may take the short way (set_quick.c) */
-    strata_meta set_meta;           /* what such a set stores, but for its birth */
-    int64_t set_span_ms;            /* from birth to when nobody needs it; STRATA_FOREVER */
-    int64_t wall_offset_ms;         /* Unix time - clock, when the cache was opened */
-    strata_loader loader;           /* resolved through the parents; may be NULL */
+    strata *parent;         /* NULL: this is the root */
+    _Atomic(uint32_t) refs; /* the users', and one of the tree until the cache is closed */
+    strata_policy policy;   /* all fields resolved */
+    int quick_set;          /* 1: a plain set may take the short way (set_quick.c) */
+    strata_meta set_meta;   /* what such a set stores, but for its birth */
+    int64_t set_span_ms;    /* from birth to when nobody needs it; STRATA_FOREVER */
+    int64_t wall_offset_ms; /* Unix time - clock, when the cache was opened */
+    strata_loader loader;   /* resolved through the parents; may be NULL */
     void *loader_ctx;
-    strata_policy own_policy;       /* as given at creation, to tell whether a second call differs */
+    strata_policy own_policy; /* as given at creation, to tell whether a second call differs */
     strata_loader own_loader;
     void *own_loader_ctx;
     _Atomic(int64_t) cleared_wall_ms; /* when clear was last called: for entries of other lives */
-    struct list_node children;      /* tree lock */
-    struct list_node sibling;       /* tree lock */
-    strata *next_name;              /* in root->names; tree lock */
-    void *block;                    /* what the allocator gave */
-    size_t prefix_size;             /* of a storage key; root: 0 */
-    unsigned char *prefix;          /* 0x00, varint(size of path), path; the path is its last part */
+    struct list_node children;        /* tree lock */
+    struct list_node sibling;         /* tree lock */
+    strata *next_name;                /* in root->names; tree lock */
+    void *block;                      /* what the allocator gave */
+    size_t prefix_size;               /* of a storage key; root: 0 */
+    unsigned char *prefix;            /* 0x00, varint(size of path), path; the path is its last part */
     size_t path_at;
     char name[256];
 };
@@ -133,22 +133,22 @@ struct events {
 struct stripe; /* flight.h */
 
 struct root {
-    _Atomic(uint32_t) refs;    /* handles, flights, asynchronous calls: they keep this memory */
-    _Atomic(uint32_t) state;   /* ROOT_... */
-    _Atomic(uint32_t) forked;  /* the generation it was opened in */
-    _Atomic(uint64_t) active;  /* calls, flights, posted work: what close waits for */
+    _Atomic(uint32_t) refs;   /* handles, flights, asynchronous calls: they keep this memory */
+    _Atomic(uint32_t) state;  /* ROOT_... */
+    _Atomic(uint32_t) forked; /* the generation it was opened in */
+    _Atomic(uint64_t) active; /* calls, flights, posted work: what close waits for */
     const strata_allocator *mem;
     struct executor *ex;
     const _Atomic(uint32_t) *forks;
-    strata *handle;            /* the cache's own */
-    strata_options options;    /* defaults filled in */
+    strata *handle;         /* the cache's own */
+    strata_options options; /* defaults filled in */
     const strata_codec *codec;
-    uint64_t life;             /* of this open; never 0 */
+    uint64_t life; /* of this open; never 0 */
     uint64_t seed;
     size_t layer_count;
     struct layer_slot layers[LAYERS_MAX];
-    size_t instant_count;      /* so many of the nearest layers are instant */
-    int plain_keys;            /* every layer knows spaces: no storage keys are needed */
+    size_t instant_count; /* so many of the nearest layers are instant */
+    int plain_keys;       /* every layer knows spaces: no storage keys are needed */
     int stats;
     strata_layer_host host;
     struct stripe *stripes;
@@ -156,19 +156,19 @@ struct root {
     _Atomic(uint32_t) flights; /* that can be joined */
     _Atomic(uint32_t) position;
     struct key_mutex tree_lock;
-    strata **spaces;           /* by number; tree lock */
+    strata **spaces; /* by number; tree lock */
     uint32_t space_count, space_room;
-    strata **names;            /* space_room chains of namespaces, by parent and name; tree lock */
+    strata **names; /* space_room chains of namespaces, by parent and name; tree lock */
     struct events events;
     struct key_mutex graph_lock; /* who waits for whom (frames.c) */
     uint64_t graph_walks;        /* so far; graph lock */
     struct key_mutex delay_lock;
-    struct list_node delayed;    /* tasks of layers that wait for their moment */
+    struct list_node delayed; /* tasks of layers that wait for their moment */
     struct timer maintain_timer;
     struct task maintain_task;
     _Atomic(uint32_t) maintaining;
     int has_maintain;
-    int closing_thread;          /* 1: some strata_close() is at work; tree lock */
+    int closing_thread; /* 1: some strata_close() is at work; tree lock */
 };
 
 /* Life ------------------------------------------------------------------------------------------------------- */
@@ -184,9 +184,8 @@ int strata__refuse(const struct root *root, strata_error *err);
 /* Is it open, and this the process that opened it? */
 static inline int root_usable(const struct root *root)
 {
-    return atomic_load(&root->state) == ROOT_OPEN &&
-           atomic_load_explicit(root->forks, memory_order_relaxed) ==
-               atomic_load_explicit(&root->forked, memory_order_relaxed);
+    return atomic_load(&root->state) == ROOT_OPEN && atomic_load_explicit(root->forks, memory_order_relaxed) ==
+                                                         atomic_load_explicit(&root->forked, memory_order_relaxed);
 }
 
 /* Between the two, close waits.  Sequentially consistent: either close sees us, or we see that it closes. */
@@ -334,8 +333,8 @@ struct frame {
     enum frame_kind kind;
     struct flight *const *flights; /* FRAME_LOADER, FRAME_STRAND: what it loads */
     size_t flight_count;
-    const struct listener *listener;  /* FRAME_CALLBACK of an event */
-    struct evicted_note *notes;       /* FRAME_LOCKED: evictions to tell once no lock is held */
+    const struct listener *listener; /* FRAME_CALLBACK of an event */
+    struct evicted_note *notes;      /* FRAME_LOCKED: evictions to tell once no lock is held */
 };
 
 extern _Thread_local struct frame *strata__frames;
@@ -360,8 +359,7 @@ struct wait_note {
 };
 /* This thread is going to wait for the flight of `w`, one of the note's.  STRATA_OK, or STRATA_EDEADLOCK where that could
  * never end.  With STRATA_OK, strata__wait_left() takes that one back, and strata__wait_over() the note. */
-int strata__wait_begin(struct root *root, struct wait_note *note, struct waiter *w, strata_slice key,
-                       strata_error *err);
+int strata__wait_begin(struct root *root, struct wait_note *note, struct waiter *w, strata_slice key, strata_error *err);
 void strata__wait_left(struct root *root, struct waiter *w);
 void strata__wait_over(struct root *root, const struct wait_note *note);
 

@@ -53,7 +53,9 @@ int strata_on(strata *cache, uint32_t mask, strata_listener listener, void *ctx,
     } else if (root->events.count == LISTENERS_MAX) {
         rc = STRATA_EBUSY;
     } else {
-        *l = (struct listener){ .id = root->events.next_id++, .mask = mask, .call = listener, .ctx = ctx, .cache = cache };
+        *l = (struct listener){
+            .id = root->events.next_id++, .mask = mask, .call = listener, .ctx = ctx, .cache = cache
+        };
         root->events.list[root->events.count++] = l;
         if (out_id != NULL)
             *out_id = l->id;
@@ -182,10 +184,7 @@ static void tell(strata *where, const strata_event *event)
     }
 }
 
-void strata__event_fire(strata *cache, const strata_event *event)
-{
-    tell(cache, event);
-}
+void strata__event_fire(strata *cache, const strata_event *event) { tell(cache, event); }
 
 void strata__event_evicted(struct root *root, const char *layer, uint32_t space, strata_slice key)
 {
@@ -202,8 +201,13 @@ void strata__event_error(strata *cache, strata_slice key, const char *layer, int
 {
     if (!event_wanted(cache->root, STRATA_EVENT_ERROR))
         return;
-    strata_event e = { .size = sizeof e, .kind = STRATA_EVENT_ERROR, .status = status, .cache = cache, .key = key,
-                       .layer = layer, .message = message };
+    strata_event e = { .size = sizeof e,
+                       .kind = STRATA_EVENT_ERROR,
+                       .status = status,
+                       .cache = cache,
+                       .key = key,
+                       .layer = layer,
+                       .message = message };
     tell(cache, &e);
 }
 

@@ -241,7 +241,8 @@ void strata__refresh_start(const struct want *want, strata_slice key, uint64_t h
     }
     struct frame frame;
     struct stripe *s = stripe_lock(root, hash, &frame);
-    int begin = root_usable(root) && !strata__key_loads_locked(s, hash, want->handle->space, key) && still_seen_locked(f);
+    int begin = root_usable(root) && !strata__key_loads_locked(s, hash, want->handle->space, key) &&
+                still_seen_locked(f);
     if (begin) {
         f->position = atomic_load(&root->position);
         f->background = 1;
@@ -253,7 +254,8 @@ void strata__refresh_start(const struct want *want, strata_slice key, uint64_t h
     stripe_unlock(s, &frame);
     int rc = begin ? strata__strand_start(&f->strand) : STRATA_OK;
     if (rc != STRATA_OK) {
-        strata__event_error(f->handle, f->key.plain, NULL, rc, "no worker was free for a refresh: raise workers or "
+        strata__event_error(f->handle, f->key.plain, NULL, rc,
+                            "no worker was free for a refresh: raise workers or "
                             "max_queued");
         if (f->previous.there)
             strata__throttle(f->handle, &f->key, &f->previous, f->policy.retry_ms);
@@ -286,7 +288,8 @@ struct flight *strata__flight_new(const struct want *want, strata_slice key, uin
         }
     }
     if (f == NULL) {
-        strata__fail(err, STRATA_ENOMEM, "read", "no memory for a read in progress: free some, or ask for fewer keys at once");
+        strata__fail(err, STRATA_ENOMEM, "read",
+                     "no memory for a read in progress: free some, or ask for fewer keys at once");
         return NULL;
     }
     atomic_init(&f->refs, 1);
@@ -315,7 +318,9 @@ struct flight *strata__flight_new(const struct want *want, strata_slice key, uin
     f->hit_layer = LAYERS_MAX;
     f->self = f;
     f->op_pointer = &f->op;
-    f->solo = (struct read){ .strand = &f->strand, .root = root, .flights = &f->self, .count = 1, .ops = &f->op_pointer };
+    f->solo = (struct read){
+        .strand = &f->strand, .root = root, .flights = &f->self, .count = 1, .ops = &f->op_pointer
+    };
     return f;
 }
 
@@ -391,16 +396,10 @@ static void step(struct flight *f)
         if (f->phase != FLIGHT_WAITING || !answered_after_write(f))
             strata__read_run(&f->solo);
         return;
-    case STEP_LOAD:
-        strata__load_run(f);
-        return;
-    case STEP_LOADED:
-        strata__flight_loaded(f);
-        return;
+    case STEP_LOAD: strata__load_run(f); return;
+    case STEP_LOADED: strata__flight_loaded(f); return;
     case STEP_STORE:
-    case STEP_STORED:
-        strata__flight_store(f);
-        return;
+    case STEP_STORED: strata__flight_store(f); return;
     }
 }
 

@@ -24,7 +24,7 @@ struct busy {
     uint64_t hash;
     uint32_t space;
     unsigned char is_write;
-    unsigned char waiting;  /* it has not begun: an earlier item forbids it; key lock */
+    unsigned char waiting; /* it has not begun: an earlier item forbids it; key lock */
     strata_slice key;
 };
 
@@ -45,8 +45,8 @@ struct flight;
 
 /* A caller that waits for a flight. */
 struct waiter {
-    struct list_node link;    /* flight->waiters; key lock */
-    struct flight *flight;    /* one reference, from joining to the end */
+    struct list_node link; /* flight->waiters; key lock */
+    struct flight *flight; /* one reference, from joining to the end */
     strata *handle;
     int64_t soft_at, hard_at; /* INT64_MAX: none */
     int64_t hard_ms;          /* what hard_at was made of */
@@ -56,23 +56,23 @@ struct waiter {
     unsigned char done;       /* blocking: the driver's lock */
     unsigned char noted;      /* a loader sleeps for it; graph lock */
     int status;
-    strata_value *value;      /* one reference */
-    strata_error *err;        /* where words go; may be NULL */
-    struct driver *driver;    /* blocking: who sleeps; NULL: asynchronous */
+    strata_value *value;                   /* one reference */
+    strata_error *err;                     /* where words go; may be NULL */
+    struct driver *driver;                 /* blocking: who sleeps; NULL: asynchronous */
     void (*finish)(struct waiter *waiter); /* asynchronous: status and value stand; last touch */
-    struct strand *lead;      /* the batch that reads for the flight when it was joined: one reference */
+    struct strand *lead;                   /* the batch that reads for the flight when it was joined: one reference */
 };
 
 /* The layers' part of one or several flights (read.c). */
 struct read {
-    struct strand *strand;   /* who drives: the flight's own, or the batch's */
+    struct strand *strand; /* who drives: the flight's own, or the batch's */
     struct root *root;
     struct flight **flights; /* still without an answer are the first `count` */
     size_t count;
-    size_t layer;            /* the next one to ask */
-    size_t asked;            /* of how many flights it was asked */
-    strata_op **ops;         /* room for as many as there are flights */
-    void (*over)(struct read *read); /* every flight was answered; NULL: nobody needs to know, and read may be gone */
+    size_t layer;                      /* the next one to ask */
+    size_t asked;                      /* of how many flights it was asked */
+    strata_op **ops;                   /* room for as many as there are flights */
+    void (*over)(struct read *read);   /* every flight was answered; NULL: nobody needs to know, and read may be gone */
     void (*missed)(struct read *read); /* these were not: NULL asks the flight's own loader */
 };
 
@@ -87,16 +87,16 @@ struct answer {
 };
 
 struct strata_load {
-    _Atomic(uint32_t) refs;     /* the loader's own; the last fails what was not completed */
-    _Atomic(uint32_t) claimed;  /* 1: somebody completes or has completed it */
+    _Atomic(uint32_t) refs;    /* the loader's own; the last fails what was not completed */
+    _Atomic(uint32_t) claimed; /* 1: somebody completes or has completed it */
     _Atomic(uint32_t) canceled;
-    _Atomic(uint32_t) parts;    /* the loader's return and the completion: the last one goes on */
+    _Atomic(uint32_t) parts; /* the loader's return and the completion: the last one goes on */
     unsigned char has_policy;
-    strata_policy policy;       /* the loader's own word */
-    _Atomic(uint32_t) noted;    /* 1: somebody writes `note`, 2: it stands */
-    char note[240];             /* a completion that was refused: why, for who waits if no other follows */
+    strata_policy policy;    /* the loader's own word */
+    _Atomic(uint32_t) noted; /* 1: somebody writes `note`, 2: it stands */
+    char note[240];          /* a completion that was refused: why, for who waits if no other follows */
     /* The completion; written by who claimed it. */
-    int status;                 /* STRATA_OK, STRATA_ABSENT, < 0 */
+    int status; /* STRATA_OK, STRATA_ABSENT, < 0 */
     unsigned char declined, not_modified;
     strata_value *value;
     strata_error err;
@@ -109,93 +109,93 @@ struct plan {
     strata_value *value; /* borrowed from the flight */
     strata_meta meta;
     int is_backfill;
-    uint32_t from;       /* backfill: the layer it came from */
+    uint32_t from; /* backfill: the layer it came from */
 };
 
 struct flight {
     struct strand strand;
     _Atomic(uint32_t) refs;
     struct root *root;
-    uint64_t life;               /* root->life at birth: a flight of before a fork has no executor any more */
+    uint64_t life; /* root->life at birth: a flight of before a fork has no executor any more */
     strata *handle;
     const strata_allocator *mem;
-    struct busy busy;            /* key lock */
-    struct list_node waiters;    /* key lock */
-    unsigned char phase;         /* enum flight_phase; key lock */
-    unsigned char joinable;      /* key lock */
-    unsigned char poisoned;      /* key lock */
-    unsigned char in_table;      /* key lock */
-    unsigned char counted;       /* in root->flights; key lock */
-    _Atomic(unsigned char) wants_load; /* some waiter, or a refresh: there is a loader; key lock to write */
-    unsigned char background;    /* nobody needs to wait: a refresh; key lock */
-    unsigned char keep;          /* goes on without waiters; key lock */
-    unsigned char refresh;       /* begun as one */
-    unsigned char delivered;     /* the result stands for joiners; key lock */
-    unsigned char timer_set;     /* a reference is with the refresh timer; key lock */
+    struct busy busy;                     /* key lock */
+    struct list_node waiters;             /* key lock */
+    unsigned char phase;                  /* enum flight_phase; key lock */
+    unsigned char joinable;               /* key lock */
+    unsigned char poisoned;               /* key lock */
+    unsigned char in_table;               /* key lock */
+    unsigned char counted;                /* in root->flights; key lock */
+    _Atomic(unsigned char) wants_load;    /* some waiter, or a refresh: there is a loader; key lock to write */
+    unsigned char background;             /* nobody needs to wait: a refresh; key lock */
+    unsigned char keep;                   /* goes on without waiters; key lock */
+    unsigned char refresh;                /* begun as one */
+    unsigned char delivered;              /* the result stands for joiners; key lock */
+    unsigned char timer_set;              /* a reference is with the refresh timer; key lock */
     _Atomic(unsigned char) loader_called; /* the load can be claimed */
-    unsigned char closed;        /* close was here; key lock */
-    unsigned char refresh_after; /* a stale value was served: refresh when this one has ended */
-    unsigned char step;          /* where the strand goes on: enum flight_step */
-    unsigned char from_batch;    /* a batch's strand asks the layers */
-    strata_loader loader;        /* this or the next; key lock until LOADING */
+    unsigned char closed;                 /* close was here; key lock */
+    unsigned char refresh_after;          /* a stale value was served: refresh when this one has ended */
+    unsigned char step;                   /* where the strand goes on: enum flight_step */
+    unsigned char from_batch;             /* a batch's strand asks the layers */
+    strata_loader loader;                 /* this or the next; key lock until LOADING */
     strata_bulk_loader bulk;
     void *loader_ctx;
-    strata_policy policy;        /* resolved: of the call that brought the loader; key lock until LOADING */
-    uint32_t position;           /* ban position at birth */
+    strata_policy policy; /* resolved: of the call that brought the loader; key lock until LOADING */
+    uint32_t position;    /* ban position at birth */
     int64_t begun_ms;
     int64_t load_ms, load_ns, load_wall_ms; /* when the loader was called */
-    struct held previous;        /* the best that is held, to be served or validated; set under the key lock */
-    int layer_failed;            /* a layer could not be asked: its error stands in `err` */
+    struct held previous; /* the best that is held, to be served or validated; set under the key lock */
+    int layer_failed;     /* a layer could not be asked: its error stands in `err` */
     struct read solo;
     struct flight *self;
     strata_op *op_pointer;
-    struct strand *lead;         /* the batch that reads for it, while it does; key lock */
+    struct strand *lead; /* the batch that reads for it, while it does; key lock */
     strata_op op;
     strata_error op_err;
     int64_t op_ns;
     struct strata_load load;
     struct plan plan;
-    strata_value *encoded;       /* of an object, for layers that hold bytes */
+    strata_value *encoded; /* of an object, for layers that hold bytes */
     /* The result: set before `delivered`. */
     int status;
     strata_value *value;
     strata_error err;
-    int is_hit;                  /* a layer served it: hit_layer; else a load, or nothing, or a stale entry of hit_layer */
-    uint32_t hit_layer;          /* LAYERS_MAX: none */
+    int is_hit;         /* a layer served it: hit_layer; else a load, or nothing, or a stale entry of hit_layer */
+    uint32_t hit_layer; /* LAYERS_MAX: none */
     int hit_state;
     struct flight *next_closed;
     struct timer refresh_timer;
     struct task refresh_task;
     const struct wait_note *waits; /* its loader sleeps for these; graph lock */
-    uint64_t walked;             /* the last walk that came here; graph lock */
-    struct key_forms key;        /* point into bytes[] */
-    unsigned char bytes[];       /* storage prefix and key, or the key alone */
+    uint64_t walked;               /* the last walk that came here; graph lock */
+    struct key_forms key;          /* point into bytes[] */
+    unsigned char bytes[];         /* storage prefix and key, or the key alone */
 };
 
 /* A set, delete or expire that has slower layers to visit (write.c). */
 struct write {
     struct strand strand;
-    struct busy busy;            /* key lock */
+    struct busy busy; /* key lock */
     struct root *root;
     strata *handle;
     struct key_forms key;
-    uint32_t kind;               /* STRATA_OP_PUT, _REMOVE; WRITE_EXPIRE */
-    uint32_t told_as;            /* the same, as the caller meant it */
-    unsigned char asked;         /* an operation is out */
-    unsigned char got;           /* expire: the entry of this layer was read */
+    uint32_t kind;       /* STRATA_OP_PUT, _REMOVE; WRITE_EXPIRE */
+    uint32_t told_as;    /* the same, as the caller meant it */
+    unsigned char asked; /* an operation is out */
+    unsigned char got;   /* expire: the entry of this layer was read */
     uint32_t done_layers;
-    strata_value *value;         /* a set's: borrowed; an expire's: what the layer gave */
+    strata_value *value; /* a set's: borrowed; an expire's: what the layer gave */
     strata_value *encoded;
     strata_meta meta;
-    int found;                   /* expire: some layer had it */
+    int found; /* expire: some layer had it */
     int status;
     strata_error err;
     strata_op op;
     strata_error op_err;
     void (*over)(struct write *write); /* the last touch */
-    struct driver *driver;       /* blocking */
-    unsigned char *storage;      /* memory of key.storage */
-    int finished;                /* blocking: the driver's lock */
+    struct driver *driver;             /* blocking */
+    unsigned char *storage;            /* memory of key.storage */
+    int finished;                      /* blocking: the driver's lock */
 };
 
 enum { WRITE_EXPIRE = 100 };
@@ -267,7 +267,7 @@ int strata__flight_not_started(struct flight *f, int rc);
 /* How a call wants its key read. */
 struct want {
     strata *handle;
-    strata_loader loader;        /* both NULL: a plain get */
+    strata_loader loader; /* both NULL: a plain get */
     strata_bulk_loader bulk;
     void *loader_ctx;
     const strata_policy *policy; /* resolved */
@@ -315,8 +315,8 @@ int strata__want_init(struct want *want, strata *cache, strata_loader loader, vo
 static inline int wants_worker(const struct want *want)
 {
     const strata_policy *p = want->policy;
-    return want_loads(want) && (p->soft_timeout_ms > 0 || p->hard_timeout_ms > 0 ||
-                                    p->stale_while_revalidate_ms > 0 || p->stale_if_error_ms > 0);
+    return want_loads(want) && (p->soft_timeout_ms > 0 || p->hard_timeout_ms > 0 || p->stale_while_revalidate_ms > 0 ||
+                                p->stale_if_error_ms > 0);
 }
 /* Is the call's loader to be called on another thread?  A worker calls it itself, unless it must be able to leave. */
 static inline int want_posts(const struct want *want)

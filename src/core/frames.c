@@ -69,8 +69,7 @@ static int leads_here(struct flight *flight, uint64_t walk)
     return 0;
 }
 
-int strata__wait_begin(struct root *root, struct wait_note *note, struct waiter *w, strata_slice key,
-                       strata_error *err)
+int strata__wait_begin(struct root *root, struct wait_note *note, struct waiter *w, strata_slice key, strata_error *err)
 {
     const struct frame *mine = innermost_loader(root);
     if (mine == NULL)
@@ -88,7 +87,8 @@ int strata__wait_begin(struct root *root, struct wait_note *note, struct waiter 
     char text[64];
     return strata__fail(err, STRATA_EDEADLOCK, "loader",
                         "the loader asks for \"%s\", which waits for this very loader: get it another way, or with an "
-                        "asynchronous call that nobody waits for", strata__key_text(key, text, sizeof text));
+                        "asynchronous call that nobody waits for",
+                        strata__key_text(key, text, sizeof text));
 }
 
 void strata__wait_left(struct root *root, struct waiter *w)

@@ -194,7 +194,8 @@ int strata__want_init(struct want *want, strata *cache, strata_loader loader, vo
         want->loader_ctx = cache->loader_ctx;
     }
     if (want->loader == NULL)
-        return strata__fail(err, STRATA_EINVAL, "loader", "no loader was given, and the namespace has none: pass one, or "
+        return strata__fail(err, STRATA_EINVAL, "loader",
+                            "no loader was given, and the namespace has none: pass one, or "
                             "set it in strata_namespace_options");
     if (policy == NULL)
         return STRATA_OK;
@@ -323,8 +324,8 @@ void strata__join_counted(strata *cache, strata_slice key)
     event_fire(cache, STRATA_EVENT_JOIN, key, NULL);
 }
 
-static void wait_for(const struct want *want, strata_slice key, struct waiter *w, struct driver *d, enum entered entered,
-                     struct flight *f)
+static void wait_for(const struct want *want, strata_slice key, struct waiter *w, struct driver *d,
+                     enum entered entered, struct flight *f)
 {
     struct root *root = want->handle->root;
     if (w->joined)

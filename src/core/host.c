@@ -19,10 +19,7 @@ static struct root *root_of(strata_layer_host *host)
     return (struct root *)(void *)((char *)host - offsetof(struct root, host));
 }
 
-static int64_t host_now(strata_layer_host *host)
-{
-    return ex_now_ms(root_of(host)->ex);
-}
+static int64_t host_now(strata_layer_host *host) { return ex_now_ms(root_of(host)->ex); }
 
 static void run_posted(struct task *task)
 {
@@ -94,7 +91,8 @@ static int host_after(strata_layer_host *host, int64_t delay_ms, void (*fn)(void
 void strata__host_closing(struct root *root)
 {
     key_mutex_lock(&root->delay_lock);
-    LIST_EACH(node, &root->delayed) {
+    LIST_EACH(node, &root->delayed)
+    {
         struct posted *p = list_entry(node, struct posted, link);
         if (!ex_cancel(root->ex, &p->timer))
             continue; /* it fires just now, and finds itself in the list */

@@ -14,10 +14,7 @@ struct probe {
     int answered; /* the driver's lock */
 };
 
-static void set_answered(void *ctx)
-{
-    ((struct probe *)ctx)->answered = 1;
-}
+static void set_answered(void *ctx) { ((struct probe *)ctx)->answered = 1; }
 
 static void probe_done(strata_op *op)
 {
@@ -72,13 +69,10 @@ static int served_as(const struct held *held, int64_t now)
 {
     switch (strata__held_action(held, SITUATION_READ, now)) {
     case ACTION_SERVE:
-    case ACTION_SERVE_AND_REFRESH:
-        return held->meta.negative ? STRATA_ABSENT : STRATA_OK;
+    case ACTION_SERVE_AND_REFRESH: return held->meta.negative ? STRATA_ABSENT : STRATA_OK;
     case ACTION_STALE:
-    case ACTION_STALE_AND_REFRESH:
-        return STRATA_STALE;
-    default:
-        return STRATA_MISS;
+    case ACTION_STALE_AND_REFRESH: return STRATA_STALE;
+    default: return STRATA_MISS;
     }
 }
 

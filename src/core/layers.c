@@ -14,8 +14,10 @@ static int miss_lookup(strata_layer *layer, strata_op *op)
 static int check_layer(const strata_layer *layer, size_t index, strata_error *err)
 {
     if (layer == NULL)
-        return strata__fail(err, STRATA_EINVAL, "layers", "layer %zu is NULL: constructors never return NULL, so this one "
-                            "was not filled in", index);
+        return strata__fail(err, STRATA_EINVAL, "layers",
+                            "layer %zu is NULL: constructors never return NULL, so this one "
+                            "was not filled in",
+                            index);
     if (layer->failed.status < 0) {
         if (err != NULL)
             *err = layer->failed;
@@ -23,7 +25,8 @@ static int check_layer(const strata_layer *layer, size_t index, strata_error *er
     }
     if (layer->ops == NULL || layer->ops->submit == NULL || layer->ops->close == NULL ||
         ((layer->flags & STRATA_LAYER_INSTANT) && layer->ops->lookup == NULL))
-        return strata__fail(err, STRATA_EINVAL, layer->name, "the layer lacks submit, close, or the lookup that "
+        return strata__fail(err, STRATA_EINVAL, layer->name,
+                            "the layer lacks submit, close, or the lookup that "
                             "STRATA_LAYER_INSTANT promises: fill in its strata_layer_ops");
     return STRATA_OK;
 }
@@ -37,8 +40,10 @@ int strata__layers_take(struct root *root, const strata_options *options, strata
         int rc = check_layer(layer, i, err);
         for (size_t j = 0; rc == STRATA_OK && j < i; j++)
             if (options->layers[j] == layer)
-                rc = strata__fail(err, STRATA_EINVAL, "layers", "layers %zu and %zu are the same one: make a layer for "
-                                  "each place in the stack", j, i);
+                rc = strata__fail(err, STRATA_EINVAL, "layers",
+                                  "layers %zu and %zu are the same one: make a layer for "
+                                  "each place in the stack",
+                                  j, i);
         if (rc != STRATA_OK)
             return rc;
         struct layer_slot *slot = &root->layers[i];
@@ -73,8 +78,10 @@ int strata__layers_reopen(struct root *root, strata_error *err)
     for (size_t i = 0; i < root->layer_count; i++) {
         strata_layer *layer = root->layers[i].layer;
         if (layer->ops->reopen == NULL)
-            return strata__fail(err, STRATA_EUNSUPPORTED, layer->name, "layer \"%s\" can't be reopened after fork(): open "
-                                "a new cache in the child", layer->name);
+            return strata__fail(err, STRATA_EUNSUPPORTED, layer->name,
+                                "layer \"%s\" can't be reopened after fork(): open "
+                                "a new cache in the child",
+                                layer->name);
     }
     for (size_t i = 0; i < root->layer_count; i++) {
         strata_layer *layer = root->layers[i].layer;
@@ -105,10 +112,7 @@ void strata__handle_rewire_locked(strata *h)
     h->forks = root->forks;
 }
 
-int strata__op_found(const strata_op *op)
-{
-    return op->status == STRATA_OK || op->status == STRATA_STALE;
-}
+int strata__op_found(const strata_op *op) { return op->status == STRATA_OK || op->status == STRATA_STALE; }
 
 void strata__op_init(strata_op *op, const strata *handle, const struct layer_slot *slot, const struct key_forms *key,
                      uint32_t kind, int64_t now_ms, strata_error *err)
@@ -156,10 +160,7 @@ int strata__layer_peek(strata *handle, struct layer_slot *slot, strata_op *op)
     return rc;
 }
 
-static void nothing_done(strata_op *op)
-{
-    (void)op;
-}
+static void nothing_done(strata_op *op) { (void)op; }
 
 void strata__instant_submit(struct layer_slot *slot, strata_op *op)
 {

@@ -35,12 +35,15 @@ int strata__load_begin(struct flight *f)
     else
         strata__flight_abandon_locked(f);
     stripe_unlock(s, &frame);
-    struct answer miss = { .status = f->layer_failed ? STRATA_ELAYER : STRATA_MISS, .err = &f->err, .layer = LAYERS_MAX };
+    struct answer miss = { .status = f->layer_failed ? STRATA_ELAYER : STRATA_MISS,
+                           .err = &f->err,
+                           .layer = LAYERS_MAX };
     strata__waiters_give(f, &gets, &miss);
     if (!wanted || !open) {
         f->status = open ? STRATA_ECANCELED : STRATA_ECLOSED;
-        strata__fail(&f->err, f->status, "read", "%s", open ? "nobody waited for the value any more"
-                                                            : "the cache was closed before the loader was called");
+        strata__fail(&f->err, f->status, "read", "%s",
+                     open ? "nobody waited for the value any more"
+                          : "the cache was closed before the loader was called");
         strata__flight_store(f);
         return 0;
     }
@@ -146,16 +149,14 @@ void strata__load_run(struct flight *f)
         strata__flight_loaded(f);
 }
 
-static int is_status(int rc)
-{
-    return strcmp(strata_status_name(rc), "UNKNOWN") != 0;
-}
+static int is_status(int rc) { return strcmp(strata_status_name(rc), "UNKNOWN") != 0; }
 
 /* The loader came back with `rc`, and has not completed its load. */
 static void say_returned(int rc, char *words, size_t room)
 {
-    static const char how[] = "it must complete its load (for instance with strata_load_copy), or return STRATA_PENDING and "
-                              "complete it later";
+    static const char how[] =
+        "it must complete its load (for instance with strata_load_copy), or return STRATA_PENDING and "
+        "complete it later";
     if (rc == STRATA_OK)
         snprintf(words, room, "the loader returned without a result: %s", how);
     else if (rc == STRATA_ABSENT)
@@ -163,8 +164,10 @@ static void say_returned(int rc, char *words, size_t room)
     else if (rc < 0 && is_status(rc))
         snprintf(words, room, "the loader returned %s: %s", strata_status_name(rc), strata_status_text(rc));
     else if (rc < 0)
-        snprintf(words, room, "the loader returned %d, which is no status of strata's: to say more, call "
-                 "strata_load_fail()", rc);
+        snprintf(words, room,
+                 "the loader returned %d, which is no status of strata's: to say more, call "
+                 "strata_load_fail()",
+                 rc);
     else if (is_status(rc))
         snprintf(words, room, "the loader returned %s without a result: %s", strata_status_name(rc), how);
     else
@@ -322,7 +325,7 @@ int strata_load_not_modified(strata_load *load)
 {
     if (load != NULL && strata_load_previous(load) == NULL)
         return refused(load, "strata_load_not_modified() without a previous value: call it only where "
-                       "strata_load_previous() shows one");
+                             "strata_load_previous() shows one");
     int rc = begin_completion(load);
     if (rc != STRATA_OK)
         return rc;
@@ -345,8 +348,8 @@ int strata_load_fail(strata_load *load, int status, const char *message)
 {
     if (status >= 0) {
         char words[240];
-        snprintf(words, sizeof words, "strata_load_fail() was given %d (%s), and a failure is below 0; its message: %s", status,
-                 strata_status_name(status), message != NULL && message[0] != 0 ? message : "none");
+        snprintf(words, sizeof words, "strata_load_fail() was given %d (%s), and a failure is below 0; its message: %s",
+                 status, strata_status_name(status), message != NULL && message[0] != 0 ? message : "none");
         return refused(load, words);
     }
     int rc = begin_completion(load);

@@ -159,8 +159,8 @@ int strata__handle_new_locked(struct root *root, strata *parent, const char *nam
 {
     void *block;
     if (root->space_count > SPACES_MAX)
-        return strata__fail(err, STRATA_EBUSY, "namespace", "there are %d namespaces already, the most a cache can have",
-                            (int)SPACES_MAX);
+        return strata__fail(err, STRATA_EBUSY, "namespace",
+                            "there are %d namespaces already, the most a cache can have", (int)SPACES_MAX);
     strata *h = strata__alloc_lines(root->mem, sizeof *h, &block);
     if (h == NULL)
         return strata__fail_plain(err, STRATA_ENOMEM, "namespace");
@@ -216,8 +216,10 @@ static int open_namespace(strata *parent, const char *name, const strata_namespa
     key_mutex_lock(&root->tree_lock);
     strata *h = find_child_locked(parent, name);
     if (h != NULL && given != NULL && !same_options(h, options)) {
-        rc = strata__fail(err, STRATA_EEXIST, "namespace", "namespace \"%s\" exists with other options: give NULL to open "
-                          "it as it is", name);
+        rc = strata__fail(err, STRATA_EEXIST, "namespace",
+                          "namespace \"%s\" exists with other options: give NULL to open "
+                          "it as it is",
+                          name);
     } else if (h != NULL) {
         atomic_fetch_add_explicit(&h->refs, 1, memory_order_relaxed);
         *out = h;
@@ -237,7 +239,8 @@ int strata_namespace(strata *parent, const char *name, const strata_namespace_op
         return strata__no_argument(err, "strata_namespace() needs a parent, a name and where to put the result");
     strata_namespace_options known = STRATA_NAMESPACE_OPTIONS_INIT;
     if (options != NULL) {
-        int rc = strata__options_check(&strata__namespace_option_rows, options, options->size, &known, sizeof known, err);
+        int rc = strata__options_check(&strata__namespace_option_rows, options, options->size, &known, sizeof known,
+                                       err);
         if (rc != STRATA_OK)
             return rc;
     }

@@ -62,8 +62,7 @@ static void remember(struct flight *f, struct held *held)
     struct stripe *s = stripe_lock(f->root, f->key.hash, &frame);
     struct held worse = *held;
     if (!held->meta.negative && held_state(held, f->op.now_ms) != STRATA_STATE_GONE &&
-        (!f->previous.there || f->previous.meta.negative ||
-                                 held->d.fresh_until > f->previous.d.fresh_until)) {
+        (!f->previous.there || f->previous.meta.negative || held->d.fresh_until > f->previous.d.fresh_until)) {
         worse = f->previous;
         f->previous = *held;
     }
@@ -86,8 +85,13 @@ static void take(struct flight *f, struct held *held, int stale, int64_t now)
     f->hit_layer = held->layer;
     f->hit_state = held_state(held, now);
     if (held->layer > 0 && held->d.gone_at > now)
-        f->plan = (struct plan){ .kind = STRATA_OP_PUT, .layer = 0, .end = held->layer, .value = f->value,
-                                 .meta = held->meta, .is_backfill = 1, .from = held->layer };
+        f->plan = (struct plan){ .kind = STRATA_OP_PUT,
+                                 .layer = 0,
+                                 .end = held->layer,
+                                 .value = f->value,
+                                 .meta = held->meta,
+                                 .is_backfill = 1,
+                                 .from = held->layer };
 }
 
 /* 1: it answers. */

@@ -6,15 +6,9 @@
  * written that threads share but the lock's stripe and the layer. */
 #include "src/core/flight.h"
 
-void strata__keep_nothing(struct strata_value *value)
-{
-    (void)value;
-}
+void strata__keep_nothing(struct strata_value *value) { (void)value; }
 
-static void nothing_done(strata_op *op)
-{
-    (void)op;
-}
+static void nothing_done(strata_op *op) { (void)op; }
 
 void strata__set_quick_init(strata *handle)
 {
@@ -35,8 +29,9 @@ static int put(strata *cache, strata_slice key, strata_slice value)
 {
     struct root *root = cache->root;
     strata_error words;
-    struct lent_value lent = { .base = { .data = value.data, .size = value.size, .kind = STRATA__VALUE_LENT,
-                                         .release = strata__keep_nothing } };
+    struct lent_value lent = {
+        .base = { .data = value.data, .size = value.size, .kind = STRATA__VALUE_LENT, .release = strata__keep_nothing }
+    };
     atomic_init(&lent.base.refs, 1);
     words.status = STRATA_OK;
     words.message[0] = 0;

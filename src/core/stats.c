@@ -90,15 +90,9 @@ int strata_stats_get(strata *cache, strata_stats *out)
     return rc;
 }
 
-size_t strata_layer_count(const strata *cache)
-{
-    return cache != NULL ? cache->root->layer_count : 0;
-}
+size_t strata_layer_count(const strata *cache) { return cache != NULL ? cache->root->layer_count : 0; }
 
-static uint64_t less(uint64_t n, uint64_t base)
-{
-    return n > base ? n - base : 0;
-}
+static uint64_t less(uint64_t n, uint64_t base) { return n > base ? n - base : 0; }
 
 /* Everything since open: what the layer counts itself, and what the cache counts for it. */
 static void read_slot(struct layer_slot *slot, strata_layer_stats *s)

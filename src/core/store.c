@@ -31,7 +31,10 @@ static void note_success(struct flight *f, int64_t elapsed_ns)
         strata__histogram_add(h, (uint64_t)elapsed_ns);
     if (!event_wanted(f->root, STRATA_EVENT_LOAD_SUCCESS))
         return;
-    strata_event e = { .size = sizeof e, .kind = STRATA_EVENT_LOAD_SUCCESS, .cache = f->handle, .key = f->key.plain,
+    strata_event e = { .size = sizeof e,
+                       .kind = STRATA_EVENT_LOAD_SUCCESS,
+                       .cache = f->handle,
+                       .key = f->key.plain,
                        .elapsed_us = elapsed_ns / 1000 };
     strata__event_fire(f->handle, &e);
 }
@@ -44,8 +47,13 @@ static void note_failure(struct flight *f, int64_t elapsed_ns)
     count_up(f->handle, COUNT_LOAD_ERRORS);
     if (!event_wanted(f->root, STRATA_EVENT_LOAD_ERROR))
         return;
-    strata_event e = { .size = sizeof e, .kind = STRATA_EVENT_LOAD_ERROR, .status = load->status, .cache = f->handle,
-                       .key = f->key.plain, .elapsed_us = elapsed_ns / 1000, .message = load->err.message };
+    strata_event e = { .size = sizeof e,
+                       .kind = STRATA_EVENT_LOAD_ERROR,
+                       .status = load->status,
+                       .cache = f->handle,
+                       .key = f->key.plain,
+                       .elapsed_us = elapsed_ns / 1000,
+                       .message = load->err.message };
     strata__event_fire(f->handle, &e);
 }
 
@@ -147,10 +155,7 @@ static void op_stored(strata_op *op)
 }
 
 /* Does what is stored replace something else?  What a failed load puts back is what was there. */
-static int supersedes(const struct flight *f)
-{
-    return f->plan.kind == STRATA_OP_PUT && f->load.status >= 0;
-}
+static int supersedes(const struct flight *f) { return f->plan.kind == STRATA_OP_PUT && f->load.status >= 0; }
 
 /* Bytes for a layer that holds no objects.  0: they can't be made. */
 static int encoded(struct flight *f, struct layer_slot *slot)
@@ -212,8 +217,12 @@ static void tell_stored(struct flight *f, uint32_t layer)
         count_up(f->handle, COUNT_BACKFILLS);
         if (!event_wanted(root, STRATA_EVENT_BACKFILL))
             return;
-        strata_event e = { .size = sizeof e, .kind = STRATA_EVENT_BACKFILL, .cache = f->handle, .key = f->key.plain,
-                           .layer = root->layers[layer].layer->name, .from_layer = root->layers[p->from].layer->name };
+        strata_event e = { .size = sizeof e,
+                           .kind = STRATA_EVENT_BACKFILL,
+                           .cache = f->handle,
+                           .key = f->key.plain,
+                           .layer = root->layers[layer].layer->name,
+                           .from_layer = root->layers[p->from].layer->name };
         strata__event_fire(f->handle, &e);
     } else if (p->kind == STRATA_OP_PUT && p->meta.negative && layer == 0) {
         event_fire(f->handle, STRATA_EVENT_NEGATIVE_SET, f->key.plain, root->layers[layer].layer->name);
@@ -225,7 +234,9 @@ static void settle(struct flight *f)
 {
     struct root *root = f->root;
     if (f->refresh_after && atomic_load(&f->wants_load)) {
-        struct want want = { .handle = f->handle, .loader = f->loader, .bulk = f->bulk, .loader_ctx = f->loader_ctx, .policy = &f->policy };
+        struct want want = {
+            .handle = f->handle, .loader = f->loader, .bulk = f->bulk, .loader_ctx = f->loader_ctx, .policy = &f->policy
+        };
         struct held seen = { 0 };
         strata__refresh_start(&want, f->key.plain, f->key.hash, &seen);
     }
@@ -283,7 +294,11 @@ static int store_round(struct flight *f)
         tell_stored(f, i);
     if (fenced && f->plan.value != NULL && !p->is_backfill && f->load.status >= 0 && !atomic_load(&f->load.canceled))
         count_up(f->handle, COUNT_FENCED);
-    struct answer a = { .status = f->status, .value = f->value, .err = &f->err, .is_hit = f->is_hit, .layer = f->hit_layer,
+    struct answer a = { .status = f->status,
+                        .value = f->value,
+                        .err = &f->err,
+                        .is_hit = f->is_hit,
+                        .layer = f->hit_layer,
                         .state = f->hit_state };
     strata__waiters_give(f, &taken, &a);
     if (stop_timer && ex_cancel(root->ex, &f->refresh_timer)) {

@@ -35,10 +35,7 @@ int strata__strand_init(struct strand *s, struct executor *ex, void (*run)(struc
     return key_mutex_init(&s->lock);
 }
 
-void strata__strand_deinit(struct strand *s)
-{
-    key_mutex_deinit(&s->lock);
-}
+void strata__strand_deinit(struct strand *s) { key_mutex_deinit(&s->lock); }
 
 int strata__strand_start(struct strand *s)
 {

@@ -34,14 +34,14 @@ struct strand {
     struct task task;
     struct key_mutex lock;
     struct executor *ex;
-    struct driver *driver;      /* lock */
-    struct strand *next;        /* in driver->ready */
-    unsigned char handed;       /* it is in driver->ready; the driver's lock */
-    unsigned char queued;       /* a worker is to run it; lock */
-    unsigned char in_pool;      /* its task stands in the pool's queue, and holds a reference; lock */
-    _Atomic(uint32_t) pending;  /* what it waits for, and 1 while it is still asking */
+    struct driver *driver;     /* lock */
+    struct strand *next;       /* in driver->ready */
+    unsigned char handed;      /* it is in driver->ready; the driver's lock */
+    unsigned char queued;      /* a worker is to run it; lock */
+    unsigned char in_pool;     /* its task stands in the pool's queue, and holds a reference; lock */
+    _Atomic(uint32_t) pending; /* what it waits for, and 1 while it is still asking */
     void (*run)(struct strand *strand);
-    void (*ref)(struct strand *strand);   /* of the struct around it */
+    void (*ref)(struct strand *strand); /* of the struct around it */
     void (*unref)(struct strand *strand);
 };
 

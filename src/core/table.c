@@ -70,7 +70,8 @@ static void grow_locked(struct root *root, struct stripe *s)
     s->buckets = more;
     s->mask = count * 2 - 1;
     for (uint32_t i = 0; i < count; i++) {
-        LIST_EACH(node, &old[i]) {
+        LIST_EACH(node, &old[i])
+        {
             list_remove(node);
             list_push_back(bucket(s, list_entry(node, struct busy, chain)->hash), node);
         }
@@ -94,7 +95,8 @@ static int forbids(struct busy *earlier, int write)
 
 int strata__busy_must_wait_locked(struct stripe *s, const struct busy *item)
 {
-    LIST_EACH(node, bucket(s, item->hash)) {
+    LIST_EACH(node, bucket(s, item->hash))
+    {
         struct busy *b = list_entry(node, struct busy, chain);
         if (b == item)
             break;
@@ -116,7 +118,8 @@ void strata__busy_leave_locked(struct stripe *s, struct busy *item)
 {
     list_remove(&item->chain);
     s->count--;
-    LIST_EACH(node, bucket(s, item->hash)) {
+    LIST_EACH(node, bucket(s, item->hash))
+    {
         struct busy *b = list_entry(node, struct busy, chain);
         if (!b->waiting || !same_key(b, item->hash, item->space, item->key) || strata__busy_must_wait_locked(s, b))
             continue;
@@ -127,7 +130,8 @@ void strata__busy_leave_locked(struct stripe *s, struct busy *item)
 
 struct flight *strata__flight_find_locked(struct stripe *s, uint64_t hash, uint32_t space, strata_slice key)
 {
-    LIST_EACH(node, bucket(s, hash)) {
+    LIST_EACH(node, bucket(s, hash))
+    {
         struct busy *b = list_entry(node, struct busy, chain);
         if (!b->is_write && same_key(b, hash, space, key) && flight_of_busy(b)->joinable)
             return flight_of_busy(b);
@@ -138,7 +142,8 @@ struct flight *strata__flight_find_locked(struct stripe *s, uint64_t hash, uint3
 /* A refresh can't be joined where single_flight is off or max_flights is reached, and is one for all the same. */
 int strata__key_loads_locked(struct stripe *s, uint64_t hash, uint32_t space, strata_slice key)
 {
-    LIST_EACH(node, bucket(s, hash)) {
+    LIST_EACH(node, bucket(s, hash))
+    {
         struct busy *b = list_entry(node, struct busy, chain);
         if (b->is_write || !same_key(b, hash, space, key))
             continue;
@@ -169,7 +174,8 @@ void strata__poison_one_locked(struct flight *f)
 void strata__poison_locked(struct root *root, struct stripe *s, uint64_t hash, uint32_t space, strata_slice key)
 {
     (void)root;
-    LIST_EACH(node, bucket(s, hash)) {
+    LIST_EACH(node, bucket(s, hash))
+    {
         struct busy *b = list_entry(node, struct busy, chain);
         if (!b->is_write && same_key(b, hash, space, key))
             strata__poison_one_locked(flight_of_busy(b));
@@ -188,7 +194,8 @@ static struct flight *close_stripe(struct stripe *s, struct list_node *waiters)
     struct flight *closed = NULL;
     key_mutex_lock(&s->lock);
     for (uint32_t i = 0; i <= s->mask; i++) {
-        LIST_EACH(node, &s->buckets[i]) {
+        LIST_EACH(node, &s->buckets[i])
+        {
             struct busy *b = list_entry(node, struct busy, chain);
             if (b->is_write || flight_of_busy(b)->closed)
                 continue;

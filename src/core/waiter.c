@@ -4,10 +4,7 @@
  * deadline; or close.  Who took it out answers it, so that it is answered exactly once. */
 #include "src/core/flight.h"
 
-static int64_t moment(int64_t now, int64_t ms)
-{
-    return ms > 0 && ms < INT64_MAX - now ? now + ms : INT64_MAX;
-}
+static int64_t moment(int64_t now, int64_t ms) { return ms > 0 && ms < INT64_MAX - now ? now + ms : INT64_MAX; }
 
 void strata__waiter_times(struct waiter *w, const strata_policy *policy, int64_t now)
 {
@@ -23,7 +20,8 @@ void strata__waiters_take_locked(struct flight *f, struct list_node *out, int al
         list_move_all(out, &f->waiters);
         return;
     }
-    LIST_EACH(node, &f->waiters) {
+    LIST_EACH(node, &f->waiters)
+    {
         if (list_entry(node, struct waiter, link)->wants_load)
             continue;
         list_remove(node);
@@ -53,8 +51,12 @@ void strata__answer_counted(strata *handle, strata_slice key, const struct answe
         return;
     count_up(handle, COUNT_STALE_SERVES);
     if (event_wanted(root, STRATA_EVENT_STALE_SERVE)) {
-        strata_event e = { .size = sizeof e, .kind = STRATA_EVENT_STALE_SERVE, .cache = handle, .key = key,
-                           .layer = layer_name(root, a->layer), .state = a->state };
+        strata_event e = { .size = sizeof e,
+                           .kind = STRATA_EVENT_STALE_SERVE,
+                           .cache = handle,
+                           .key = key,
+                           .layer = layer_name(root, a->layer),
+                           .state = a->state };
         strata__event_fire(handle, &e);
     }
 }
@@ -124,9 +126,10 @@ static int timed_out(const struct waiter *w, strata_error *err)
     const char *slow = w->flight->phase == FLIGHT_LOADING   ? "the origin is slow"
                        : w->flight->phase == FLIGHT_WAITING ? "a write of the key is not done yet"
                                                             : "a layer is slow";
-    return strata__fail(err, STRATA_ETIMEDOUT, "hard_timeout_ms", "no value within hard_timeout_ms=%lld: %s; raise it, or "
-                        "allow stale values with stale_if_error_ms%s", (long long)w->hard_ms, slow,
-                        w->keep ? " (the load goes on in the background)" : "");
+    return strata__fail(err, STRATA_ETIMEDOUT, "hard_timeout_ms",
+                        "no value within hard_timeout_ms=%lld: %s; raise it, or "
+                        "allow stale values with stale_if_error_ms%s",
+                        (long long)w->hard_ms, slow, w->keep ? " (the load goes on in the background)" : "");
 }
 
 static int expired_locked(struct waiter *w, int64_t now, struct answer *a, strata_error *err)

@@ -14,7 +14,9 @@
 static void set_meta(strata *cache, const strata_policy *policy, strata_meta *meta)
 {
     struct root *root = cache->root;
-    *meta = (strata_meta){ .life = root->life, .born_ms = ex_now_ms(root->ex), .born_wall_ms = ex_wall_ms(root->ex),
+    *meta = (strata_meta){ .life = root->life,
+                           .born_ms = ex_now_ms(root->ex),
+                           .born_wall_ms = ex_wall_ms(root->ex),
                            .position = atomic_load(&root->position) };
     strata__policy_to_meta(policy, 0, meta);
 }
@@ -158,7 +160,8 @@ static strata_value *bytes_of(struct write *w)
     if (w->encoded == NULL) {
         int rc = strata__encode(w->root, w->value, &w->encoded);
         if (rc < 0 && w->status >= 0)
-            w->status = strata__fail(&w->err, rc, "codec", "the object could not be encoded: %s", strata_status_text(rc));
+            w->status = strata__fail(&w->err, rc, "codec", "the object could not be encoded: %s",
+                                     strata_status_text(rc));
     }
     return w->encoded;
 }
@@ -316,20 +319,11 @@ void strata__write_withdraw(struct write *w)
     stripe_unlock(s, &frame);
 }
 
-static void no_ref(struct strand *strand)
-{
-    (void)strand;
-}
+static void no_ref(struct strand *strand) { (void)strand; }
 
-static void set_finished(void *ctx)
-{
-    ((struct write *)ctx)->finished = 1;
-}
+static void set_finished(void *ctx) { ((struct write *)ctx)->finished = 1; }
 
-static void blocking_over(struct write *w)
-{
-    strata__driver_done(w->driver, set_finished, w);
-}
+static void blocking_over(struct write *w) { strata__driver_done(w->driver, set_finished, w); }
 
 static int begin_driven(struct write *w, struct driver *d)
 {
@@ -429,8 +423,10 @@ int strata__value_fits(const struct root *root, size_t size, strata_error *err)
 {
     if (size <= root->options.max_value_bytes)
         return STRATA_OK;
-    return strata__fail(err, STRATA_EVALUESIZE, "value", "the value has %zu bytes, the limit is %llu: raise "
-                        "max_value_bytes", size, (unsigned long long)root->options.max_value_bytes);
+    return strata__fail(err, STRATA_EVALUESIZE, "value",
+                        "the value has %zu bytes, the limit is %llu: raise "
+                        "max_value_bytes",
+                        size, (unsigned long long)root->options.max_value_bytes);
 }
 
 static int layers_copy(const struct root *root)
@@ -503,7 +499,8 @@ static int set_object_entered(strata *cache, strata_slice key, strata_value *val
 int strata_set_object(strata *cache, strata_slice key, void *object, const strata_policy *policy, strata_error *err)
 {
     if (cache == NULL || cache->root->codec == NULL)
-        return strata__fail(err, STRATA_EINVAL, "codec", "strata_set_object() needs a cache that was opened with a codec");
+        return strata__fail(err, STRATA_EINVAL, "codec",
+                            "strata_set_object() needs a cache that was opened with a codec");
     struct root *root = cache->root;
     const strata_codec *codec = root->codec;
     strata_value *value = NULL;

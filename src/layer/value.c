@@ -32,10 +32,7 @@ struct object_value {
     size_t cost; /* asked once, where no lock is held */
 };
 
-static void release_copied(struct strata_value *value)
-{
-    strata__free(((struct copied_value *)value)->mem, value);
-}
+static void release_copied(struct strata_value *value) { strata__free(((struct copied_value *)value)->mem, value); }
 
 static void release_taken(struct strata_value *value)
 {
@@ -126,20 +123,11 @@ size_t strata__value_cost(const struct strata_value *value)
     return sizeof *value + value->size;
 }
 
-const void *strata_value_data(const strata_value *value)
-{
-    return value != NULL ? value->data : NULL;
-}
+const void *strata_value_data(const strata_value *value) { return value != NULL ? value->data : NULL; }
 
-size_t strata_value_size(const strata_value *value)
-{
-    return value != NULL ? value->size : 0;
-}
+size_t strata_value_size(const strata_value *value) { return value != NULL ? value->size : 0; }
 
-void *strata_value_object(const strata_value *value)
-{
-    return value != NULL ? value->object : NULL;
-}
+void *strata_value_object(const strata_value *value) { return value != NULL ? value->object : NULL; }
 
 strata_value *strata_value_ref(strata_value *value)
 {

@@ -16,7 +16,7 @@ struct strata_value {
     size_t size;
     void *object;
     _Atomic(uint32_t) refs;
-    uint32_t kind; /* STRATA__VALUE_... */
+    uint32_t kind;                               /* STRATA__VALUE_... */
     void (*release)(struct strata_value *value); /* the last reference is gone; heap values only */
 };
 
@@ -36,7 +36,8 @@ struct strata_value *strata__value_copy(const struct strata_allocator *mem, cons
 struct strata_value *strata__value_take(const struct strata_allocator *mem, void *data, size_t size,
                                         void (*release_bytes)(void *, void *), void *ctx);
 /* A counted handle on a decoded object; codec->free with the last reference.  NULL: out of memory, object not freed. */
-struct strata_value *strata__value_object(const struct strata_allocator *mem, void *object, const struct strata_codec *codec);
+struct strata_value *strata__value_object(const struct strata_allocator *mem, void *object,
+                                          const struct strata_codec *codec);
 /* What the value takes in memory, for budgets: block head, bytes, codec->cost(object). */
 size_t strata__value_cost(const struct strata_value *value);
 /* 1 where the value is a heap block (its refs keep it alive anywhere); pins must not be stored. */

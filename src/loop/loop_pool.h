@@ -19,8 +19,8 @@ struct task_queue {
 
 struct loop_pool {
     const struct strata_allocator *mem;
-    struct os_mutex lock; /* guards all below but threads */
-    struct os_cond work;  /* a task may begin, or the pool stops */
+    struct os_mutex lock;            /* guards all below but threads */
+    struct os_cond work;             /* a task may begin, or the pool stops */
     struct task_queue always, fresh; /* continuations, and new work */
     uint32_t workers;
     uint32_t max_queued;
@@ -28,7 +28,7 @@ struct loop_pool {
     uint32_t busy;     /* tasks that were begun and have not ended: they may queue more */
     uint32_t sleeping; /* of these, those that sleep */
     int stopping;
-    int meagre; /* the last spare could not be started */
+    int meagre;                 /* the last spare could not be started */
     void (*enter)(void *owner); /* called first on each worker */
     void *owner;
     struct os_thread *threads; /* room for all spares, too */

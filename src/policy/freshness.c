@@ -176,9 +176,10 @@ int strata__policy_check(const strata_policy *policy, strata_error *err)
     if (rc < 0 || known.hard_timeout_ms <= 0 || known.soft_timeout_ms == STRATA_FOREVER ||
         known.soft_timeout_ms <= known.hard_timeout_ms)
         return rc;
-    return strata__fail(err, STRATA_EINVAL, "soft_timeout_ms", "soft_timeout_ms=%lld is above hard_timeout_ms=%lld, and would "
-                        "never pass: give less, or raise hard_timeout_ms", (long long)known.soft_timeout_ms,
-                        (long long)known.hard_timeout_ms);
+    return strata__fail(err, STRATA_EINVAL, "soft_timeout_ms",
+                        "soft_timeout_ms=%lld is above hard_timeout_ms=%lld, and would "
+                        "never pass: give less, or raise hard_timeout_ms",
+                        (long long)known.soft_timeout_ms, (long long)known.hard_timeout_ms);
 }
 
 void strata__policy_to_meta(const strata_policy *resolved, int negative, strata_meta *meta)

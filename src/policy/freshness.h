@@ -31,14 +31,14 @@ enum situation {
 };
 
 enum action {
-    ACTION_SERVE,               /* STRATA_OK */
-    ACTION_SERVE_AND_REFRESH,   /* STRATA_OK, and one refresh in the background */
-    ACTION_STALE,               /* STRATA_STALE */
-    ACTION_STALE_AND_REFRESH,   /* STRATA_STALE, and one refresh in the background */
-    ACTION_LOAD,                /* load, and wait for it */
-    ACTION_MISS,                /* nothing servable */
-    ACTION_WAIT,                /* go on waiting for the load */
-    ACTION_FAIL                 /* the load's error, or STRATA_ETIMEDOUT */
+    ACTION_SERVE,             /* STRATA_OK */
+    ACTION_SERVE_AND_REFRESH, /* STRATA_OK, and one refresh in the background */
+    ACTION_STALE,             /* STRATA_STALE */
+    ACTION_STALE_AND_REFRESH, /* STRATA_STALE, and one refresh in the background */
+    ACTION_LOAD,              /* load, and wait for it */
+    ACTION_MISS,              /* nothing servable */
+    ACTION_WAIT,              /* go on waiting for the load */
+    ACTION_FAIL               /* the load's error, or STRATA_ETIMEDOUT */
 };
 
 /* Where an entry born at `born` (same clock as the result) stands by its durations. */

@@ -84,7 +84,7 @@ static const struct option_row policy_rows[] = {
 #undef STRUCT
 
 const struct option_rows strata__memory_rows = {
-    "strata_memory_options", "{ STRATA_SIZED(strata_memory_options) }", sizeof(strata_memory_options), memory_rows,
+    "strata_memory_options", "STRATA_MEMORY_OPTIONS_INIT", sizeof(strata_memory_options), memory_rows,
     COUNT(memory_rows) };
 const struct option_rows strata__cache_option_rows = {
     "strata_options", "STRATA_OPTIONS_INIT", sizeof(strata_options), cache_rows, COUNT(cache_rows) };

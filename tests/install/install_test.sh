@@ -59,6 +59,18 @@ soname)
   [ -e "$lib/$soname" ] && [ -e "$lib/libstrata.so.$version" ]
   readelf --version-info "$lib/libstrata.so" | grep -q "STRATA_${version%.*}"
   ;;
+docs)
+  # Every file that the texts link to is there; pkg-config shows clean paths.
+  docs=$prefix/share/doc/strata
+  [ -s "$docs/LICENSE" ]
+  for text in README.md docs/architecture.md docs/threading.md; do
+    grep -o ']([^):]*)' "$docs/$text" | sed 's/](//; s/)$//; s/#.*//' | sort -u | while read -r target; do
+      [ -z "$target" ] || [ -e "$(dirname "$docs/$text")/$target" ] || { echo "$text links to $target, which is not there"; exit 1; }
+    done
+  done
+  ! pc --variable=prefix | grep '/$'
+  ! pc --variable=includedir | grep '//'
+  ;;
 command)
   "$prefix/bin/strata" help >help.txt
   grep -q replay help.txt

@@ -17,7 +17,8 @@ struct memory_fixture {
     int64_t now_ms;
 };
 
-static inline int fixture_open(struct memory_fixture *f, const strata_memory_options *options, const strata_allocator *mem)
+static inline int fixture_open(struct memory_fixture *f, const strata_memory_options *options,
+                               const strata_allocator *mem)
 {
     strata_error err = STRATA_ERROR_INIT;
     memset(f, 0, sizeof *f);
@@ -33,15 +34,9 @@ static inline int fixture_open(struct memory_fixture *f, const strata_memory_opt
     return rc;
 }
 
-static inline void fixture_close(struct memory_fixture *f)
-{
-    f->layer->ops->close(f->layer);
-}
+static inline void fixture_close(struct memory_fixture *f) { f->layer->ops->close(f->layer); }
 
-static inline void fixture_done(strata_op *op)
-{
-    (void)op;
-}
+static inline void fixture_done(strata_op *op) { (void)op; }
 
 static inline strata_op fixture_op(struct memory_fixture *f, uint32_t kind, uint32_t space, strata_slice key)
 {

@@ -27,10 +27,10 @@ struct script {
     strata_layer base;
     strata_layer_host *host;
     struct script_entry entries[SCRIPT_ROOM];
-    int64_t delay_ms;    /* each operation takes so long; 0: answered before submit returns */
+    int64_t delay_ms; /* each operation takes so long; 0: answered before submit returns */
     int fail_gets, fail_puts, fail_removes, fail_clear;
-    int no_room;         /* puts are passed through, what is there stays */
-    int hold;            /* keep operations until script_release() */
+    int no_room; /* puts are passed through, what is there stays */
+    int hold;    /* keep operations until script_release() */
     strata_op *held[SCRIPT_ROOM];
     size_t held_count;
     int submits, gets, puts, removes, clears, closed;
@@ -83,10 +83,7 @@ static void script_do(strata_op *op)
     }
 }
 
-static void script_later(void *ctx)
-{
-    script_do(ctx);
-}
+static void script_later(void *ctx) { script_do(ctx); }
 
 static void script_submit(strata_layer *layer, strata_op *const *ops, size_t count)
 {
@@ -138,13 +135,14 @@ static int script_clear(strata_layer *layer, uint32_t space, strata_slice prefix
     return STRATA_OK;
 }
 
-static void script_close(strata_layer *layer)
-{
-    free(layer);
-}
+static void script_close(strata_layer *layer) { free(layer); }
 
 static const strata_layer_ops script_ops = {
-    .size = sizeof script_ops, .kind = "script", .start = script_start, .submit = script_submit, .clear = script_clear,
+    .size = sizeof script_ops,
+    .kind = "script",
+    .start = script_start,
+    .submit = script_submit,
+    .clear = script_clear,
     .close = script_close,
 };
 
@@ -215,20 +213,11 @@ UNUSED static void open_policy(struct stack *st, const strata_policy *policy)
     open_stack(st, &(struct stack_options){ .policy = policy });
 }
 
-UNUSED static void close_stack(struct stack *st)
-{
-    assert_int_equal(strata_close(st->cache), STRATA_OK);
-}
+UNUSED static void close_stack(struct stack *st) { assert_int_equal(strata_close(st->cache), STRATA_OK); }
 
-UNUSED static void pass(struct stack *st, int64_t ms)
-{
-    strata__executor_sim_advance(st->ex, ms);
-}
+UNUSED static void pass(struct stack *st, int64_t ms) { strata__executor_sim_advance(st->ex, ms); }
 
-UNUSED static void run(struct stack *st)
-{
-    strata__executor_sim_run(st->ex);
-}
+UNUSED static void run(struct stack *st) { strata__executor_sim_run(st->ex); }
 
 UNUSED static strata_stats stats_of(strata *cache)
 {
@@ -241,11 +230,11 @@ UNUSED static strata_stats stats_of(strata *cache)
 
 struct origin {
     struct stack *st;
-    const char *value;    /* what is there; NULL: absent */
+    const char *value; /* what is there; NULL: absent */
     int calls;
-    int fail;             /* a status */
+    int fail; /* a status */
     int64_t takes_ms;
-    int pending;          /* keep the load, complete later */
+    int pending; /* keep the load, complete later */
     int not_modified;
     strata_load *kept;
     int had_previous, was_canceled;
@@ -284,36 +273,37 @@ UNUSED static int origin_loader(strata_load *load, strata_slice key, void *ctx)
 }
 
 /* Ask, and compare. */
-#define assert_value(v, text)                                                                          \
-    do {                                                                                               \
-        strata_value *v_ = (v);                                                                        \
-        assert_non_null(v_);                                                                           \
-        assert_int_equal(strata_value_size(v_), strlen(text));                                         \
-        assert_memory_equal(strata_value_data(v_), text, strlen(text));                                \
-        strata_value_unref(v_);                                                                        \
+#define assert_value(v, text) \
+    do { \
+        strata_value *v_ = (v); \
+        assert_non_null(v_); \
+        assert_int_equal(strata_value_size(v_), strlen(text)); \
+        assert_memory_equal(strata_value_data(v_), text, strlen(text)); \
+        strata_value_unref(v_); \
     } while (0)
 
-#define assert_load(st, key, o, policy, status, text)                                                  \
-    do {                                                                                               \
-        strata_value *got_;                                                                            \
-        const char *text_ = (text);                                                                    \
-        assert_int_equal(strata_get_or_load((st)->cache, strata_str(key), origin_loader, (o), (policy), &got_, &(st)->err), \
-                         (status));                                                                    \
-        if (text_ != NULL)                                                                             \
-            assert_value(got_, text_);                                                                 \
-        else                                                                                           \
-            assert_null(got_);                                                                         \
+#define assert_load(st, key, o, policy, status, text) \
+    do { \
+        strata_value *got_; \
+        const char *text_ = (text); \
+        assert_int_equal( \
+            strata_get_or_load((st)->cache, strata_str(key), origin_loader, (o), (policy), &got_, &(st)->err), \
+            (status)); \
+        if (text_ != NULL) \
+            assert_value(got_, text_); \
+        else \
+            assert_null(got_); \
     } while (0)
 
-#define assert_get(st, key, status, text)                                                              \
-    do {                                                                                               \
-        strata_value *got_;                                                                            \
-        const char *text_ = (text);                                                                    \
-        assert_int_equal(strata_get((st)->cache, strata_str(key), &got_, &(st)->err), (status));       \
-        if (text_ != NULL)                                                                             \
-            assert_value(got_, text_);                                                                 \
-        else                                                                                           \
-            assert_null(got_);                                                                         \
+#define assert_get(st, key, status, text) \
+    do { \
+        strata_value *got_; \
+        const char *text_ = (text); \
+        assert_int_equal(strata_get((st)->cache, strata_str(key), &got_, &(st)->err), (status)); \
+        if (text_ != NULL) \
+            assert_value(got_, text_); \
+        else \
+            assert_null(got_); \
     } while (0)
 
 /* An asynchronous call's end. */

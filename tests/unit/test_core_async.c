@@ -3,8 +3,8 @@
 
 enum { MANY = 500 };
 
-static int load_async(struct stack *st, const char *key, struct origin *o, const strata_policy *policy, strata_queue *queue,
-                      struct ended *e)
+static int load_async(struct stack *st, const char *key, struct origin *o, const strata_policy *policy,
+                      strata_queue *queue, struct ended *e)
 {
     return strata_get_or_load_async(st->cache, strata_str(key), origin_loader, o, policy, queue, on_done, e, &st->err);
 }
@@ -405,8 +405,9 @@ static void test_nested_on_real_workers(void **state)
         for (int i = 0; i < 4; i++) {
             char name[16];
             snprintf(name, sizeof name, "k%d", i);
-            assert_int_equal(strata_get_or_load_async(st.cache, strata_str(name), nested, &st, NULL, q, on_done, &e[i],
-                                                      NULL), STRATA_PENDING);
+            assert_int_equal(
+                strata_get_or_load_async(st.cache, strata_str(name), nested, &st, NULL, q, on_done, &e[i], NULL),
+                STRATA_PENDING);
             /* ... whose own read stands behind them in the queue of the one worker */
             assert_int_equal(load_async(&st, "shared", &direct, NULL, q, &e[4 + i]), STRATA_PENDING);
         }

@@ -337,7 +337,8 @@ static int encode_thing(const void *object, void *out, size_t room, size_t *size
     char text[600];
     (void)ctx;
     encodes++;
-    *size = (size_t)snprintf(text, sizeof text, "%0400d", ((const struct thing *)object)->number); /* more than a first try */
+    *size = (size_t)snprintf(text, sizeof text, "%0400d",
+                             ((const struct thing *)object)->number); /* more than a first try */
     if (room < *size)
         return STRATA_AGAIN;
     memcpy(out, text, *size);
@@ -368,8 +369,13 @@ static size_t cost_thing(const void *object, void *ctx)
     return sizeof(struct thing);
 }
 
-static const strata_codec thing_codec = { .size = sizeof thing_codec, .id = 7, .name = "thing", .encode = encode_thing,
-                                          .decode = decode_thing, .free = free_thing, .cost = cost_thing };
+static const strata_codec thing_codec = { .size = sizeof thing_codec,
+                                          .id = 7,
+                                          .name = "thing",
+                                          .encode = encode_thing,
+                                          .decode = decode_thing,
+                                          .free = free_thing,
+                                          .cost = cost_thing };
 
 static int loads_thing(strata_load *load, strata_slice key, void *ctx)
 {

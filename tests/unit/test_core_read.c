@@ -2,11 +2,15 @@
 #include "tests/unit/core_fixture.h"
 
 static const strata_policy windows = {
-    .size = sizeof windows, .ttl_ms = 1000, .stale_while_revalidate_ms = 2000, .stale_if_error_ms = 10000,
+    .size = sizeof windows,
+    .ttl_ms = 1000,
+    .stale_while_revalidate_ms = 2000,
+    .stale_if_error_ms = 10000,
     .retry_ms = 500,
 };
-static const strata_policy error_only = { .size = sizeof error_only, .ttl_ms = 1000, .stale_if_error_ms = 10000,
-                                          .retry_ms = 500 };
+static const strata_policy error_only = {
+    .size = sizeof error_only, .ttl_ms = 1000, .stale_if_error_ms = 10000, .retry_ms = 500
+};
 
 static void test_hit_and_miss(void **state)
 {
@@ -47,7 +51,8 @@ static void test_bad_arguments(void **state)
     assert_int_equal(strata_get_or_load(st.cache, strata_str("k"), NULL, NULL, NULL, &v, &st.err), STRATA_EINVAL);
     strata_policy wrong = { .size = sizeof wrong, .ttl_ms = -7 };
     struct origin o = { .st = &st, .value = "x" };
-    assert_int_equal(strata_get_or_load(st.cache, strata_str("k"), origin_loader, &o, &wrong, &v, &st.err), STRATA_EINVAL);
+    assert_int_equal(strata_get_or_load(st.cache, strata_str("k"), origin_loader, &o, &wrong, &v, &st.err),
+                     STRATA_EINVAL);
     assert_int_equal(strata_get(NULL, strata_str("k"), &v, &st.err), STRATA_EINVAL);
     close_stack(&st);
 }
@@ -262,7 +267,8 @@ static void test_not_modified_without_previous(void **state)
     strata_value *v;
     int rc = 0;
     open_policy(&st, NULL);
-    assert_int_equal(strata_get_or_load(st.cache, strata_str("k"), not_modified_cold, &rc, NULL, &v, &st.err), STRATA_OK);
+    assert_int_equal(strata_get_or_load(st.cache, strata_str("k"), not_modified_cold, &rc, NULL, &v, &st.err),
+                     STRATA_OK);
     assert_value(v, "x");
     assert_int_equal(rc, STRATA_EINVAL);
     close_stack(&st);
@@ -399,8 +405,9 @@ static void test_old_flight_is_left(void **state)
     struct origin never = { .st = &st, .pending = 1 }, o = { .st = &st, .value = "one" };
     struct ended e = { 0 };
     open_policy(&st, &p);
-    assert_int_equal(strata_get_or_load_async(st.cache, strata_str("k"), origin_loader, &never, NULL, NULL, on_done, &e,
-                                              NULL), STRATA_PENDING);
+    assert_int_equal(
+        strata_get_or_load_async(st.cache, strata_str("k"), origin_loader, &never, NULL, NULL, on_done, &e, NULL),
+        STRATA_PENDING);
     run(&st);
     pass(&st, 1500);
     assert_load(&st, "k", &o, NULL, STRATA_OK, "one");
@@ -470,8 +477,9 @@ static void test_other_life(void **state)
     struct script_entry *e = script_find(st.slow, strata_str("k"), 1);
     memcpy(e->bytes, "old", 3);
     e->size = 3;
-    e->meta = (strata_meta){ .life = 77, .born_ms = 5, .born_wall_ms = ex_wall_ms(st.ex) - 400, .fresh_ms = 1000,
-                             .position = 12345 };
+    e->meta = (strata_meta){
+        .life = 77, .born_ms = 5, .born_wall_ms = ex_wall_ms(st.ex) - 400, .fresh_ms = 1000, .position = 12345
+    };
     assert_get(&st, "k", STRATA_OK, "old");
     int64_t ttl = 0;
     assert_int_equal(strata_ttl(st.cache, strata_str("k"), &ttl, NULL), STRATA_OK);

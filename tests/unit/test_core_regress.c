@@ -17,7 +17,8 @@ static void test_writes_after_close(void **state)
     assert_int_equal(strata_namespace(st.cache, "a", NULL, &ns, NULL), STRATA_OK);
     close_stack(&st);
     assert_int_equal(strata_set_many(ns, &item, 1, NULL, NULL), STRATA_ECLOSED);
-    assert_int_equal(strata_set_async(ns, strata_str("k"), strata_str("v"), NULL, NULL, on_done, &e, NULL), STRATA_ECLOSED);
+    assert_int_equal(strata_set_async(ns, strata_str("k"), strata_str("v"), NULL, NULL, on_done, &e, NULL),
+                     STRATA_ECLOSED);
     assert_int_equal(e.count, 0);
     assert_int_equal(strata_close(ns), STRATA_OK);
 }
@@ -37,8 +38,9 @@ static void test_nothing_resurrected(void **state)
     st.slow->hold = 1;
     assert_int_equal(strata_delete_async(st.cache, strata_str("k"), NULL, on_done, &deleted, NULL), STRATA_PENDING);
     run(&st);
-    assert_int_equal(strata_get_or_load_async(st.cache, strata_str("k"), origin_loader, &o, NULL, NULL, on_done, &loaded,
-                                              NULL), STRATA_PENDING);
+    assert_int_equal(
+        strata_get_or_load_async(st.cache, strata_str("k"), origin_loader, &o, NULL, NULL, on_done, &loaded, NULL),
+        STRATA_PENDING);
     run(&st);
     script_release(st.slow);
     run(&st);
@@ -61,8 +63,9 @@ static void test_read_after_waiting(void **state)
     assert_int_equal(strata_set_async(st.cache, strata_str("k"), strata_str("set"), NULL, NULL, on_done, &set, NULL),
                      STRATA_PENDING);
     run(&st);
-    assert_int_equal(strata_get_or_load_async(st.cache, strata_str("k"), origin_loader, &o, NULL, NULL, on_done, &loaded,
-                                              NULL), STRATA_PENDING);
+    assert_int_equal(
+        strata_get_or_load_async(st.cache, strata_str("k"), origin_loader, &o, NULL, NULL, on_done, &loaded, NULL),
+        STRATA_PENDING);
     st.slow->fail_puts = 1;
     script_release(st.slow);
     run(&st);
@@ -90,16 +93,18 @@ static void test_outdated_result(void **state)
     struct origin o = { .st = &st, .value = "one" };
     struct ended first = { 0 }, second = { 0 };
     open_stack(&st, &(struct stack_options){ .with_slow = 1, .policy = &p });
-    assert_int_equal(strata_get_or_load_async(st.cache, strata_str("k"), load_and_hold, &o, NULL, NULL, on_done, &first,
-                                              NULL), STRATA_PENDING);
+    assert_int_equal(
+        strata_get_or_load_async(st.cache, strata_str("k"), load_and_hold, &o, NULL, NULL, on_done, &first, NULL),
+        STRATA_PENDING);
     run(&st);
     assert_string_equal(first.text, "one");
     assert_int_equal(st.slow->held_count, 1);
     pass(&st, 10000);
     st.slow->hold = 0; /* but for the put that it has */
     o.value = "two";
-    assert_int_equal(strata_get_or_load_async(st.cache, strata_str("k"), load_and_hold, &o, NULL, NULL, on_done, &second,
-                                              NULL), STRATA_PENDING);
+    assert_int_equal(
+        strata_get_or_load_async(st.cache, strata_str("k"), load_and_hold, &o, NULL, NULL, on_done, &second, NULL),
+        STRATA_PENDING);
     run(&st);
     assert_string_equal(second.text, "two");
     script_release(st.slow);
@@ -112,15 +117,17 @@ static void test_one_refresh(void **state)
 {
     (void)state;
     for (int full = 0; full < 2; full++) {
-        strata_policy p = { .size = sizeof p, .ttl_ms = 100, .stale_while_revalidate_ms = 100000,
-                            .single_flight = full ? 0 : STRATA_OFF };
+        strata_policy p = {
+            .size = sizeof p, .ttl_ms = 100, .stale_while_revalidate_ms = 100000, .single_flight = full ? 0 : STRATA_OFF
+        };
         struct stack st;
         struct origin o = { .st = &st, .value = "one", .takes_ms = 50 }, other = { .st = &st, .pending = 1 };
         struct ended e = { 0 };
         open_stack(&st, &(struct stack_options){ .policy = &p, .max_flights = full ? 1 : 0 });
         assert_load(&st, "k", &o, NULL, STRATA_OK, "one");
-        assert_int_equal(strata_get_or_load_async(st.cache, strata_str("other"), origin_loader, &other, NULL, NULL, on_done,
-                                                  &e, NULL), STRATA_PENDING);
+        assert_int_equal(strata_get_or_load_async(st.cache, strata_str("other"), origin_loader, &other, NULL, NULL,
+                                                  on_done, &e, NULL),
+                         STRATA_PENDING);
         pass(&st, 200);
         for (int i = 0; i < 20; i++)
             assert_load(&st, "k", &o, NULL, STRATA_STALE, "one");
@@ -135,10 +142,7 @@ static void test_one_refresh(void **state)
 }
 
 /* A read that waits behind a write keeps its hard timeout. */
-static void let_go_later(void *ctx)
-{
-    script_release(ctx);
-}
+static void let_go_later(void *ctx) { script_release(ctx); }
 
 static void test_timeout_behind_write(void **state)
 {
@@ -197,8 +201,9 @@ static void test_load_after_fork(void **state)
     options.layer_count = 1;
     assert_int_equal(strata_open(&cache, &options, NULL), STRATA_OK);
     assert_int_equal(strata_queue_open(&queue, NULL), STRATA_OK);
-    assert_int_equal(strata_get_or_load_async(cache, strata_str("k"), keep_loader, &kept, NULL, queue, on_done, &e, NULL),
-                     STRATA_PENDING);
+    assert_int_equal(
+        strata_get_or_load_async(cache, strata_str("k"), keep_loader, &kept, NULL, queue, on_done, &e, NULL),
+        STRATA_PENDING);
     while (atomic_load(&kept) == NULL || atomic_load(&kept->parts) != 1) /* its loader has returned */
         (void)sched_yield();
     pid_t child = fork();
@@ -232,15 +237,14 @@ static void stale_submit(strata_layer *layer, strata_op *const *ops, size_t coun
     }
 }
 
-static void close_nothing(strata_layer *layer)
-{
-    (void)layer;
-}
+static void close_nothing(strata_layer *layer) { (void)layer; }
 
 static void test_layer_says_stale(void **state)
 {
     (void)state;
-    static const strata_layer_ops ops = { .size = sizeof ops, .kind = "judge", .submit = stale_submit, .close = close_nothing };
+    static const strata_layer_ops ops = {
+        .size = sizeof ops, .kind = "judge", .submit = stale_submit, .close = close_nothing
+    };
     strata_layer judge = { .size = sizeof judge, .ops = &ops, .flags = STRATA_LAYER_LOCAL, .name = "judge" };
     strata_layer *layers[] = { &judge };
     strata_options options = STRATA_OPTIONS_INIT;
@@ -263,7 +267,9 @@ static void test_layer_says_stale(void **state)
 static void test_expire_for_ever(void **state)
 {
     (void)state;
-    strata_policy p = { .size = sizeof p, .ttl_ms = 100, .stale_while_revalidate_ms = STRATA_FOREVER,
+    strata_policy p = { .size = sizeof p,
+                        .ttl_ms = 100,
+                        .stale_while_revalidate_ms = STRATA_FOREVER,
                         .stale_if_error_ms = STRATA_FOREVER };
     struct stack st;
     open_policy(&st, &p);
@@ -454,13 +460,16 @@ static void test_bulk_circles(void **state)
         options.layer_count = 1;
         assert_int_equal(strata_queue_open(&queue, NULL), STRATA_OK);
         assert_int_equal(strata_open(&c.cache, &options, NULL), STRATA_OK);
-        assert_int_equal(strata_get_or_load_async(c.cache, strata_str("b"), b_loader, &c, NULL, queue, on_done, &ended[0],
-                                                  NULL), STRATA_PENDING);
+        assert_int_equal(
+            strata_get_or_load_async(c.cache, strata_str("b"), b_loader, &c, NULL, queue, on_done, &ended[0], NULL),
+            STRATA_PENDING);
         if (!own)
-            assert_int_equal(strata_get_or_load_async(c.cache, strata_str("c"), c_loader, &c, NULL, queue, on_done,
-                                                      &ended[1], NULL), STRATA_PENDING);
-        assert_int_equal(strata_get_or_load_async(c.cache, strata_str("a"), a_loader, &c, NULL, queue, on_done, &ended[2],
-                                                  NULL), STRATA_PENDING);
+            assert_int_equal(
+                strata_get_or_load_async(c.cache, strata_str("c"), c_loader, &c, NULL, queue, on_done, &ended[1], NULL),
+                STRATA_PENDING);
+        assert_int_equal(
+            strata_get_or_load_async(c.cache, strata_str("a"), a_loader, &c, NULL, queue, on_done, &ended[2], NULL),
+            STRATA_PENDING);
         for (size_t left = own ? 2 : 3; left != 0;) {
             assert_int_equal(strata_queue_wait(queue, 10000), STRATA_OK);
             left -= strata_queue_run(queue, 0);
@@ -475,20 +484,13 @@ static void test_bulk_circles(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_writes_after_close),
-        cmocka_unit_test(test_nothing_resurrected),
-        cmocka_unit_test(test_read_after_waiting),
-        cmocka_unit_test(test_outdated_result),
-        cmocka_unit_test(test_one_refresh),
-        cmocka_unit_test(test_timeout_behind_write),
-        cmocka_unit_test(test_timeout_is_not_fenced),
-        cmocka_unit_test(test_load_after_fork),
-        cmocka_unit_test(test_layer_says_stale),
-        cmocka_unit_test(test_expire_for_ever),
-        cmocka_unit_test(test_impossible_layers),
-        cmocka_unit_test(test_bulk_words),
-        cmocka_unit_test(test_listener_asks),
-        cmocka_unit_test(test_bulk_circles),
+        cmocka_unit_test(test_writes_after_close),    cmocka_unit_test(test_nothing_resurrected),
+        cmocka_unit_test(test_read_after_waiting),    cmocka_unit_test(test_outdated_result),
+        cmocka_unit_test(test_one_refresh),           cmocka_unit_test(test_timeout_behind_write),
+        cmocka_unit_test(test_timeout_is_not_fenced), cmocka_unit_test(test_load_after_fork),
+        cmocka_unit_test(test_layer_says_stale),      cmocka_unit_test(test_expire_for_ever),
+        cmocka_unit_test(test_impossible_layers),     cmocka_unit_test(test_bulk_words),
+        cmocka_unit_test(test_listener_asks),         cmocka_unit_test(test_bulk_circles),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

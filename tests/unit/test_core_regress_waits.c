@@ -64,9 +64,11 @@ static void test_worker_times_out(void **state)
         open_stack(&st, &(struct stack_options){ 0 });
         if (joins)
             assert_int_equal(strata_get_or_load_async(st.cache, strata_str("other"), origin_loader, &first, NULL, NULL,
-                                                      on_done, &other, NULL), STRATA_PENDING);
-        assert_int_equal(strata_get_or_load_async(st.cache, strata_str("k"), origin_loader, &o, NULL, NULL, on_done, &e,
-                                                  NULL), STRATA_PENDING);
+                                                      on_done, &other, NULL),
+                             STRATA_PENDING);
+        assert_int_equal(
+            strata_get_or_load_async(st.cache, strata_str("k"), origin_loader, &o, NULL, NULL, on_done, &e, NULL),
+            STRATA_PENDING);
         pass(&st, 2000);
         assert_int_equal(o.meanwhile_rc, STRATA_ETIMEDOUT);
         assert_int_equal(e.status, STRATA_OK);
@@ -107,8 +109,8 @@ static void ask_for_both(const strata_event *event, void *ctx)
         return;
     for (size_t i = 0; i < 2; i++) {
         strata_value *value;
-        a->rc[i] = a->loads ? strata_get_or_load(event->cache, strata_str(keys[i]), origin_loader, &a->origin, NULL, &value,
-                                                 NULL)
+        a->rc[i] = a->loads ? strata_get_or_load(event->cache, strata_str(keys[i]), origin_loader, &a->origin, NULL,
+                                                 &value, NULL)
                             : strata_get(event->cache, strata_str(keys[i]), &value, NULL);
         strata_value_unref(value);
     }
@@ -140,7 +142,8 @@ static void test_listener_in_bulk_read(void **state)
         st.slow->fail_gets = kinds[i % 3] == STRATA_EVENT_ERROR;
         assert_int_equal(strata_on(st.cache, kinds[i % 3], ask_for_both, &a, &id), STRATA_OK);
         if (asynchronous) {
-            int rc = loads ? strata_get_or_load_many_async(st.cache, items, 2, copy_all, NULL, NULL, NULL, on_done, &e, NULL)
+            int rc = loads ? strata_get_or_load_many_async(st.cache, items, 2, copy_all, NULL, NULL, NULL, on_done, &e,
+                                                           NULL)
                            : strata_get_many_async(st.cache, items, 2, NULL, on_done, &e, NULL);
             assert_int_equal(rc, STRATA_PENDING);
             run(&st);
@@ -297,8 +300,9 @@ static void test_loader_on_the_only_worker(void **state)
     struct ended loaded = { 0 }, set = { 0 };
     strata_queue *queue;
     assert_int_equal(strata_queue_open(&queue, NULL), STRATA_OK);
-    assert_int_equal(strata_get_or_load_async(n.cache, strata_str("k"), nested_loader, &n, NULL, queue, on_done, &loaded,
-                                              NULL), STRATA_PENDING);
+    assert_int_equal(
+        strata_get_or_load_async(n.cache, strata_str("k"), nested_loader, &n, NULL, queue, on_done, &loaded, NULL),
+        STRATA_PENDING);
     assert_int_equal(strata_set_async(n.cache, strata_str("x"), strata_str("1"), NULL, queue, on_done, &set, NULL),
                      STRATA_PENDING);
     finish_all(queue, 2);
@@ -352,10 +356,12 @@ static void test_off_while_closing(void **state)
     struct ended e[2] = { { 0 } };
     open_stack(&st, &(struct stack_options){ 0 });
     assert_int_equal(strata_on(st.cache, STRATA_EVENT_LOAD_START, slow_listener, &l, &l.id), STRATA_OK);
-    assert_int_equal(strata_get_or_load_async(st.cache, strata_str("k"), origin_loader, &o, NULL, NULL, on_done, &e[0],
-                                              NULL), STRATA_PENDING);
-    assert_int_equal(strata_get_or_load_async(st.cache, strata_str("l"), leaving_loader, &l, NULL, NULL, on_done, &e[1],
-                                              NULL), STRATA_PENDING);
+    assert_int_equal(
+        strata_get_or_load_async(st.cache, strata_str("k"), origin_loader, &o, NULL, NULL, on_done, &e[0], NULL),
+        STRATA_PENDING);
+    assert_int_equal(
+        strata_get_or_load_async(st.cache, strata_str("l"), leaving_loader, &l, NULL, NULL, on_done, &e[1], NULL),
+        STRATA_PENDING);
     run(&st);
     close_stack(&st);
     assert_int_equal(l.rc, STRATA_OK);
@@ -417,16 +423,11 @@ static void test_fork_in_a_loader(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bulk_async_times_out),
-        cmocka_unit_test(test_worker_times_out),
-        cmocka_unit_test(test_no_room_for_a_task),
-        cmocka_unit_test(test_listener_in_bulk_read),
-        cmocka_unit_test(test_later_set_wins),
-        cmocka_unit_test(test_later_set_wins_with_threads),
-        cmocka_unit_test(test_all_workers_wait),
-        cmocka_unit_test(test_loader_on_the_only_worker),
-        cmocka_unit_test(test_off_while_closing),
-        cmocka_unit_test(test_fork_in_a_loader),
+        cmocka_unit_test(test_bulk_async_times_out), cmocka_unit_test(test_worker_times_out),
+        cmocka_unit_test(test_no_room_for_a_task),   cmocka_unit_test(test_listener_in_bulk_read),
+        cmocka_unit_test(test_later_set_wins),       cmocka_unit_test(test_later_set_wins_with_threads),
+        cmocka_unit_test(test_all_workers_wait),     cmocka_unit_test(test_loader_on_the_only_worker),
+        cmocka_unit_test(test_off_while_closing),    cmocka_unit_test(test_fork_in_a_loader),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -37,8 +37,9 @@ static void test_refused_set(void **state)
         } else if (call == 1) {
             status = strata_set_many(st.cache, &item, 1, NULL, &st.err);
         } else {
-            assert_int_equal(strata_set_async(st.cache, strata_str("k"), strata_str("new"), NULL, NULL, on_done, &e, NULL),
-                             STRATA_PENDING);
+            assert_int_equal(
+                strata_set_async(st.cache, strata_str("k"), strata_str("new"), NULL, NULL, on_done, &e, NULL),
+                STRATA_PENDING);
             pass(&st, 10);
             status = e.status;
         }
@@ -178,8 +179,9 @@ static int load_object(strata_load *load, strata_slice key, void *ctx)
 static void test_not_encoded(void **state)
 {
     (void)state;
-    static const strata_codec codec = { .size = sizeof codec, .id = 7, .encode = encode_text, .decode = decode_text,
-                                        .free = free_text, .cost = cost_text };
+    static const strata_codec codec = {
+        .size = sizeof codec, .id = 7, .encode = encode_text, .decode = decode_text, .free = free_text, .cost = cost_text
+    };
     for (int loads = 0; loads < 2; loads++) {
         strata_policy p = { .size = sizeof p, .ttl_ms = 100 };
         struct stack st;
@@ -190,12 +192,14 @@ static void test_not_encoded(void **state)
         codec_broken = 1;
         if (loads) {
             pass(&st, 200);
-            assert_int_equal(strata_get_or_load(st.cache, strata_str("k"), load_object, (void *)(uintptr_t)"new", NULL, &v,
-                                                NULL), STRATA_OK);
+            assert_int_equal(
+                strata_get_or_load(st.cache, strata_str("k"), load_object, (void *)(uintptr_t) "new", NULL, &v, NULL),
+                STRATA_OK);
             assert_string_equal(strata_value_object(v), "new");
             strata_value_unref(v);
         } else {
-            assert_int_equal(strata_set_object(st.cache, strata_str("k"), text_object("new"), NULL, NULL), STRATA_ECODEC);
+            assert_int_equal(strata_set_object(st.cache, strata_str("k"), text_object("new"), NULL, NULL),
+                             STRATA_ECODEC);
         }
         run(&st);
         assert_int_equal(st.slow->removes, 1);
@@ -255,8 +259,9 @@ static void test_negative_below(void **state)
         open_stack(&st, &(struct stack_options){ .with_slow = 1, .policy = &p });
         st.slow->delay_ms = i / 2;
         if (i % 2) {
-            assert_int_equal(strata_get_or_load_async(st.cache, strata_str("k"), origin_loader, &o, NULL, NULL, on_done, &e,
-                                                      NULL), STRATA_PENDING);
+            assert_int_equal(
+                strata_get_or_load_async(st.cache, strata_str("k"), origin_loader, &o, NULL, NULL, on_done, &e, NULL),
+                STRATA_PENDING);
         } else {
             assert_load(&st, "k", &o, NULL, STRATA_ABSENT, NULL);
         }
@@ -359,9 +364,11 @@ static void test_refused_completions(void **state)
     assert_told(&st, fail_with_five, &quiet, STRATA_EINVAL, "the database is asleep");
     quiet = 1;
     assert_told(&st, fail_with_five, &quiet, STRATA_ELOADER, "the database is asleep");
-    assert_told(&st, not_modified_from_nothing, NULL, STRATA_EINVAL, "strata_load_not_modified() without a previous value");
-    assert_int_equal(strata_get_or_load_async(st.cache, strata_str("k"), drop_after_refusal, &kept, NULL, NULL, on_done, &e,
-                                              NULL), STRATA_PENDING);
+    assert_told(&st, not_modified_from_nothing, NULL, STRATA_EINVAL,
+                "strata_load_not_modified() without a previous value");
+    assert_int_equal(
+        strata_get_or_load_async(st.cache, strata_str("k"), drop_after_refusal, &kept, NULL, NULL, on_done, &e, NULL),
+        STRATA_PENDING);
     run(&st);
     assert_int_equal(strata_load_fail(kept, 5, "the database is asleep"), STRATA_EINVAL);
     strata_load_unref(kept);
@@ -383,7 +390,8 @@ static void test_hard_timeout_words(void **state)
     open_stack(&st, &(struct stack_options){ .with_slow = 1, .policy = &p });
     assert_load(&st, "k", &o, NULL, STRATA_ETIMEDOUT, NULL);
     assert_string_equal(st.err.where, "hard_timeout_ms");
-    assert_string_equal(st.err.message, "no value within hard_timeout_ms=50: the origin is slow; raise it, or allow stale "
+    assert_string_equal(st.err.message,
+                        "no value within hard_timeout_ms=50: the origin is slow; raise it, or allow stale "
                         "values with stale_if_error_ms");
     strata_load_unref(o.kept);
     st.slow->delay_ms = 1000;
@@ -418,18 +426,12 @@ static void test_soft_above_hard(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refused_set),
-        cmocka_unit_test(test_refused_set_and_remove),
-        cmocka_unit_test(test_refused_load),
-        cmocka_unit_test(test_refused_note),
-        cmocka_unit_test(test_refused_expire),
-        cmocka_unit_test(test_not_encoded),
-        cmocka_unit_test(test_refused_finds),
-        cmocka_unit_test(test_negative_below),
-        cmocka_unit_test(test_numbers_returned),
-        cmocka_unit_test(test_refused_completions),
-        cmocka_unit_test(test_hard_timeout_words),
-        cmocka_unit_test(test_soft_above_hard),
+        cmocka_unit_test(test_refused_set),        cmocka_unit_test(test_refused_set_and_remove),
+        cmocka_unit_test(test_refused_load),       cmocka_unit_test(test_refused_note),
+        cmocka_unit_test(test_refused_expire),     cmocka_unit_test(test_not_encoded),
+        cmocka_unit_test(test_refused_finds),      cmocka_unit_test(test_negative_below),
+        cmocka_unit_test(test_numbers_returned),   cmocka_unit_test(test_refused_completions),
+        cmocka_unit_test(test_hard_timeout_words), cmocka_unit_test(test_soft_above_hard),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -38,8 +38,9 @@ static void test_poisoned_by_each(void **state)
 
 static void get_async(struct stack *st, struct origin *o, struct ended *e)
 {
-    assert_int_equal(strata_get_or_load_async(st->cache, strata_str("k"), origin_loader, o, NULL, NULL, on_done, e, NULL),
-                     STRATA_PENDING);
+    assert_int_equal(
+        strata_get_or_load_async(st->cache, strata_str("k"), origin_loader, o, NULL, NULL, on_done, e, NULL),
+        STRATA_PENDING);
 }
 
 /* A read that starts after a delete returned does not join an older load. */
@@ -97,7 +98,7 @@ static void test_delete_waits_for_store(void **state)
     script_release(st.slow); /* the get */
     st.slow->hold = 1;
     run(&st);
-    assert_int_equal(e.count, 1); /* the nearest layer has it */
+    assert_int_equal(e.count, 1);             /* the nearest layer has it */
     assert_int_equal(st.slow->held_count, 1); /* the put */
     assert_int_equal(strata_delete_async(st.cache, strata_str("k"), NULL, on_done, &d, NULL), STRATA_PENDING);
     run(&st);
@@ -152,9 +153,11 @@ static void test_write_order(void **state)
         if (st.slow != NULL)
             st.slow->delay_ms = 3;
         strata_slice k = strata_str("k");
-        assert_int_equal(strata_set_async(st.cache, k, strata_str("1"), NULL, NULL, on_done, &e[0], NULL), STRATA_PENDING);
+        assert_int_equal(strata_set_async(st.cache, k, strata_str("1"), NULL, NULL, on_done, &e[0], NULL),
+                         STRATA_PENDING);
         assert_int_equal(strata_delete_async(st.cache, k, NULL, on_done, &e[1], NULL), STRATA_PENDING);
-        assert_int_equal(strata_set_async(st.cache, k, strata_str("3"), NULL, NULL, on_done, &e[2], NULL), STRATA_PENDING);
+        assert_int_equal(strata_set_async(st.cache, k, strata_str("3"), NULL, NULL, on_done, &e[2], NULL),
+                         STRATA_PENDING);
         pass(&st, 100);
         for (int i = 0; i < 3; i++)
             assert_int_equal(e[i].count, 1);
@@ -296,7 +299,7 @@ static void test_storage_keys_differ(void **state)
     assert_int_equal(strata_namespace(a, "b", NULL, &a_b, NULL), STRATA_OK);
     assert_int_equal(strata_namespace(st.cache, "b", NULL, &b, NULL), STRATA_OK);
     strata *handles[] = { st.cache, a, ab, a_b, b };
-    strata_slice keys[] = { strata_bytes("\0", 1), strata_bytes("\0\0", 2), strata_str("b"), strata_str("\1b"),
+    strata_slice keys[] = { strata_bytes("\0", 1),       strata_bytes("\0\0", 2),   strata_str("b"),  strata_str("\1b"),
                             strata_bytes("\0\2\1ab", 5), strata_bytes("\2\1ab", 4), strata_str("ab"), strata_str("bb") };
     enum { KEYS = sizeof keys / sizeof keys[0], ALL = 5 * KEYS };
     struct {

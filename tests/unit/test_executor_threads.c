@@ -412,8 +412,12 @@ static void all_sleep(uint32_t workers, int count, const char *fault)
     if (fault != NULL)
         fault_nth_set(&nth, fault, 1, EAGAIN);
     for (int i = 0; i < count; i++) {
-        sleepers[i] = (struct sleeper){ .task.run = run_sleeper, .answer.run = run_answer, .ex = ex, .ended = &ended,
-                                        .all_ended = &all_ended, .last = count };
+        sleepers[i] = (struct sleeper){ .task.run = run_sleeper,
+                                        .answer.run = run_answer,
+                                        .ex = ex,
+                                        .ended = &ended,
+                                        .all_ended = &all_ended,
+                                        .last = count };
         assert_int_equal(ex_post(ex, &sleepers[i].task), STRATA_OK);
     }
     assert_int_equal(ex_park(ex, &all_ended, INT64_MAX), 0);
@@ -468,7 +472,9 @@ static void spares_are_bounded(void **state)
     struct probe probe;
     _Atomic(int) begun = 0;
     for (int i = 0; i < CROWD; i++) {
-        crowd[i] = (struct crowded){ .task.run = run_crowded, .ex = ex, .begun = &begun, .told = &told, .tells_at = MOST };
+        crowd[i] = (struct crowded){
+            .task.run = run_crowded, .ex = ex, .begun = &begun, .told = &told, .tells_at = MOST
+        };
         assert_int_equal(ex_post(ex, &crowd[i].task), STRATA_OK);
     }
     assert_int_equal(ex_park(ex, &told, INT64_MAX), 0);
@@ -491,8 +497,12 @@ static void stop_waits_for_spares(void **state)
         struct parker all_ended = { 0 };
         _Atomic(int) ended = 0;
         for (int i = 0; i < 16; i++) {
-            sleepers[i] = (struct sleeper){ .task.run = run_sleeper, .answer.run = run_answer, .ex = ex, .ended = &ended,
-                                            .all_ended = &all_ended, .last = -1 };
+            sleepers[i] = (struct sleeper){ .task.run = run_sleeper,
+                                            .answer.run = run_answer,
+                                            .ex = ex,
+                                            .ended = &ended,
+                                            .all_ended = &all_ended,
+                                            .last = -1 };
             assert_int_equal(ex_post(ex, &sleepers[i].task), STRATA_OK);
         }
         ex->ops->stop(ex);

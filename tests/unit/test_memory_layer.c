@@ -18,8 +18,14 @@ static void test_put_get_overwrite_remove(void **state)
     assert_int_equal(fixture_get(&f, strata_str("a"), &v), STRATA_MISS);
     assert_null(v);
     /* Keys of every size class that reading and hashing treat differently. */
-    const char *keys[] = { "a", "seven77", "eight888", "fifteen15555555", "sixteen166666666", "a key of thirty-two bytes it is!",
-                           "a key of thirty-three bytes it is", "a much longer key, as long as a path or a URL could well be" };
+    const char *keys[] = { "a",
+                           "seven77",
+                           "eight888",
+                           "fifteen15555555",
+                           "sixteen166666666",
+                           "a key of thirty-two bytes it is!",
+                           "a key of thirty-three bytes it is",
+                           "a much longer key, as long as a path or a URL could well be" };
     for (size_t i = 0; i < 8; i++) {
         assert_int_equal(fixture_put(&f, strata_str(keys[i]), keys[i], i, 1000), STRATA_OK);
         assert_int_equal(fixture_put(&f, strata_str(keys[i]), keys[i], strlen(keys[i]), 1000), STRATA_OK);
@@ -388,9 +394,7 @@ static void *work(void *arg)
         char room[32];
         switch (x >> 32 & 7) {
         case 0:
-        case 1:
-            fixture_put_number(w->f, n, 8 + (x >> 40) % 900);
-            break;
+        case 1: fixture_put_number(w->f, n, 8 + (x >> 40) % 900); break;
         case 2: {
             strata_op op = fixture_op(w->f, STRATA_OP_REMOVE, 0, fixture_key(room, n));
             fixture_submit(w->f, &op);
@@ -400,8 +404,7 @@ static void *work(void *arg)
             strata_value_unref(held);
             fixture_get(w->f, fixture_key(room, n), &held);
             break;
-        default:
-            fixture_has_number(w->f, n);
+        default: fixture_has_number(w->f, n);
         }
     }
     strata_value_unref(held);

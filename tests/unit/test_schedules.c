@@ -46,7 +46,8 @@ static strata_policy random_policy(void)
     if (draw(2) == 0)
         p.stale_if_error_ms = 30;
     if (draw(2) == 0)
-        p.soft_timeout_ms = 1 + (int64_t)draw(p.hard_timeout_ms > 0 && p.hard_timeout_ms < 5 ? (uint64_t)p.hard_timeout_ms : 5);
+        p.soft_timeout_ms = 1 + (int64_t)draw(
+                                    p.hard_timeout_ms > 0 && p.hard_timeout_ms < 5 ? (uint64_t)p.hard_timeout_ms : 5);
     if (draw(3) == 0)
         p.keep_ms = 50;
     if (draw(3) == 0)

@@ -53,14 +53,17 @@ struct strata_op {
     uint32_t space;       /**< the namespace, a number of this process; 0 is the root */
     uint64_t hash;        /**< of space and key, with a random seed of this process: for tables, not for storage */
     strata_slice key;     /**< storage key; the plain key for STRATA_LAYER_SPACES */
-    strata_value *value;  /**< PUT, in: what to store; NULL where meta.negative.  Borrowed: ref it to keep it */
+    strata_value *value;  /**< PUT, in: what to store; NULL where meta.negative.  Borrowed: ref it to keep it.  "Absent" is
+                               stored in every layer, as an entry without bytes; a layer that wants none answers
+                               STRATA_AGAIN */
     strata_value *found;  /**< GET, out: one reference, given to the cache; NULL on a miss or where meta.negative */
     strata_meta meta;     /**< PUT: in.  GET: out */
     int64_t now_ms;       /**< the cache's clock, when it submitted */
     int64_t expires_ms;   /**< PUT, in: nobody needs it after this moment of the cache's clock; STRATA_FOREVER */
     int status;           /**< out: STRATA_OK; STRATA_STALE (GET, by a layer that looks at deadlines itself: found);
                                STRATA_MISS (GET; REMOVE, if it likes: nothing was there); STRATA_AGAIN (PUT: no room,
-                               passed through); < 0 */
+                               passed through); < 0.  After a PUT that is not STRATA_OK the cache sends a REMOVE of the
+                               key, so that nothing older is served; an instant layer forgets it by itself */
     strata_error *err;    /**< out: words for a status < 0; never NULL */
     const strata_allocator *mem; /**< for `found`: the cache's; NULL is malloc.  Not set for lookup() */
     void (*done)(strata_op *op); /**< the cache's; call it through strata_op_done() */
@@ -143,8 +146,8 @@ typedef struct strata_blocking_ops {
     /** Find the key: answer through strata_op_found(op, ...), and return what that returns. */
     int (*get)(void *ctx, strata_slice key, strata_op *op);
     /** Keep a copy of data and meta; where meta->negative, there is no data.  Nobody needs them after ttl_ms
-     *  (STRATA_FOREVER: always).  STRATA_AGAIN says that there is no room, and is no error.  What is not stored must
-     *  not leave an older version of the key behind: it would be served. */
+     *  (STRATA_FOREVER: always).  STRATA_AGAIN says that there is no room, and is no error.  After anything but STRATA_OK
+     *  remove() is called: an older version of the key must not be served. */
     int (*put)(void *ctx, strata_slice key, strata_slice data, const strata_meta *meta, int64_t ttl_ms);
     int (*remove)(void *ctx, strata_slice key);
     int (*clear)(void *ctx, strata_slice prefix); /**< keys that begin with prefix, all where it is empty; NULL:

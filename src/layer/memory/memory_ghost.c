@@ -105,8 +105,9 @@ static int repack(struct shard *s, uint32_t ring_size)
     s->bytes += ghost_bytes(ring_size, table_size) - before;
     strata__free(s->layer->mem, g->ring);
     strata__free(s->layer->mem, g->table);
-    *g = (struct ghost){ .ring = ring, .table = table, .ring_size = ring_size, .table_mask = table_size - 1,
-                         .used = n, .live = n };
+    *g = (struct ghost){
+        .ring = ring, .table = table, .ring_size = ring_size, .table_mask = table_size - 1, .used = n, .live = n
+    };
     for (uint32_t i = 0; i < n; i++)
         table_add(g, i);
     return 0;

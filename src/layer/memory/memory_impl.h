@@ -35,11 +35,11 @@ enum {
     BLOCK_UNITS = (1u << 18) - 1, /* size in units of 8 bytes */
     BLOCK_QUEUE_SHIFT = 18,       /* 5 bits: the queue that an entry stands in */
     BLOCK_QUEUE = 31u << 18,
-    BLOCK_SLACK_SHIFT = 23,       /* 6 bits: unused bytes at an entry's end */
+    BLOCK_SLACK_SHIFT = 23, /* 6 bits: unused bytes at an entry's end */
     BLOCK_SLACK = 63u << 23,
-    BLOCK_FREE = 1u << 29,        /* nobody's */
-    BLOCK_PREV_FREE = 1u << 30,   /* the block before it is free: its size stands in its last word */
-    UNIT = 8, /* bytes */
+    BLOCK_FREE = 1u << 29,      /* nobody's */
+    BLOCK_PREV_FREE = 1u << 30, /* the block before it is free: its size stands in its last word */
+    UNIT = 8,                   /* bytes */
     BLOCK_MIN_UNITS = 4
 };
 
@@ -50,9 +50,9 @@ struct entry {
     uint32_t prev, next;     /* queue neighbours, references; shard mutex */
     uint16_t space;
     uint16_t key_size;
-    uint8_t kind;            /* KIND_..., set once */
-    _Atomic(uint8_t) hits;   /* saturating counter; readers bump it */
-    uint16_t extra;          /* low 12 bits: where the value is, in units of 8 bytes; high 4: ttl class */
+    uint8_t kind;          /* KIND_..., set once */
+    _Atomic(uint8_t) hits; /* saturating counter; readers bump it */
+    uint16_t extra;        /* low 12 bits: where the value is, in units of 8 bytes; high 4: ttl class */
 };
 static_assert(sizeof(struct entry) == 32, "the head is what an entry costs");
 
@@ -105,8 +105,8 @@ struct index_table {
 
 /* Live fingerprints of what left the small queue (memory_ghost.c). */
 struct ghost {
-    uint32_t *ring;      /* fingerprints in order of arrival; 0 is a hole */
-    uint64_t *table;     /* fingerprint << 32 | ring index, open addressing; 0 is empty */
+    uint32_t *ring;  /* fingerprints in order of arrival; 0 is a hole */
+    uint64_t *table; /* fingerprint << 32 | ring index, open addressing; 0 is empty */
     uint32_t ring_size, table_mask;
     uint32_t tail, used; /* ring: oldest, and how many slots from there are in use */
     uint32_t live;
@@ -125,7 +125,7 @@ struct shard;
 /* How a policy orders entries.  All under the shard's mutex. */
 struct eviction_ops {
     const char *name;
-    uint8_t max_hits;   /* readers count up to here in entry->hits; 0: not at all */
+    uint8_t max_hits;      /* readers count up to here in entry->hits; 0: not at all */
     uint8_t wants_touches; /* hits are told through touch(), in batches */
     uint8_t wants_ghost;
     /* A new entry; `hash` is its key's. */
@@ -150,17 +150,17 @@ struct shard {
 
     _Alignas(64) struct os_mutex mutex;
     uint64_t entries;
-    uint64_t bytes;        /* chunks, index, ghost, sketch and heap values: what counts against the limit */
-    uint64_t slab_bytes;   /* of these, chunks */
-    uint64_t heap_bytes;   /* of these, heap values */
+    uint64_t bytes;      /* chunks, index, ghost, sketch and heap values: what counts against the limit */
+    uint64_t slab_bytes; /* of these, chunks */
+    uint64_t heap_bytes; /* of these, heap values */
     uint64_t limit_bytes;
-    uint64_t limit_entries; /* UINT64_MAX: none */
-    uint64_t bytes_fit;     /* where the bytes ran out before limit_entries: how many entries there were; else 0 */
+    uint64_t limit_entries;  /* UINT64_MAX: none */
+    uint64_t bytes_fit;      /* where the bytes ran out before limit_entries: how many entries there were; else 0 */
     uint64_t negative_limit; /* weight of the negative queue */
     struct queue queues[QUEUE_COUNT];
-    uint32_t hand;         /* sieve: the next to look at */
-    int ghost_hit;         /* s3-fifo: the key that is about to be inserted was in the ghost */
-    uint32_t turn;         /* lfu: the level to age next */
+    uint32_t hand; /* sieve: the next to look at */
+    int ghost_hit; /* s3-fifo: the key that is about to be inserted was in the ghost */
+    uint32_t turn; /* lfu: the level to age next */
     struct ghost ghost;
     struct sketch sketch;
     uint64_t random;
@@ -178,7 +178,7 @@ struct shard {
     /* retired, still readable */
     uint32_t retired; /* list through entry->next */
     uint64_t retired_count;
-    uint64_t retired_heap; /* of them with values on the heap */
+    uint64_t retired_heap;    /* of them with values on the heap */
     uint64_t kept, kept_heap; /* of both, what the last collection had to leave: pinned */
     struct index_table *old_tables;
     struct strata_value *dead[DEAD_VALUES]; /* heap values to give back once the mutex is free: that may call a codec */
@@ -197,8 +197,8 @@ struct memory {
     strata_layer base;
     _Alignas(64) struct shard *shards; /* readers' line */
     uint64_t shard_mask;
-    int cell;                 /* of the readers' counters; -1: shared_cell */
-    uint8_t max_hits;         /* of the policy */
+    int cell;         /* of the readers' counters; -1: shared_cell */
+    uint8_t max_hits; /* of the policy */
     uint8_t wants_touches;
     const struct eviction_ops *eviction;
     strata_layer_host *host;
@@ -207,16 +207,16 @@ struct memory {
     void *shards_block, *block; /* what the allocator gave; the structs stand on cache lines inside */
     size_t shard_count;
 
-    char *range;              /* reserved addresses; references count from here */
+    char *range; /* reserved addresses; references count from here */
     size_t range_bytes;
-    unsigned shift;           /* reference units are 8 << shift bytes */
+    unsigned shift; /* reference units are 8 << shift bytes */
     size_t chunk_bytes;
-    size_t heap_threshold;    /* larger values stay on the heap */
+    size_t heap_threshold; /* larger values stay on the heap */
     struct os_mutex range_mutex;
     size_t range_used, range_committed, commit_step;
     int huge;
 
-    _Atomic(uint64_t) life;   /* of the cache that stored first; 0 none yet */
+    _Atomic(uint64_t) life;       /* of the cache that stored first; 0 none yet */
     _Atomic(int64_t) wall_offset; /* Unix time - cache clock, at that moment */
     _Atomic(uint32_t) class_count;
     _Atomic(int64_t) classes[TTL_CLASSES + 2]; /* distinct fresh_ms; class 0 is unused */
@@ -263,10 +263,7 @@ static inline size_t meta_bytes(uint8_t kind)
     return (kind & KIND_META) ? sizeof(struct brief_meta) : (kind & KIND_FULL) ? sizeof(strata_meta) : 0;
 }
 
-static inline size_t entry_value_offset(const struct entry *e)
-{
-    return (size_t)(e->extra & VALUE_OFFSET) * UNIT;
-}
+static inline size_t entry_value_offset(const struct entry *e) { return (size_t)(e->extra & VALUE_OFFSET) * UNIT; }
 
 static inline char *entry_value(const struct entry *e) { return (char *)(uintptr_t)e + entry_value_offset(e); }
 
@@ -283,10 +280,7 @@ struct heap_ref {
     uint64_t cost; /* what it counts against the budget, asked once */
 };
 
-static inline struct heap_ref *entry_heap(const struct entry *e)
-{
-    return (struct heap_ref *)(void *)entry_value(e);
-}
+static inline struct heap_ref *entry_heap(const struct entry *e) { return (struct heap_ref *)(void *)entry_value(e); }
 
 /* memory_slab.c: blocks.  Under the shard's mutex. */
 /* A block of at least `bytes`, or NULL where no free block is large enough. */
@@ -368,7 +362,7 @@ struct incoming {
     strata_op *op;
     struct strata_value *heap; /* stored by reference, or NULL: copied */
     uint64_t heap_cost;
-    size_t bytes;              /* of the block */
+    size_t bytes; /* of the block */
     size_t slack;
     uint16_t ttl_class;
     uint8_t kind;

@@ -18,18 +18,12 @@ enum { MOST_SHARDS = 16, SHARD_ENTRIES = 512 };
 static const struct eviction_ops *eviction_of(int32_t policy)
 {
     switch (policy) {
-    case STRATA_EVICT_WTINYLFU:
-        return &strata__evict_wtinylfu;
-    case STRATA_EVICT_LRU:
-        return &strata__evict_lru;
-    case STRATA_EVICT_LFU:
-        return &strata__evict_lfu;
-    case STRATA_EVICT_FIFO:
-        return &strata__evict_fifo;
-    case STRATA_EVICT_SIEVE:
-        return &strata__evict_sieve;
-    default:
-        return &strata__evict_s3fifo;
+    case STRATA_EVICT_WTINYLFU: return &strata__evict_wtinylfu;
+    case STRATA_EVICT_LRU: return &strata__evict_lru;
+    case STRATA_EVICT_LFU: return &strata__evict_lfu;
+    case STRATA_EVICT_FIFO: return &strata__evict_fifo;
+    case STRATA_EVICT_SIEVE: return &strata__evict_sieve;
+    default: return &strata__evict_s3fifo;
     }
 }
 
@@ -303,14 +297,9 @@ static void memory_submit(strata_layer *layer, strata_op *const *ops, size_t cou
             strata_op_done(op, status);
             break;
         }
-        case STRATA_OP_PUT:
-            strata__memory_put(m, op);
-            break;
-        case STRATA_OP_REMOVE:
-            strata__memory_remove(m, op);
-            break;
-        default:
-            strata_op_done(op, STRATA_EUNSUPPORTED);
+        case STRATA_OP_PUT: strata__memory_put(m, op); break;
+        case STRATA_OP_REMOVE: strata__memory_remove(m, op); break;
+        default: strata_op_done(op, STRATA_EUNSUPPORTED);
         }
     }
 }
@@ -360,12 +349,16 @@ static const strata_layer_ops memory_ops = {
 static void nothing_to_close(strata_layer *layer) { (void)layer; }
 
 static const strata_layer_ops no_memory_ops = {
-    .size = sizeof(strata_layer_ops), .kind = "memory", .close = nothing_to_close,
+    .size = sizeof(strata_layer_ops),
+    .kind = "memory",
+    .close = nothing_to_close,
 };
 
 /* What a constructor answers when there is not even room for the layer itself.  Never written. */
 static strata_layer no_memory = {
-    .size = sizeof(strata_layer), .ops = &no_memory_ops, .name = "memory",
+    .size = sizeof(strata_layer),
+    .ops = &no_memory_ops,
+    .name = "memory",
     .failed = { STRATA_ENOMEM, 0, "memory", "out of memory for the layer itself" },
 };
 

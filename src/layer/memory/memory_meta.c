@@ -77,10 +77,15 @@ void strata__meta_store(struct entry *e, const strata_meta *meta, uint16_t class
     e->extra = (uint16_t)(offset / UNIT | (unsigned)class << TTL_CLASS_SHIFT);
     if (e->kind & KIND_META) {
         struct brief_meta brief = {
-            .born_ms = meta->born_ms, .fresh_ms = meta->fresh_ms, .retry_at_ms = meta->retry_at_ms,
-            .stale_ms = (uint32_t)meta->stale_ms, .error_ms = (uint32_t)meta->error_ms,
-            .keep_ms = (uint32_t)meta->keep_ms, .early_ms = (uint32_t)meta->early_ms,
-            .load_ms = meta->load_ms, .codec = meta->codec,
+            .born_ms = meta->born_ms,
+            .fresh_ms = meta->fresh_ms,
+            .retry_at_ms = meta->retry_at_ms,
+            .stale_ms = (uint32_t)meta->stale_ms,
+            .error_ms = (uint32_t)meta->error_ms,
+            .keep_ms = (uint32_t)meta->keep_ms,
+            .early_ms = (uint32_t)meta->early_ms,
+            .load_ms = meta->load_ms,
+            .codec = meta->codec,
         };
         memcpy(entry_meta(e), &brief, sizeof brief);
     } else if (e->kind & KIND_FULL) {
@@ -118,8 +123,8 @@ void strata__meta_load(const struct memory *m, const struct entry *e, strata_met
                                              memory_order_relaxed);
         out->born_ms = e->deadline - out->fresh_ms;
     }
-    out->born_wall_ms = out->born_ms + atomic_load_explicit(&((struct memory *)(uintptr_t)m)->wall_offset,
-                                                            memory_order_relaxed);
+    out->born_wall_ms = out->born_ms +
+                        atomic_load_explicit(&((struct memory *)(uintptr_t)m)->wall_offset, memory_order_relaxed);
 }
 
 int64_t strata__entry_gone_at(const struct memory *m, const struct entry *e)

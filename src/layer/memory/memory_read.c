@@ -147,7 +147,7 @@ static inline int lookup(struct memory *m, strata_op *op, int64_t gone_before)
         }
         op->found = pin(p, e);
         status = e->deadline > op->now_ms || ((e->kind & KIND_FOREVER) && op->now_ms != INT64_MAX) ? STRATA_OK
-                                                                                              : STRATA_STALE;
+                                                                                                   : STRATA_STALE;
     } else {
         op->found = NULL;
         status = STRATA_STALE;

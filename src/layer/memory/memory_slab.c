@@ -133,10 +133,7 @@ static void mark_free(struct shard *s, struct entry *b, uint32_t units, uint32_t
 
 /* Quick lists hold freed blocks as they are, unmerged, one size in each: in a steady stream of similar entries a block
  * comes back a moment later, and neither neighbour nor class list need be touched (cache misses, all of them). */
-static struct quick_list *quick_of(struct shard *s, uint32_t units)
-{
-    return &s->quick[units % QUICK_LISTS];
-}
+static struct quick_list *quick_of(struct shard *s, uint32_t units) { return &s->quick[units % QUICK_LISTS]; }
 
 static int quick_push(struct shard *s, struct entry *b)
 {
@@ -239,10 +236,7 @@ static void merge_free(struct shard *s, struct entry *b)
     mark_free(s, b, units, word(b) & BLOCK_PREV_FREE);
 }
 
-size_t strata__slab_max(const struct memory *m)
-{
-    return m->chunk_bytes - (size_t)granularity(m) * UNIT;
-}
+size_t strata__slab_max(const struct memory *m) { return m->chunk_bytes - (size_t)granularity(m) * UNIT; }
 
 /* A piece of the layer's range, committed.  Huge pages want it committed in 2 MiB steps. */
 static char *take_chunk(struct memory *m)

@@ -57,11 +57,13 @@ static struct entry *victim(struct shard *s)
     return NULL;
 }
 
-static void removed(struct shard *s, struct entry *e)
-{
-    strata__queue_unlink(s, QUEUE_FIRST + level_of(e), e);
-}
+static void removed(struct shard *s, struct entry *e) { strata__queue_unlink(s, QUEUE_FIRST + level_of(e), e); }
 
 const struct eviction_ops strata__evict_lfu = {
-    .name = "lfu", .wants_touches = 1, .insert = insert, .touch = touch, .victim = victim, .removed = removed,
+    .name = "lfu",
+    .wants_touches = 1,
+    .insert = insert,
+    .touch = touch,
+    .victim = victim,
+    .removed = removed,
 };

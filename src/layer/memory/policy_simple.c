@@ -12,10 +12,7 @@ static void insert(struct shard *s, struct entry *e, uint64_t hash)
     strata__queue_push_head(s, ONLY, e);
 }
 
-static void removed(struct shard *s, struct entry *e)
-{
-    strata__queue_unlink(s, ONLY, e);
-}
+static void removed(struct shard *s, struct entry *e) { strata__queue_unlink(s, ONLY, e); }
 
 static struct entry *oldest(struct shard *s)
 {
@@ -60,13 +57,25 @@ static struct entry *sieve_victim(struct shard *s)
 }
 
 const struct eviction_ops strata__evict_fifo = {
-    .name = "fifo", .insert = insert, .victim = oldest, .removed = removed,
+    .name = "fifo",
+    .insert = insert,
+    .victim = oldest,
+    .removed = removed,
 };
 
 const struct eviction_ops strata__evict_lru = {
-    .name = "lru", .wants_touches = 1, .insert = insert, .touch = to_front, .victim = oldest, .removed = removed,
+    .name = "lru",
+    .wants_touches = 1,
+    .insert = insert,
+    .touch = to_front,
+    .victim = oldest,
+    .removed = removed,
 };
 
 const struct eviction_ops strata__evict_sieve = {
-    .name = "sieve", .max_hits = 1, .insert = insert, .victim = sieve_victim, .removed = sieve_removed,
+    .name = "sieve",
+    .max_hits = 1,
+    .insert = insert,
+    .victim = sieve_victim,
+    .removed = sieve_removed,
 };

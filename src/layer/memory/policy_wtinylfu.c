@@ -11,10 +11,7 @@
 enum { WINDOW = QUEUE_FIRST, PROBATION = QUEUE_FIRST + 1, PROTECTED = QUEUE_FIRST + 2 };
 enum { ROWS = 4, SURELY_WANTED = 6 };
 
-static uint64_t capacity(const struct shard *s)
-{
-    return s->limit_entries != UINT64_MAX ? shard_fits(s) : s->entries;
-}
+static uint64_t capacity(const struct shard *s) { return s->limit_entries != UINT64_MAX ? shard_fits(s) : s->entries; }
 
 /* Twice as large: both halves carry the counts of before, as each index names one of two places now. */
 static void sketch_grow(struct shard *s, uint64_t words)
@@ -48,10 +45,7 @@ static void sketch_fit(struct shard *s)
         sketch_grow(s, words);
 }
 
-static uint64_t row_hash(uint64_t hash, unsigned row)
-{
-    return strata__mix64(hash + (row + 1) * 0x9e3779b97f4a7c15u);
-}
+static uint64_t row_hash(uint64_t hash, unsigned row) { return strata__mix64(hash + (row + 1) * 0x9e3779b97f4a7c15u); }
 
 static unsigned estimate(const struct sketch *k, uint64_t hash)
 {
@@ -172,12 +166,14 @@ static struct entry *victim(struct shard *s)
     return candidate;
 }
 
-static void removed(struct shard *s, struct entry *e)
-{
-    strata__queue_unlink(s, queue_of(e), e);
-}
+static void removed(struct shard *s, struct entry *e) { strata__queue_unlink(s, queue_of(e), e); }
 
 const struct eviction_ops strata__evict_wtinylfu = {
-    .name = "w-tinylfu", .wants_touches = 1,
-    .insert = insert, .touch = touch, .missed = missed, .victim = victim, .removed = removed,
+    .name = "w-tinylfu",
+    .wants_touches = 1,
+    .insert = insert,
+    .touch = touch,
+    .missed = missed,
+    .victim = victim,
+    .removed = removed,
 };

@@ -15,6 +15,10 @@ int main(void)
     strata *cache = NULL;
     strata_value *value = NULL;
     strata_error err = STRATA_ERROR_INIT;
+    strata_memory_options memory = STRATA_MEMORY_OPTIONS_INIT;
+    strata_stats stats = STRATA_STATS_INIT;
+    strata_layer_stats layer = STRATA_LAYER_STATS_INIT;
+    strata_inspection inspection = STRATA_INSPECTION_INIT;
     int loads = 0, round, bad = 0;
 
     if (strata_open_url(&cache, "memory:?max_bytes=1mb", NULL, &err) != STRATA_OK) {
@@ -30,6 +34,9 @@ int main(void)
         }
         strata_value_unref(value);
     }
+    bad |= strata_stats_get(cache, &stats) != STRATA_OK || stats.requests != 2 || memory.size != sizeof memory;
+    bad |= strata_stats_layer(cache, 0, &layer) != STRATA_OK || layer.entries != 1;
+    bad |= strata_inspect(cache, strata_str("key"), &inspection, NULL) != STRATA_OK || inspection.value_bytes != 5;
     strata_close(cache);
     printf("strata %s: %d load\n", strata_version(), loads);
     return bad || loads != 1;
