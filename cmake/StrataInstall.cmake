@@ -24,9 +24,9 @@ configure_file("${PROJECT_SOURCE_DIR}/cmake/strata.pc.in" "${PROJECT_BINARY_DIR}
 install(FILES "${PROJECT_BINARY_DIR}/strata.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
 
 # The texts refer to each other as they stand in the sources, and to the headers where those are installed.
-file(RELATIVE_PATH doc_to_include "/prefix/${CMAKE_INSTALL_DOCDIR}" "/prefix/${CMAKE_INSTALL_INCLUDEDIR}/strata/")
+file(RELATIVE_PATH doc_to_include "/prefix/${CMAKE_INSTALL_DOCDIR}" "/prefix/${CMAKE_INSTALL_INCLUDEDIR}/strata")
 file(READ "${PROJECT_SOURCE_DIR}/README.md" readme)
-string(REPLACE "](include/strata/" "](${doc_to_include}" readme "${readme}")
+string(REPLACE "](include/strata/" "](${doc_to_include}/" readme "${readme}")
 file(GENERATE OUTPUT "${PROJECT_BINARY_DIR}/installed/README.md" CONTENT "${readme}")
 set_property(DIRECTORY "${PROJECT_SOURCE_DIR}" APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/README.md")
 install(FILES "${PROJECT_BINARY_DIR}/installed/README.md" "${PROJECT_SOURCE_DIR}/LICENSE"

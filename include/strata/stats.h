@@ -59,7 +59,7 @@ typedef struct strata_stats {
     strata_latency load_latency;
 } strata_stats;
 #define STRATA_STATS_INIT \
-    { sizeof(strata_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0, 0, 0, 0, 0 } }
+    { sizeof(strata_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0, 0, 0, 0, 0 } }
 
 /** Read the counters.  @param[in,out] out its size set; what the library does not know is zero.
  *  @return STRATA_OK, STRATA_EINVAL, STRATA_ECLOSED.  Threads: any.  Blocks: never. */

@@ -134,7 +134,7 @@ static void test_sizes_of_structs(void **state)
     assert_int_equal(out.max_entries, 6);
     assert_int_equal(out.policy, 0);
     o.size = 0;
-    expect_refusal(&o, "size", "STRATA_SIZED");
+    expect_refusal(&o, "size", "STRATA_MEMORY_OPTIONS_INIT");
     o.size = SIZE_MAX; /* garbage: nothing may be read by it */
     expect_refusal(&o, "size", "start the struct from");
 }
