@@ -66,6 +66,7 @@ struct strata {
     uint32_t max_key;
     _Atomic(uint32_t) gate;         /* equals *forks: open, and nobody listens to hits; else look closer */
     _Atomic(uint32_t) min_position; /* entries born below are banned; tree lock to write */
+    void (*hint)(strata_layer *layer, uint64_t hash); /* its hint; one that does nothing where it has none */
 
     struct counter_cell cells[COUNTER_CELLS];
     _Atomic(uint64_t) counts[COUNT_END];

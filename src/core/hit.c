@@ -19,6 +19,7 @@ static inline void fill_lookup(const strata *cache, strata_op *op, strata_slice 
     op->kind = STRATA_OP_GET;
     op->space = cache->space;
     op->hash = handle_hash(cache, key);
+    cache->hint(cache->layer, op->hash); /* before the clock is read, so that both happen at once */
     op->key = key;
     op->now_ms = cache->now_ms(cache->ex);
     op->meta.position = atomic_load_explicit(&cache->min_position, memory_order_relaxed);

@@ -101,11 +101,21 @@ void strata__layers_close(struct root *root)
     }
 }
 
+static void no_hint(strata_layer *layer, uint64_t hash)
+{
+    (void)layer;
+    (void)hash;
+}
+
 void strata__handle_rewire_locked(strata *h)
 {
     struct root *root = h->root;
     h->layer = root->layers[0].layer;
     h->lookup = slot_instant(&root->layers[0]) ? h->layer->ops->lookup : miss_lookup;
+    const strata_layer_ops *ops = h->layer->ops;
+    int can_hint = slot_instant(&root->layers[0]) && ops->size >= offsetof(strata_layer_ops, hint) + sizeof ops->hint &&
+                   ops->hint != NULL;
+    h->hint = can_hint ? ops->hint : no_hint;
     strata__set_quick_init(h);
     h->ex = root->ex;
     h->now_ms = root->ex->ops->now_ms;

@@ -100,6 +100,9 @@ typedef struct strata_layer_ops {
     int (*reopen)(strata_layer *layer, strata_layer_host *host, strata_error *err);
     /** Give everything back.  Called once, when no operation is out; values that are pinned outlive it. */
     void (*close)(strata_layer *layer);
+    /** STRATA_LAYER_INSTANT: lookup() of a key with this hash comes in a moment: fetch ahead what it will read, touch
+     *  nothing.  NULL: nothing to fetch. */
+    void (*hint)(strata_layer *layer, uint64_t hash);
 } strata_layer_ops;
 
 /** The base of a layer: the first member of its own struct. */

@@ -142,7 +142,8 @@ struct eviction_ops {
 
 struct shard {
     _Alignas(64) _Atomic(struct index_table *) table; /* readers' line */
-    _Atomic(uint64_t) shifts;                         /* odd while a removal moves slots */
+    _Atomic(uint64_t) hint_slots; /* slots of the table, for hints alone: readable where the table is not */
+    _Atomic(uint64_t) shifts;     /* odd while a removal moves slots */
     char *base;
     unsigned shift; /* the layer's */
     struct memory *layer;
@@ -351,6 +352,7 @@ int64_t strata__entry_gone_at(const struct memory *m, const struct entry *e);
 
 /* memory_read.c */
 int strata__memory_lookup(strata_layer *layer, strata_op *op);
+void strata__memory_hint(strata_layer *layer, uint64_t hash);
 /* The same, with op->meta always filled.  op->now_ms is INT64_MAX, the real moment is `now_ms`. */
 int strata__memory_lookup_meta(struct memory *m, strata_op *op, int64_t now_ms);
 void strata__memory_drain_touches(struct memory *m, struct reclaim_record *r);

@@ -62,6 +62,7 @@ int strata__index_init(struct shard *s, uint64_t slots)
         return -1;
     s->bytes += table_bytes(t);
     atomic_store_explicit(&s->table, t, memory_order_release);
+    atomic_store_explicit(&s->hint_slots, t->slot_count, memory_order_relaxed);
     return 0;
 }
 
@@ -102,6 +103,7 @@ int strata__index_reserve(struct shard *s)
     s->bytes += table_bytes(t);
     s->bytes -= table_bytes(old);
     atomic_store_explicit(&s->table, t, memory_order_release);
+    atomic_store_explicit(&s->hint_slots, t->slot_count, memory_order_relaxed);
     if (s->sweep_at != 0) /* its place means nothing here: another pass follows the one that runs */
         s->next_expiry = INT64_MIN;
     strata__retire_table(s, old);

@@ -342,6 +342,7 @@ static const strata_layer_ops memory_ops = {
     .maintain = strata__memory_maintain,
     .reopen = memory_reopen,
     .close = memory_close,
+    .hint = strata__memory_hint,
 };
 
 /* The constructor --------------------------------------------------------------------------------------------- */

@@ -191,6 +191,20 @@ static inline int same_usual_key(const char *a, const char *b, size_t n)
     return (x[0] | x[1]) == 0;
 }
 
+/* Fetches the slot's line and returns.  A hit waits for two lines of memory, the slot's and then the entry's; what its
+ * caller does between this and the lookup (the clock, its counters) overlaps with the first wait, and in a row of hits
+ * the first wait of one overlaps with the second of the one before, which the length of a whole call would prevent.
+ * Outside of a section the table may go at any time: its address is computed, never read, and a prefetch can't fault. */
+void strata__memory_hint(strata_layer *layer, uint64_t hash)
+{
+    struct memory *m = (struct memory *)(void *)layer;
+    struct shard *s = &m->shards[hash & m->shard_mask];
+    uintptr_t table = (uintptr_t)atomic_load_explicit(&s->table, memory_order_relaxed);
+    uint64_t slots = atomic_load_explicit(&s->hint_slots, memory_order_relaxed);
+    uint64_t home = index_home(index_tag(hash), slots);
+    __builtin_prefetch((const void *)(table + offsetof(struct index_table, slots) + home * sizeof(uint64_t)));
+}
+
 /* The shortest path: a fresh positive hit in the slot's run, with a pin at hand.  It is kept free of calls, so that it
  * needs no stack and few instructions: the fewer there are, the more hits overlap in the core while they wait for
  * memory.  Everything else starts over in lookup_slow(). */
