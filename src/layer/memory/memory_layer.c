@@ -9,8 +9,8 @@
 #include "src/os/os_random.h"
 #include "src/policy/options.h"
 
-/* Small shards order badly (a hundredth of 250 entries is no window): rather few large ones. */
-enum { MOST_SHARDS = 16, SHARD_ENTRIES = 512 };
+/* Small shards order badly, w-tinylfu worst (a hundredth of 500 entries is no window): rather few large ones. */
+enum { MOST_SHARDS = 16, SHARD_ENTRIES = 512, WTINYLFU_SHARD_ENTRIES = 2048 };
 #define SHARD_BYTES ((uint64_t)2 << 20)
 #define LEAST_SHARD_BYTES ((uint64_t)32 << 10)
 #define HUGE_FROM ((uint64_t)32 << 20) /* smaller budgets would be off by a huge page */
@@ -31,11 +31,12 @@ static const struct eviction_ops *eviction_of(int32_t policy)
 
 static size_t choose_shards(const strata_memory_options *o)
 {
+    uint64_t least = o->policy == STRATA_EVICT_WTINYLFU ? WTINYLFU_SHARD_ENTRIES : SHARD_ENTRIES;
     uint64_t want = o->shards;
     if (want == 0) {
         want = MOST_SHARDS;
-        if (o->max_entries != 0 && o->max_entries / SHARD_ENTRIES < want)
-            want = o->max_entries / SHARD_ENTRIES;
+        if (o->max_entries != 0 && o->max_entries / least < want)
+            want = o->max_entries / least;
         if (o->max_bytes / SHARD_BYTES < want)
             want = o->max_bytes / SHARD_BYTES;
     }
