@@ -129,7 +129,7 @@ STRATA_API void strata_layer_free(strata_layer *layer);
 
 /** The cache's clock in milliseconds; starts anywhere, never goes back. */
 STRATA_API int64_t strata_host_now_ms(strata_layer_host *host);
-/** Run fn(ctx) on a worker.  @return STRATA_OK, STRATA_EBUSY (queue full), STRATA_ECLOSED, STRATA_ENOMEM. */
+/** Run fn(ctx) on a worker.  @return STRATA_OK, STRATA_ECLOSED, STRATA_ENOMEM. */
 STRATA_API int strata_host_post(strata_layer_host *host, void (*fn)(void *ctx), void *ctx);
 /** Run fn(ctx) on a worker, once `delay_ms` have passed.  The same statuses. */
 STRATA_API int strata_host_after(strata_layer_host *host, int64_t delay_ms, void (*fn)(void *ctx), void *ctx);

@@ -127,7 +127,6 @@ struct eviction_ops {
     const char *name;
     uint8_t max_hits;      /* readers count up to here in entry->hits; 0: not at all */
     uint8_t wants_touches; /* hits are told through touch(), in batches */
-    uint8_t wants_ghost;
     /* A new entry; `hash` is its key's. */
     void (*insert)(struct shard *s, struct entry *e, uint64_t hash);
     /* It was read. */

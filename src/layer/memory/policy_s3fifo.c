@@ -84,7 +84,7 @@ static struct entry *victim(struct shard *s)
 const struct eviction_ops strata__evict_s3fifo = {
     .name = "s3-fifo",
     .max_hits = MOST_HITS,
-    .wants_ghost = 1,
+
     .insert = insert,
     .missed = missed,
     .victim = victim,
