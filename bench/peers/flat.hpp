@@ -5,6 +5,7 @@
 #ifndef BENCH_PEERS_FLAT_HPP
 #define BENCH_PEERS_FLAT_HPP
 #include "bench/peers/peer.hpp"
+#include <time.h>
 
 namespace bench
 {
@@ -67,6 +68,96 @@ struct flat : flat_table<false> {
 struct flat_thp : flat_table<true> {
     static constexpr const char *name = "flat_thp";
     using flat_table::flat_table;
+};
+
+// flat_thp with the duties of a cache's hit, and nothing else: behind a call, as a library's; a deadline that is compared
+// with a coarse clock; a count of hits; a pin that is published while the value is used, and taken back.  What of a ratio
+// to flat_thp is the price of these, and what is a cache's own doing.
+struct flat_duties : peer {
+    static constexpr const char *name = "flat_duties";
+    static constexpr bool floor = true;
+
+    explicit flat_duties(const config &c) : peer(c)
+    {
+        slots_ = 1;
+        while (slots_ < c.entries * 2)
+            slots_ <<= 1;
+        slot_ = (uint64_t *)(void *)map_pages(slots_ * sizeof slot_[0], true);
+        entry_bytes_ = (sizeof(head) + c.value_bytes + 15) & ~(size_t)15;
+        arena_ = map_pages(entry_bytes_ * c.entries, true);
+    }
+
+    template <class Use> bool get(const key &k, Use use)
+    {
+        const char *value = find(k);
+        if (value == nullptr)
+            return false;
+        use(value);
+        give_back();
+        return true;
+    }
+
+    void put(const key &k)
+    {
+        uint64_t hash = hash_key(k);
+        char *entry = arena_ + entry_bytes_ * used_++;
+        head h = { now_ms() + 3600000, k };
+        memcpy(entry, &h, sizeof h);
+        memcpy(entry + sizeof h, cfg.source, cfg.value_bytes);
+        size_t i = hash & (slots_ - 1);
+        while (slot_[i] != 0)
+            i = (i + 1) & (slots_ - 1);
+        slot_[i] = (hash & TAG) | (uint64_t)(uintptr_t)entry;
+    }
+
+  private:
+    static constexpr uint64_t TAG = 0xffff000000000000u;
+    struct head {
+        int64_t deadline;
+        key name;
+    };
+    struct alignas(64) own {
+        const void *pin;
+        uint64_t hits;
+    };
+    static own &mine()
+    {
+        static thread_local own o;
+        return o;
+    }
+
+    static int64_t now_ms()
+    {
+        timespec t;
+        clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+        return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+    }
+
+    __attribute__((noinline)) const char *find(const key &k)
+    {
+        uint64_t hash = hash_key(k), tag = hash & TAG;
+        int64_t now = now_ms();
+        for (size_t i = hash & (slots_ - 1);; i = (i + 1) & (slots_ - 1)) {
+            uint64_t s = __atomic_load_n(&slot_[i], __ATOMIC_ACQUIRE);
+            if (s == 0)
+                return nullptr;
+            if ((s & TAG) != tag)
+                continue;
+            const char *entry = (const char *)(uintptr_t)(s & ~TAG);
+            const head *h = (const head *)(const void *)entry;
+            if (h->name == k) {
+                own &o = mine();
+                __atomic_store_n(&o.pin, entry, __ATOMIC_RELEASE);
+                o.hits++;
+                return h->deadline > now ? entry + sizeof *h : nullptr;
+            }
+        }
+    }
+    __attribute__((noinline)) void give_back() { __atomic_store_n(&mine().pin, nullptr, __ATOMIC_RELEASE); }
+
+    uint64_t *slot_;
+    size_t slots_, entry_bytes_, used_ = 0;
+    char *arena_;
 };
 
 } // namespace bench

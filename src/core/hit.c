@@ -12,39 +12,75 @@ enum { SAMPLE_MASK = 1023 };
 #define LIKELY(x) __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 
-/* What the layer's lookup() may read. */
-static inline void fill_lookup(const strata *cache, strata_op *op, strata_slice key)
+/* A look that began: what strata_get() and strata_get_or_load() hand on where it is no plain hit. */
+struct look {
+    uint64_t begun; /* looks before this one, of this thread */
+    uint64_t hash;
+    int64_t now_ms;
+    int rc; /* what quick() said; NOT_ASKED: it was not called, and hash and now_ms are not set */
+};
+
+enum { NOT_ASKED = -1 };
+
+static inline int gate_open(const strata *cache)
 {
+    /* The count must be on its way before the gate is read: see cache.c about closing. */
+    atomic_signal_fence(memory_order_seq_cst);
+    return atomic_load_explicit(&cache->gate, memory_order_acquire) ==
+           atomic_load_explicit(cache->forks, memory_order_relaxed);
+}
+
+static inline __attribute__((always_inline)) int ask_quick(strata *cache, const strata_slice *key, uint64_t *hash,
+                                                           int64_t *now, strata_value **out)
+{
+    *hash = handle_hash(cache, *key);
+    const void *where = cache->hint(cache->layer, *hash); /* before the clock is read, so that both happen at once */
+    *now = cache->now_ms(cache->ex);
+    uint64_t who = (uint64_t)cache->space << 32 | atomic_load_explicit(&cache->min_position, memory_order_relaxed);
+    return cache->quick(where, key, *hash, who, *now, out);
+}
+
+/* What is left of a look after quick().  As lookup(); op is filled for all answers but STRATA_OK and errors. */
+static int look_on(strata *cache, strata_op *op, strata_slice key, uint64_t hash, int64_t now_ms, int rc)
+{
+    if (rc == STRATA_OK)
+        return rc;
     op->size = sizeof *op;
     op->kind = STRATA_OP_GET;
     op->space = cache->space;
-    op->hash = handle_hash(cache, key);
-    cache->hint(cache->layer, op->hash); /* before the clock is read, so that both happen at once */
+    op->hash = hash;
     op->key = key;
-    op->now_ms = cache->now_ms(cache->ex);
+    op->now_ms = now_ms;
     op->meta.position = atomic_load_explicit(&cache->min_position, memory_order_relaxed);
+    return rc == STRATA_AGAIN ? cache->lookup(cache->layer, op) : rc;
 }
 
-static __attribute__((noinline)) int sampled_lookup(strata *cache, strata_op *op, strata_slice key)
+static int look_whole(strata *cache, strata_op *op, strata_slice key)
+{
+    uint64_t hash;
+    int64_t now;
+    int rc = ask_quick(cache, &key, &hash, &now, &op->found);
+    return look_on(cache, op, key, hash, now, rc);
+}
+
+static int look_sampled(strata *cache, strata_op *op, strata_slice key)
 {
     struct root *root = cache->root;
     int64_t before = ex_now_ns(root->ex);
-    fill_lookup(cache, op, key);
-    int rc = cache->lookup(cache->layer, op);
+    int rc = look_whole(cache, op, key);
     if (rc == STRATA_OK && root->stats)
         strata__histogram_add(&root->layers[0].latency, (uint64_t)(ex_now_ns(root->ex) - before));
     return rc;
 }
 
 /* The gate does not match: closed, forked, or somebody listens. */
-static __attribute__((noinline)) int gated_lookup(strata *cache, strata_op *op, strata_slice key, strata_error *err)
+static int look_gated(strata *cache, strata_op *op, strata_slice key, strata_error *err)
 {
     struct root *root = cache->root;
     int rc = root_enter(root, err);
     if (rc != STRATA_OK)
         return rc;
-    fill_lookup(cache, op, key);
-    rc = cache->lookup(cache->layer, op);
+    rc = look_whole(cache, op, key);
     const char *layer = cache->layer->name;
     root_leave(root);
     if (rc == STRATA_OK)
@@ -53,72 +89,123 @@ static __attribute__((noinline)) int gated_lookup(strata *cache, strata_op *op, 
 }
 
 /* STRATA_OK: op->found is the caller's.  STRATA_MISS, STRATA_STALE: think.  < 0: an error. */
-static inline int hot_lookup(strata *cache, strata_op *op, strata_slice key, uint32_t cell, strata_error *err)
+static int finish_look(strata *cache, const struct look *l, strata_op *op, strata_slice key, strata_error *err)
 {
-    uint64_t n = counter_raise(cache->cells, cell, HOT_BEGUN);
-    /* The count must be on its way before the gate is read: see cache.c about closing. */
-    atomic_signal_fence(memory_order_seq_cst);
-    uint32_t gate = atomic_load_explicit(&cache->gate, memory_order_acquire);
-    if (UNLIKELY(gate != atomic_load_explicit(cache->forks, memory_order_relaxed)))
-        return gated_lookup(cache, op, key, err);
-    if (UNLIKELY((n & SAMPLE_MASK) == SAMPLE_MASK))
-        return sampled_lookup(cache, op, key);
-    fill_lookup(cache, op, key);
-    return cache->lookup(cache->layer, op);
+    if (l->rc != NOT_ASKED)
+        return look_on(cache, op, key, l->hash, l->now_ms, l->rc);
+    if (!gate_open(cache))
+        return look_gated(cache, op, key, err);
+    if ((l->begun & SAMPLE_MASK) == SAMPLE_MASK)
+        return look_sampled(cache, op, key);
+    return look_whole(cache, op, key);
 }
 
 int strata__look(strata *cache, strata_op *op, strata_slice key, strata_error *err)
 {
     uint32_t cell = counter_index();
-    int rc = hot_lookup(cache, op, key, cell, err);
+    struct look l = { .begun = counter_raise(cache->cells, cell, HOT_BEGUN), .rc = NOT_ASKED };
+    int rc = finish_look(cache, &l, op, key, err);
     counter_raise(cache->cells, cell, HOT_SLOW);
     return rc;
+}
+
+/* A call's plain hit, in line: 1 where it was one, and it is counted; 0: `l` says how far it got. */
+static inline __attribute__((always_inline)) int plain_hit(strata *cache, const strata_slice *key, strata_value **out,
+                                                           uint64_t *begun, uint64_t *hash, int64_t *now, int *rc)
+{
+    uint32_t cell = counter_index();
+    *begun = counter_raise(cache->cells, cell, HOT_BEGUN);
+    *hash = 0;
+    *now = 0;
+    *rc = NOT_ASKED;
+    if (UNLIKELY(!gate_open(cache)) || UNLIKELY((*begun & SAMPLE_MASK) == SAMPLE_MASK))
+        return 0;
+    *rc = ask_quick(cache, key, hash, now, out);
+    if (UNLIKELY(*rc != STRATA_OK))
+        return 0;
+    counter_raise(cache->cells, cell, HOT_HITS);
+    return 1;
+}
+
+static __attribute__((noinline)) int get_on(strata *cache, strata_slice key, struct look l, strata_value **out,
+                                            strata_error *err)
+{
+    strata_op op;
+    uint32_t cell = counter_index(), word = HOT_SLOW;
+    *out = NULL;
+    int rc = finish_look(cache, &l, &op, key, err);
+    if (rc == STRATA_OK) {
+        *out = op.found;
+        word = HOT_HITS;
+    } else if (rc > 0) {
+        rc = strata__get_slow(cache, &op, rc, out, err);
+    }
+    counter_raise(cache->cells, cell, word);
+    return rc;
+}
+
+/* The arguments of a call that are wrong, in words. */
+static __attribute__((noinline)) int refuse_arguments(const strata *cache, strata_slice key, strata_value **out,
+                                                      strata_error *err)
+{
+    if (out != NULL)
+        *out = NULL;
+    if (cache == NULL || out == NULL)
+        return strata__no_argument(err, "a read needs a cache and where to put the value");
+    return strata__bad_key(cache, key, err);
 }
 
 int strata_get(strata *cache, strata_slice key, strata_value **out, strata_error *err)
 {
-    strata_op op;
-    if (UNLIKELY(cache == NULL || out == NULL))
-        return strata__no_argument(err, "strata_get() needs a cache and where to put the value");
-    *out = NULL;
-    if (UNLIKELY(!key_fits(cache, key)))
-        return strata__bad_key(cache, key, err);
-    uint32_t cell = counter_index();
-    int rc = hot_lookup(cache, &op, key, cell, err);
-    if (LIKELY(rc == STRATA_OK)) {
-        *out = op.found;
-        counter_raise(cache->cells, cell, HOT_HITS);
+    uint64_t begun, hash;
+    int64_t now;
+    int rc;
+    if (UNLIKELY(cache == NULL || out == NULL || !key_fits(cache, key)))
+        return refuse_arguments(cache, key, out, err);
+    if (LIKELY(plain_hit(cache, &key, out, &begun, &hash, &now, &rc)))
         return STRATA_OK;
-    }
-    if (rc >= 0)
-        rc = strata__get_slow(cache, &op, rc, out, err);
-    counter_raise(cache->cells, cell, HOT_SLOW);
-    return rc;
+    return get_on(cache, key, (struct look){ begun, hash, now, rc }, out, err);
 }
 
-static int load_slow(strata *cache, strata_op *op, int looked, strata_loader loader, void *loader_ctx,
-                     const strata_policy *policy, strata_value **out, strata_error *err);
+/* What get_or_load was given, beside the key. */
+struct load_call {
+    strata_loader loader;
+    void *loader_ctx;
+    const strata_policy *policy;
+};
+
+static int load_slow(strata *cache, strata_op *op, int looked, const struct load_call *call, strata_value **out,
+                     strata_error *err);
+
+static __attribute__((noinline)) int load_on(strata *cache, strata_slice key, struct look l,
+                                             const struct load_call *call, strata_value **out, strata_error *err)
+{
+    strata_op op;
+    uint32_t cell = counter_index(), word = HOT_SLOW;
+    *out = NULL;
+    int rc = finish_look(cache, &l, &op, key, err);
+    if (rc == STRATA_OK) {
+        *out = op.found;
+        word = HOT_HITS;
+    } else if (rc > 0) {
+        rc = load_slow(cache, &op, rc, call, out, err);
+    }
+    counter_raise(cache->cells, cell, word);
+    return rc;
+}
 
 int strata_get_or_load(strata *cache, strata_slice key, strata_loader loader, void *loader_ctx,
                        const strata_policy *policy, strata_value **out, strata_error *err)
 {
-    strata_op op;
-    if (UNLIKELY(cache == NULL || out == NULL))
-        return strata__no_argument(err, "strata_get_or_load() needs a cache and where to put the value");
-    *out = NULL;
-    if (UNLIKELY(!key_fits(cache, key)))
-        return strata__bad_key(cache, key, err);
-    uint32_t cell = counter_index();
-    int rc = hot_lookup(cache, &op, key, cell, err);
-    if (LIKELY(rc == STRATA_OK)) {
-        *out = op.found;
-        counter_raise(cache->cells, cell, HOT_HITS);
+    uint64_t begun, hash;
+    int64_t now;
+    int rc;
+    if (UNLIKELY(cache == NULL || out == NULL || !key_fits(cache, key)))
+        return refuse_arguments(cache, key, out, err);
+    if (LIKELY(plain_hit(cache, &key, out, &begun, &hash, &now, &rc)))
         return STRATA_OK;
-    }
-    if (rc >= 0)
-        rc = load_slow(cache, &op, rc, loader, loader_ctx, policy, out, err);
-    counter_raise(cache->cells, cell, HOT_SLOW);
-    return rc;
+    struct load_call call = { loader, loader_ctx, policy };
+    return load_on(cache, key, (struct look){ begun, hash, now, rc }, &call, out, err);
 }
 
 /* When the nearest layer does not answer at once ---------------------------------------------------------------- */
@@ -221,8 +308,8 @@ static int load_entered(strata *cache, strata_op *op, int looked, struct held *h
     return strata__held_serve(cache, op->key, held, a, out);
 }
 
-static int load_slow(strata *cache, strata_op *op, int looked, strata_loader loader, void *loader_ctx,
-                     const strata_policy *policy, strata_value **out, strata_error *err)
+static int load_slow(strata *cache, strata_op *op, int looked, const struct load_call *call, strata_value **out,
+                     strata_error *err)
 {
     struct root *root = cache->root;
     struct held held;
@@ -235,7 +322,7 @@ static int load_slow(strata *cache, strata_op *op, int looked, strata_loader loa
         return rc;
     }
     strata__hold_lookup(cache, op, looked, &held);
-    rc = strata__want_init(&want, cache, loader, loader_ctx, policy, &resolved, err);
+    rc = strata__want_init(&want, cache, call->loader, call->loader_ctx, call->policy, &resolved, err);
     if (rc == STRATA_OK)
         rc = load_entered(cache, op, looked, &held, &want, out, err);
     strata__held_drop(&held);

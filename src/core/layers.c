@@ -101,10 +101,17 @@ void strata__layers_close(struct root *root)
     }
 }
 
-static void no_hint(strata_layer *layer, uint64_t hash)
+static const void *no_hint(strata_layer *layer, uint64_t hash)
 {
-    (void)layer;
     (void)hash;
+    return layer;
+}
+
+static int no_quick(const void *where, const strata_slice *key, uint64_t hash, uint64_t who, int64_t now_ms,
+                    strata_value **out)
+{
+    (void)where, (void)key, (void)hash, (void)who, (void)now_ms, (void)out;
+    return STRATA_AGAIN;
 }
 
 void strata__handle_rewire_locked(strata *h)
@@ -113,9 +120,10 @@ void strata__handle_rewire_locked(strata *h)
     h->layer = root->layers[0].layer;
     h->lookup = slot_instant(&root->layers[0]) ? h->layer->ops->lookup : miss_lookup;
     const strata_layer_ops *ops = h->layer->ops;
-    int can_hint = slot_instant(&root->layers[0]) && ops->size >= offsetof(strata_layer_ops, hint) + sizeof ops->hint &&
-                   ops->hint != NULL;
-    h->hint = can_hint ? ops->hint : no_hint;
+    int quick = slot_instant(&root->layers[0]) && ops->size >= offsetof(strata_layer_ops, quick) + sizeof ops->quick &&
+                ops->hint != NULL && ops->quick != NULL;
+    h->hint = quick ? ops->hint : no_hint;
+    h->quick = quick ? ops->quick : no_quick;
     strata__set_quick_init(h);
     h->ex = root->ex;
     h->now_ms = root->ex->ops->now_ms;

@@ -100,9 +100,13 @@ typedef struct strata_layer_ops {
     int (*reopen)(strata_layer *layer, strata_layer_host *host, strata_error *err);
     /** Give everything back.  Called once, when no operation is out; values that are pinned outlive it. */
     void (*close)(strata_layer *layer);
-    /** STRATA_LAYER_INSTANT: lookup() of a key with this hash comes in a moment: fetch ahead what it will read, touch
-     *  nothing.  NULL: nothing to fetch. */
-    void (*hint)(strata_layer *layer, uint64_t hash);
+    /** STRATA_LAYER_INSTANT, with quick(), or both NULL: a look for a key with this hash comes in a moment.  Fetch ahead what
+     *  it will read, touch nothing, and return what quick() shall be given as `where`.  Never NULL. */
+    const void *(*hint)(strata_layer *layer, uint64_t hash);
+    /** The common case of lookup(), in few instructions: the entry of this key and space if it is positive, fresh at now_ms
+     *  and born at or after `position`, as a reference in *out.  `who` is space << 32 | position.
+     *  @return STRATA_OK; STRATA_MISS: there is none, count it as missed; STRATA_AGAIN: nothing was done, ask lookup(). */
+    int (*quick)(const void *where, const strata_slice *key, uint64_t hash, uint64_t who, int64_t now_ms, strata_value **out);
 } strata_layer_ops;
 
 /** The base of a layer: the first member of its own struct. */

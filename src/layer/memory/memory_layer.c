@@ -94,6 +94,8 @@ static int init_shard(struct memory *m, struct shard *s, size_t i)
     s->negative_limit = capacity * m->options.negative_percent / 100;
     if (s->negative_limit == 0)
         s->negative_limit = 1;
+    s->quick_cell = m->wants_touches ? -1 : m->cell;
+    s->quick_hits = m->max_hits;
     s->next_expiry = INT64_MAX;
     s->random = strata__mix64(m->host->hash_seed + i);
     s->bytes = sizeof *s;
@@ -344,6 +346,7 @@ static const strata_layer_ops memory_ops = {
     .reopen = memory_reopen,
     .close = memory_close,
     .hint = strata__memory_hint,
+    .quick = strata__memory_quick,
 };
 
 /* The constructor --------------------------------------------------------------------------------------------- */

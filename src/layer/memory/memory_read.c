@@ -95,6 +95,12 @@ static inline void bump(struct memory *m, struct reclaim_record *r, unsigned cou
     }
 }
 
+static inline void quick_bump(struct reclaim_record *r, const struct shard *s, unsigned counter)
+{
+    _Atomic(uint64_t) *c = &r->cells[s->quick_cell][counter];
+    atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + 1, memory_order_relaxed);
+}
+
 /* Policies that order by use hear of hits in batches: the thread remembers hashes, for entries may go meanwhile. */
 static __attribute__((noinline)) void remember_touch(struct memory *m, struct reclaim_record *r, uint64_t hash)
 {
@@ -170,7 +176,7 @@ static inline int lookup(struct memory *m, strata_op *op, int64_t gone_before)
     return status;
 }
 
-static __attribute__((noinline)) int lookup_slow(strata_layer *layer, strata_op *op)
+int strata__memory_lookup(strata_layer *layer, strata_op *op)
 {
     return lookup((struct memory *)(void *)layer, op, op->now_ms);
 }
@@ -191,11 +197,11 @@ static inline int same_usual_key(const char *a, const char *b, size_t n)
     return (x[0] | x[1]) == 0;
 }
 
-/* Fetches the slot's line and returns.  A hit waits for two lines of memory, the slot's and then the entry's; what its
- * caller does between this and the lookup (the clock, its counters) overlaps with the first wait, and in a row of hits
- * the first wait of one overlaps with the second of the one before, which the length of a whole call would prevent.
+/* Fetches the slot's line and returns the shard.  A hit waits for two lines of memory, the slot's and then the entry's;
+ * what its caller does between this and quick() (the clock, its counters) overlaps with the first wait, and in a row of
+ * hits the first wait of one overlaps with the second of the one before, which the length of a whole call would prevent.
  * Outside of a section the table may go at any time: its address is computed, never read, and a prefetch can't fault. */
-void strata__memory_hint(strata_layer *layer, uint64_t hash)
+const void *strata__memory_hint(strata_layer *layer, uint64_t hash)
 {
     struct memory *m = (struct memory *)(void *)layer;
     struct shard *s = &m->shards[hash & m->shard_mask];
@@ -203,46 +209,58 @@ void strata__memory_hint(strata_layer *layer, uint64_t hash)
     uint64_t slots = atomic_load_explicit(&s->hint_slots, memory_order_relaxed);
     uint64_t home = index_home(index_tag(hash), slots);
     __builtin_prefetch((const void *)(table + offsetof(struct index_table, slots) + home * sizeof(uint64_t)));
+    return s;
 }
 
-/* The shortest path: a fresh positive hit in the slot's run, with a pin at hand.  It is kept free of calls, so that it
- * needs no stack and few instructions: the fewer there are, the more hits overlap in the core while they wait for
- * memory.  Everything else starts over in lookup_slow(). */
-int strata__memory_lookup(strata_layer *layer, strata_op *op)
+static inline int section_over(struct reclaim_record *r, uint64_t section, int status)
 {
-    struct memory *m = (struct memory *)(void *)layer;
+    atomic_store_explicit(&r->section, section + 2, memory_order_release);
+    return status;
+}
+
+/* Kept free of calls, so that it needs no stack and few instructions: the fewer there are, the more hits overlap in the
+ * core while they wait for memory. */
+int strata__memory_quick(const void *where, const strata_slice *key, uint64_t hash, uint64_t who, int64_t now_ms,
+                         strata_value **out)
+{
+    struct shard *s = (struct shard *)(uintptr_t)where;
     struct reclaim_record *r = strata__reclaim_quick;
-    size_t n = op->key.size;
-    if (__builtin_expect(r == NULL || n - 16 > 16, 0))
-        return lookup_slow(layer, op);
-    struct shard *s = &m->shards[op->hash & m->shard_mask];
+    const char *bytes = key->data;
+    size_t n = key->size;
+    if (__builtin_expect(r == NULL || n - 16 > 16 || s->quick_cell < 0, 0))
+        return STRATA_AGAIN;
     uint64_t section = atomic_load_explicit(&r->section, memory_order_relaxed);
     atomic_store_explicit(&r->section, section + 1, memory_order_relaxed);
     atomic_signal_fence(memory_order_seq_cst);
-
     uint64_t shifts = atomic_load_explicit(&s->shifts, memory_order_acquire);
     struct index_table *t = atomic_load_explicit(&s->table, memory_order_acquire);
-    uint64_t tag = index_tag(op->hash), i = index_home(tag, t->slot_count);
+    uint64_t tag = index_tag(hash);
+    const _Atomic(uint64_t) *at = &t->slots[index_home(tag, t->slot_count)];
     struct entry *e;
     for (;;) {
-        uint64_t slot = atomic_load_explicit(&t->slots[i], memory_order_acquire);
+        uint64_t slot = atomic_load_explicit(at, memory_order_acquire);
         if (__builtin_expect(slot >> 32 == tag, 1)) {
             e = entry_at(s, (uint32_t)slot);
             __builtin_prefetch((const char *)e + 64); /* key and value begin on two lines, as often as not */
-            if (e->key_size == n && e->space == op->space && same_usual_key(entry_key(e), op->key.data, n))
+            if (e->key_size == n && e->space == who >> 32 && same_usual_key(entry_key(e), bytes, n))
                 break;
         }
-        if (slot == 0)
-            goto miss;
-        if (++i == t->slot_count)
-            i = 0;
+        if (slot == 0) { /* unless a removal moved the slot past us */
+            atomic_thread_fence(memory_order_acquire);
+            if (atomic_load_explicit(&s->shifts, memory_order_relaxed) != shifts || (shifts & 1) != 0)
+                return section_over(r, section, STRATA_AGAIN);
+            quick_bump(r, s, CELL_MISSES);
+            return section_over(r, section, STRATA_MISS);
+        }
+        if (++at == &t->slots[t->slot_count])
+            at = t->slots;
     }
     struct reclaim_pin *p = &r->block.pins[r->hint];
-    if (__builtin_expect((e->kind & (KIND_NEGATIVE | KIND_HEAP)) != 0 || e->position < op->meta.position ||
-                             e->deadline <= op->now_ms || m->wants_touches ||
+    if (__builtin_expect((e->kind & (KIND_NEGATIVE | KIND_HEAP)) != 0 || e->position < (uint32_t)who ||
+                             e->deadline <= now_ms ||
                              atomic_load_explicit(&p->address, memory_order_acquire) != 0,
                          0))
-        goto unusual;
+        return section_over(r, section, STRATA_AGAIN);
     struct strata_value *v = (struct strata_value *)(void *)p;
     v->data = entry_value(e);
     v->size = entry_value_size(e);
@@ -251,24 +269,11 @@ int strata__memory_lookup(strata_layer *layer, strata_op *op)
     v->kind = STRATA__VALUE_PIN;
     reclaim_protect(p, e);
     uint8_t hits = atomic_load_explicit(&e->hits, memory_order_relaxed);
-    if (hits < m->max_hits)
+    if (hits < s->quick_hits)
         atomic_store_explicit(&e->hits, (uint8_t)(hits + 1), memory_order_relaxed);
-    atomic_store_explicit(&r->section, section + 2, memory_order_release);
-    op->found = v;
-    bump(m, r, CELL_HITS);
-    return STRATA_OK;
-
-miss: /* unless a removal moved the slot past us */
-    atomic_thread_fence(memory_order_acquire);
-    if (atomic_load_explicit(&s->shifts, memory_order_relaxed) != shifts || (shifts & 1) != 0)
-        goto unusual;
-    atomic_store_explicit(&r->section, section + 2, memory_order_release);
-    bump(m, r, CELL_MISSES);
-    return STRATA_MISS;
-
-unusual:
-    atomic_store_explicit(&r->section, section + 2, memory_order_release);
-    return lookup_slow(layer, op);
+    *out = v;
+    quick_bump(r, s, CELL_HITS);
+    return section_over(r, section, STRATA_OK);
 }
 
 /* With a clock at its end every entry needs a thought, so its meta data are told; an entry that nobody needs is still
