@@ -43,8 +43,7 @@ template <class Peer> entry entry_of()
 
 const entry backends[] = {
     entry_of<bench::flat_thp>(),       entry_of<bench::flat>(),
-    entry_of<bench::flat_duties>(),
-    entry_of<bench::setassoc>(),
+    entry_of<bench::flat_duties>(),    entry_of<bench::setassoc>(),
 #ifdef BENCH_HAS_STRATA
     entry_of<bench::strata_get_set>(), entry_of<bench::strata_load_through>(),
 #endif

@@ -66,7 +66,8 @@ struct strata {
     uint32_t max_key;
     _Atomic(uint32_t) gate;         /* equals *forks: open, and nobody listens to hits; else look closer */
     _Atomic(uint32_t) min_position; /* entries born below are banned; tree lock to write */
-    const void *(*hint)(strata_layer *layer, uint64_t hash); /* its hint() and quick(); where it has none, ones that lead to */
+    const void *(*hint)(strata_layer *layer,
+                        uint64_t hash); /* its hint() and quick(); where it has none, ones that lead to */
     int (*quick)(const void *where, const strata_slice *key, uint64_t hash, uint64_t who, int64_t now_ms,
                  strata_value **out); /* lookup() */
 

@@ -140,7 +140,7 @@ static void check_bytes(struct shard *s, uint64_t heap)
     uint64_t bytes = sizeof *s + s->slab_bytes + heap;
     bytes += t->mapped != 0 ? t->mapped : sizeof *t + t->slot_count * sizeof(uint64_t);
     if (s->ghost.ring != NULL)
-        bytes += s->ghost.ring_size * 4ull + (s->ghost.table_mask + 1ull) * 8;
+        bytes += s->ghost.ring_size * 8ull + (s->ghost.head_mask + 1ull) * 4;
     if (s->sketch.words != NULL)
         bytes += (s->sketch.mask + 1) * 8;
     assert_int_equal(bytes, s->bytes);

@@ -104,11 +104,16 @@ struct index_table {
 };
 
 /* Live fingerprints of what left the small queue (memory_ghost.c). */
+struct ghost_slot {
+    uint32_t fingerprint; /* 0 is a hole */
+    uint32_t older;       /* number of the next in its chain */
+};
 struct ghost {
-    uint32_t *ring;  /* fingerprints in order of arrival; 0 is a hole */
-    uint64_t *table; /* fingerprint << 32 | ring index, open addressing; 0 is empty */
-    uint32_t ring_size, table_mask;
-    uint32_t tail, used; /* ring: oldest, and how many slots from there are in use */
+    struct ghost_slot *ring;
+    uint32_t *heads; /* by fingerprint: the number of the youngest in the chain */
+    uint32_t ring_size, head_mask;
+    uint32_t first;        /* the number that stands, or stood, at the ring's start */
+    uint32_t oldest, next; /* numbers of those in the ring: [oldest, next) */
     uint32_t live;
 };
 
@@ -135,6 +140,8 @@ struct eviction_ops {
     void (*missed)(struct shard *s, uint64_t hash);
     /* Choose one, unlink it from its queue and return it; NULL where there is none. */
     struct entry *(*victim)(struct shard *s);
+    /* The victim leaves; its key's hash.  NULL: no matter. */
+    void (*evicted)(struct shard *s, uint64_t hash);
     /* It leaves its queue for another reason. */
     void (*removed)(struct shard *s, struct entry *e);
 };
@@ -160,9 +167,10 @@ struct shard {
     uint64_t bytes_fit;      /* where the bytes ran out before limit_entries: how many entries there were; else 0 */
     uint64_t negative_limit; /* weight of the negative queue */
     struct queue queues[QUEUE_COUNT];
-    uint32_t hand; /* sieve: the next to look at */
-    int ghost_hit; /* s3-fifo: the key that is about to be inserted was in the ghost */
-    uint32_t turn; /* lfu: the level to age next */
+    uint32_t hand;  /* sieve: the next to look at */
+    int ghost_hit;  /* s3-fifo: the key that is about to be inserted was in the ghost */
+    int from_small; /* s3-fifo: the victim stood in the small queue */
+    uint32_t turn;  /* lfu: the level to age next */
     struct ghost ghost;
     struct sketch sketch;
     uint64_t random;
@@ -316,6 +324,12 @@ void strata__index_free_table(struct shard *s, struct index_table *t);
 /* Hash bits of a slot for `hash`: the shard's number is in the low bits, the home in the high ones. */
 static inline uint64_t index_tag(uint64_t hash) { return hash >> 32; }
 static inline uint64_t index_home(uint64_t tag, uint64_t slot_count) { return (tag * slot_count) >> 32; }
+/* Its slot will be looked for in a moment. */
+static inline void index_fetch(struct shard *s, uint64_t hash)
+{
+    struct index_table *t = atomic_load_explicit(&s->table, memory_order_relaxed);
+    __builtin_prefetch(&t->slots[index_home(index_tag(hash), t->slot_count)], 1);
+}
 
 /* memory_queue.c: intrusive lists. */
 void strata__queue_push_head(struct shard *s, unsigned queue, struct entry *e);
@@ -333,6 +347,10 @@ static inline uint32_t ghost_fingerprint(uint64_t hash)
 {
     uint32_t f = (uint32_t)(hash >> 32);
     return f != 0 ? f : 1;
+}
+static inline uint32_t *ghost_head(const struct ghost *g, uint32_t fingerprint)
+{
+    return &g->heads[(fingerprint * 0x9e3779b1u) >> 8 & g->head_mask];
 }
 
 /* memory_retire.c */

@@ -257,8 +257,7 @@ int strata__memory_quick(const void *where, const strata_slice *key, uint64_t ha
     }
     struct reclaim_pin *p = &r->block.pins[r->hint];
     if (__builtin_expect((e->kind & (KIND_NEGATIVE | KIND_HEAP)) != 0 || e->position < (uint32_t)who ||
-                             e->deadline <= now_ms ||
-                             atomic_load_explicit(&p->address, memory_order_acquire) != 0,
+                             e->deadline <= now_ms || atomic_load_explicit(&p->address, memory_order_acquire) != 0,
                          0))
         return section_over(r, section, STRATA_AGAIN);
     struct strata_value *v = (struct strata_value *)(void *)p;

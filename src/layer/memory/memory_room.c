@@ -40,14 +40,19 @@ static struct entry *evict_one(struct shard *s, int negative_first)
     const struct queue *negatives = &s->queues[QUEUE_NEGATIVE];
     if (!negative_first || negatives->tail == 0)
         e = s->eviction->victim(s);
+    int chosen = e != NULL;
     if (e == NULL && negatives->tail != 0) {
         e = entry_at(s, negatives->tail);
         strata__queue_unlink(s, QUEUE_NEGATIVE, e);
     }
     if (e == NULL)
         return NULL;
+    uint64_t hash = strata__entry_hash(s->layer, e);
+    index_fetch(s, hash);
     note_eviction(s, e);
-    strata__index_remove(s, strata__entry_hash(s->layer, e), ref_of(s, e));
+    if (chosen && s->eviction->evicted != NULL)
+        s->eviction->evicted(s, hash);
+    strata__index_remove(s, hash, ref_of(s, e));
     strata__retire(s, e);
     s->evictions++;
     return e;

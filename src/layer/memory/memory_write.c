@@ -115,6 +115,9 @@ static int put_locked(struct shard *s, const struct incoming *in)
 {
     const strata_op *op = in->op;
     int room = HEAP_ROOM_MADE;
+    index_fetch(s, op->hash);
+    if (s->ghost.live != 0)
+        __builtin_prefetch(ghost_head(&s->ghost, ghost_fingerprint(op->hash)));
     /* Values that came free go back without the mutex, a few at a time. */
     while (in->heap != NULL && (room = strata__memory_heap_room(s, in)) == HEAP_ROOM_LATER) {
         strata__shard_unlock(s);

@@ -48,7 +48,7 @@ static struct entry *from_small(struct shard *s)
         struct entry *e = entry_at(s, s->queues[SMALL].tail);
         strata__queue_unlink(s, SMALL, e);
         if (atomic_load_explicit(&e->hits, memory_order_relaxed) < PROMOTE_AT) {
-            strata__ghost_add(s, ghost_fingerprint(strata__entry_hash(s->layer, e)), ghost_capacity(s));
+            s->from_small = 1;
             return e;
         }
         atomic_store_explicit(&e->hits, 0, memory_order_relaxed);
@@ -76,9 +76,16 @@ static struct entry *from_main(struct shard *s)
 static struct entry *victim(struct shard *s)
 {
     struct entry *e = NULL;
+    s->from_small = 0;
     if (!main_is_over(s))
         e = from_small(s);
     return e != NULL ? e : from_main(s);
+}
+
+static void evicted(struct shard *s, uint64_t hash)
+{
+    if (s->from_small)
+        strata__ghost_add(s, ghost_fingerprint(hash), ghost_capacity(s));
 }
 
 const struct eviction_ops strata__evict_s3fifo = {
@@ -88,5 +95,6 @@ const struct eviction_ops strata__evict_s3fifo = {
     .insert = insert,
     .missed = missed,
     .victim = victim,
+    .evicted = evicted,
     .removed = removed,
 };
