@@ -38,12 +38,14 @@ static inline uint64_t strata__key_hash(uint64_t seed, uint32_t space, strata_sl
     seed ^= (uint64_t)space * 0x9e3779b97f4a7c15u;
     if (__builtin_expect(n - 8 > 24, 0))
         return strata__hash(p, n, seed);
-    /* Words that overlap: with 8 to 15 bytes both pairs are the first and the last word. */
+    /* Words that overlap: with 8 to 15 bytes both pairs are the first and the last word.  Each factor carries seed: one that
+     * was known could be made zero by a chosen key, and its whole product with it. */
+    uint64_t other = seed << 32 | seed >> 32;
     size_t second = n >= 16 ? 8 : n - 8, third = n >= 16 ? n - 16 : 0;
     uint64_t a = strata__hash_word(p), b = strata__hash_word(p + second);
     uint64_t c = strata__hash_word(p + third), d = strata__hash_word(p + n - 8);
-    uint64_t x = strata__hash_fold(a ^ 0xa0761d6478bd642fu ^ seed, b ^ 0xe7037ed1a0b428dbu ^ n);
-    uint64_t y = strata__hash_fold(c ^ 0x8ebc6af09c88c6e3u, d ^ 0x589965cc75374cc3u ^ seed);
+    uint64_t x = strata__hash_fold(a ^ 0xa0761d6478bd642fu ^ seed, b ^ 0xe7037ed1a0b428dbu ^ n ^ other);
+    uint64_t y = strata__hash_fold(c ^ 0x8ebc6af09c88c6e3u ^ other, d ^ 0x589965cc75374cc3u ^ seed);
     return strata__hash_fold(x ^ 0x1d8e4e27c47d124fu, y ^ seed);
 }
 
