@@ -271,6 +271,7 @@ static int busy_inside(struct root *root)
     key_mutex_lock(&root->tree_lock);
     for (uint32_t i = 0; i < root->space_count; i++) {
         over += strata__counter_sum(root->spaces[i]->cells, HOT_HITS) +
+                strata__counter_sum(root->spaces[i]->cells, HOT_LOOKED) +
                 strata__counter_sum(root->spaces[i]->cells, HOT_SLOW) +
                 strata__counter_sum(root->spaces[i]->cells, HOT_SETS);
         begun += strata__counter_sum(root->spaces[i]->cells, HOT_BEGUN) +
@@ -353,7 +354,8 @@ static void level_counters(strata *h)
 {
     /* Calls that other threads had begun at the fork will never end here. */
     for (uint32_t i = 0; i < COUNTER_CELLS; i++) {
-        uint64_t over = atomic_load(&h->cells[i].words[HOT_HITS]) + atomic_load(&h->cells[i].words[HOT_SLOW]);
+        uint64_t over = atomic_load(&h->cells[i].words[HOT_HITS]) + atomic_load(&h->cells[i].words[HOT_LOOKED]) +
+                        atomic_load(&h->cells[i].words[HOT_SLOW]);
         atomic_store(&h->cells[i].words[HOT_BEGUN], over);
         atomic_store(&h->cells[i].words[HOT_SETS_BEGUN], atomic_load(&h->cells[i].words[HOT_SETS]));
     }

@@ -5,6 +5,7 @@
  * and namespaces may outlive strata_close(), which empties it. */
 #ifndef STRATA_CORE_CORE_IMPL_H
 #define STRATA_CORE_CORE_IMPL_H
+#include <assert.h>
 #include <stdatomic.h>
 
 #include "src/base/counter.h"
@@ -27,14 +28,25 @@ enum { LAYERS_MAX = 8, STRIPES = 64, SPACES_MAX = 65535 };
 
 enum root_state { ROOT_OPEN, ROOT_CLOSING, ROOT_CLOSED };
 
-/* Words of a handle's cells, raised by the hot paths.  BEGUN == HITS + SLOW, and SETS_BEGUN == SETS, while nobody is
- * inside. */
-enum hot_word { HOT_BEGUN, HOT_HITS, HOT_SLOW, HOT_SETS_BEGUN, HOT_SETS };
+/* Words of a handle's cells, raised by the hot paths.  BEGUN == HITS + LOOKED + SLOW, and SETS_BEGUN == SETS, while nobody
+ * is inside. */
+enum hot_word {
+    HOT_BEGUN,
+    HOT_HITS,   /* reads that ended with quick()'s find */
+    HOT_LOOKED, /* reads that ended as hits otherwise */
+    HOT_SLOW,   /* the other reads */
+    HOT_SETS_BEGUN,
+    HOT_SETS,
+    HOT_FOUND,  /* finds of quick() besides HITS */
+    HOT_MISSED, /* its misses */
+    HOT_END
+};
+static_assert((int)HOT_END <= (int)COUNTER_WORDS, "a cell is one line");
 
 /* Counters of a handle that only slower paths raise. */
 enum count {
     COUNT_REQUESTS, /* besides those in HOT_BEGUN */
-    COUNT_HITS,     /* besides those in HOT_HITS */
+    COUNT_HITS,     /* besides those in HOT_HITS and HOT_LOOKED */
     COUNT_STALE_SERVES,
     COUNT_NEGATIVE_HITS,
     COUNT_LOADS,
@@ -68,12 +80,12 @@ struct strata {
     _Atomic(uint32_t) min_position; /* entries born below are banned; tree lock to write */
     const void *(*hint)(strata_layer *layer,
                         uint64_t hash); /* its hint() and quick(); where it has none, ones that lead to */
-    int (*quick)(const void *where, const strata_slice *key, uint64_t hash, uint64_t who, int64_t now_ms,
-                 strata_value **out); /* lookup() */
+    strata_value *(*quick)(const void *where, const void *key, size_t key_size, uint64_t hash, uint64_t who,
+                           int64_t now_ms); /* lookup() */
 
     struct counter_cell cells[COUNTER_CELLS];
     _Atomic(uint64_t) counts[COUNT_END];
-    uint64_t hot_base[HOT_SETS + 1];          /* what a reset takes off; tree lock */
+    uint64_t hot_base[HOT_END];               /* what a reset takes off; tree lock */
     _Atomic(struct histogram *) load_latency; /* nanoseconds; NULL before the first load */
 
     struct root *root;

@@ -17,10 +17,10 @@ struct look {
     uint64_t begun; /* looks before this one, of this thread */
     uint64_t hash;
     int64_t now_ms;
-    int rc; /* what quick() said; NOT_ASKED: it was not called, and hash and now_ms are not set */
+    strata_value *said; /* by quick(); NOT_ASKED: it was not called, and hash and now_ms are not set */
 };
 
-enum { NOT_ASKED = -1 };
+#define NOT_ASKED ((strata_value *)(uintptr_t)2)
 
 static inline int gate_open(const strata *cache)
 {
@@ -30,37 +30,44 @@ static inline int gate_open(const strata *cache)
            atomic_load_explicit(cache->forks, memory_order_relaxed);
 }
 
-static inline __attribute__((always_inline)) int ask_quick(strata *cache, const strata_slice *key, uint64_t *hash,
-                                                           int64_t *now, strata_value **out)
+static inline int found(const strata_value *said) { return (uintptr_t)said > (uintptr_t)NOT_ASKED; }
+
+static inline __attribute__((always_inline)) strata_value *ask_quick(strata *cache, strata_slice key, uint64_t *hash,
+                                                                     int64_t *now)
 {
-    *hash = handle_hash(cache, *key);
+    *hash = handle_hash(cache, key);
     const void *where = cache->hint(cache->layer, *hash); /* before the clock is read, so that both happen at once */
     *now = cache->now_ms(cache->ex);
     uint64_t who = (uint64_t)cache->space << 32 | atomic_load_explicit(&cache->min_position, memory_order_relaxed);
-    return cache->quick(where, key, *hash, who, *now, out);
+    return cache->quick(where, key.data, key.size, *hash, who, *now);
 }
 
 /* What is left of a look after quick().  As lookup(); op is filled for all answers but STRATA_OK and errors. */
-static int look_on(strata *cache, strata_op *op, strata_slice key, uint64_t hash, int64_t now_ms, int rc)
+static int look_on(strata *cache, strata_op *op, strata_slice key, const struct look *l)
 {
-    if (rc == STRATA_OK)
-        return rc;
+    if (found(l->said)) {
+        op->found = l->said;
+        counter_raise(cache->cells, counter_index(), HOT_FOUND);
+        return STRATA_OK;
+    }
     op->size = sizeof *op;
     op->kind = STRATA_OP_GET;
     op->space = cache->space;
-    op->hash = hash;
+    op->hash = l->hash;
     op->key = key;
-    op->now_ms = now_ms;
+    op->now_ms = l->now_ms;
     op->meta.position = atomic_load_explicit(&cache->min_position, memory_order_relaxed);
-    return rc == STRATA_AGAIN ? cache->lookup(cache->layer, op) : rc;
+    if (l->said == NULL)
+        return cache->lookup(cache->layer, op);
+    counter_raise(cache->cells, counter_index(), HOT_MISSED);
+    return STRATA_MISS;
 }
 
 static int look_whole(strata *cache, strata_op *op, strata_slice key)
 {
-    uint64_t hash;
-    int64_t now;
-    int rc = ask_quick(cache, &key, &hash, &now, &op->found);
-    return look_on(cache, op, key, hash, now, rc);
+    struct look l;
+    l.said = ask_quick(cache, key, &l.hash, &l.now_ms);
+    return look_on(cache, op, key, &l);
 }
 
 static int look_sampled(strata *cache, strata_op *op, strata_slice key)
@@ -91,8 +98,8 @@ static int look_gated(strata *cache, strata_op *op, strata_slice key, strata_err
 /* STRATA_OK: op->found is the caller's.  STRATA_MISS, STRATA_STALE: think.  < 0: an error. */
 static int finish_look(strata *cache, const struct look *l, strata_op *op, strata_slice key, strata_error *err)
 {
-    if (l->rc != NOT_ASKED)
-        return look_on(cache, op, key, l->hash, l->now_ms, l->rc);
+    if (l->said != NOT_ASKED)
+        return look_on(cache, op, key, l);
     if (!gate_open(cache))
         return look_gated(cache, op, key, err);
     if ((l->begun & SAMPLE_MASK) == SAMPLE_MASK)
@@ -103,28 +110,26 @@ static int finish_look(strata *cache, const struct look *l, strata_op *op, strat
 int strata__look(strata *cache, strata_op *op, strata_slice key, strata_error *err)
 {
     uint32_t cell = counter_index();
-    struct look l = { .begun = counter_raise(cache->cells, cell, HOT_BEGUN), .rc = NOT_ASKED };
+    struct look l = { .begun = counter_raise(cache->cells, cell, HOT_BEGUN), .said = NOT_ASKED };
     int rc = finish_look(cache, &l, op, key, err);
     counter_raise(cache->cells, cell, HOT_SLOW);
     return rc;
 }
 
-/* A call's plain hit, in line: 1 where it was one, and it is counted; 0: `l` says how far it got. */
-static inline __attribute__((always_inline)) int plain_hit(strata *cache, const strata_slice *key, strata_value **out,
-                                                           uint64_t *begun, uint64_t *hash, int64_t *now, int *rc)
+/* A call's plain hit, in line: its value, and it is counted; else what quick() said, and NOT_ASKED. */
+static inline __attribute__((always_inline)) strata_value *plain_hit(strata *cache, strata_slice key, uint64_t *begun,
+                                                                     uint64_t *hash, int64_t *now)
 {
     uint32_t cell = counter_index();
     *begun = counter_raise(cache->cells, cell, HOT_BEGUN);
     *hash = 0;
     *now = 0;
-    *rc = NOT_ASKED;
     if (UNLIKELY(!gate_open(cache)) || UNLIKELY((*begun & SAMPLE_MASK) == SAMPLE_MASK))
-        return 0;
-    *rc = ask_quick(cache, key, hash, now, out);
-    if (UNLIKELY(*rc != STRATA_OK))
-        return 0;
-    counter_raise(cache->cells, cell, HOT_HITS);
-    return 1;
+        return NOT_ASKED;
+    strata_value *said = ask_quick(cache, key, hash, now);
+    if (LIKELY(found(said)))
+        counter_raise(cache->cells, cell, HOT_HITS);
+    return said;
 }
 
 static __attribute__((noinline)) int get_on(strata *cache, strata_slice key, struct look l, strata_value **out,
@@ -136,7 +141,7 @@ static __attribute__((noinline)) int get_on(strata *cache, strata_slice key, str
     int rc = finish_look(cache, &l, &op, key, err);
     if (rc == STRATA_OK) {
         *out = op.found;
-        word = HOT_HITS;
+        word = HOT_LOOKED;
     } else if (rc > 0) {
         rc = strata__get_slow(cache, &op, rc, out, err);
     }
@@ -159,12 +164,14 @@ int strata_get(strata *cache, strata_slice key, strata_value **out, strata_error
 {
     uint64_t begun, hash;
     int64_t now;
-    int rc;
     if (UNLIKELY(cache == NULL || out == NULL || !key_fits(cache, key)))
         return refuse_arguments(cache, key, out, err);
-    if (LIKELY(plain_hit(cache, &key, out, &begun, &hash, &now, &rc)))
+    strata_value *said = plain_hit(cache, key, &begun, &hash, &now);
+    if (LIKELY(found(said))) {
+        *out = said;
         return STRATA_OK;
-    return get_on(cache, key, (struct look){ begun, hash, now, rc }, out, err);
+    }
+    return get_on(cache, key, (struct look){ begun, hash, now, said }, out, err);
 }
 
 /* What get_or_load was given, beside the key. */
@@ -186,7 +193,7 @@ static __attribute__((noinline)) int load_on(strata *cache, strata_slice key, st
     int rc = finish_look(cache, &l, &op, key, err);
     if (rc == STRATA_OK) {
         *out = op.found;
-        word = HOT_HITS;
+        word = HOT_LOOKED;
     } else if (rc > 0) {
         rc = load_slow(cache, &op, rc, call, out, err);
     }
@@ -199,13 +206,15 @@ int strata_get_or_load(strata *cache, strata_slice key, strata_loader loader, vo
 {
     uint64_t begun, hash;
     int64_t now;
-    int rc;
     if (UNLIKELY(cache == NULL || out == NULL || !key_fits(cache, key)))
         return refuse_arguments(cache, key, out, err);
-    if (LIKELY(plain_hit(cache, &key, out, &begun, &hash, &now, &rc)))
+    strata_value *said = plain_hit(cache, key, &begun, &hash, &now);
+    if (LIKELY(found(said))) {
+        *out = said;
         return STRATA_OK;
+    }
     struct load_call call = { loader, loader_ctx, policy };
-    return load_on(cache, key, (struct look){ begun, hash, now, rc }, &call, out, err);
+    return load_on(cache, key, (struct look){ begun, hash, now, said }, &call, out, err);
 }
 
 /* When the nearest layer does not answer at once ---------------------------------------------------------------- */

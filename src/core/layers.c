@@ -107,11 +107,11 @@ static const void *no_hint(strata_layer *layer, uint64_t hash)
     return layer;
 }
 
-static int no_quick(const void *where, const strata_slice *key, uint64_t hash, uint64_t who, int64_t now_ms,
-                    strata_value **out)
+static strata_value *no_quick(const void *where, const void *key, size_t key_size, uint64_t hash, uint64_t who,
+                              int64_t now_ms)
 {
-    (void)where, (void)key, (void)hash, (void)who, (void)now_ms, (void)out;
-    return STRATA_AGAIN;
+    (void)where, (void)key, (void)key_size, (void)hash, (void)who, (void)now_ms;
+    return NULL;
 }
 
 void strata__handle_rewire_locked(strata *h)

@@ -22,6 +22,11 @@ static uint64_t get_count(const strata *h, enum count what)
     return atomic_load_explicit(&h->counts[what], memory_order_relaxed);
 }
 
+static uint64_t hot_sum(const strata *h, enum hot_word word)
+{
+    return strata__counter_sum(h->cells, word) - h->hot_base[word];
+}
+
 static void add_handle(const strata *h, strata_stats *s, struct histogram *load_latency)
 {
     static const struct {
@@ -47,9 +52,9 @@ static void add_handle(const strata *h, strata_stats *s, struct histogram *load_
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         *(uint64_t *)(void *)((char *)s + rows[i].offset) += get_count(h, rows[i].count);
-    s->hits += strata__counter_sum(h->cells, HOT_HITS) - h->hot_base[HOT_HITS];
-    s->requests += strata__counter_sum(h->cells, HOT_BEGUN) - h->hot_base[HOT_BEGUN];
-    s->sets += strata__counter_sum(h->cells, HOT_SETS) - h->hot_base[HOT_SETS];
+    s->hits += hot_sum(h, HOT_HITS) + hot_sum(h, HOT_LOOKED);
+    s->requests += hot_sum(h, HOT_BEGUN);
+    s->sets += hot_sum(h, HOT_SETS);
     const struct histogram *own = atomic_load_explicit(&h->load_latency, memory_order_acquire);
     if (own != NULL)
         strata__histogram_merge(load_latency, own);
@@ -94,14 +99,26 @@ size_t strata_layer_count(const strata *cache) { return cache != NULL ? cache->r
 
 static uint64_t less(uint64_t n, uint64_t base) { return n > base ? n - base : 0; }
 
-/* Everything since open: what the layer counts itself, and what the cache counts for it. */
-static void read_slot(struct layer_slot *slot, strata_layer_stats *s)
+/* What the nearest layer's quick() answered: it does not count.  Tree lock held. */
+static void add_quick_locked(const struct root *root, strata_layer_stats *s)
+{
+    for (uint32_t i = 0; i < root->space_count; i++) {
+        const struct counter_cell *cells = root->spaces[i]->cells;
+        s->hits += strata__counter_sum(cells, HOT_HITS) + strata__counter_sum(cells, HOT_FOUND);
+        s->misses += strata__counter_sum(cells, HOT_MISSED);
+    }
+}
+
+/* Everything since open: what the layer counts itself, and what the cache counts for it.  Tree lock held. */
+static void read_slot_locked(const struct root *root, struct layer_slot *slot, strata_layer_stats *s)
 {
     strata_layer *layer = slot->layer;
     memcpy(s->name, layer->name, sizeof s->name);
     if (layer->ops->stats != NULL)
         layer->ops->stats(layer, s);
     if (slot_instant(slot)) {
+        if (slot == &root->layers[0])
+            add_quick_locked(root, s);
         /* It counted our own looks as well, and knows nothing of what could not be served. */
         uint64_t refused = atomic_load(&slot->refused);
         s->hits = less(s->hits, atomic_load(&slot->own_hits) + refused);
@@ -125,9 +142,9 @@ int strata_stats_layer(strata *cache, size_t layer, strata_layer_stats *out)
         return rc;
     struct layer_slot *slot = &root->layers[layer];
     strata_layer_stats s = { .size = out->size };
-    read_slot(slot, &s);
-    s.size = out->size;
     key_mutex_lock(&root->tree_lock);
+    read_slot_locked(root, slot, &s);
+    s.size = out->size;
     const strata_layer_stats *b = &slot->base;
     s.hits = less(s.hits, b->hits);
     s.misses = less(s.misses, b->misses);
@@ -161,16 +178,15 @@ int strata_stats_reset(strata *cache)
         strata *h = root->spaces[i];
         for (int c = 0; c < COUNT_END; c++)
             atomic_store_explicit(&h->counts[c], 0, memory_order_relaxed);
-        h->hot_base[HOT_HITS] = strata__counter_sum(h->cells, HOT_HITS);
-        h->hot_base[HOT_BEGUN] = strata__counter_sum(h->cells, HOT_BEGUN);
-        h->hot_base[HOT_SETS] = strata__counter_sum(h->cells, HOT_SETS);
+        for (enum hot_word w = HOT_BEGUN; w < HOT_END; w++)
+            h->hot_base[w] = strata__counter_sum(h->cells, w);
         struct histogram *own = atomic_load_explicit(&h->load_latency, memory_order_acquire);
         if (own != NULL)
             strata__histogram_reset(own);
     }
     for (size_t i = 0; i < root->layer_count; i++) {
         strata_layer_stats s = { .size = sizeof s };
-        read_slot(&root->layers[i], &s);
+        read_slot_locked(root, &root->layers[i], &s);
         root->layers[i].base = s;
         strata__histogram_reset(&root->layers[i].latency);
     }

@@ -138,7 +138,7 @@ static void check_bytes(struct shard *s, uint64_t heap)
             heap += entry_heap(entry_at(s, ref))->cost;
     assert_int_equal(heap, s->heap_bytes);
     uint64_t bytes = sizeof *s + s->slab_bytes + heap;
-    bytes += t->mapped != 0 ? t->mapped : sizeof *t + t->slot_count * sizeof(uint64_t);
+    bytes += t->mapped != 0 ? t->mapped : sizeof *t + (t->slot_count + 1) * sizeof(uint64_t);
     if (s->ghost.ring != NULL)
         bytes += s->ghost.ring_size * 8ull + (s->ghost.head_mask + 1ull) * 4;
     if (s->sketch.words != NULL)

@@ -71,6 +71,9 @@ struct strata_op {
     void *layer_data;     /**< the layer's own use while it has the operation */
 };
 
+/** What quick() answers where there is no entry. */
+#define STRATA_NOT_HERE ((strata_value *)(uintptr_t)1)
+
 /** A layer's functions.  Slots are only ever appended; optional ones are NULL. */
 typedef struct strata_layer_ops {
     size_t size;      /**< sizeof this table */
@@ -104,9 +107,10 @@ typedef struct strata_layer_ops {
      *  it will read, touch nothing, and return what quick() shall be given as `where`.  Never NULL. */
     const void *(*hint)(strata_layer *layer, uint64_t hash);
     /** The common case of lookup(), in few instructions: the entry of this key and space if it is positive, fresh at now_ms
-     *  and born at or after `position`, as a reference in *out.  `who` is space << 32 | position.
-     *  @return STRATA_OK; STRATA_MISS: there is none, count it as missed; STRATA_AGAIN: nothing was done, ask lookup(). */
-    int (*quick)(const void *where, const strata_slice *key, uint64_t hash, uint64_t who, int64_t now_ms, strata_value **out);
+     *  and born at or after `position`.  `who` is space << 32 | position.  Counts nothing: the cache adds what it answered
+     *  to what stats() tells.
+     *  @return a reference; STRATA_NOT_HERE: there is no entry; NULL: nothing was done, ask lookup(). */
+    strata_value *(*quick)(const void *where, const void *key, size_t key_size, uint64_t hash, uint64_t who, int64_t now_ms);
 } strata_layer_ops;
 
 /** The base of a layer: the first member of its own struct. */

@@ -152,7 +152,7 @@ struct shard {
     _Atomic(uint64_t) shifts;     /* odd while a removal moves slots */
     char *base;
     unsigned shift; /* the layer's */
-    int quick_cell; /* the layer's cell; -1: quick() can't be used: there is none, or its policy wants to hear of hits */
+    int no_quick;   /* quick() can't be used: the policy wants to hear of hits */
     struct memory *layer;
     const struct eviction_ops *eviction;
     uint8_t quick_hits; /* the policy's max_hits */
@@ -372,8 +372,8 @@ int64_t strata__entry_gone_at(const struct memory *m, const struct entry *e);
 /* memory_read.c */
 int strata__memory_lookup(strata_layer *layer, strata_op *op);
 const void *strata__memory_hint(strata_layer *layer, uint64_t hash);
-int strata__memory_quick(const void *where, const strata_slice *key, uint64_t hash, uint64_t who, int64_t now_ms,
-                         strata_value **out);
+strata_value *strata__memory_quick(const void *where, const void *key, size_t n, uint64_t hash, uint64_t who,
+                                   int64_t now_ms);
 /* The same, with op->meta always filled.  op->now_ms is INT64_MAX, the real moment is `now_ms`. */
 int strata__memory_lookup_meta(struct memory *m, strata_op *op, int64_t now_ms);
 void strata__memory_drain_touches(struct memory *m, struct reclaim_record *r);

@@ -13,7 +13,8 @@ enum { HUGE_TABLE = 1 << 18 }; /* bytes from which a table gets pages of its own
 
 static struct index_table *new_table(const struct memory *m, uint64_t slots)
 {
-    size_t bytes = sizeof(struct index_table) + (size_t)slots * sizeof(uint64_t);
+    size_t bytes = sizeof(struct index_table) +
+                   (size_t)(slots + 1) * sizeof(uint64_t); /* readers look at two at once */
     struct index_table *t;
     size_t mapped = 0;
     if (bytes >= HUGE_TABLE) {
@@ -39,7 +40,7 @@ static struct index_table *new_table(const struct memory *m, uint64_t slots)
 
 static size_t table_bytes(const struct index_table *t)
 {
-    return t->mapped != 0 ? t->mapped : sizeof *t + (size_t)t->slot_count * sizeof(uint64_t);
+    return t->mapped != 0 ? t->mapped : sizeof *t + (size_t)(t->slot_count + 1) * sizeof(uint64_t);
 }
 
 void strata__index_free_table(struct shard *s, struct index_table *t)

@@ -94,7 +94,7 @@ static int init_shard(struct memory *m, struct shard *s, size_t i)
     s->negative_limit = capacity * m->options.negative_percent / 100;
     if (s->negative_limit == 0)
         s->negative_limit = 1;
-    s->quick_cell = m->wants_touches ? -1 : m->cell;
+    s->no_quick = m->wants_touches;
     s->quick_hits = m->max_hits;
     s->next_expiry = INT64_MAX;
     s->random = strata__mix64(m->host->hash_seed + i);

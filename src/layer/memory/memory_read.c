@@ -95,12 +95,6 @@ static inline void bump(struct memory *m, struct reclaim_record *r, unsigned cou
     }
 }
 
-static inline void quick_bump(struct reclaim_record *r, const struct shard *s, unsigned counter)
-{
-    _Atomic(uint64_t) *c = &r->cells[s->quick_cell][counter];
-    atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + 1, memory_order_relaxed);
-}
-
 /* Policies that order by use hear of hits in batches: the thread remembers hashes, for entries may go meanwhile. */
 static __attribute__((noinline)) void remember_touch(struct memory *m, struct reclaim_record *r, uint64_t hash)
 {
@@ -212,23 +206,26 @@ const void *strata__memory_hint(strata_layer *layer, uint64_t hash)
     return s;
 }
 
-static inline int section_over(struct reclaim_record *r, uint64_t section, int status)
+static inline strata_value *section_over(struct reclaim_record *r, uint64_t section, strata_value *answer)
 {
     atomic_store_explicit(&r->section, section + 2, memory_order_release);
-    return status;
+    return answer;
+}
+
+static inline int is_wanted(const struct entry *e, uint64_t who, const char *key, size_t key_size)
+{
+    return e->key_size == key_size && e->space == who >> 32 && same_usual_key(entry_key(e), key, key_size);
 }
 
 /* Kept free of calls, so that it needs no stack and few instructions: the fewer there are, the more hits overlap in the
  * core while they wait for memory. */
-int strata__memory_quick(const void *where, const strata_slice *key, uint64_t hash, uint64_t who, int64_t now_ms,
-                         strata_value **out)
+strata_value *strata__memory_quick(const void *where, const void *key, size_t n, uint64_t hash, uint64_t who,
+                                   int64_t now_ms)
 {
     struct shard *s = (struct shard *)(uintptr_t)where;
     struct reclaim_record *r = strata__reclaim_quick;
-    const char *bytes = key->data;
-    size_t n = key->size;
-    if (__builtin_expect(r == NULL || n - 16 > 16 || s->quick_cell < 0, 0))
-        return STRATA_AGAIN;
+    if (__builtin_expect(r == NULL || n - 16 > 16 || s->no_quick, 0))
+        return NULL;
     uint64_t section = atomic_load_explicit(&r->section, memory_order_relaxed);
     atomic_store_explicit(&r->section, section + 1, memory_order_relaxed);
     atomic_signal_fence(memory_order_seq_cst);
@@ -236,30 +233,38 @@ int strata__memory_quick(const void *where, const strata_slice *key, uint64_t ha
     struct index_table *t = atomic_load_explicit(&s->table, memory_order_acquire);
     uint64_t tag = index_tag(hash);
     const _Atomic(uint64_t) *at = &t->slots[index_home(tag, t->slot_count)];
-    struct entry *e;
+    /* Of the first two slots the one whose tag fits, without a branch that would be guessed wrong for every third key: a
+     * wrong guess throws away what the core has begun of the hits after this one. */
+    uint64_t slot = atomic_load_explicit(at, memory_order_acquire);
+    uint64_t second = atomic_load_explicit(at + 1, memory_order_acquire);
+    uint64_t keep = 0 - (uint64_t)(slot >> 32 == tag);
+    uint64_t either = second ^ ((slot ^ second) & keep);
+    struct entry *e = entry_at(s, (uint32_t)either);
+    __builtin_prefetch((const char *)e + 64); /* key and value begin on two lines, as often as not */
+    if (__builtin_expect(either >> 32 == tag && is_wanted(e, who, key, n), 1))
+        goto found;
     for (;;) {
-        uint64_t slot = atomic_load_explicit(at, memory_order_acquire);
-        if (__builtin_expect(slot >> 32 == tag, 1)) {
+        if (slot >> 32 == tag) {
             e = entry_at(s, (uint32_t)slot);
-            __builtin_prefetch((const char *)e + 64); /* key and value begin on two lines, as often as not */
-            if (e->key_size == n && e->space == who >> 32 && same_usual_key(entry_key(e), bytes, n))
+            if (is_wanted(e, who, key, n))
                 break;
         }
         if (slot == 0) { /* unless a removal moved the slot past us */
             atomic_thread_fence(memory_order_acquire);
             if (atomic_load_explicit(&s->shifts, memory_order_relaxed) != shifts || (shifts & 1) != 0)
-                return section_over(r, section, STRATA_AGAIN);
-            quick_bump(r, s, CELL_MISSES);
-            return section_over(r, section, STRATA_MISS);
+                return section_over(r, section, NULL);
+            return section_over(r, section, STRATA_NOT_HERE);
         }
         if (++at == &t->slots[t->slot_count])
             at = t->slots;
+        slot = atomic_load_explicit(at, memory_order_acquire);
     }
+found:;
     struct reclaim_pin *p = &r->block.pins[r->hint];
     if (__builtin_expect((e->kind & (KIND_NEGATIVE | KIND_HEAP)) != 0 || e->position < (uint32_t)who ||
                              e->deadline <= now_ms || atomic_load_explicit(&p->address, memory_order_acquire) != 0,
                          0))
-        return section_over(r, section, STRATA_AGAIN);
+        return section_over(r, section, NULL);
     struct strata_value *v = (struct strata_value *)(void *)p;
     v->data = entry_value(e);
     v->size = entry_value_size(e);
@@ -270,9 +275,7 @@ int strata__memory_quick(const void *where, const strata_slice *key, uint64_t ha
     uint8_t hits = atomic_load_explicit(&e->hits, memory_order_relaxed);
     if (hits < s->quick_hits)
         atomic_store_explicit(&e->hits, (uint8_t)(hits + 1), memory_order_relaxed);
-    *out = v;
-    quick_bump(r, s, CELL_HITS);
-    return section_over(r, section, STRATA_OK);
+    return section_over(r, section, v);
 }
 
 /* With a clock at its end every entry needs a thought, so its meta data are told; an entry that nobody needs is still
