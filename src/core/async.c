@@ -18,8 +18,6 @@ static void unref_async(struct async *a)
     if (a->write != NULL) {
         strata_value_unref(a->write->value);
         strata_value_unref(a->write->encoded);
-        if (a->has_strand)
-            strata__strand_deinit(&a->write->strand);
         strata__free(root->mem, a->write->storage);
         strata__free(root->mem, a->write);
     }
@@ -376,9 +374,7 @@ static int run_write(struct async *a, strata_error *err)
     struct write *w = a->write;
     if (all_layers_instant(root))
         return write_now(a, err);
-    if (strata__strand_init(&w->strand, root->ex, strata__write_run, ref_write, unref_write) != 0)
-        return strata__async_refuse(a, strata__fail_plain(err, STRATA_ENOMEM, "async"));
-    a->has_strand = 1;
+    strata__strand_init(&w->strand, root->ex, strata__write_run, ref_write, unref_write);
     w->over = write_over;
     if (!strata__write_enter(w))
         return STRATA_PENDING;

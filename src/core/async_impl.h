@@ -19,7 +19,6 @@ struct async {
     void *ctx;
     struct waiter waiter;
     struct write *write;
-    unsigned char has_strand;     /* the write's was made */
     _Atomic(unsigned char) parts; /* of a write that ends before its call returns: it, and a worker's readiness */
     int (*call)(struct async *a, strata_error *err); /* the blocking twin */
     strata_slice key;                                /* a copy, behind this struct */

@@ -36,7 +36,6 @@ static void unref_batch(struct strand *s)
     if (atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) != 1)
         return;
     struct root *root = b->root;
-    strata__strand_deinit(&b->strand);
     strata__free(root->mem, b->memory);
     strata__free(root->mem, b);
     strata__root_unref(root);
@@ -143,11 +142,11 @@ static struct batch *new_batch(struct root *root, size_t room)
     struct batch *b = strata__alloc_zero(root->mem, sizeof *b);
     size_t each = sizeof(strata_slice) + 2 * sizeof(struct flight *) + sizeof(strata_op *) + sizeof(strata_load *);
     void *memory = b != NULL ? strata__alloc_array(root->mem, room, each) : NULL;
-    if (memory == NULL || strata__strand_init(&b->strand, root->ex, run_batch, ref_batch, unref_batch) != 0) {
-        strata__free(root->mem, memory);
+    if (memory == NULL) {
         strata__free(root->mem, b);
         return NULL;
     }
+    strata__strand_init(&b->strand, root->ex, run_batch, ref_batch, unref_batch);
     atomic_init(&b->refs, 1);
     strata__root_ref(root);
     b->root = root;
@@ -349,8 +348,7 @@ static int read_rest(struct bulk *k, size_t left, int worst, strata_error *err)
 {
     struct root *root = k->want.handle->root;
     strata_error words = STRATA_ERROR_INIT, told = STRATA_ERROR_INIT;
-    if (strata__driver_init(&k->driver, root->ex, want_loads(&k->want)) != 0)
-        return fail_pending(k, err);
+    strata__driver_init(&k->driver, root->ex, want_loads(&k->want));
     k->waiters = strata__alloc_array(root->mem, k->count, sizeof *k->waiters);
     k->batch = k->waiters != NULL ? new_batch(root, left) : NULL;
     if (k->batch == NULL) {

@@ -25,19 +25,11 @@ void *strata__alloc_lines(const strata_allocator *mem, size_t bytes, void **out_
 
 void strata__root_ref(struct root *root) { atomic_fetch_add_explicit(&root->refs, 1, memory_order_relaxed); }
 
-static void deinit_locks(struct root *root)
-{
-    key_mutex_deinit(&root->tree_lock);
-    key_mutex_deinit(&root->graph_lock);
-    key_mutex_deinit(&root->delay_lock);
-}
-
 void strata__root_unref(struct root *root)
 {
     if (atomic_fetch_sub_explicit(&root->refs, 1, memory_order_acq_rel) != 1)
         return;
     strata__events_deinit(root);
-    deinit_locks(root);
     strata__free(root->mem, root->spaces);
     strata__free(root->mem, root->names);
     strata__free(root->mem, root);
@@ -93,30 +85,22 @@ static int check_options(const strata_options *options, strata_options *known, s
     return strata__policy_check(known->policy, err);
 }
 
-static int init_locks(struct root *root)
+static void init_locks(struct root *root)
 {
-    if (key_mutex_init(&root->tree_lock) != 0)
-        return STRATA_ENOMEM;
-    if (key_mutex_init(&root->graph_lock) == 0) {
-        if (key_mutex_init(&root->delay_lock) == 0) {
-            if (strata__events_init(&root->events) == 0)
-                return STRATA_OK;
-            key_mutex_deinit(&root->delay_lock);
-        }
-        key_mutex_deinit(&root->graph_lock);
-    }
-    key_mutex_deinit(&root->tree_lock);
-    return STRATA_ENOMEM;
+    key_mutex_init(&root->tree_lock);
+    key_mutex_init(&root->graph_lock);
+    key_mutex_init(&root->delay_lock);
+    strata__events_init(&root->events);
 }
 
 static struct root *new_root(const strata_options *known, struct executor *ex, strata_error *err)
 {
     struct root *root = strata__alloc_zero(known->allocator, sizeof *root);
-    if (root == NULL || init_locks(root) != STRATA_OK) {
-        strata__free(known->allocator, root);
+    if (root == NULL) {
         strata__fail_plain(err, STRATA_ENOMEM, "open");
         return NULL;
     }
+    init_locks(root);
     atomic_init(&root->refs, 1);
     root->mem = known->allocator != NULL ? known->allocator : &strata__malloc;
     root->options = *known;
@@ -338,8 +322,7 @@ int strata_close(strata *cache)
  * freed. */
 static int forget_parent(struct root *root)
 {
-    if (init_locks(root) != STRATA_OK)
-        return STRATA_ENOMEM;
+    init_locks(root);
     atomic_store(&root->active, 0);
     atomic_store(&root->flights, 0);
     list_init(&root->delayed);

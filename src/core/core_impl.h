@@ -311,7 +311,7 @@ int strata__held_serve(strata *cache, strata_slice key, struct held *held, enum 
 
 /* Events (events.c) ------------------------------------------------------------------------------------------ */
 
-int strata__events_init(struct events *events);
+void strata__events_init(struct events *events);
 void strata__events_deinit(struct root *root);
 void strata__event_fire(strata *cache, const strata_event *event);
 static inline int event_wanted(const struct root *root, uint32_t kind)

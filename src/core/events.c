@@ -5,11 +5,11 @@
  * threads; its own thread's calls further up the stack are told apart by their frames. */
 #include "src/core/core_impl.h"
 
-int strata__events_init(struct events *events)
+void strata__events_init(struct events *events)
 {
     if (events->next_id == 0) /* not after fork: ids stay */
         events->next_id = 1;
-    return key_mutex_init(&events->lock);
+    key_mutex_init(&events->lock);
 }
 
 void strata__events_deinit(struct root *root)
@@ -17,7 +17,6 @@ void strata__events_deinit(struct root *root)
     for (size_t i = 0; i < root->events.count; i++)
         strata__free(root->mem, root->events.list[i]);
     root->events.count = 0;
-    key_mutex_deinit(&root->events.lock);
 }
 
 /* The mask of all, and what hangs on it: the hot path's gates, the layers' wish to tell of evictions. */

@@ -280,18 +280,13 @@ struct flight *strata__flight_new(const struct want *want, strata_slice key, uin
     struct root *root = handle->root;
     size_t storage = root->plain_keys ? key.size : strata__storage_size(handle, key);
     struct flight *f = strata__alloc(root->mem, sizeof *f + storage);
-    if (f != NULL) {
-        memset(f, 0, sizeof *f);
-        if (strata__strand_init(&f->strand, root->ex, strata__flight_run, ref_strand, unref_strand) != 0) {
-            strata__free(root->mem, f);
-            f = NULL;
-        }
-    }
     if (f == NULL) {
         strata__fail(err, STRATA_ENOMEM, "read",
                      "no memory for a read in progress: free some, or ask for fewer keys at once");
         return NULL;
     }
+    memset(f, 0, sizeof *f);
+    strata__strand_init(&f->strand, root->ex, strata__flight_run, ref_strand, unref_strand);
     atomic_init(&f->refs, 1);
     strata__root_ref(root);
     f->root = root;
@@ -339,7 +334,6 @@ void strata__flight_unref(struct flight *f)
         return;
     struct root *root = f->root;
     drop_values(f);
-    strata__strand_deinit(&f->strand);
     strata__free(f->mem, f);
     strata__root_unref(root);
 }

@@ -454,8 +454,7 @@ int strata__read_blocking(const struct want *want, strata_slice key, uint64_t ha
     struct waiter w = { .handle = want->handle, .wants_load = (unsigned char)want_loads(want), .err = err };
     struct driver d;
     struct flight *f;
-    if (strata__driver_init(&d, root->ex, want_loads(want)) != 0)
-        return strata__fail_plain(err, STRATA_ENOMEM, "read");
+    strata__driver_init(&d, root->ex, want_loads(want));
     d.left = 1;
     w.driver = &d;
     w.soft_at = w.hard_at = INT64_MAX;

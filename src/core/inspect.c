@@ -24,8 +24,7 @@ static void probe_done(strata_op *op)
 
 static int ask_slow(struct root *root, struct layer_slot *slot, struct probe *p)
 {
-    if (strata__driver_init(&p->driver, root->ex, 0) != 0)
-        return STRATA_ENOMEM;
+    strata__driver_init(&p->driver, root->ex, 0);
     p->driver.left = 1;
     p->answered = 0;
     p->op.done = probe_done;

@@ -14,42 +14,15 @@
  * none of these, which is why they alone are called under a key lock. */
 #ifndef STRATA_CORE_LOCKS_H
 #define STRATA_CORE_LOCKS_H
-#include <pthread.h>
+#include "src/os/os_lock.h"
 
-#include "src/base/err.h"
-
+/* Held for some hundred nanoseconds.  All zero is free. */
 struct key_mutex {
-    pthread_mutex_t native;
+    struct os_lock lock;
 };
 
-/* Held for some hundred nanoseconds: where the system has it, it spins a little before it sleeps. */
-static inline int key_mutex_init(struct key_mutex *m)
-{
-#if defined(__GLIBC__)
-    pthread_mutexattr_t how;
-    int failed = pthread_mutexattr_init(&how);
-    if (failed != 0)
-        return failed;
-    (void)pthread_mutexattr_settype(&how, PTHREAD_MUTEX_ADAPTIVE_NP);
-    failed = pthread_mutex_init(&m->native, &how);
-    (void)pthread_mutexattr_destroy(&how);
-    return failed;
-#else
-    return pthread_mutex_init(&m->native, NULL);
-#endif
-}
-static inline void key_mutex_deinit(struct key_mutex *m) { pthread_mutex_destroy(&m->native); }
-
-static inline void key_mutex_lock(struct key_mutex *m)
-{
-    if (pthread_mutex_lock(&m->native) != 0)
-        STRATA_BUG("a lock could not be taken");
-}
-
-static inline void key_mutex_unlock(struct key_mutex *m)
-{
-    if (pthread_mutex_unlock(&m->native) != 0)
-        STRATA_BUG("a lock was given back that was not held");
-}
+static inline void key_mutex_init(struct key_mutex *m) { *m = (struct key_mutex){ 0 }; }
+static inline void key_mutex_lock(struct key_mutex *m) { os_lock_take(&m->lock); }
+static inline void key_mutex_unlock(struct key_mutex *m) { os_lock_give(&m->lock); }
 
 #endif /* STRATA_CORE_LOCKS_H */

@@ -23,8 +23,8 @@ static void run_in_pool(struct task *task)
     unref(s); /* the pool's reference kept it alive until here */
 }
 
-int strata__strand_init(struct strand *s, struct executor *ex, void (*run)(struct strand *),
-                        void (*ref)(struct strand *), void (*unref)(struct strand *))
+void strata__strand_init(struct strand *s, struct executor *ex, void (*run)(struct strand *),
+                         void (*ref)(struct strand *), void (*unref)(struct strand *))
 {
     memset(s, 0, sizeof *s);
     s->ex = ex;
@@ -32,10 +32,8 @@ int strata__strand_init(struct strand *s, struct executor *ex, void (*run)(struc
     s->run = run;
     s->ref = ref;
     s->unref = unref;
-    return key_mutex_init(&s->lock);
+    key_mutex_init(&s->lock);
 }
-
-void strata__strand_deinit(struct strand *s) { key_mutex_deinit(&s->lock); }
 
 int strata__strand_start(struct strand *s)
 {
@@ -147,16 +145,14 @@ void strata__strand_leave(struct strand *s, struct driver *d)
     key_mutex_unlock(&s->lock);
 }
 
-int strata__driver_init(struct driver *d, struct executor *ex, int runs_loaders)
+void strata__driver_init(struct driver *d, struct executor *ex, int runs_loaders)
 {
     memset(d, 0, sizeof *d);
     d->ex = ex;
     d->runs_loaders = runs_loaders;
-    if (key_mutex_init(&d->lock) != 0)
-        return STRATA_ENOMEM;
+    key_mutex_init(&d->lock);
     d->up = innermost;
     innermost = d;
-    return 0;
 }
 
 void strata__driver_deinit(struct driver *d)
@@ -164,7 +160,6 @@ void strata__driver_deinit(struct driver *d)
     /* The last waker may still be letting go of the lock. */
     key_mutex_lock(&d->lock);
     key_mutex_unlock(&d->lock);
-    key_mutex_deinit(&d->lock);
     innermost = d->up;
 }
 

@@ -45,10 +45,8 @@ struct strand {
     void (*unref)(struct strand *strand);
 };
 
-/* 0 or an error number; a failed one needs no deinit. */
-int strata__strand_init(struct strand *s, struct executor *ex, void (*run)(struct strand *),
-                        void (*ref)(struct strand *), void (*unref)(struct strand *));
-void strata__strand_deinit(struct strand *s);
+void strata__strand_init(struct strand *s, struct executor *ex, void (*run)(struct strand *),
+                         void (*ref)(struct strand *), void (*unref)(struct strand *));
 /* Begin on a worker.  STRATA_OK, STRATA_EBUSY, STRATA_ECLOSED. */
 int strata__strand_start(struct strand *s);
 /* Go on: on the driver, or on a worker. */
@@ -78,7 +76,7 @@ void strata__strand_leave(struct strand *s, struct driver *d);
 /* By who runs it: it has no driver any more. */
 void strata__strand_detach(struct strand *s);
 
-int strata__driver_init(struct driver *d, struct executor *ex, int runs_loaders);
+void strata__driver_init(struct driver *d, struct executor *ex, int runs_loaders);
 void strata__driver_deinit(struct driver *d);
 /* A waiter of this driver has its result; `write` stores it, under the driver's lock. */
 void strata__driver_done(struct driver *d, void (*write)(void *ctx), void *ctx);

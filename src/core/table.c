@@ -28,13 +28,10 @@ int strata__stripes_new(struct root *root)
     for (int i = 0; i < STRIPES; i++) {
         stripes[i].buckets = new_buckets(root->mem, BUCKETS_FIRST);
         stripes[i].mask = BUCKETS_FIRST - 1;
-        if (stripes[i].buckets != NULL && key_mutex_init(&stripes[i].lock) == 0)
+        if (stripes[i].buckets != NULL)
             continue;
-        strata__free(root->mem, stripes[i].buckets);
-        while (i-- > 0) {
-            key_mutex_deinit(&stripes[i].lock);
+        while (i-- > 0)
             strata__free(root->mem, stripes[i].buckets);
-        }
         strata__free(root->mem, block);
         root->stripes = NULL;
         return STRATA_ENOMEM;
@@ -44,10 +41,8 @@ int strata__stripes_new(struct root *root)
 
 void strata__stripes_free(struct root *root)
 {
-    for (int i = 0; root->stripes != NULL && i < STRIPES; i++) {
-        key_mutex_deinit(&root->stripes[i].lock);
+    for (int i = 0; root->stripes != NULL && i < STRIPES; i++)
         strata__free(root->mem, root->stripes[i].buckets);
-    }
     if (root->stripes != NULL)
         strata__free(root->mem, root->stripes_block);
     root->stripes = NULL;

@@ -325,31 +325,23 @@ static void set_finished(void *ctx) { ((struct write *)ctx)->finished = 1; }
 
 static void blocking_over(struct write *w) { strata__driver_done(w->driver, set_finished, w); }
 
-static int begin_driven(struct write *w, struct driver *d)
+static void begin_driven(struct write *w, struct driver *d)
 {
-    if (strata__strand_init(&w->strand, w->root->ex, strata__write_run, no_ref, no_ref) != 0) {
-        w->status = strata__fail_plain(&w->err, STRATA_ENOMEM, "write");
-        w->driver = NULL;
-        return 0;
-    }
+    strata__strand_init(&w->strand, w->root->ex, strata__write_run, no_ref, no_ref);
     w->driver = d;
     w->over = blocking_over;
     strata__strand_help(&w->strand, d);
-    return 1;
 }
 
 void strata__writes_drive(struct root *root, struct write *writes, size_t count)
 {
     struct driver d;
-    if (strata__driver_init(&d, root->ex, 0) != 0) {
-        for (size_t i = 0; i < count; i++)
-            writes[i].status = strata__fail_plain(&writes[i].err, STRATA_ENOMEM, "write");
-        return;
-    }
+    strata__driver_init(&d, root->ex, 0);
     d.left = count;
     for (size_t i = 0; i < count; i++) {
         struct write *w = &writes[i];
-        if (w->status >= 0 && begin_driven(w, &d)) {
+        if (w->status >= 0) {
+            begin_driven(w, &d);
             if (strata__write_enter(w))
                 strata__write_run(&w->strand);
         } else {
@@ -370,7 +362,6 @@ void strata__writes_drive(struct root *root, struct write *writes, size_t count)
         if (writes[i].driver == NULL)
             continue;
         strata__strand_leave(&writes[i].strand, &d);
-        strata__strand_deinit(&writes[i].strand);
     }
     strata__driver_deinit(&d);
 }

@@ -3,7 +3,7 @@
  * A layer is an array of shards, chosen by the low bits of the key's hash.  A shard has an index (memory_index.c), a
  * two-level segregated fit allocator over chunks of the layer's reserved range (memory_slab.c), queues of entries
  * that a policy orders (policy_*.c), and a list of entries that were unlinked but may still be read
- * (memory_retire.c).  Everything in a shard but the index's slots is guarded by its mutex; readers take no lock
+ * (memory_retire.c).  Everything in a shard but the index's slots is guarded by its lock; readers take no lock
  * (memory_read.c).
  *
  * An entry is one block:
@@ -25,6 +25,7 @@
 #include "src/layer/key_hash.h"
 #include "src/layer/layer_host.h"
 #include "src/layer/value_impl.h"
+#include "src/os/os_lock.h"
 #include "src/os/os_thread.h"
 #include "src/os/reclaim.h"
 #include "strata/memory.h"
@@ -47,7 +48,7 @@ struct entry {
     _Atomic(uint32_t) block; /* BLOCK_... */
     uint32_t position;       /* ban position at birth */
     int64_t deadline;        /* fresh until here (birth, where KIND_FOREVER); coarse clock of the cache */
-    uint32_t prev, next;     /* queue neighbours, references; shard mutex */
+    uint32_t prev, next;     /* queue neighbours, references; shard lock */
     uint16_t space;
     uint16_t key_size;
     uint8_t kind;          /* KIND_..., set once */
@@ -127,7 +128,7 @@ struct sketch {
 struct memory;
 struct shard;
 
-/* How a policy orders entries.  All under the shard's mutex. */
+/* How a policy orders entries.  All under the shard's lock. */
 struct eviction_ops {
     const char *name;
     uint8_t max_hits;      /* readers count up to here in entry->hits; 0: not at all */
@@ -157,7 +158,7 @@ struct shard {
     const struct eviction_ops *eviction;
     uint8_t quick_hits; /* the policy's max_hits */
 
-    _Alignas(64) struct os_mutex mutex;
+    _Alignas(64) struct os_lock lock;
     uint64_t entries;
     uint64_t bytes;      /* chunks, index, ghost, sketch and heap values: what counts against the limit */
     uint64_t slab_bytes; /* of these, chunks */
@@ -191,9 +192,9 @@ struct shard {
     uint64_t retired_heap;    /* of them with values on the heap */
     uint64_t kept, kept_heap; /* of both, what the last collection had to leave: pinned */
     struct index_table *old_tables;
-    struct strata_value *dead[DEAD_VALUES]; /* heap values to give back once the mutex is free: that may call a codec */
+    struct strata_value *dead[DEAD_VALUES]; /* heap values to give back once the lock is free: that may call a codec */
     unsigned dead_count;
-    struct eviction_note *notes; /* for listeners, once the mutex is free */
+    struct eviction_note *notes; /* for listeners, once the lock is free */
 
     /* sweep */
     int64_t next_expiry; /* no entry expires before */
@@ -292,7 +293,7 @@ struct heap_ref {
 
 static inline struct heap_ref *entry_heap(const struct entry *e) { return (struct heap_ref *)(void *)entry_value(e); }
 
-/* memory_slab.c: blocks.  Under the shard's mutex. */
+/* memory_slab.c: blocks.  Under the shard's lock. */
 /* A block of at least `bytes`, or NULL where no free block is large enough. */
 struct entry *strata__slab_alloc(struct shard *s, size_t bytes);
 void strata__slab_free(struct shard *s, struct entry *e);
@@ -308,7 +309,7 @@ void strata__slab_release(struct memory *m);
 /* Bytes that the largest block can have. */
 size_t strata__slab_max(const struct memory *m);
 
-/* memory_index.c.  Under the shard's mutex, but find. */
+/* memory_index.c.  Under the shard's lock, but find. */
 int strata__index_init(struct shard *s, uint64_t slots);
 void strata__index_deinit(struct shard *s);
 /* Room for one more; may replace the table.  0, -1 out of memory. */
@@ -358,7 +359,7 @@ void strata__retire(struct shard *s, struct entry *e);
 void strata__retire_table(struct shard *s, struct index_table *t);
 /* Free what nobody reads any more.  How many blocks came free. */
 size_t strata__retire_collect(struct shard *s, int insist);
-/* Unlock the shard's mutex, then give dead values back and tell listeners. */
+/* Unlock the shard's lock, then give dead values back and tell listeners. */
 void strata__shard_unlock(struct shard *s);
 
 /* memory_meta.c: strata_meta in and out of entries. */
@@ -391,7 +392,7 @@ struct incoming {
     uint8_t kind;
 };
 
-/* memory_room.c.  Under the shard's mutex. */
+/* memory_room.c.  Under the shard's lock. */
 enum { HEAP_ROOM_MADE, HEAP_ROOM_NONE, HEAP_ROOM_LATER };
 /* Budget for a value on the heap.  LATER: unlock, so that dead values go back, and try again. */
 int strata__memory_heap_room(struct shard *s, const struct incoming *in);

@@ -99,13 +99,7 @@ static int init_shard(struct memory *m, struct shard *s, size_t i)
     s->next_expiry = INT64_MAX;
     s->random = strata__mix64(m->host->hash_seed + i);
     s->bytes = sizeof *s;
-    if (strata__os_mutex_init(&s->mutex) != 0)
-        return -1;
-    if (strata__index_init(s, 32) != 0) {
-        strata__os_mutex_deinit(&s->mutex);
-        return -1;
-    }
-    return 0;
+    return strata__index_init(s, 32);
 }
 
 static void free_value_of(const struct entry *e)
@@ -132,7 +126,6 @@ static void deinit_shard(struct shard *s)
     }
     strata__ghost_deinit(s);
     strata__free(s->layer->mem, s->sketch.words);
-    strata__os_mutex_deinit(&s->mutex);
 }
 
 static void free_pages(struct memory *m)
@@ -238,11 +231,11 @@ static void abandon_locked_shards(struct memory *old)
     for (size_t i = 0; i < old->shard_count; i++) {
         struct shard *s = &old->shards[i];
         s->layer = old;
-        if (os_mutex_try(&s->mutex)) {
-            os_mutex_unlock(&s->mutex);
+        if (os_lock_try(&s->lock)) {
+            os_lock_give(&s->lock);
             continue;
         }
-        strata__os_mutex_init(&s->mutex);
+        s->lock = (struct os_lock){ 0 };
         s->retired = 0;
         s->old_tables = NULL;
         s->ghost = (struct ghost){ 0 };
@@ -321,7 +314,7 @@ static void memory_stats(strata_layer *layer, strata_layer_stats *out)
     out->misses = counted(m, CELL_MISSES);
     for (size_t i = 0; i < m->shard_count; i++) {
         struct shard *s = &m->shards[i];
-        os_mutex_lock(&s->mutex);
+        os_lock_take(&s->lock);
         out->entries += s->entries;
         out->bytes += s->bytes;
         out->evictions += s->evictions;
@@ -329,7 +322,7 @@ static void memory_stats(strata_layer *layer, strata_layer_stats *out)
         out->rejections += s->rejections;
         out->puts += s->puts;
         out->removes += s->removes;
-        os_mutex_unlock(&s->mutex);
+        os_lock_give(&s->lock);
     }
 }
 

@@ -42,7 +42,7 @@ static inline struct entry *search(struct shard *s, const strata_op *op)
 }
 
 /* A removal may have moved the slot past us: then `shifts` is odd or has changed.  Look again; and if a writer sleeps
- * in the middle of it, wait for its mutex outside of the section (inside, it might be waiting for us). */
+ * in the middle of it, wait for its lock outside of the section (inside, it might be waiting for us). */
 static __attribute__((noinline)) struct entry *search_again(struct reclaim_record *r, struct shard *s,
                                                             const strata_op *op, uint64_t shifts)
 {
@@ -53,8 +53,8 @@ static __attribute__((noinline)) struct entry *search_again(struct reclaim_recor
             return NULL;
         if (tries % 64 == 0) {
             reclaim_leave(r);
-            os_mutex_lock(&s->mutex);
-            os_mutex_unlock(&s->mutex);
+            os_lock_take(&s->lock);
+            os_lock_give(&s->lock);
             reclaim_enter(r);
             now = atomic_load_explicit(&s->shifts, memory_order_acquire);
         }
@@ -297,12 +297,12 @@ void strata__memory_drain_touches(struct memory *m, struct reclaim_record *r)
         uint64_t hash = t->hashes[i];
         struct shard *s = &m->shards[hash & m->shard_mask];
         /* Nobody waits for a policy's sake; with one thread nothing is ever lost. */
-        if (!os_mutex_try(&s->mutex))
+        if (!os_lock_try(&s->lock))
             continue;
         struct entry *e = strata__index_find_hash(s, hash);
         if (e != NULL && (e->kind & KIND_NEGATIVE) == 0)
             s->eviction->touch(s, e, hash);
-        os_mutex_unlock(&s->mutex);
+        os_lock_give(&s->lock);
     }
 }
 

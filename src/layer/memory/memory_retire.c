@@ -147,7 +147,7 @@ void strata__shard_unlock(struct shard *s)
     s->dead_count = 0;
     s->notes = NULL;
     struct memory *m = s->layer;
-    os_mutex_unlock(&s->mutex);
+    os_lock_give(&s->lock);
     for (unsigned i = 0; i < count; i++)
         value_unref_later(dead[i]);
     while (notes != NULL) {

@@ -6,7 +6,7 @@
 #include "src/base/mem.h"
 #include "src/layer/memory/memory_impl.h"
 
-enum { SLICE = 256 }; /* index slots looked at under one hold of the mutex */
+enum { SLICE = 256 }; /* index slots looked at under one hold of the lock */
 
 struct walk {
     struct shard *shard;
@@ -45,7 +45,7 @@ static int drop_expired(struct walk *w, struct entry *e)
 /* One slice.  A full pass learns when the next entry will expire, and nothing is looked at before. */
 static int sweep_slice(struct shard *s, int64_t now_ms)
 {
-    os_mutex_lock(&s->mutex);
+    os_lock_take(&s->lock);
     int due = s->sweep_at != 0 || s->next_expiry <= now_ms;
     if (due) {
         struct walk w = { s, now_ms, 0, 0 };
@@ -99,7 +99,7 @@ int strata__memory_clear(strata_layer *layer, uint32_t space, strata_slice prefi
         struct shard *s = &m->shards[i];
         uint64_t at = 0;
         do {
-            os_mutex_lock(&s->mutex);
+            os_lock_take(&s->lock);
             struct walk w = { s, 0, all, space };
             at = walk_slice(s, at, drop_space, &w);
             strata__retire_collect(s, 0);
@@ -109,7 +109,7 @@ int strata__memory_clear(strata_layer *layer, uint32_t space, strata_slice prefi
     return STRATA_OK;
 }
 
-/* The keys of one slice, copied, so that `each` runs without the mutex. */
+/* The keys of one slice, copied, so that `each` runs without the lock. */
 struct copied_key {
     struct copied_key *next;
     uint32_t space;
@@ -160,7 +160,7 @@ int strata__memory_keys(strata_layer *layer, int (*each)(uint32_t, strata_slice,
         uint64_t at = 0;
         do {
             struct key_walk kw = { { s, 0, 0, 0 }, NULL, 0 };
-            os_mutex_lock(&s->mutex);
+            os_lock_take(&s->lock);
             at = walk_slice(s, at, copy_key, &kw.walk);
             strata__shard_unlock(s);
             int stop = tell_keys(m, kw.list, each, ctx);

@@ -118,10 +118,10 @@ static int put_locked(struct shard *s, const struct incoming *in)
     index_fetch(s, op->hash);
     if (s->ghost.live != 0)
         __builtin_prefetch(ghost_head(&s->ghost, ghost_fingerprint(op->hash)));
-    /* Values that came free go back without the mutex, a few at a time. */
+    /* Values that came free go back without the lock, a few at a time. */
     while (in->heap != NULL && (room = strata__memory_heap_room(s, in)) == HEAP_ROOM_LATER) {
         strata__shard_unlock(s);
-        os_mutex_lock(&s->mutex);
+        os_lock_take(&s->lock);
     }
     if (room != HEAP_ROOM_MADE)
         return refuse_locked(s, op);
@@ -188,7 +188,7 @@ void strata__memory_put(struct memory *m, strata_op *op)
             strata__memory_drain_touches(m, r); /* so that with one thread the order is exact */
     }
     int status = prepare(m, op, &in);
-    os_mutex_lock(&s->mutex);
+    os_lock_take(&s->lock);
     if (status == STRATA_OK && in.bytes <= strata__slab_max(m) && op->key.size <= MOST_KEY_BYTES &&
         in.heap_cost <= s->limit_bytes / 2) {
         status = put_locked(s, &in);
@@ -205,7 +205,7 @@ void strata__memory_put(struct memory *m, strata_op *op)
 void strata__memory_remove(struct memory *m, strata_op *op)
 {
     struct shard *s = &m->shards[op->hash & m->shard_mask];
-    os_mutex_lock(&s->mutex);
+    os_lock_take(&s->lock);
     struct entry *e = strata__index_find(s, op->hash, op->space, op->key.data, op->key.size);
     if (e != NULL) {
         strata__memory_drop_locked(s, e, op->hash);
