@@ -5,6 +5,7 @@
 
 #include "tests/support/fail_alloc.h"
 #include "tests/unit/core_fixture.h"
+#include "tests/support/still_threads.h"
 
 static strata_error err;
 
@@ -562,6 +563,7 @@ static void use_after_fork(void **state)
     assert_int_equal(strata_namespace(cache, "ns", NULL, &ns, &err), STRATA_OK);
     assert_int_equal(strata_set(cache, strata_str("k"), strata_str("parent"), NULL, &err), STRATA_OK);
     assert_int_equal(strata_get(cache, strata_str("k"), &held, &err), STRATA_OK);
+    wait_for_still_threads();
     pid_t pid = fork();
     assert_true(pid >= 0);
     if (pid == 0)

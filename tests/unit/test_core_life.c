@@ -5,6 +5,7 @@
 
 #include "tests/support/fail_alloc.h"
 #include "tests/unit/core_fixture.h"
+#include "tests/support/still_threads.h"
 
 static void load_async(struct stack *st, const char *key, struct origin *o, struct ended *e)
 {
@@ -453,38 +454,6 @@ static int in_child(strata *cache)
     return strata_close(cache) == STRATA_OK ? 0 : 8;
 }
 
-enum { FORK_WORKERS = 2 };
-
-static pthread_barrier_t all_there;
-
-static void meet(struct task *task)
-{
-    (void)task;
-    pthread_barrier_wait(&all_there);
-}
-
-static void meet_on_loop(struct timer *timer)
-{
-    (void)timer;
-    pthread_barrier_wait(&all_there);
-}
-
-/* A thread that is just starting may hold a lock of the C library's or a sanitizer's, which a child would wait for. */
-static void let_threads_settle(struct executor *ex)
-{
-    static struct task tasks[FORK_WORKERS];
-    static struct timer timer;
-    assert_int_equal(pthread_barrier_init(&all_there, NULL, FORK_WORKERS + 2), 0);
-    for (int i = 0; i < FORK_WORKERS; i++) {
-        tasks[i] = (struct task){ .run = meet };
-        assert_int_equal(ex_post(ex, &tasks[i]), STRATA_OK);
-    }
-    timer = (struct timer){ .fire = meet_on_loop };
-    ex_at(ex, &timer, ex_now_ms(ex));
-    pthread_barrier_wait(&all_there);
-    pthread_barrier_destroy(&all_there);
-}
-
 static void test_fork(void **state)
 {
     (void)state;
@@ -502,11 +471,11 @@ static void test_fork(void **state)
     strata_options options = STRATA_OPTIONS_INIT;
     options.layers = layers;
     options.layer_count = 1;
-    options.workers = FORK_WORKERS;
+    options.workers = 2;
     assert_int_equal(strata_open(&cache, &options, &err), STRATA_OK);
     assert_int_equal(strata_set(cache, strata_str("k"), strata_str("parent"), NULL, NULL), STRATA_OK);
     assert_int_equal(strata_reopen(cache, &err), STRATA_OK); /* there was no fork */
-    let_threads_settle(cache->root->ex);
+    wait_for_still_threads();
     pid_t pid = fork();
     if (pid == 0)
         _exit(in_child(cache));

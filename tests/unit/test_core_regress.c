@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "tests/unit/core_fixture.h"
+#include "tests/support/still_threads.h"
 
 /* A namespace that outlives its cache: every way to write answers that it is closed. */
 static void test_writes_after_close(void **state)
@@ -206,6 +207,7 @@ static void test_load_after_fork(void **state)
         STRATA_PENDING);
     while (atomic_load(&kept) == NULL || atomic_load(&kept->parts) != 1) /* its loader has returned */
         (void)sched_yield();
+    wait_for_still_threads();
     pid_t child = fork();
     if (child == 0) {
         int good = strata_reopen(cache, NULL) == STRATA_OK && strata_load_canceled(kept) &&

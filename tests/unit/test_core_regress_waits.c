@@ -5,6 +5,7 @@
 
 #include "tests/support/slow_layer.h"
 #include "tests/unit/core_fixture.h"
+#include "tests/support/still_threads.h"
 
 /* Timeouts on workers ------------------------------------------------------------------------------------------- */
 
@@ -379,6 +380,7 @@ static int forking_loader(strata_load *load, strata_slice key, void *ctx)
 {
     struct forker *f = ctx;
     (void)key;
+    wait_for_still_threads();
     f->child = fork();
     if (f->child == 0)
         f->reopen_rc = strata_reopen(f->cache, NULL);

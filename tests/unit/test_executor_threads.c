@@ -12,6 +12,7 @@
 #include "src/os/os_futex.h"
 #include "src/os/os_thread.h"
 #include "tests/support/fault_nth.h"
+#include "tests/support/still_threads.h"
 
 static struct executor *start(uint32_t workers, uint32_t max_queued)
 {
@@ -534,6 +535,7 @@ static void a_child_abandons_and_starts_anew(void **state)
 #endif
     struct executor *ex = start(2, 10);
     uint32_t before = atomic_load(ex->ops->forks(ex));
+    wait_for_still_threads();
     pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0)
