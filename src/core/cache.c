@@ -383,6 +383,8 @@ int strata_reopen(strata *cache, strata_error *err)
     atomic_store(&root->forked, now);
     strata__gates_set_locked(root);
     key_mutex_unlock(&root->tree_lock);
+    /* The child counts anew: what its layers counted is forgotten with their entries. */
+    (void)strata_stats_reset(root->handle);
     strata__maintain_start(root);
     return STRATA_OK;
 }

@@ -127,13 +127,13 @@ struct flight {
     unsigned char in_table;               /* key lock */
     unsigned char counted;                /* in root->flights; key lock */
     _Atomic(unsigned char) wants_load;    /* some waiter, or a refresh: there is a loader; key lock to write */
-    unsigned char background;             /* nobody needs to wait: a refresh; key lock */
+    _Atomic(unsigned char) background;    /* nobody needs to wait: a refresh; key lock */
     unsigned char keep;                   /* goes on without waiters; key lock */
     unsigned char refresh;                /* begun as one */
     unsigned char delivered;              /* the result stands for joiners; key lock */
     unsigned char timer_set;              /* a reference is with the refresh timer; key lock */
     _Atomic(unsigned char) loader_called; /* the load can be claimed */
-    unsigned char closed;                 /* close was here; key lock */
+    _Atomic(unsigned char) closed;        /* close was here; key lock */
     unsigned char refresh_after;          /* a stale value was served: refresh when this one has ended */
     unsigned char step;                   /* where the strand goes on: enum flight_step */
     unsigned char from_batch;             /* a batch's strand asks the layers */

@@ -43,7 +43,8 @@ static inline __attribute__((always_inline)) strata_value *ask_quick(strata *cac
 }
 
 /* What is left of a look after quick().  As lookup(); op is filled for all answers but STRATA_OK and errors. */
-static int look_on(strata *cache, strata_op *op, strata_slice key, const struct look *l)
+static inline __attribute__((always_inline)) int look_on(strata *cache, strata_op *op, strata_slice key,
+                                                         const struct look *l)
 {
     if (found(l->said)) {
         op->found = l->said;
@@ -63,7 +64,7 @@ static int look_on(strata *cache, strata_op *op, strata_slice key, const struct 
     return STRATA_MISS;
 }
 
-static int look_whole(strata *cache, strata_op *op, strata_slice key)
+static __attribute__((noinline)) int look_whole(strata *cache, strata_op *op, strata_slice key)
 {
     struct look l;
     l.said = ask_quick(cache, key, &l.hash, &l.now_ms);
@@ -96,7 +97,8 @@ static int look_gated(strata *cache, strata_op *op, strata_slice key, strata_err
 }
 
 /* STRATA_OK: op->found is the caller's.  STRATA_MISS, STRATA_STALE: think.  < 0: an error. */
-static int finish_look(strata *cache, const struct look *l, strata_op *op, strata_slice key, strata_error *err)
+static inline __attribute__((always_inline)) int finish_look(strata *cache, const struct look *l, strata_op *op,
+                                                             strata_slice key, strata_error *err)
 {
     if (l->said != NOT_ASKED)
         return look_on(cache, op, key, l);
@@ -149,6 +151,12 @@ static __attribute__((noinline)) int get_on(strata *cache, strata_slice key, str
     return rc;
 }
 
+/* The only layer has said no, nobody listens, and this call is counted as begun: that is the answer. */
+static inline int miss_is_final(const struct root *root)
+{
+    return root->layer_count == 1 && root->instant_count == 1 && !event_wanted(root, STRATA_EVENT_MISS);
+}
+
 /* The arguments of a call that are wrong, in words. */
 static __attribute__((noinline)) int refuse_arguments(const strata *cache, strata_slice key, strata_value **out,
                                                       strata_error *err)
@@ -170,6 +178,13 @@ int strata_get(strata *cache, strata_slice key, strata_value **out, strata_error
     if (LIKELY(found(said))) {
         *out = said;
         return STRATA_OK;
+    }
+    if (said == STRATA_NOT_HERE && miss_is_final(cache->root)) {
+        uint32_t cell = counter_index();
+        *out = NULL;
+        counter_raise(cache->cells, cell, HOT_MISSED);
+        counter_raise(cache->cells, cell, HOT_SLOW);
+        return STRATA_MISS;
     }
     return get_on(cache, key, (struct look){ begun, hash, now, said }, out, err);
 }
@@ -253,9 +268,7 @@ int strata__get_slow(strata *cache, strata_op *op, int looked, strata_value **ou
 {
     struct root *root = cache->root;
     struct held held;
-    /* The only layer has said no, nobody listens, and this call is counted as begun: that is the answer. */
-    if (looked == STRATA_MISS && root->layer_count == 1 && root->instant_count == 1 &&
-        !event_wanted(root, STRATA_EVENT_MISS))
+    if (looked == STRATA_MISS && miss_is_final(root))
         return STRATA_MISS;
     int rc = root_enter(root, err);
     if (rc != STRATA_OK) {

@@ -88,6 +88,10 @@ int strata__layers_reopen(struct root *root, strata_error *err)
         int rc = layer->ops->reopen(layer, &root->host, err);
         if (rc < 0)
             return strata__fail_plain(err, rc, layer->name);
+        struct layer_slot *slot = &root->layers[i];
+        atomic_store(&slot->own_hits, 0);
+        atomic_store(&slot->own_misses, 0);
+        atomic_store(&slot->refused, 0);
     }
     return STRATA_OK;
 }

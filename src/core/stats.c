@@ -109,13 +109,18 @@ static void add_quick_locked(const struct root *root, strata_layer_stats *s)
     }
 }
 
-/* Everything since open: what the layer counts itself, and what the cache counts for it.  Tree lock held. */
-static void read_slot_locked(const struct root *root, struct layer_slot *slot, strata_layer_stats *s)
+/* What the layer counts itself: its own code, which may take locks of its own, so under none of ours. */
+static void ask_layer(const struct layer_slot *slot, strata_layer_stats *s)
 {
     strata_layer *layer = slot->layer;
     memcpy(s->name, layer->name, sizeof s->name);
     if (layer->ops->stats != NULL)
         layer->ops->stats(layer, s);
+}
+
+/* Everything since open: that, and what the cache counts for it.  Tree lock held. */
+static void add_slot_locked(const struct root *root, struct layer_slot *slot, strata_layer_stats *s)
+{
     if (slot_instant(slot)) {
         if (slot == &root->layers[0])
             add_quick_locked(root, s);
@@ -142,9 +147,10 @@ int strata_stats_layer(strata *cache, size_t layer, strata_layer_stats *out)
         return rc;
     struct layer_slot *slot = &root->layers[layer];
     strata_layer_stats s = { .size = out->size };
-    key_mutex_lock(&root->tree_lock);
-    read_slot_locked(root, slot, &s);
+    ask_layer(slot, &s);
     s.size = out->size;
+    key_mutex_lock(&root->tree_lock);
+    add_slot_locked(root, slot, &s);
     const strata_layer_stats *b = &slot->base;
     s.hits = less(s.hits, b->hits);
     s.misses = less(s.misses, b->misses);
@@ -173,6 +179,11 @@ int strata_stats_reset(strata *cache)
     int rc = root_enter(root, NULL);
     if (rc != STRATA_OK)
         return rc;
+    strata_layer_stats told[LAYERS_MAX];
+    for (size_t i = 0; i < root->layer_count; i++) {
+        told[i] = (strata_layer_stats){ .size = sizeof told[i] };
+        ask_layer(&root->layers[i], &told[i]);
+    }
     key_mutex_lock(&root->tree_lock);
     for (uint32_t i = 0; i < root->space_count; i++) {
         strata *h = root->spaces[i];
@@ -180,14 +191,15 @@ int strata_stats_reset(strata *cache)
             atomic_store_explicit(&h->counts[c], 0, memory_order_relaxed);
         for (enum hot_word w = HOT_BEGUN; w < HOT_END; w++)
             h->hot_base[w] = strata__counter_sum(h->cells, w);
+        /* Calls that are inside will count as requests of the time after, as they will with their end. */
+        h->hot_base[HOT_BEGUN] = h->hot_base[HOT_HITS] + h->hot_base[HOT_LOOKED] + h->hot_base[HOT_SLOW];
         struct histogram *own = atomic_load_explicit(&h->load_latency, memory_order_acquire);
         if (own != NULL)
             strata__histogram_reset(own);
     }
     for (size_t i = 0; i < root->layer_count; i++) {
-        strata_layer_stats s = { .size = sizeof s };
-        read_slot_locked(root, &root->layers[i], &s);
-        root->layers[i].base = s;
+        add_slot_locked(root, &root->layers[i], &told[i]);
+        root->layers[i].base = told[i];
         strata__histogram_reset(&root->layers[i].latency);
     }
     key_mutex_unlock(&root->tree_lock);

@@ -1,5 +1,4 @@
 /* test_core_life.c - opening, closing, namespaces, listeners, forks, and running out of memory anywhere. */
-#include <pthread.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -440,8 +439,15 @@ static int in_child(strata *cache)
         return 2;
     if (strata_reopen(cache, &err) != STRATA_OK)
         return 3;
+    strata_stats all = { .size = sizeof all };
+    strata_layer_stats one = { .size = sizeof one };
+    if (strata_stats_get(cache, &all) != STRATA_OK || strata_stats_layer(cache, 0, &one) != STRATA_OK ||
+        all.requests != 0 || all.hits != 0 || all.sets != 0 || one.hits != 0 || one.misses != 0)
+        return 9;
     if (strata_get(cache, strata_str("k"), &v, &err) != STRATA_MISS)
         return 4;
+    if (strata_stats_layer(cache, 0, &one) != STRATA_OK || one.hits != 0 || one.misses != 1)
+        return 10;
     if (strata_set(cache, strata_str("k"), strata_str("child"), NULL, &err) != STRATA_OK)
         return 5;
     if (strata_get_or_load(cache, strata_str("l"), copies, NULL, NULL, &v, &err) != STRATA_OK)
@@ -474,6 +480,12 @@ static void test_fork(void **state)
     options.workers = 2;
     assert_int_equal(strata_open(&cache, &options, &err), STRATA_OK);
     assert_int_equal(strata_set(cache, strata_str("k"), strata_str("parent"), NULL, NULL), STRATA_OK);
+    for (int i = 0; i < 100; i++) {
+        assert_int_equal(strata_get(cache, strata_str(i % 3 != 0 ? "k" : "none"), &v, NULL),
+                         i % 3 != 0 ? 0 : STRATA_MISS);
+        strata_value_unref(i % 3 != 0 ? v : NULL);
+    }
+    assert_int_equal(strata_stats_reset(cache), STRATA_OK);  /* so that it has something to take off */
     assert_int_equal(strata_reopen(cache, &err), STRATA_OK); /* there was no fork */
     wait_for_still_threads();
     pid_t pid = fork();

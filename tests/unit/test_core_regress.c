@@ -483,16 +483,62 @@ static void test_bulk_circles(void **state)
     }
 }
 
+static strata *asked;
+
+static void ask_back(strata_layer *layer, strata_layer_stats *out)
+{
+    strata_stats s = { .size = sizeof s };
+    (void)layer;
+    out->entries = strata_stats_get(asked, &s) == STRATA_OK;
+}
+
+static void nothing(strata_layer *layer, strata_op *const *ops, size_t count)
+{
+    (void)layer;
+    for (size_t i = 0; i < count; i++)
+        strata_op_done(ops[i], ops[i]->kind == STRATA_OP_GET ? STRATA_MISS : STRATA_OK);
+}
+
+static void stay(strata_layer *layer) { (void)layer; }
+
+/* A layer's own code runs under no lock of ours: it may take its own, under which it calls us. */
+static void test_layer_stats_under_no_lock(void **state)
+{
+    (void)state;
+    static const strata_layer_ops ops = {
+        .size = sizeof ops, .kind = "own", .submit = nothing, .stats = ask_back, .close = stay
+    };
+    static strata_layer layer = { .size = sizeof layer, .ops = &ops, .name = "own" };
+    strata_layer *layers[] = { &layer };
+    strata_options options = STRATA_OPTIONS_INIT;
+    strata_layer_stats s = { .size = sizeof s };
+    options.layers = layers;
+    options.layer_count = 1;
+    assert_int_equal(strata_open(&asked, &options, NULL), STRATA_OK);
+    assert_int_equal(strata_stats_layer(asked, 0, &s), STRATA_OK);
+    assert_int_equal(s.entries, 1);
+    assert_int_equal(strata_stats_reset(asked), STRATA_OK);
+    assert_int_equal(strata_close(asked), STRATA_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_writes_after_close),    cmocka_unit_test(test_nothing_resurrected),
-        cmocka_unit_test(test_read_after_waiting),    cmocka_unit_test(test_outdated_result),
-        cmocka_unit_test(test_one_refresh),           cmocka_unit_test(test_timeout_behind_write),
-        cmocka_unit_test(test_timeout_is_not_fenced), cmocka_unit_test(test_load_after_fork),
-        cmocka_unit_test(test_layer_says_stale),      cmocka_unit_test(test_expire_for_ever),
-        cmocka_unit_test(test_impossible_layers),     cmocka_unit_test(test_bulk_words),
-        cmocka_unit_test(test_listener_asks),         cmocka_unit_test(test_bulk_circles),
+        cmocka_unit_test(test_writes_after_close),
+        cmocka_unit_test(test_nothing_resurrected),
+        cmocka_unit_test(test_read_after_waiting),
+        cmocka_unit_test(test_outdated_result),
+        cmocka_unit_test(test_one_refresh),
+        cmocka_unit_test(test_timeout_behind_write),
+        cmocka_unit_test(test_timeout_is_not_fenced),
+        cmocka_unit_test(test_load_after_fork),
+        cmocka_unit_test(test_layer_says_stale),
+        cmocka_unit_test(test_expire_for_ever),
+        cmocka_unit_test(test_impossible_layers),
+        cmocka_unit_test(test_bulk_words),
+        cmocka_unit_test(test_listener_asks),
+        cmocka_unit_test(test_bulk_circles),
+        cmocka_unit_test(test_layer_stats_under_no_lock),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -214,10 +214,25 @@ static void test_many_pins_on_what_left(void **state)
     fixture_close(&f);
 }
 
+/* An empty slot is no slot of tag 0: before the first put nothing stands where its reference would lead. */
+static void test_tag_zero_in_an_empty_layer(void **state)
+{
+    (void)state;
+    struct memory_fixture f;
+    const char key[] = "a key of 18 bytes.";
+    assert_int_equal(fixture_open(&f, NULL, NULL), STRATA_OK);
+    for (uint64_t low = 0; low < 64; low++) {
+        const void *where = f.layer->ops->hint(f.layer, low);
+        assert_ptr_equal(f.layer->ops->quick(where, key, sizeof key - 1, low, 0, f.now_ms), STRATA_NOT_HERE);
+    }
+    fixture_close(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_largest_budget),
+        cmocka_unit_test(test_tag_zero_in_an_empty_layer),
         cmocka_unit_test(test_more_shards_than_the_budget_can_feed),
         cmocka_unit_test(test_count_that_never_fills),
         cmocka_unit_test(test_sweep_misses_none_that_moves),

@@ -65,10 +65,8 @@ static __attribute__((noinline)) struct entry *search_again(struct reclaim_recor
     }
 }
 
-static inline struct strata_value *pin(struct reclaim_pin *p, const struct entry *e)
+static inline void point_at(struct strata_value *v, const struct entry *e)
 {
-    struct strata_value *v = (struct strata_value *)(void *)p;
-    static_assert(sizeof(struct strata_value) <= sizeof p->handle, "a handle fits its slot");
     if (__builtin_expect((e->kind & KIND_HEAP) != 0, 0)) {
         const struct strata_value *heap = entry_heap(e)->value;
         v->data = heap->data;
@@ -79,6 +77,13 @@ static inline struct strata_value *pin(struct reclaim_pin *p, const struct entry
         v->size = entry_value_size(e);
         v->object = NULL;
     }
+}
+
+static inline struct strata_value *pin(struct reclaim_pin *p, const struct entry *e)
+{
+    struct strata_value *v = (struct strata_value *)(void *)p;
+    static_assert(sizeof(struct strata_value) <= sizeof p->handle, "a handle fits its slot");
+    point_at(v, e);
     atomic_store_explicit(&v->refs, 1, memory_order_relaxed);
     v->kind = STRATA__VALUE_PIN;
     reclaim_protect(p, e);
@@ -191,6 +196,20 @@ static inline int same_usual_key(const char *a, const char *b, size_t n)
     return (x[0] | x[1]) == 0;
 }
 
+/* Keys of 8 to 15 bytes: the first and the last 8. */
+static inline int same_short_key(const char *a, const char *b, size_t n)
+{
+    return ((load64(a) ^ load64(b)) | (load64(a + n - 8) ^ load64(b + n - 8))) == 0;
+}
+
+/* Keys of 33 to 64 bytes: the first and the last 32. */
+static inline int same_long_key(const char *a, const char *b, size_t n)
+{
+    pair x = (load_pair(a) ^ load_pair(b)) | (load_pair(a + 16) ^ load_pair(b + 16)) |
+             (load_pair(a + n - 32) ^ load_pair(b + n - 32)) | (load_pair(a + n - 16) ^ load_pair(b + n - 16));
+    return (x[0] | x[1]) == 0;
+}
+
 /* Fetches the slot's line and returns the shard.  A hit waits for two lines of memory, the slot's and then the entry's;
  * what its caller does between this and quick() (the clock, its counters) overlaps with the first wait, and in a row of
  * hits the first wait of one overlaps with the second of the one before, which the length of a whole call would prevent.
@@ -214,7 +233,11 @@ static inline strata_value *section_over(struct reclaim_record *r, uint64_t sect
 
 static inline int is_wanted(const struct entry *e, uint64_t who, const char *key, size_t key_size)
 {
-    return e->key_size == key_size && e->space == who >> 32 && same_usual_key(entry_key(e), key, key_size);
+    if (e->key_size != key_size || e->space != who >> 32)
+        return 0;
+    if (key_size < 16)
+        return same_short_key(entry_key(e), key, key_size);
+    return key_size <= 32 ? same_usual_key(entry_key(e), key, key_size) : same_long_key(entry_key(e), key, key_size);
 }
 
 /* Kept free of calls, so that it needs no stack and few instructions: the fewer there are, the more hits overlap in the
@@ -224,7 +247,7 @@ strata_value *strata__memory_quick(const void *where, const void *key, size_t n,
 {
     struct shard *s = (struct shard *)(uintptr_t)where;
     struct reclaim_record *r = strata__reclaim_quick;
-    if (__builtin_expect(r == NULL || n - 16 > 16 || s->no_quick, 0))
+    if (__builtin_expect(r == NULL || n - 8 > 56 || s->no_quick, 0))
         return NULL;
     uint64_t section = atomic_load_explicit(&r->section, memory_order_relaxed);
     atomic_store_explicit(&r->section, section + 1, memory_order_relaxed);
@@ -241,19 +264,19 @@ strata_value *strata__memory_quick(const void *where, const void *key, size_t n,
     uint64_t either = second ^ ((slot ^ second) & keep);
     struct entry *e = entry_at(s, (uint32_t)either);
     __builtin_prefetch((const char *)e + 64); /* key and value begin on two lines, as often as not */
-    if (__builtin_expect(either >> 32 == tag && is_wanted(e, who, key, n), 1))
+    if (__builtin_expect(either >> 32 == tag && either != 0 && is_wanted(e, who, key, n), 1))
         goto found;
     for (;;) {
-        if (slot >> 32 == tag) {
-            e = entry_at(s, (uint32_t)slot);
-            if (is_wanted(e, who, key, n))
-                break;
-        }
         if (slot == 0) { /* unless a removal moved the slot past us */
             atomic_thread_fence(memory_order_acquire);
             if (atomic_load_explicit(&s->shifts, memory_order_relaxed) != shifts || (shifts & 1) != 0)
                 return section_over(r, section, NULL);
             return section_over(r, section, STRATA_NOT_HERE);
+        }
+        if (slot >> 32 == tag) {
+            e = entry_at(s, (uint32_t)slot);
+            if (is_wanted(e, who, key, n))
+                break;
         }
         if (++at == &t->slots[t->slot_count])
             at = t->slots;
@@ -261,14 +284,13 @@ strata_value *strata__memory_quick(const void *where, const void *key, size_t n,
     }
 found:;
     struct reclaim_pin *p = &r->block.pins[r->hint];
-    if (__builtin_expect((e->kind & (KIND_NEGATIVE | KIND_HEAP)) != 0 || e->position < (uint32_t)who ||
-                             e->deadline <= now_ms || atomic_load_explicit(&p->address, memory_order_acquire) != 0,
+    if (__builtin_expect((e->kind & KIND_NEGATIVE) != 0 || e->position < (uint32_t)who ||
+                             (e->deadline <= now_ms && (e->kind & KIND_FOREVER) == 0) ||
+                             atomic_load_explicit(&p->address, memory_order_acquire) != 0,
                          0))
         return section_over(r, section, NULL);
     struct strata_value *v = (struct strata_value *)(void *)p;
-    v->data = entry_value(e);
-    v->size = entry_value_size(e);
-    v->object = NULL;
+    point_at(v, e);
     atomic_store_explicit(&v->refs, 1, memory_order_relaxed);
     v->kind = STRATA__VALUE_PIN;
     reclaim_protect(p, e);
