@@ -166,20 +166,19 @@ static void slow_submit(strata_layer *layer, strata_op *const *ops, size_t count
     }
 }
 
-static int slow_clear(strata_layer *layer, uint32_t space, strata_slice prefix, int all, strata_error *err)
+static int slow_clear(strata_layer *layer, const strata_clear_op *what, strata_error *err)
 {
     struct slow *s = downcast(layer);
-    (void)prefix;
     (void)err;
     pthread_mutex_lock(&s->mutex);
     uint64_t number = ++s->numbers;
     for (size_t i = 0; i < SLOW_BUCKETS; i++)
         for (struct slow_record *r = s->buckets[i]; r != NULL; r = r->next)
-            if (all || r->space == space) {
+            if (what->all || r->space == what->space) {
                 forget(r);
                 r->number = number;
             }
-    if (all)
+    if (what->all)
         s->cleared = number;
     pthread_mutex_unlock(&s->mutex);
     return STRATA_OK;

@@ -71,6 +71,16 @@ struct strata_op {
     void *layer_data;     /**< the layer's own use while it has the operation */
 };
 
+/** A clear: which entries go, and which puts come too late. */
+typedef struct strata_clear_op {
+    size_t size;         /**< sizeof this struct */
+    uint32_t space;      /**< STRATA_LAYER_SPACES: the entries of this namespace */
+    uint32_t all;        /**< 1: all entries; space and prefix say nothing then */
+    strata_slice prefix; /**< others: the entries whose storage key begins with it */
+    uint64_t life;       /**< of the cache that clears */
+    uint32_t position;   /**< the clear's own: what the same life stored in there at a lower one is void */
+} strata_clear_op;
+
 /** A layer's functions.  Slots are only ever appended; optional ones are NULL. */
 typedef struct strata_layer_ops {
     size_t size;      /**< sizeof this table */
@@ -85,9 +95,11 @@ typedef struct strata_layer_ops {
     /** STRATA_LAYER_INSTANT: answer one GET at once, without a lock, without allocation.  As a GET by submit(),
      *  but only the fields of `op` before `value` are set, and nothing calls done. */
     int (*lookup)(strata_layer *layer, strata_op *op);
-    /** Forget all entries of one namespace (space, or storage keys that begin with `prefix`), or all: prefix empty
-     *  and all != 0.  NULL: entries are made unreachable by their position alone.  May block as submit may. */
-    int (*clear)(strata_layer *layer, uint32_t space, strata_slice prefix, int all, strata_error *err);
+    /** Forget the entries of one namespace, or all.  A put that began before may still be on its way: the cache sends a
+     *  REMOVE after it.  A layer that outlives the process better refuses it by itself, for the process may end between
+     *  the two: where op->meta.life == what->life and op->meta.position < what->position, answer STRATA_AGAIN.
+     *  NULL: entries are made unreachable by their position alone.  May block as submit may. */
+    int (*clear)(strata_layer *layer, const strata_clear_op *what, strata_error *err);
     /** Call `each` for every key held, in any order; stop when it returns non-zero.  NULL: cannot. */
     int (*keys)(strata_layer *layer, int (*each)(uint32_t space, strata_slice key, void *ctx), void *ctx, strata_error *err);
     /** Is it there and well?  NULL: always. */
