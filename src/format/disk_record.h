@@ -32,9 +32,11 @@ enum {
 
 #define RECORD_NEVER UINT32_MAX /* expires_s of what does not expire */
 
+#define SEGMENT_MAX (UINT64_C(1) << 30) /* bytes of a segment up to its footer; no record reaches it */
+
 /* A record's place: grows for ever along the log.  0 is no place (segments are numbered from 1). */
 #define PLACE_SEGMENT_MAX ((UINT64_C(1) << 38) - 1)
-#define PLACE_OFFSET_MAX ((UINT64_C(1) << 30) - RECORD_ALIGN)
+#define PLACE_OFFSET_MAX (SEGMENT_MAX - RECORD_ALIGN)
 static inline uint64_t strata__place(uint64_t segment, uint64_t offset)
 {
     return segment << 26 | offset / RECORD_ALIGN;

@@ -24,7 +24,6 @@ enum {
     SEGMENT_ENTRY = 24,
     SEGMENT_TRAILER = 64,
 };
-#define SEGMENT_MAX (UINT64_C(1) << 30) /* bytes of a segment up to its footer */
 
 struct segment_head {
     uint64_t number; /* 1 and up */
