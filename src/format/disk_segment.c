@@ -123,8 +123,9 @@ int strata__segment_trailer_read(struct segment_trailer *out, const void *bytes,
     out->superseded = strata__le64(at + END_SUPERSEDED_AT);
     out->count = strata__le32(at + END_COUNT_AT);
     out->max_expires_s = strata__le32(at + END_EXPIRES_AT);
-    if (strata__le32(at + END_VERSION_AT) > DISK_VERSION)
-        return FORMAT_NEWER;
+    /* The head, which has a sum of its own, has said that the file is of our version. */
+    if (strata__le32(at + END_VERSION_AT) != DISK_VERSION)
+        return FORMAT_CORRUPT;
     int placed = out->footer_offset >= SEGMENT_HEAD && out->footer_offset <= SEGMENT_MAX &&
                  out->footer_offset % RECORD_ALIGN == 0 &&
                  out->footer_offset + strata__segment_footer_size(out->count) == file_size;

@@ -63,7 +63,8 @@ static inline size_t strata__segment_footer_size(uint32_t count)
 /* Finish the footer at `footer`, where trailer->count entries were written: writes the trailer behind them. */
 void strata__segment_footer_seal(void *footer, const struct segment_trailer *trailer, uint64_t seed);
 /* Read the last SEGMENT_TRAILER bytes of a file of file_size bytes; the sum is not checked, the sizes are.
- * @return FORMAT_OK; _END (not sealed); _NEWER; _CORRUPT (a sealed file that was cut, extended or damaged). */
+ * The head was read before, and is of this version.
+ * @return FORMAT_OK; _END (not sealed); _CORRUPT (a sealed file that was cut, extended or damaged). */
 int strata__segment_trailer_read(struct segment_trailer *out, const void *bytes, uint64_t file_size);
 /* The whole footer, strata__segment_footer_size(trailer->count) bytes from footer_offset on: is its sum right?
  * @return FORMAT_OK, FORMAT_CORRUPT. */

@@ -184,7 +184,7 @@ static void segment_footers(void **state)
     assert_int_equal(strata__segment_trailer_read(&trailer, end, RECORDS_END + FOOTER), FORMAT_END);
     bytes[FOOTER - 1] ^= 1;
     bytes[FOOTER - SEGMENT_TRAILER + 40] = 2;
-    assert_int_equal(strata__segment_trailer_read(&trailer, end, RECORDS_END + FOOTER), FORMAT_NEWER);
+    assert_int_equal(strata__segment_trailer_read(&trailer, end, RECORDS_END + FOOTER), FORMAT_CORRUPT);
 }
 
 static void entries_outside(void **state)
