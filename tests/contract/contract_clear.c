@@ -66,7 +66,8 @@ void contract_case_late_puts(struct contract *c)
     if (c->layer->ops->clear == NULL || !c->subject->refuses_late_puts)
         return;
     for (int all = 0; all < 2; all++) {
-        assert_int_equal(put(c, 1, "k", CLEAR_LIFE, CLEAR_POSITION - 1 - (uint32_t)all), STRATA_OK);
+        /* The second time round the first clear is known already. */
+        assert_int_equal(put(c, 1, "k", CLEAR_LIFE, CLEAR_POSITION - 1 + (uint32_t)all), STRATA_OK);
         assert_int_equal(contract_clear(c, 1, all), STRATA_OK);
         assert_int_equal(put(c, 1, "k", CLEAR_LIFE, CLEAR_POSITION - 1), STRATA_AGAIN);
         assert_false(there(c, 1, "k"));

@@ -17,6 +17,8 @@ static struct test_host *self(strata_layer_host *host) { return (struct test_hos
 
 static int64_t now_ms(strata_layer_host *host) { return atomic_load(&self(host)->now_ms); }
 
+static int64_t wall_ms(strata_layer_host *host) { return now_ms(host) + TEST_HOST_WALL_MS; }
+
 static int after(strata_layer_host *host, int64_t delay_ms, void (*fn)(void *ctx), void *ctx)
 {
     struct test_host *h = self(host);
@@ -73,6 +75,7 @@ void test_host_start(struct test_host *h, const strata_allocator *mem)
     h->host.mem = mem != NULL ? mem : &strata__malloc;
     h->host.hash_seed = 0x5eed;
     h->host.now_ms = now_ms;
+    h->host.wall_ms = wall_ms;
     h->host.post = post;
     h->host.after = after;
     h->host.evicted = evicted;

@@ -19,6 +19,7 @@ static const struct {
     size_t size;
     size_t padding;
 } structs[] = {
+    { &strata__disk_rows, sizeof(strata_disk_options), 0 },
     { &strata__memory_rows, sizeof(strata_memory_options), 4 }, /* after negative_percent */
     { &strata__cache_option_rows, sizeof(strata_options), 4 },  /* after stats */
     { &strata__namespace_option_rows, sizeof(strata_namespace_options), 0 },
