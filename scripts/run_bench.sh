@@ -58,8 +58,8 @@ done
 bin=build/bench/bin
 rows=build/bench/rows.csv
 log=build/bench/errors.log
-budget=180 # seconds that a run without --full may measure caches in memory, and
-disk_budget=80 # stores on disk
+budget=205 # seconds that a run without --full may measure caches in memory, and
+disk_budget=85 # stores on disk
 
 # Where the time is short: the larger size with the floors, strata, and the peer that comes closest.
 close_ones='flat_thp setassoc_1t strata strata_gol rocksdb_hcc'
