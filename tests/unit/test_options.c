@@ -9,6 +9,7 @@
 
 #include "src/policy/options.h"
 #include "strata/cache.h"
+#include "strata/disk.h"
 #include "strata/memory.h"
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
