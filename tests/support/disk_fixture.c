@@ -50,8 +50,11 @@ void disk_close(struct disk_fixture *f)
     test_host_stop(&f->host);
 }
 
-void disk_crash_copy(const struct disk_fixture *f, struct disk_fixture *copy)
+void disk_crash_copy(struct disk_fixture *f, struct disk_fixture *copy)
 {
+    /* A process dies in one moment; a copy takes longer, so nothing may be under way. */
+    if (f->layer != NULL)
+        test_host_drain(&f->host);
     disk_make(copy);
     copy->options = f->options;
     copy->life = f->life;

@@ -28,7 +28,7 @@ void disk_unmake(struct disk_fixture *f);
 int disk_open(struct disk_fixture *f);
 void disk_close(struct disk_fixture *f);
 /* The state that a kill -9 now would leave, in `copy`, with the same options. */
-void disk_crash_copy(const struct disk_fixture *f, struct disk_fixture *copy);
+void disk_crash_copy(struct disk_fixture *f, struct disk_fixture *copy);
 
 int disk_put(struct disk_fixture *f, uint64_t key, uint32_t version, size_t size);
 int disk_remove(struct disk_fixture *f, uint64_t key);

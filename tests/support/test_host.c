@@ -32,7 +32,7 @@ static int after(strata_layer_host *host, int64_t delay_ms, void (*fn)(void *ctx
         at = &(*at)->next;
     item->next = *at;
     *at = item;
-    pthread_cond_signal(&h->changed);
+    pthread_cond_broadcast(&h->changed);
     pthread_mutex_unlock(&h->mutex);
     return STRATA_OK;
 }
@@ -60,10 +60,13 @@ static void *run(void *ctx)
             continue;
         }
         h->items = item->next;
+        h->running = 1;
         pthread_mutex_unlock(&h->mutex);
         item->fn(item->ctx);
         strata__free(h->host.mem, item);
         pthread_mutex_lock(&h->mutex);
+        h->running = 0;
+        pthread_cond_broadcast(&h->changed);
     }
     pthread_mutex_unlock(&h->mutex);
     return NULL;
@@ -87,11 +90,19 @@ void test_host_start(struct test_host *h, const strata_allocator *mem)
         abort();
 }
 
+void test_host_drain(struct test_host *h)
+{
+    pthread_mutex_lock(&h->mutex);
+    while (h->items != NULL || h->running)
+        pthread_cond_wait(&h->changed, &h->mutex);
+    pthread_mutex_unlock(&h->mutex);
+}
+
 void test_host_stop(struct test_host *h)
 {
     pthread_mutex_lock(&h->mutex);
     h->stopping = 1;
-    pthread_cond_signal(&h->changed);
+    pthread_cond_broadcast(&h->changed);
     pthread_mutex_unlock(&h->mutex);
     pthread_join(h->thread, NULL);
     pthread_cond_destroy(&h->changed);

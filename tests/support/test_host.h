@@ -20,10 +20,13 @@ struct test_host {
     pthread_cond_t changed;
     struct host_item *items;
     int stopping;
+    int running; /* items that have begun, and not ended */
 };
 
 /* `mem` may be NULL: malloc. */
 void test_host_start(struct test_host *h, const strata_allocator *mem);
+/* Until everything that was posted has run. */
+void test_host_drain(struct test_host *h);
 /* Runs what is left, and joins the thread. */
 void test_host_stop(struct test_host *h);
 

@@ -98,6 +98,7 @@ static void step(struct model *m)
     } else if (what < 998) {
         check_crash(m);
     } else {
+        test_host_drain(&m->f.host); /* or something is evicted in between */
         size_t before = check_all(&m->f, m, "before a close");
         disk_close(&m->f);
         if (disk_open(&m->f) != STRATA_OK)
