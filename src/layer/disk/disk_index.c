@@ -77,7 +77,7 @@ static int spread(struct slot *to, uint64_t room, const struct disk_shard *from)
 static int enlarge(struct disk_shard *shard, const strata_allocator *mem)
 {
     uint64_t room = shard->room;
-    for (;;) {
+    while (room / 16 <= shard->used + LEAST_ROOM) {
         room += room / 2;
         struct slot *slots = strata__alloc_array(mem, room, sizeof *slots);
         if (slots == NULL)
@@ -90,14 +90,16 @@ static int enlarge(struct disk_shard *shard, const strata_allocator *mem)
         }
         strata__free(mem, slots);
     }
+    return STRATA_ENOMEM;
 }
 
 int strata__disk_index_reserve(struct disk_shard *shard, const strata_allocator *mem, uint32_t tag)
 {
     if (shard->used >= most_used(shard->room) && enlarge(shard, mem) != STRATA_OK)
         return STRATA_ENOMEM;
+    /* Tags that crowd at the end are no chance, with a seed that nobody knows; but they may not eat all memory. */
     while (first_free(shard, lower_bound(shard, tag)) == shard->room)
-        if (enlarge(shard, mem) != STRATA_OK)
+        if (shard->room / 8 > shard->used + LEAST_ROOM || enlarge(shard, mem) != STRATA_OK)
             return STRATA_ENOMEM;
     return STRATA_OK;
 }

@@ -248,8 +248,8 @@ static int move(struct reclaim *r, const struct segment_entry *e, uint64_t where
     }
 }
 
-/* STRATA_OK; STRATA_AGAIN: something that should stay could not be moved. */
-static int move_all(struct reclaim *r)
+/* What was read at least so often.  STRATA_OK; STRATA_AGAIN: something that should stay could not be moved. */
+static int move_used(struct reclaim *r, uint32_t least_use)
 {
     for (uint32_t i = 0; i < r->list.trailer.count; i++) {
         struct segment_entry e;
@@ -259,7 +259,7 @@ static int move_all(struct reclaim *r)
         uint64_t where = live_slot(r, &e, &expires_s);
         if (where == 0 || (expires_s != RECORD_NEVER && (int64_t)expires_s <= r->now_s))
             continue;
-        if (!r->keep_all && (where_use(where) == 0 || r->moved_bytes + e.size > r->most_bytes))
+        if (!r->keep_all && (where_use(where) < least_use || r->moved_bytes + e.size > r->most_bytes))
             continue;
         if (move(r, &e, where, expires_s) < 0) {
             if (r->keep_all)
@@ -316,8 +316,10 @@ static int reclaim_segment(struct reclaim *r)
         r->listed = strata__segment_list_read(d, s->fd, s->number, s->size, &r->list) == 0;
     if (r->keep_all && !r->listed && atomic_load_explicit(&s->live_count, memory_order_relaxed) != 0)
         return STRATA_AGAIN;
+    if (r->listed && !r->keep_all)
+        (void)move_used(r, 2); /* there may not be room for all that were read */
     if (r->listed)
-        rc = move_all(r);
+        rc = move_used(r, 1);
     if (r->moved_bytes != 0)
         (void)strata__log_flush(d); /* where it fails, the file has been unlinked, and what moved is forgotten */
     if (rc == STRATA_OK && strata__segment_unlink(d, s) != 0)
