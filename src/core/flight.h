@@ -308,6 +308,10 @@ int strata__read_first(const struct want *want, strata_slice key, uint64_t *hash
 /* A blocking read through a flight: after the nearest layer, if it is instant, did not answer. */
 int strata__read_blocking(const struct want *want, strata_slice key, uint64_t hash, strata_value **out,
                           strata_error *err);
+/* A plain get of a stack whose one layer may be asked on this thread (get_direct.c).  1: *status and *out are the answer,
+ * counted; 0: it takes a flight. */
+int strata__get_direct(strata *cache, strata_slice key, uint64_t hash, strata_value **out, int *status,
+                       strata_error *err);
 /* Which loader, which policy; `resolved` is room for the latter.  STRATA_OK, STRATA_EINVAL. */
 int strata__want_init(struct want *want, strata *cache, strata_loader loader, void *loader_ctx,
                       const strata_policy *policy, strata_policy *resolved, strata_error *err);

@@ -170,6 +170,7 @@ struct stack {
 
 struct stack_options {
     int with_slow, only_slow;
+    uint32_t slow_flags; /* besides its own */
     uint64_t seed;
     const strata_policy *policy;
     const strata_codec *codec;
@@ -190,6 +191,7 @@ UNUSED static int try_open(struct stack *st, const struct stack_options *o)
         layers[n++] = strata_memory_layer(&m);
     if (o->with_slow || o->only_slow) {
         st->slow = script_new();
+        st->slow->base.flags |= o->slow_flags;
         layers[n++] = &st->slow->base;
     }
     strata_options options = STRATA_OPTIONS_INIT;
