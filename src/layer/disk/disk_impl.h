@@ -183,12 +183,11 @@ struct disk {
     struct bans bans;
     struct admission admission;
     struct compressor compressor;
-    _Atomic(int) lost;      /* the directory can neither be written nor emptied: nothing is answered any more */
-    int posted;             /* a background task is on its way; log lock */
-    int closing;            /* post none; log lock */
-    uint32_t foreign_files; /* found at opening, and left alone */
+    _Atomic(int) lost; /* the directory can neither be written nor emptied: nothing is answered any more */
+    int posted;        /* a background task is on its way; log lock */
+    int closing;       /* post none; log lock */
     _Atomic(uint64_t) index_bytes, entries;
-    _Atomic(uint64_t) puts, removes, evictions, expirations, rejections, errors, damaged;
+    _Atomic(uint64_t) puts, removes, evictions, expirations, rejections, errors;
 };
 
 static inline void disk_count(_Atomic(uint64_t) *counter)

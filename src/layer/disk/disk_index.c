@@ -9,7 +9,7 @@
 #include "src/base/mem.h"
 #include "src/layer/disk/disk_impl.h"
 
-enum { LEAST_ROOM = 64 };
+enum { LEAST_ROOM = 32 };
 
 /* Slots behind the last home, for the cluster that begins there. */
 static uint64_t overflow(uint64_t room) { return room / 16 < 256 ? room / 16 : 256; }

@@ -9,7 +9,7 @@
 #include "src/os/os_file.h"
 #include "src/policy/options.h"
 
-enum { MOST_SHARDS = 64, SEGMENTS = 128, MOST_SEGMENTS = 1024, ENTRY_PARTS = 16 };
+enum { MOST_SHARDS = 1024, SEGMENTS = 128, MOST_SEGMENTS = 1024, ENTRY_PARTS = 16 };
 #define LEAST_SEGMENT ((uint64_t)256 << 10)
 #define MOST_SEGMENT ((uint64_t)64 << 20)
 #define SHARD_BYTES ((uint64_t)1 << 20)

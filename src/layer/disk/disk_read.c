@@ -86,7 +86,6 @@ void strata__disk_forget(struct disk *d, uint64_t hash, uint64_t where)
 /* Once more it shall not be read; marked first, so that it stays away whatever comes. */
 static void forget_damaged(struct disk *d, const struct found *f)
 {
-    disk_count(&d->damaged);
     if (strata__disk_mark_invalid(d, f->segment, f->where) == 0)
         strata__disk_forget(d, f->hash, f->where);
 }

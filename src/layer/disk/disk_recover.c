@@ -15,24 +15,15 @@ struct numbers {
     struct disk *d;
     uint64_t *list;
     size_t count, room;
-    uint32_t strangers;
     int failed;
 };
 
 static int see_name(const char *name, void *ctx)
 {
-    static const char *const ours[] = {
-        LOCK_NAME, DIR_NAME, DIR_NEW, DIR_BAD, SNAPSHOT_NAME, SNAPSHOT_NEW, SEGMENT_NEW
-    };
     struct numbers *n = ctx;
     uint64_t number;
-    if (!strata__segment_number(name, &number)) {
-        size_t i = 0;
-        while (i < sizeof ours / sizeof ours[0] && strcmp(name, ours[i]) != 0)
-            i++;
-        n->strangers += i == sizeof ours / sizeof ours[0];
-        return 0;
-    }
+    if (!strata__segment_number(name, &number))
+        return 0; /* the directory's own, or a stranger: left alone */
     if (n->count == n->room) {
         size_t room = n->room != 0 ? n->room * 2 : 64;
         uint64_t *more = strata__realloc_array(n->d->mem, n->list, room, sizeof *more);
@@ -66,7 +57,6 @@ int strata__segment_numbers(struct disk *d, uint64_t **out, size_t *out_count)
     }
     if (n.count != 0)
         qsort(n.list, n.count, sizeof *n.list, by_number);
-    d->foreign_files = n.strangers;
     *out = n.list;
     *out_count = n.count;
     return failed;

@@ -228,8 +228,10 @@ static int move(struct reclaim *r, const struct segment_entry *e, uint64_t where
     int damaged;
     if (!need_bytes(r, e->size))
         return -1;
-    if (strata__disk_read_record(d, r->s, where, r->bytes, &record, &damaged, &err) != STRATA_OK ||
-        record.kind != RECORD_PUT)
+    int rc = strata__disk_read_record(d, r->s, where, r->bytes, &record, &damaged, &err);
+    if (rc == STRATA_EIO)
+        disk_count(&d->errors); /* nobody asked for it, so nobody else counts it */
+    if (rc != STRATA_OK || record.kind != RECORD_PUT)
         return 0;
     if (record.birth == 0)
         record.birth = strata__place(r->s->number, e->offset);

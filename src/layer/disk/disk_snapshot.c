@@ -218,7 +218,7 @@ static int load_shards(struct disk *d, struct stream *f)
         if (!take(f, bytes, sizeof bytes))
             return 0;
         strata__snapshot_shard_read(&fields, bytes);
-        if (fields.buckets < 64 || fields.buckets > UINT32_MAX || fields.used > fields.buckets)
+        if (fields.buckets < 32 || fields.buckets > UINT32_MAX || fields.used > fields.buckets)
             return 0;
         struct slot *slots = strata__alloc(d->mem, (size_t)fields.buckets * sizeof *slots);
         if (slots == NULL)
