@@ -115,7 +115,7 @@ static void out_of_memory_changes_nothing(void **state)
     assert_int_equal(strata__disk_index_init(&shard, &a.mem, 0), STRATA_OK);
     while (strata__disk_index_set(&shard, &a.mem, slot_of(n * 40000000u, n), &old) == STRATA_OK)
         n++;
-    assert_true(n > 20);
+    assert_true(n > 15);
     for (uint32_t i = 1; i < n; i++)
         expect(&shard, i * 40000000u, i);
     assert_int_equal(shard.used, n - 1);
