@@ -45,7 +45,8 @@ struct flight;
 
 /* A caller that waits for a flight. */
 struct waiter {
-    struct list_node link; /* flight->waiters; key lock */
+    struct list_node link; /* flight->waiters; key lock.  Once taken out, who answers it holds it in a list of its own */
+    unsigned char taken;   /* alone, before the flight was delivered; key lock */
     struct flight *flight; /* one reference, from joining to the end */
     strata *handle;
     int64_t soft_at, hard_at; /* INT64_MAX: none */
@@ -274,6 +275,12 @@ struct want {
     struct strand *lead;         /* the batch that will read for it; NULL: it reads for itself */
 };
 static inline int want_loads(const struct want *want) { return want->loader != NULL || want->bulk != NULL; }
+
+/* Nobody answers the waiter yet.  Key lock held.  A flight that is delivered has taken all out. */
+static inline int waiter_stands_locked(const struct waiter *w)
+{
+    return !w->flight->delivered && !w->taken && list_linked(&w->link);
+}
 
 struct flight *strata__flight_new(const struct want *want, strata_slice key, uint64_t hash, strata_error *err);
 static inline struct flight *flight_ref(struct flight *f)
