@@ -1,9 +1,37 @@
-# What strata is built with.  The library needs libuv and threads, and XXH3 from xxhash's header; the command reads
-# compressed traces with zstd and zlib; sqlite3 is the origin of the demo, cmocka runs the tests.
+# What strata is built with.  The library needs libuv and threads, and XXH3 from xxhash's header, and compresses what it stores
+# with zstd and lz4 where they are; the command reads compressed traces with zstd and zlib; sqlite3 is the origin of the demo,
+# cmocka runs the tests.
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(UV REQUIRED IMPORTED_TARGET libuv)
 find_path(STRATA_XXHASH_INCLUDE xxhash.h REQUIRED)
 mark_as_advanced(STRATA_XXHASH_INCLUDE)
+
+# What the library links to: targets here, names where it is installed (link, and pkg-config).
+set(STRATA_LINK_TARGETS PkgConfig::UV)
+set(STRATA_LINK_NAMES uv)
+set(STRATA_PC_NAMES libuv)
+
+# strata_optional(NAME package link): sets STRATA_HAS_<NAME>, as -DSTRATA_WITH_<NAME>=AUTO (if it is there), ON or OFF says.
+macro(strata_optional name package link)
+    set(STRATA_WITH_${name} AUTO CACHE STRING "Build with ${package}: AUTO, ON or OFF")
+    set_property(CACHE STRATA_WITH_${name} PROPERTY STRINGS AUTO ON OFF)
+    set(STRATA_HAS_${name} OFF)
+    if(STRATA_WITH_${name} STREQUAL "AUTO")
+        pkg_check_modules(${name} IMPORTED_TARGET ${package})
+    elseif(STRATA_WITH_${name})
+        pkg_check_modules(${name} REQUIRED IMPORTED_TARGET ${package})
+    endif()
+    if(STRATA_WITH_${name} AND ${name}_FOUND)
+        set(STRATA_HAS_${name} ON)
+        list(APPEND STRATA_LINK_TARGETS PkgConfig::${name})
+        list(APPEND STRATA_LINK_NAMES ${link})
+        list(APPEND STRATA_PC_NAMES ${package})
+    endif()
+endmacro()
+strata_optional(ZSTD libzstd zstd)
+strata_optional(LZ4 liblz4 lz4)
+list(JOIN STRATA_PC_NAMES ", " STRATA_PC_NAMES)
+
 if(STRATA_BUILD_CLI OR STRATA_BUILD_TESTS OR STRATA_BUILD_FUZZ)
     pkg_check_modules(ZSTD REQUIRED IMPORTED_TARGET libzstd)
     pkg_check_modules(ZLIB REQUIRED IMPORTED_TARGET zlib)

@@ -1,5 +1,5 @@
 #!/bin/sh
-# ./run bench: strata beside other caches on this machine.  Every backend in a process of its own, interleaved in rounds,
+# ./run bench: strata beside other caches and stores on this machine.  Every backend in a process of its own, interleaved in rounds,
 # because a machine drifts and only what ran side by side can be compared.  bench/README.md explains the figures.
 set -eu
 . scripts/setup.sh
@@ -13,7 +13,9 @@ usage: ./run bench [OPTION]...
   --cell N:V       only N entries of V bytes, with every backend; may be repeated
   --backends LIST  only these, separated by commas
   --seconds S      of each pass (0.15; with --full 0.5)
-  --mem-only       no stampede
+  --mem-only       no stampede, nothing on disk
+  --disk-only      only what is about stores on disk
+  --disk-dir DIR   where those make their folders, and remove them again (build/bench)
   --details        each cell of each goal
   --traces DIR     besides, the hit ratios of every policy over a folder of traces with their anchors.csv
   --report         measure nothing: show the last run again
@@ -21,12 +23,13 @@ usage: ./run bench [OPTION]...
 TXT
 }
 
-full=no rounds=3 cells='' only='' seconds='' stampede=yes traces='' measure=yes docs=no details=
+full=no rounds=3 cells='' only='' seconds='' memory=yes disk=yes stampede=yes traces='' measure=yes docs=no details=
+disk_dir=build/bench
 while [ $# -gt 0 ]; do
   option=$1
   shift
   case $option in
-  --rounds | --cell | --backends | --seconds | --traces) [ $# -gt 0 ] || die "bench: $option wants a value" ;;
+  --rounds | --cell | --backends | --seconds | --traces | --disk-dir) [ $# -gt 0 ] || die "bench: $option wants a value" ;;
   esac
   case $option in
   --full) full=yes ;;
@@ -35,7 +38,9 @@ while [ $# -gt 0 ]; do
   --backends) only=$(echo "$1" | tr ',' ' ') && shift ;;
   --seconds) seconds=$1 && shift ;;
   --traces) traces=$1 && shift ;;
-  --mem-only) stampede=no ;;
+  --mem-only) stampede=no disk=no ;;
+  --disk-only) stampede=no memory=no ;;
+  --disk-dir) disk_dir=$1 && shift ;;
   --report) measure=no ;;
   --write-docs) docs=yes ;;
   --details) details=--details ;;
@@ -48,15 +53,22 @@ for cell in $cells; do
   echo "$cell" | grep -qE '^[0-9]+:[0-9]+$' || die "bench: --cell wants ENTRIES:VALUE_BYTES, as 100000:100, not $cell"
 done
 
+[ -z "$cells" ] || [ $memory = no ] || disk=no
+
 bin=build/bench/bin
 rows=build/bench/rows.csv
 log=build/bench/errors.log
-budget=240 # seconds that a run without --full may measure
+budget=205 # seconds that a run without --full may measure caches in memory, and
+disk_budget=85 # stores on disk
 
 # Where the time is short: the larger size with the floors, strata, and the peer that comes closest.
 close_ones='flat_thp setassoc_1t strata strata_gol rocksdb_hcc'
 default_cells='100000:100 100000:1024 4000000:100'
 full_cells='100000:100 100000:1024 4000000:100 4000000:1024'
+default_disk_cells='200000:1024 20000:16384 1000000:1024'
+full_disk_cells='1000000:1024 50000:16384'
+# Of a million entries where time is short; and these are opened again from a cold page cache, too.
+close_on_disk='log_pread strata'
 
 # enough_memory N V: a process with that many entries, the dearest peer's overhead and the traces fits.
 enough_memory() {
@@ -91,7 +103,9 @@ facts() {
   echo "meta,kind,$([ $full = yes ] && echo full || echo default)"
   echo "meta,pass_seconds,$seconds"
   echo "meta,busy_before_percent,$busy"
+  echo "meta,file_system,$(stat -f -c %T "$disk_dir" 2>/dev/null || echo unknown)"
   "$bin/strata_mem_bench" --facts
+  "$bin/strata_disk_bench" --facts
 }
 
 # jobs: one a line, "N V MODE DISTRIBUTIONS BACKEND", in the order of a round: a cell's backends one after the other.
@@ -116,6 +130,25 @@ jobs() {
   done
 }
 
+# disk_jobs: one a line, "N V BACKEND OPTION...", in the order of a round.
+disk_jobs() {
+  for cell in $1; do
+    n=${cell%:*} v=${cell#*:}
+    "$bin/strata_disk_bench" --list | while read -r backend; do
+      cold=
+      case " $close_on_disk " in *" $backend "*) cold=--cold ;; esac
+      if [ -n "$only" ]; then
+        case " $only " in *" $backend "*) ;; *) continue ;; esac
+      elif [ $full = no ] && [ -z "$cells" ]; then
+        case $backend in lmdb_wmap100 | lmdb_nosync1) continue ;; esac
+        [ "$n" -lt 1000000 ] || [ -n "$cold" ] || continue
+      fi
+      [ "$n" -ge 1000000 ] || cold=
+      echo "$n $v $backend $cold"
+    done
+  done
+}
+
 clear_line() { [ ! -t 2 ] || printf '\r%70s\r' '' >&2; }
 
 # one_job ROUND N V MODE DISTRIBUTIONS BACKEND: its rows, or a line about its failure.
@@ -130,6 +163,44 @@ one_job() {
     say "$6 failed at $2 x $3 B, $4 (exit $code): see $log" >&2
     broken=1
   fi
+}
+
+# disk_rows ROUND WHAT ARGUMENT...: what one run of disk_bench printed, or a line about its failure.  3: there is no room.
+disk_rows() {
+  of_round=$1 what=$2 part=build/bench/part.csv code=0
+  shift 2
+  timeout 600 "$bin/strata_disk_bench" --dir "$disk_dir" "$@" >$part 2>>$log || code=$?
+  case $code in
+  0) sed "s/\$/,$of_round/" $part >>$rows ;;
+  3)
+    clear_line
+    say "$what left out: too little room in $disk_dir, see $log; --disk-dir can name another place" >&2
+    ;;
+  *)
+    clear_line
+    say "$what failed (exit $code): see $log" >&2
+    broken=1
+    ;;
+  esac
+  # What it left in the page cache is not written back while the next one is measured.
+  sync -f "$disk_dir" 2>/dev/null || sync
+}
+
+# disk_round ROUND: every store once.
+disk_round() {
+  count=0
+  total=$(wc -l <build/bench/disk_jobs)
+  [ -t 2 ] || say "disk, round $1: $total measurements" >&2
+  while read -r n v backend cold <&3; do
+    count=$((count + 1))
+    [ ! -t 2 ] || printf '\r  disk, round %d  %3d/%d  %-9s x %-5s %-15s %4ds' "$1" $count "$total" "$n" "$v" "$backend" \
+      $(($(date +%s) - began)) >&2
+    disk_rows "$1" "$backend at $n x $v B" --backend "$backend" --entries "$n" --value-bytes "$v" ${cold:+"$cold"}
+  done 3<build/bench/disk_jobs
+  if [ -z "$only" ] && grep -q ' strata ' build/bench/disk_jobs; then
+    disk_rows "$1" "memory above a slow disk" --above
+  fi
+  clear_line
 }
 
 # one_round ROUND: every job once; the stampede.
@@ -157,6 +228,22 @@ measure_all() {
   if [ -z "$seconds" ]; then
     if [ $full = yes ]; then seconds=0.5; else seconds=0.15; fi
   fi
+  : >build/bench/jobs
+  : >build/bench/disk_jobs
+  if [ $memory = yes ]; then plan_memory; fi
+  if [ $disk = yes ]; then plan_disk; fi
+  [ -s build/bench/jobs ] || [ -s build/bench/disk_jobs ] ||
+    die "bench: nothing to measure; backends: $({ "$bin/strata_mem_bench" --list && "$bin/strata_disk_bench" --list; } | awk '{ printf "%s ", $1 }')"
+  busy=$(busy_percent)
+  [ "$busy" -lt 10 ] || say "note: other programs use $busy % of this machine; ratios will be less exact"
+
+  facts >$rows
+  : >$log
+  if [ -s build/bench/jobs ]; then in_rounds memory $budget; fi
+  if [ -s build/bench/disk_jobs ]; then in_rounds disk $disk_budget; fi
+}
+
+plan_memory() {
   if [ -n "$cells" ]; then
     wanted=$cells
   elif [ $full = yes ]; then
@@ -169,19 +256,27 @@ measure_all() {
     if enough_memory "${cell%:*}" "${cell#*:}"; then possible="$possible $cell"; fi
   done
   jobs "$possible" >build/bench/jobs
-  [ -s build/bench/jobs ] || die "bench: nothing to measure; backends: $("$bin/strata_mem_bench" --list | awk '{ printf "%s ", $1 }')"
-  busy=$(busy_percent)
-  [ "$busy" -lt 10 ] || say "note: other programs use $busy % of this machine; ratios will be less exact"
+}
 
-  facts >$rows
-  : >$log
+plan_disk() {
+  if [ -n "$cells" ]; then
+    disk_jobs "$cells"
+  elif [ $full = yes ]; then
+    disk_jobs "$full_disk_cells"
+  else
+    disk_jobs "$default_disk_cells"
+  fi >build/bench/disk_jobs
+  [ -d "$disk_dir" ] || die "bench: there is no folder $disk_dir"
+}
+
+# in_rounds memory|disk SECONDS: all rounds; without --full another one only where it will be over in time.
+in_rounds() {
   began=$(date +%s)
   round=1
   while [ $round -le "$rounds" ]; do
-    one_round $round
+    if [ "$1" = memory ]; then one_round $round; else disk_round $round; fi
     spent=$(($(date +%s) - began))
-    # Another round only where it will be over in time.
-    [ $full = yes ] || [ -n "$cells" ] || [ $((spent + spent / round)) -le $budget ] || break
+    [ $full = yes ] || [ -n "$cells" ] || [ $((spent + spent / round)) -le "$2" ] || break
     round=$((round + 1))
   done
 }
@@ -189,19 +284,23 @@ measure_all() {
 broken=0
 need_build
 need_examples # the bench preset is the release build and more
-need "for the caches to compare with" librocksdb-dev libtbb-dev libglib2.0-dev
+need "for the caches and stores to compare with" librocksdb-dev libtbb-dev libglib2.0-dev liblmdb-dev
 build bench strata_bench ${traces:+strata_cli}
 if [ $measure = yes ]; then measure_all; fi
 [ -s $rows ] || die "bench: there is no earlier run to report"
 
-set -- $rows --json build/bench/results.json --svg build/bench/bench.svg ${details:+"$details"}
+set -- $rows --json build/bench/results.json --svg build/bench/bench.svg --disk-svg build/bench/disk.svg ${details:+"$details"}
 if [ $docs = yes ]; then
   mkdir -p docs/img
   set -- "$@" --readme README.md
 fi
 "$bin/strata_bench_report" "$@"
-[ $docs = no ] || cp build/bench/bench.svg docs/img/bench.svg
-say "rows: $rows, JSON: build/bench/results.json, chart: build/bench/bench.svg"
+if [ $docs = yes ]; then
+  for chart in bench disk; do
+    [ ! -f build/bench/$chart.svg ] || cp build/bench/$chart.svg docs/img/$chart.svg
+  done
+fi
+say "rows: $rows, JSON: build/bench/results.json, charts: build/bench/bench.svg, build/bench/disk.svg"
 if [ -n "$traces" ]; then
   export STRATA="$PWD/$bin/strata"
   say "hit ratios over $traces, one shard: the exact order of each policy"

@@ -6,9 +6,11 @@
 #include <string.h>
 
 #include "src/base/err.h"
+#include "src/format/compress.h"
 #include "src/policy/options.h"
 #include "src/policy/stack_url.h"
 #include "strata/cache.h"
+#include "strata/disk.h"
 #include "strata/memory.h"
 #include "strata/version.h"
 
@@ -16,6 +18,7 @@
 union any_options {
     size_t size;
     strata_memory_options memory;
+    strata_disk_options disk;
 };
 
 struct layer_kind {
@@ -31,8 +34,17 @@ static strata_layer *make_memory(const union any_options *options, const char *r
     return strata_memory_layer(&options->memory);
 }
 
+static strata_layer *make_disk(const union any_options *options, const char *rest)
+{
+    strata_disk_options disk = options->disk;
+    if (rest[0] != '\0')
+        disk.path = rest;
+    return strata_disk_layer(&disk);
+}
+
 static const struct layer_kind layer_kinds[] = {
     { "memory", &strata__memory_rows, "memory:?max_bytes=64mb", make_memory },
+    { "disk", &strata__disk_rows, NULL, make_disk },
 };
 enum { KIND_COUNT = sizeof layer_kinds / sizeof layer_kinds[0] };
 
@@ -44,7 +56,13 @@ const char *strata_version(void)
     return STRINGIFY(STRATA_VERSION_MAJOR) "." STRINGIFY(STRATA_VERSION_MINOR) "." STRINGIFY(STRATA_VERSION_PATCH);
 }
 
-const char *strata_features(void) { return "memory"; }
+const char *strata_features(void)
+{
+    static const char *const words[2][2] = { { "memory disk", "memory disk lz4" },
+                                             { "memory disk zstd", "memory disk zstd lz4" } };
+    return words[strata__compress_check(COMPRESS_ZSTD, NULL) == STRATA_OK]
+                [strata__compress_check(COMPRESS_LZ4, NULL) == STRATA_OK];
+}
 
 static int fail_scheme(const char *scheme, strata_error *err)
 {

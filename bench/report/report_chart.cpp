@@ -1,7 +1,7 @@
-// bench/report/report_chart.cpp - one picture of a run, as SVG that needs nothing else.
+// bench/report/report_chart.cpp - two pictures of a run, as SVG that needs nothing else.
 //
-// Four panels: hits and get-or-inserts, with one and with two threads.  A bar a backend, nanoseconds an operation, so
-// shorter is better.  Scales are linear and begin at zero; a peer far off the scale has its bar cut, visibly, and its
+// Four panels each: hits and get-or-inserts, with one and with two threads; puts and gets on disk, of small and large
+// values.  A bar a backend, time an operation, so shorter is better.  Scales are linear and begin at zero; a peer far off the scale has its bar cut, visibly, and its
 // figure printed, so that it does not squeeze all others into a corner.
 #include "bench/report/report_output.hpp"
 #include <algorithm>
@@ -17,22 +17,43 @@ const char *const OURS = "#0f766e", *const OURS_LIGHT = "#5eb5ac", *const FLOOR 
 
 struct bar {
     std::string name;
-    double ns;
+    double time;
 };
 
 struct panel {
-    std::string title;
+    std::string title, unit; // ns, us
     std::vector<bar> bars;
+};
+
+struct chart {
+    std::string title, heading, below, floor; // what the floor is
+    panel panels[4];
 };
 
 std::string label_of(const std::string &backend)
 {
     static const std::map<std::string, std::string> labels = {
-        { "strata", "strata" },           { "strata_gol", "strata get_or_load" },
-        { "flat_thp", "bare table" },     { "setassoc_1t", "bare set-assoc." },
-        { "flat", "bare table, 4 KB" },   { "rocksdb_hcc", "RocksDB HCC" },
-        { "rocksdb_lru", "RocksDB LRU" }, { "glib_mutex_lru", "mutex + GLib LRU" },
-        { "tbb_lru", "TBB LRU" },         { "tbb_hash_map", "TBB hash map" },
+        { "strata", "strata" },
+        { "strata_gol", "strata get_or_load" },
+        { "flat_thp", "bare table" },
+        { "setassoc_1t", "bare set-assoc." },
+        { "flat", "bare table, 4 KB" },
+        { "rocksdb_hcc", "RocksDB HCC" },
+        { "rocksdb_lru", "RocksDB LRU" },
+        { "glib_mutex_lru", "mutex + GLib LRU" },
+        { "tbb_lru", "TBB LRU" },
+        { "tbb_hash_map", "TBB hash map" },
+        { "strata_mem", "strata mem. + disk" },
+        { "strata_layer", "strata's disk layer" },
+        { "log_pread", "bare log" },
+        { "log_mmap", "bare log, mapped" },
+        { "lmdb_wmap1", "LMDB writemap" },
+        { "lmdb_nosync1", "LMDB nosync" },
+        { "lmdb_wmap100", "LMDB writemap/100" },
+        { "lmdb_nosync100", "LMDB nosync/100" },
+        { "rocksdb", "RocksDB" },
+        { "rocksdb_fifo", "RocksDB FIFO" },
+        { "files", "a file a key" },
     };
     auto found = labels.find(backend);
     return found == labels.end() ? backend : found->second;
@@ -43,10 +64,16 @@ const char *color_of(const std::string &backend)
     return backend == "strata" ? OURS : is_ours(backend) ? OURS_LIGHT : is_floor(backend) ? FLOOR : PEER;
 }
 
+void sort(panel &p)
+{
+    std::sort(p.bars.begin(), p.bars.end(), [](const bar &a, const bar &b) { return a.time < b.time; });
+}
+
 panel make_panel(const results &r, cell_id id, const char *mode, int threads, const char *title)
 {
     panel p;
     p.title = title;
+    p.unit = "ns";
     id.mode = mode;
     id.dist = "zipf99";
     id.threads = threads;
@@ -59,7 +86,20 @@ panel make_panel(const results &r, cell_id id, const char *mode, int threads, co
             p.bars.push_back({ b.first, median(b.second, &sample::ns) });
         }
     }
-    std::sort(p.bars.begin(), p.bars.end(), [](const bar &a, const bar &b) { return a.ns < b.ns; });
+    sort(p);
+    return p;
+}
+
+panel make_disk_panel(const std::pair<const disk_id, disk_backends> &d, const char *what,
+                      double disk_sample::*per_second)
+{
+    panel p;
+    p.title = std::string(what) + ", " + d.first.text();
+    p.unit = "us";
+    for (auto &b : d.second) {
+        p.bars.push_back({ b.first, 1e6 / median(b.second, per_second) });
+    }
+    sort(p);
     return p;
 }
 
@@ -69,12 +109,12 @@ double scale_of(const panel &p)
     double ours = 0, scale = 0;
     for (auto &b : p.bars) {
         if (b.name == "strata") {
-            ours = b.ns;
+            ours = b.time;
         }
     }
     for (auto &b : p.bars) {
-        if (ours == 0 || b.ns <= 5 * ours) {
-            scale = std::max(scale, b.ns);
+        if (ours == 0 || b.time <= 5 * ours) {
+            scale = std::max(scale, b.time);
         }
     }
     return scale;
@@ -85,10 +125,15 @@ void write_text(std::ostream &out, double x, double y, const char *attributes, c
     out << "<text x=\"" << x << "\" y=\"" << y << "\" " << attributes << ">" << text << "</text>\n";
 }
 
-void write_bar(std::ostream &out, const bar &b, double scale, double x, double y, double room)
+std::string time_text(double time, const std::string &unit)
 {
-    bool cut = b.ns > scale, ours = is_ours(b.name);
-    double length = std::max(2.0, std::min(b.ns / scale, 1.0) * room);
+    return number_text(time, unit == "us" && time < 10 ? 2 : time < 100 ? 1 : 0) + " " + unit;
+}
+
+void write_bar(std::ostream &out, const bar &b, const std::string &unit, double scale, double x, double y, double room)
+{
+    bool cut = b.time > scale, ours = is_ours(b.name);
+    double length = std::max(2.0, std::min(b.time / scale, 1.0) * room);
     write_text(out, x + LABEL - 8, y + BAR - 4.5,
                ours ? "text-anchor=\"end\" font-weight=\"600\" fill=\"#0f172a\""
                     : "text-anchor=\"end\" fill=\"#334155\"",
@@ -103,8 +148,7 @@ void write_bar(std::ostream &out, const bar &b, double scale, double x, double y
         }
     }
     write_text(out, x + LABEL + length + 6, y + BAR - 4.5,
-               ours ? "font-weight=\"600\" fill=\"#0f172a\"" : "fill=\"#475569\"",
-               number_text(b.ns, b.ns < 100 ? 1 : 0) + " ns");
+               ours ? "font-weight=\"600\" fill=\"#0f172a\"" : "fill=\"#475569\"", time_text(b.time, unit));
 }
 
 void write_panel(std::ostream &out, const panel &p, double x, double y, double width)
@@ -112,19 +156,18 @@ void write_panel(std::ostream &out, const panel &p, double x, double y, double w
     write_text(out, x, y, "font-size=\"14\" font-weight=\"600\" fill=\"#0f172a\"", p.title);
     y += 14;
     for (auto &b : p.bars) {
-        write_bar(out, b, scale_of(p), x, y, width - LABEL - FIGURE);
+        write_bar(out, b, p.unit, scale_of(p), x, y, width - LABEL - FIGURE);
         y += STEP;
     }
 }
 
-void write_legend(std::ostream &out, double y)
+void write_legend(std::ostream &out, double y, const std::string &floor)
 {
     const struct {
-        const char *color, *text;
+        const char *color;
+        std::string text;
         int width;
-    } entries[] = { { OURS, "strata", 76 },
-                    { FLOOR, "floor: the bare lookup, no cache", 224 },
-                    { PEER, "other caches", 0 } };
+    } entries[] = { { OURS, "strata", 76 }, { FLOOR, "floor: " + floor, 224 }, { PEER, "others", 0 } };
     double x = MARGIN;
     for (auto &e : entries) {
         out << "<rect x=\"" << x << "\" y=\"" << y - 10 << "\" width=\"12\" height=\"12\" rx=\"2\" fill=\"" << e.color
@@ -134,38 +177,68 @@ void write_legend(std::ostream &out, double y)
     }
 }
 
-} // namespace
-
-void write_chart(std::ostream &out, const results &r, const cell_id &size)
+void draw(std::ostream &out, const chart &c)
 {
-    const panel panels[] = {
-        make_panel(r, size, "fit", 1, "Hit, 1 thread"),
-        make_panel(r, size, "fit", 2, "Hit, 2 threads"),
-        make_panel(r, size, "miss", 1, "Get or insert, room for 10 %, 1 thread"),
-        make_panel(r, size, "miss", 2, "Get or insert, room for 10 %, 2 threads"),
-    };
-    size_t upper = std::max(panels[0].bars.size(), panels[1].bars.size());
-    size_t lower = std::max(panels[2].bars.size(), panels[3].bars.size());
+    size_t upper = std::max(c.panels[0].bars.size(), c.panels[1].bars.size());
+    size_t lower = std::max(c.panels[2].bars.size(), c.panels[3].bars.size());
     double second = TOP + 14 + STEP * (double)upper + 36;
-    double height = second + 14 + STEP * (double)lower + 34;
+    double height = lower == 0 ? second : second + 14 + STEP * (double)lower + 34;
     double width = (WIDTH - 2 * MARGIN - GAP) / 2.0;
 
     out << "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 " << WIDTH << " " << height << "\" width=\""
         << WIDTH << "\" height=\"" << height
         << "\" font-family=\"system-ui, 'Segoe UI', 'DejaVu Sans', Helvetica, Arial, sans-serif\" "
-        << "font-size=\"12\">\n<title>Nanoseconds an operation: strata, the floor and other caches</title>\n"
+        << "font-size=\"12\">\n<title>" << c.title << "</title>\n"
         << "<rect x=\"0.5\" y=\"0.5\" width=\"" << WIDTH - 1 << "\" height=\"" << height - 1
         << "\" rx=\"8\" fill=\"#ffffff\" stroke=\"#e2e8f0\"/>\n";
-    write_text(out, MARGIN, 30, "font-size=\"17\" font-weight=\"700\" fill=\"#0f172a\"",
-               "Nanoseconds an operation and thread: shorter is better");
-    write_text(out, MARGIN, 50, "fill=\"#64748b\"",
-               number_text((double)size.entries, 0) + " keys, " + bytes_text(size.value_bytes) +
-                   " values, Zipf 0.99; medians. " + machine_text(r));
+    write_text(out, MARGIN, 30, "font-size=\"17\" font-weight=\"700\" fill=\"#0f172a\"", c.heading);
+    write_text(out, MARGIN, 50, "fill=\"#64748b\"", c.below);
     for (int i = 0; i < 4; i++) {
-        write_panel(out, panels[i], MARGIN + (i % 2) * (width + GAP), i < 2 ? TOP : second, width);
+        if (!c.panels[i].bars.empty()) {
+            write_panel(out, c.panels[i], MARGIN + (i % 2) * (width + GAP), i < 2 ? TOP : second, width);
+        }
     }
-    write_legend(out, height - 16);
+    write_legend(out, height - 16, c.floor);
     out << "</svg>\n";
+}
+
+} // namespace
+
+void write_chart(std::ostream &out, const results &r, const cell_id &size)
+{
+    draw(out, { "Nanoseconds an operation: strata, the floor and other caches",
+                "Nanoseconds an operation and thread: shorter is better",
+                number_text((double)size.entries, 0) + " keys, " + bytes_text(size.value_bytes) +
+                    " values, Zipf 0.99; medians. " + machine_text(r),
+                "the bare lookup, no cache",
+                { make_panel(r, size, "fit", 1, "Hit, 1 thread"), make_panel(r, size, "fit", 2, "Hit, 2 threads"),
+                  make_panel(r, size, "miss", 1, "Get or insert, room for 10 %, 1 thread"),
+                  make_panel(r, size, "miss", 2, "Get or insert, room for 10 %, 2 threads") } });
+}
+
+void write_disk_chart(std::ostream &out, const results &r)
+{
+    chart c = { "Microseconds an operation on disk: strata, a bare log and other stores",
+                "On disk, microseconds an operation: shorter is better",
+                "Hot page cache, nobody syncs, 1 thread; medians. " + machine_text(r),
+                "a bare log, no cache",
+                {} };
+    // Of each size of values the cell with the most backends.
+    std::map<unsigned long, const std::pair<const disk_id, disk_backends> *> sizes;
+    for (auto &d : r.disks) {
+        auto &best = sizes[d.first.value_bytes];
+        if (best == nullptr || best->second.size() <= d.second.size()) {
+            best = &d;
+        }
+    }
+    size_t at = 0;
+    for (auto &s : sizes) {
+        if (at < 4) {
+            c.panels[at++] = make_disk_panel(*s.second, "Put", &disk_sample::puts_s);
+            c.panels[at++] = make_disk_panel(*s.second, "Get", &disk_sample::gets_s);
+        }
+    }
+    draw(out, c);
 }
 
 } // namespace report

@@ -1,4 +1,4 @@
-// bench/report/report_goals.cpp - the goals, one function each.
+// bench/report/report_goals.cpp - the goals, one function each; those of the disk are in report_disk_goals.cpp.
 #include "bench/report/report_goals.hpp"
 #include <algorithm>
 
@@ -54,7 +54,7 @@ const char *text_of(verdict v)
     return "not measured";
 }
 
-static goal make_goal(const char *id, const char *title, const char *asked, const char *unit)
+goal make_goal(const char *id, const char *title, const char *asked, const char *unit)
 {
     goal g;
     g.id = id;
@@ -260,7 +260,7 @@ static void stampede(const results &r, std::vector<goal> &goals)
     goals.push_back(served);
 }
 
-std::vector<goal> evaluate(const results &r)
+static std::vector<goal> memory_goals(const results &r)
 {
     std::vector<goal> goals = {
         hit_time(r, "hit_1t", "Hit, 1 thread", 1),
@@ -275,6 +275,19 @@ std::vector<goal> evaluate(const results &r)
         overhead(r),
     };
     stampede(r, goals);
+    return goals;
+}
+
+// A part that was not measured at all is not spoken of.
+std::vector<goal> evaluate(const results &r)
+{
+    std::vector<goal> goals;
+    if (!r.cells.empty() || !r.stampedes.empty()) {
+        goals = memory_goals(r);
+    }
+    if (!r.disks.empty() || !r.above.empty()) {
+        add_disk_goals(r, goals);
+    }
     return goals;
 }
 

@@ -4,7 +4,12 @@
 //   "goals": [ { "id", "title", "asked", "outcome", "checks": [ { "where", "measured", "low", "high", "limit", "met" } ] } ],
 //   "cells": [ { "mode", "entries", "value_bytes", "dist", "threads", "backends": { NAME: { "ns_per_op", "mops",
 //                "p50_ns", "p99_ns", "hit_ratio", "overhead_bytes", "ns_per_op_samples": [...] } } } ],
-//   "stampede": [ { "callers", "loader_ms", "loads", "served_ms" } ] }
+//   "stampede": [ { "callers", "loader_ms", "loads", "served_ms" } ],
+//   "disk": [ { "entries", "value_bytes", "backends": { NAME: { "stored", "puts_s", "put_p50_us", "put_p99_us",
+//               "put_p999_us", "gets_s", "get_p50_us", "get_p99_us", "overwrites_s", "close_ms", "reopen_ms",
+//               "kill_reopen_ms", "cold_reopen_ms", "entry_disk_bytes", "resident_bytes", "kept", "puts_s_samples": [...],
+//               "gets_s_samples": [...] } } } ],
+//   "above_slow_disk": [ { "alone_ns", "alone_p99_ns", "slow_ns", "slow_p99_ns", "reads" } ] }
 #include "bench/report/report_output.hpp"
 #include <cmath>
 #include <cstdio>
@@ -81,6 +86,72 @@ void write_backend(std::ostream &out, const series &s)
     out << "]}";
 }
 
+void write_samples(std::ostream &out, const char *name, const disk_series &s, double disk_sample::*field)
+{
+    separator comma;
+    out << ", \"" << name << "_samples\": [";
+    for (auto &one : s) {
+        out << comma.next() << plain(one.*field);
+    }
+    out << "]";
+}
+
+void write_disk_backend(std::ostream &out, const disk_series &s)
+{
+    const struct {
+        const char *name;
+        double disk_sample::*field;
+    } fields[] = {
+        { "stored", &disk_sample::stored },
+        { "puts_s", &disk_sample::puts_s },
+        { "put_p50_us", &disk_sample::put_p50 },
+        { "put_p99_us", &disk_sample::put_p99 },
+        { "put_p999_us", &disk_sample::put_p999 },
+        { "gets_s", &disk_sample::gets_s },
+        { "get_p50_us", &disk_sample::get_p50 },
+        { "get_p99_us", &disk_sample::get_p99 },
+        { "overwrites_s", &disk_sample::overwrites_s },
+        { "close_ms", &disk_sample::close_ms },
+        { "reopen_ms", &disk_sample::reopen_ms },
+        { "kill_reopen_ms", &disk_sample::kill_ms },
+        { "cold_reopen_ms", &disk_sample::cold_ms },
+        { "entry_disk_bytes", &disk_sample::disk_bytes },
+        { "resident_bytes", &disk_sample::resident },
+        { "kept", &disk_sample::kept },
+    };
+    separator comma;
+    out << "{";
+    for (auto &f : fields) {
+        out << comma.next() << "\"" << f.name << "\": " << plain(median(s, f.field));
+    }
+    write_samples(out, "puts_s", s, &disk_sample::puts_s);
+    write_samples(out, "gets_s", s, &disk_sample::gets_s);
+    out << "}";
+}
+
+void write_disks(std::ostream &out, const results &r)
+{
+    separator cells, runs;
+    out << ",\n  \"disk\": [";
+    for (auto &d : r.disks) {
+        separator names;
+        out << cells.next() << "\n    {\"entries\": " << d.first.entries << ", \"value_bytes\": " << d.first.value_bytes
+            << ", \"backends\": {";
+        for (auto &b : d.second) {
+            out << names.next() << "\n      " << quoted(b.first) << ": ";
+            write_disk_backend(out, b.second);
+        }
+        out << "}}";
+    }
+    out << "\n  ],\n  \"above_slow_disk\": [";
+    for (auto &s : r.above) {
+        out << runs.next() << "\n    {\"alone_ns\": " << plain(s.alone_ns)
+            << ", \"alone_p99_ns\": " << plain(s.alone_p99) << ", \"slow_ns\": " << plain(s.slow_ns)
+            << ", \"slow_p99_ns\": " << plain(s.slow_p99) << ", \"reads\": " << plain(s.reads) << "}";
+    }
+    out << "\n  ]";
+}
+
 } // namespace
 
 void write_json(std::ostream &out, const results &r, const std::vector<goal> &goals)
@@ -113,7 +184,9 @@ void write_json(std::ostream &out, const results &r, const std::vector<goal> &go
         out << runs.next() << "\n    {\"callers\": " << run.callers << ", \"loader_ms\": " << run.loader_ms
             << ", \"loads\": " << run.loads << ", \"served_ms\": " << plain(run.served_ms) << "}";
     }
-    out << "\n  ]\n}\n";
+    out << "\n  ]";
+    write_disks(out, r);
+    out << "\n}\n";
 }
 
 } // namespace report

@@ -1,6 +1,6 @@
 // bench/report/report_main.cpp - turns the rows of a run into tables, JSON, a chart and the README's section.
 //
-//     strata_bench_report ROWS.csv [--details] [--json FILE] [--svg FILE] [--readme FILE] [--size N:V]
+//     strata_bench_report ROWS.csv [--details] [--json FILE] [--svg FILE] [--disk-svg FILE] [--readme FILE] [--size N:V]
 //
 // --readme replaces what stands between the lines "<!-- bench -->" and "<!-- /bench -->".
 // Exit: 0, also when goals are missed (a slow machine is no mistake); 1 where a file can't be read or written.
@@ -58,7 +58,7 @@ report::cell_id parse_size(const std::string &text)
 }
 
 struct options {
-    std::string rows, json, svg, readme, size;
+    std::string rows, json, svg, disk_svg, readme, size;
     bool details = false;
 };
 
@@ -67,6 +67,7 @@ options parse(int argc, char **argv)
     options o;
     const std::map<std::string, std::string options::*> files = { { "--json", &options::json },
                                                                   { "--svg", &options::svg },
+                                                                  { "--disk-svg", &options::disk_svg },
                                                                   { "--readme", &options::readme },
                                                                   { "--size", &options::size } };
     for (int i = 1; i < argc; i++) {
@@ -79,8 +80,8 @@ options parse(int argc, char **argv)
         } else if (option[0] != '-' && o.rows.empty()) {
             o.rows = option;
         } else {
-            fail("usage: strata_bench_report ROWS.csv [--details] [--json FILE] [--svg FILE] [--readme FILE] [--size "
-                 "N:V]",
+            fail("usage: strata_bench_report ROWS.csv [--details] [--json FILE] [--svg FILE] [--disk-svg FILE] "
+                 "[--readme FILE] [--size N:V]",
                  2);
         }
     }
@@ -97,22 +98,26 @@ int main(int argc, char **argv)
         fail("can't read \"" + o.rows + "\": give the rows that ./run bench left in build/bench", 1);
     }
     report::results r = report::read_rows(in);
-    if (r.cells.empty() && r.stampedes.empty()) {
+    if (r.cells.empty() && r.stampedes.empty() && r.disks.empty() && r.above.empty()) {
         fail(o.rows + " holds no measurements", 1);
     }
     std::vector<report::goal> goals = report::evaluate(r);
     report::cell_id size = o.size.empty() ? report::choose_size(r) : parse_size(o.size);
 
     report::write_tables(std::cout, r, goals, o.details);
-    std::stringstream json, svg, markdown;
+    std::stringstream json, svg, disk_svg, markdown;
     report::write_json(json, r, goals);
     report::write_chart(svg, r, size);
+    report::write_disk_chart(disk_svg, r);
     report::write_markdown(markdown, r, goals, size);
     if (!o.json.empty()) {
         write_file(o.json, json.str());
     }
-    if (!o.svg.empty()) {
+    if (!o.svg.empty() && !r.cells.empty()) {
         write_file(o.svg, svg.str());
+    }
+    if (!o.disk_svg.empty() && !r.disks.empty()) {
+        write_file(o.disk_svg, disk_svg.str());
     }
     if (!o.readme.empty()) {
         replace_section(o.readme, markdown.str());

@@ -10,14 +10,20 @@ namespace report
 // For a terminal: every cell with all backends, then the goals; with `details` also each cell of each goal.
 void write_tables(std::ostream &out, const results &r, const std::vector<goal> &goals, bool details);
 
+void write_disk_tables(std::ostream &out, const results &r); // part of it
+
 // For the README: what was asked and measured, and the figures of one size side by side.
 void write_markdown(std::ostream &out, const results &r, const std::vector<goal> &goals, const cell_id &size);
+void write_disk_markdown(std::ostream &out, const results &r); // part of it
 
 // Everything, for programs; the names are stable.
 void write_json(std::ostream &out, const results &r, const std::vector<goal> &goals);
 
 // A chart: strata, the floor and the peers, one size, zipf, hits and inserts with one and two threads.
 void write_chart(std::ostream &out, const results &r, const cell_id &size);
+
+// Another: puts and gets of stores on disk, the smaller and the larger values.
+void write_disk_chart(std::ostream &out, const results &r);
 
 // The size to show where only one can be shown: measured on most backends; of those the largest.
 cell_id choose_size(const results &r);

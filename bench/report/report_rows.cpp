@@ -17,6 +17,13 @@ bool cell_id::operator<(const cell_id &other) const
            std::make_tuple(other.mode, other.entries, other.value_bytes, rank(other.dist), other.threads);
 }
 
+bool disk_id::operator<(const disk_id &other) const
+{
+    return std::make_pair(value_bytes, entries) < std::make_pair(other.value_bytes, other.entries);
+}
+
+std::string disk_id::text() const { return count_text(entries) + " x " + bytes_text(value_bytes); }
+
 std::string cell_id::size_text() const { return count_text(entries) + " x " + bytes_text(value_bytes); }
 
 std::string cell_id::text() const
@@ -36,6 +43,13 @@ int results::rounds() const
     std::set<int> seen;
     for (auto &cell : cells) {
         for (auto &backend : cell.second) {
+            for (auto &s : backend.second) {
+                seen.insert(s.round);
+            }
+        }
+    }
+    for (auto &disk : disks) {
+        for (auto &backend : disk.second) {
             for (auto &s : backend.second) {
                 seen.insert(s.round);
             }
@@ -83,6 +97,39 @@ static void read_stampede(results &out, const std::vector<std::string> &f)
     out.stampedes.push_back(r);
 }
 
+static void read_disk(results &out, const std::vector<std::string> &f)
+{
+    double disk_sample::*const fields[] = {
+        &disk_sample::stored,       &disk_sample::puts_s,     &disk_sample::put_p50,   &disk_sample::put_p99,
+        &disk_sample::put_p999,     &disk_sample::gets_s,     &disk_sample::get_p50,   &disk_sample::get_p99,
+        &disk_sample::overwrites_s, &disk_sample::close_ms,   &disk_sample::reopen_ms, &disk_sample::kill_ms,
+        &disk_sample::cold_ms,      &disk_sample::disk_bytes, &disk_sample::resident,  &disk_sample::kept,
+    };
+    disk_id id;
+    id.entries = std::stoul(f[2]);
+    id.value_bytes = std::stoul(f[3]);
+    disk_sample s;
+    size_t at = 4;
+    for (auto field : fields) {
+        s.*field = std::stod(f[at++]);
+    }
+    s.round = std::stoi(f[at]);
+    out.disks[id][f[1]].push_back(s);
+}
+
+static void read_above(results &out, const std::vector<std::string> &f)
+{
+    above_sample s;
+    s.entries = std::stod(f[1]);
+    s.alone_ns = std::stod(f[2]);
+    s.alone_p99 = std::stod(f[3]);
+    s.slow_ns = std::stod(f[4]);
+    s.slow_p99 = std::stod(f[5]);
+    s.reads = std::stod(f[6]);
+    s.round = std::stoi(f[7]);
+    out.above.push_back(s);
+}
+
 results read_rows(std::istream &in)
 {
     results out;
@@ -93,6 +140,10 @@ results read_rows(std::istream &in)
                 read_mem(out, f);
             } else if (f.size() == 7 && f[0] == "stampede") {
                 read_stampede(out, f);
+            } else if (f.size() == 21 && f[0] == "disk") {
+                read_disk(out, f);
+            } else if (f.size() == 8 && f[0] == "above") {
+                read_above(out, f);
             } else if (f.size() >= 3 && f[0] == "meta") {
                 out.facts[f[1]] = line.substr(f[0].size() + f[1].size() + 2);
             } else if (!line.empty()) {
@@ -115,55 +166,13 @@ double median(std::vector<double> v)
     return v.size() % 2 == 1 ? v[middle] : (v[middle - 1] + v[middle]) / 2;
 }
 
-double median(const series &s, double sample::*field)
-{
-    std::vector<double> values;
-    for (auto &one : s) {
-        values.push_back(one.*field);
-    }
-    return median(values);
-}
-
-static double median_of_round(const series &s, int round, double sample::*field)
-{
-    std::vector<double> values;
-    for (auto &one : s) {
-        if (one.round == round) {
-            values.push_back(one.*field);
-        }
-    }
-    return median(values);
-}
-
-ratio ratio_of(const backends &cell, const std::string &ours, const std::string &theirs, double sample::*field)
-{
-    ratio r;
-    auto a = cell.find(ours), b = cell.find(theirs);
-    if (a == cell.end() || b == cell.end()) {
-        return r;
-    }
-    double below = median(b->second, field);
-    if (below <= 0) {
-        return r; // quicker than the clock can tell
-    }
-    r.known = true;
-    r.value = r.low = r.high = median(a->second, field) / below;
-    for (auto &s : b->second) {
-        double x = median_of_round(a->second, s.round, field), y = median_of_round(b->second, s.round, field);
-        if (x > 0 && y > 0) {
-            r.low = std::min(r.low, x / y);
-            r.high = std::max(r.high, x / y);
-        }
-    }
-    return r;
-}
-
 bool is_floor(const std::string &backend)
 {
-    return backend == "flat_thp" || backend == "flat" || backend == "setassoc_1t";
+    static const std::set<std::string> floors = { "flat_thp", "flat", "setassoc_1t", "log_pread", "log_mmap" };
+    return floors.count(backend) != 0;
 }
 
-bool is_ours(const std::string &backend) { return backend == "strata" || backend == "strata_gol"; }
+bool is_ours(const std::string &backend) { return backend.compare(0, 6, "strata") == 0; }
 
 bool is_peer(const std::string &backend) { return !is_floor(backend) && !is_ours(backend); }
 

@@ -4,6 +4,7 @@
 //     meta,KEY,TEXT
 //     mem,...,ROUND         as mem_bench prints them, with the round appended by scripts/run_bench.sh
 //     stampede,...          as stampede_bench prints them
+//     disk,...,ROUND and above,...,ROUND   as disk_bench prints them, likewise
 // The machine drifts while it measures, so no number is good for much on its own: what counts is the ratio of two
 // medians over the same, interleaved rounds.
 #ifndef BENCH_REPORT_ROWS_HPP
@@ -39,9 +40,34 @@ struct stampede_run {
     double served_ms = 0;
 };
 
+// Stores on disk: one size, filled, read, closed, killed.
+struct disk_id {
+    unsigned long entries = 0, value_bytes = 0;
+    bool operator<(const disk_id &other) const;
+    std::string text() const; // "200k x 1 KB"
+};
+
+struct disk_sample {
+    int round = 0;
+    double stored = 0; // entries: fewer than asked for where a backend would take minutes
+    double puts_s = 0, put_p50 = 0, put_p99 = 0, put_p999 = 0, gets_s = 0, get_p50 = 0, get_p99 = 0; // us
+    double overwrites_s = 0, close_ms = 0, reopen_ms = 0, kill_ms = 0, cold_ms = 0;                  // 0: not measured
+    double disk_bytes = 0, resident = 0, kept = 0;
+};
+typedef std::vector<disk_sample> disk_series;
+typedef std::map<std::string, disk_series> disk_backends; // by name
+
+// Hits in memory alone, and above a disk that is slow.
+struct above_sample {
+    int round = 0;
+    double entries = 0, alone_ns = 0, alone_p99 = 0, slow_ns = 0, slow_p99 = 0, reads = 0;
+};
+
 struct results {
     std::map<cell_id, backends> cells;
     std::vector<stampede_run> stampedes;
+    std::map<disk_id, disk_backends> disks;
+    std::vector<above_sample> above;
     std::map<std::string, std::string> facts;
     std::vector<std::string> unread; // rows that are none of these
 
@@ -57,10 +83,53 @@ struct ratio {
 
 results read_rows(std::istream &in);
 double median(std::vector<double> values);
-double median(const series &s, double sample::*field);
-ratio ratio_of(const backends &cell, const std::string &ours, const std::string &theirs, double sample::*field);
 
-// Floors do no caching; strata and strata_gol are ours; all others are peers.
+template <class Sample> double median(const std::vector<Sample> &s, double Sample::*field)
+{
+    std::vector<double> values;
+    for (auto &one : s) {
+        values.push_back(one.*field);
+    }
+    return median(values);
+}
+
+template <class Sample> double median_of_round(const std::vector<Sample> &s, int round, double Sample::*field)
+{
+    std::vector<double> values;
+    for (auto &one : s) {
+        if (one.round == round) {
+            values.push_back(one.*field);
+        }
+    }
+    return median(values);
+}
+
+template <class Sample>
+ratio ratio_of(const std::map<std::string, std::vector<Sample>> &cell, const std::string &ours,
+               const std::string &theirs, double Sample::*field)
+{
+    ratio r;
+    auto a = cell.find(ours), b = cell.find(theirs);
+    if (a == cell.end() || b == cell.end()) {
+        return r;
+    }
+    double below = median(b->second, field);
+    if (below <= 0) {
+        return r; // quicker than the clock can tell
+    }
+    r.known = true;
+    r.value = r.low = r.high = median(a->second, field) / below;
+    for (auto &s : b->second) {
+        double x = median_of_round(a->second, s.round, field), y = median_of_round(b->second, s.round, field);
+        if (x > 0 && y > 0) {
+            r.low = r.low < x / y ? r.low : x / y;
+            r.high = r.high > x / y ? r.high : x / y;
+        }
+    }
+    return r;
+}
+
+// Floors do no caching; what begins with strata is ours; all others are peers.
 bool is_floor(const std::string &backend);
 bool is_ours(const std::string &backend);
 bool is_peer(const std::string &backend);

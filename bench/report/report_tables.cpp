@@ -1,4 +1,5 @@
 // bench/report/report_tables.cpp - tables for people: on a terminal and in the README.
+#include "bench/report/report_aligned.hpp"
 #include "bench/report/report_output.hpp"
 #include <algorithm>
 #include <iomanip>
@@ -7,13 +8,7 @@
 namespace report
 {
 
-namespace
-{
-
-typedef std::vector<std::string> row;
-
-// Columns as wide as they must be; those in `left` are flush left, the others flush right.
-void write_aligned(std::ostream &out, const std::vector<row> &rows, const std::set<size_t> &left = { 0 })
+void write_aligned(std::ostream &out, const std::vector<row> &rows, const std::set<size_t> &left)
 {
     std::vector<size_t> width;
     for (auto &r : rows) {
@@ -34,7 +29,6 @@ void write_aligned(std::ostream &out, const std::vector<row> &rows, const std::s
     out << std::left;
 }
 
-// Ours first, then the floors, then the peers from fast to slow.
 std::vector<std::string> order(const std::map<std::string, double> &weight)
 {
     std::vector<std::string> names;
@@ -47,6 +41,9 @@ std::vector<std::string> order(const std::map<std::string, double> &weight)
     });
     return names;
 }
+
+namespace
+{
 
 // "23 (210)": ns an operation, and the 99th percentile of those timed one by one.
 std::string time_text(const series &s)
@@ -159,55 +156,8 @@ void write_warnings(std::ostream &out, const results &r)
     }
 }
 
-} // namespace
-
-std::string machine_text(const results &r)
+void write_markdown_size(std::ostream &out, const results &r, const cell_id &size)
 {
-    auto fact = [&](const char *key, const char *unknown) {
-        auto found = r.facts.find(key);
-        return found == r.facts.end() ? std::string(unknown) : found->second;
-    };
-    return fact("cpu", "unknown processor") + ", " + fact("processors", "?") + " processors, " + fact("system", "?") +
-           ", " + std::to_string(r.rounds()) + (r.rounds() == 1 ? " round" : " rounds") + " on " + fact("date", "?");
-}
-
-void write_tables(std::ostream &out, const results &r, const std::vector<goal> &goals, bool details)
-{
-    std::set<std::string> seen;
-    for (auto &cell : r.cells) {
-        if (seen.insert(cell.first.mode + cell.first.size_text()).second) {
-            write_size(out, r, cell.first);
-        }
-    }
-    if (details) {
-        write_details(out, goals);
-    }
-    out << "\nGoals (ratios of medians over the same rounds)\n\n";
-    std::vector<row> rows = { { "", "cells", "measured", "", "asked" } };
-    for (auto &g : goals) {
-        rows.push_back({ g.title, g.checks.empty() || !g.judged ? "" : cells_text(g), g.measured(),
-                         text_of(g.outcome()), g.asked });
-    }
-    write_aligned(out, rows, { 0, 3, 4 });
-    out << "\n" << machine_text(r) << "\n";
-    write_warnings(out, r);
-}
-
-void write_markdown(std::ostream &out, const results &r, const std::vector<goal> &goals, const cell_id &size)
-{
-    out << "| | asked | measured | cells |\n|---|---|---|---|\n";
-    for (auto &g : goals) {
-        if (g.checks.empty()) {
-            continue;
-        }
-        std::string state = text_of(g.outcome());
-        if (g.judged && g.checks.size() > 1) {
-            state += ", " + cells_text(g);
-        }
-        out << "| " << g.title << " | " << (g.judged ? g.asked : "") << " | " << g.measured() << " | " << state
-            << " |\n";
-    }
-
     const char *const modes[] = { "fit", "miss" };
     std::map<std::string, double> weight;
     for (auto mode : modes) {
@@ -237,6 +187,62 @@ void write_markdown(std::ostream &out, const results &r, const std::vector<goal>
         }
         out << " " << bytes << " |\n";
     }
+}
+
+} // namespace
+
+std::string machine_text(const results &r)
+{
+    auto fact = [&](const char *key, const char *unknown) {
+        auto found = r.facts.find(key);
+        return found == r.facts.end() ? std::string(unknown) : found->second;
+    };
+    return fact("cpu", "unknown processor") + ", " + fact("processors", "?") + " processors, " + fact("system", "?") +
+           ", " + std::to_string(r.rounds()) + (r.rounds() == 1 ? " round" : " rounds") + " on " + fact("date", "?");
+}
+
+void write_tables(std::ostream &out, const results &r, const std::vector<goal> &goals, bool details)
+{
+    std::set<std::string> seen;
+    for (auto &cell : r.cells) {
+        if (seen.insert(cell.first.mode + cell.first.size_text()).second) {
+            write_size(out, r, cell.first);
+        }
+    }
+    write_disk_tables(out, r);
+    if (details) {
+        write_details(out, goals);
+    }
+    out << "\nGoals (ratios of medians over the same rounds)\n\n";
+    std::vector<row> rows = { { "", "cells", "measured", "", "asked" } };
+    for (auto &g : goals) {
+        rows.push_back({ g.title, g.checks.empty() || !g.judged ? "" : cells_text(g), g.measured(),
+                         text_of(g.outcome()), g.asked });
+    }
+    write_aligned(out, rows, { 0, 3, 4 });
+    out << "\n" << machine_text(r) << "\n";
+    write_warnings(out, r);
+}
+
+void write_markdown(std::ostream &out, const results &r, const std::vector<goal> &goals, const cell_id &size)
+{
+    out << "| | asked | measured | cells |\n|---|---|---|---|\n";
+    for (auto &g : goals) {
+        if (g.checks.empty()) {
+            continue;
+        }
+        std::string state = text_of(g.outcome());
+        if (g.judged && g.checks.size() > 1) {
+            state += ", " + cells_text(g);
+        }
+        out << "| " << g.title << " | " << (g.judged ? g.asked : "") << " | " << g.measured() << " | " << state
+            << " |\n";
+    }
+
+    if (!r.cells.empty()) {
+        write_markdown_size(out, r, size);
+    }
+    write_disk_markdown(out, r);
     out << "\n" << machine_text(r) << ".\n";
 }
 

@@ -181,7 +181,7 @@ static void arm(struct async *a)
     struct frame frame;
     int64_t due;
     struct stripe *s = stripe_lock(a->root, f->key.hash, &frame);
-    if (list_linked(&a->waiter.link) && next_moment(&a->waiter, &due)) {
+    if (waiter_stands_locked(&a->waiter) && next_moment(&a->waiter, &due)) {
         a->timer_set = 1;
         atomic_fetch_add_explicit(&a->refs, 1, memory_order_relaxed);
         root_hold(a->root);

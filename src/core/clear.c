@@ -2,7 +2,9 @@
  *
  * What makes entries invalid is the position: one number of the whole cache, raised here and written into the handles as
  * the lowest valid one.  Entries and fills born before are banned from that moment, wherever they are; that the layers
- * then forget them physically is housekeeping, but for entries of other lives, which know nothing of our positions. */
+ * then forget them physically is housekeeping, but for entries of other lives, which know nothing of our positions, and
+ * for other lives to come, which know nothing of it: a put that is on its way to a slow layer may arrive after the clear
+ * there, so who sent it removes it again (cleared_since() in store.c and write.c). */
 #include "src/core/core_impl.h"
 
 static void raise_locked(strata *h, uint32_t position, int64_t wall_ms)
@@ -34,36 +36,42 @@ static int list_spaces(strata *cache, struct spaces *out)
     return out->list != NULL ? STRATA_OK : STRATA_ENOMEM;
 }
 
-static int clear_layer(struct root *root, strata_layer *layer, const struct spaces *spaces, int all, strata_error *err)
+static int clear_layer(strata_layer *layer, const struct spaces *spaces, strata_clear_op *what, strata_error *err)
 {
     if (layer->ops->clear == NULL)
         return STRATA_OK;
-    if (all)
-        return layer->ops->clear(layer, 0, strata_bytes("", 0), 1, err);
+    if (what->all)
+        return layer->ops->clear(layer, what, err);
     int worst = STRATA_OK;
     for (size_t i = 0; i < spaces->count; i++) {
         strata *h = spaces->list[i];
-        int rc = layer->ops->clear(layer, h->space, strata_bytes(h->prefix, h->prefix_size), 0, err);
+        what->space = h->space;
+        what->prefix = strata_bytes(h->prefix, h->prefix_size);
+        int rc = layer->ops->clear(layer, what, err);
         if (rc < 0)
             worst = rc;
     }
-    (void)root;
     return worst;
 }
 
-static int clear_layers(strata *cache, strata_error *err)
+static int clear_layers(strata *cache, uint32_t position, strata_error *err)
 {
     struct root *root = cache->root;
     struct spaces spaces = { 0 };
-    int all = cache->parent == NULL, worst = STRATA_OK;
-    if (!all && list_spaces(cache, &spaces) != STRATA_OK)
+    int worst = STRATA_OK;
+    strata_clear_op what = { .size = sizeof what,
+                             .all = cache->parent == NULL,
+                             .prefix = strata_bytes("", 0),
+                             .life = root->life,
+                             .position = position };
+    if (!what.all && list_spaces(cache, &spaces) != STRATA_OK)
         return strata__fail(err, STRATA_ENOMEM, "clear",
                             "no memory to list the namespaces: their entries are invalid, but "
                             "take room until they leave by themselves");
     for (size_t i = root->layer_count; i-- > 0;) {
         struct layer_slot *slot = &root->layers[i];
         strata_error words = STRATA_ERROR_INIT;
-        int rc = clear_layer(root, slot->layer, &spaces, all, &words);
+        int rc = clear_layer(slot->layer, &spaces, &what, &words);
         if (rc >= 0)
             continue;
         atomic_fetch_add_explicit(&slot->errors, 1, memory_order_relaxed);
@@ -89,7 +97,7 @@ int strata_clear(strata *cache, strata_error *err)
     uint32_t position = atomic_fetch_add(&root->position, 1) + 1;
     raise_locked(cache, position, ex_wall_ms(root->ex));
     key_mutex_unlock(&root->tree_lock);
-    rc = clear_layers(cache, err);
+    rc = clear_layers(cache, position, err);
     count_up(cache, COUNT_CLEARS);
     event_fire(cache, STRATA_EVENT_CLEAR, strata_bytes(NULL, 0), NULL);
     root_leave(root);

@@ -112,6 +112,12 @@ struct strata {
     char name[256];
 };
 
+/* Was there a clear since that position? */
+static inline int cleared_since(const strata *handle, uint32_t position)
+{
+    return position < atomic_load(&handle->min_position);
+}
+
 /* One layer of the stack, and what the cache counts for it. */
 struct layer_slot {
     strata_layer *layer;

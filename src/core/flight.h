@@ -45,7 +45,8 @@ struct flight;
 
 /* A caller that waits for a flight. */
 struct waiter {
-    struct list_node link; /* flight->waiters; key lock */
+    struct list_node link; /* flight->waiters; key lock.  Once taken out, who answers it holds it in a list of its own */
+    unsigned char taken;   /* alone, before the flight was delivered; key lock */
     struct flight *flight; /* one reference, from joining to the end */
     strata *handle;
     int64_t soft_at, hard_at; /* INT64_MAX: none */
@@ -275,6 +276,12 @@ struct want {
 };
 static inline int want_loads(const struct want *want) { return want->loader != NULL || want->bulk != NULL; }
 
+/* Nobody answers the waiter yet.  Key lock held.  A flight that is delivered has taken all out. */
+static inline int waiter_stands_locked(const struct waiter *w)
+{
+    return !w->flight->delivered && !w->taken && list_linked(&w->link);
+}
+
 struct flight *strata__flight_new(const struct want *want, strata_slice key, uint64_t hash, strata_error *err);
 static inline struct flight *flight_ref(struct flight *f)
 {
@@ -308,6 +315,10 @@ int strata__read_first(const struct want *want, strata_slice key, uint64_t *hash
 /* A blocking read through a flight: after the nearest layer, if it is instant, did not answer. */
 int strata__read_blocking(const struct want *want, strata_slice key, uint64_t hash, strata_value **out,
                           strata_error *err);
+/* A plain get of a stack whose one layer may be asked on this thread (get_direct.c).  1: *status and *out are the answer,
+ * counted; 0: it takes a flight. */
+int strata__get_direct(strata *cache, strata_slice key, uint64_t hash, strata_value **out, int *status,
+                       strata_error *err);
 /* Which loader, which policy; `resolved` is room for the latter.  STRATA_OK, STRATA_EINVAL. */
 int strata__want_init(struct want *want, strata *cache, strata_loader loader, void *loader_ctx,
                       const strata_policy *policy, strata_policy *resolved, strata_error *err);

@@ -288,7 +288,8 @@ int strata__get_slow(strata *cache, strata_op *op, int looked, strata_value **ou
     } else {
         count_refused(cache, looked);
         struct want want = { .handle = cache, .policy = &cache->policy };
-        rc = strata__read_blocking(&want, op->key, op->hash, out, err);
+        if (!strata__get_direct(cache, op->key, op->hash, out, &rc, err))
+            rc = strata__read_blocking(&want, op->key, op->hash, out, err);
     }
     strata__held_drop(&held);
     root_leave(root);

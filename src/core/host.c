@@ -21,6 +21,8 @@ static struct root *root_of(strata_layer_host *host)
 
 static int64_t host_now(strata_layer_host *host) { return ex_now_ms(root_of(host)->ex); }
 
+static int64_t host_wall(strata_layer_host *host) { return ex_wall_ms(root_of(host)->ex); }
+
 static void run_posted(struct task *task)
 {
     struct posted *p = (struct posted *)(void *)task;
@@ -127,6 +129,7 @@ void strata__host_init(struct root *root)
     root->host.mem = root->mem;
     root->host.hash_seed = root->seed;
     root->host.now_ms = host_now;
+    root->host.wall_ms = host_wall;
     root->host.post = host_post;
     root->host.after = host_after;
     root->host.evicted = host_evicted;

@@ -4,7 +4,8 @@
  *
  *   1. tree         root->tree_lock: names, spaces and handles; serialises clears
  *   2. key lock     stripe->lock: flights and writes of the keys that hash to it
- *   3. shard        a memory layer's own, taken in submit() under the key lock
+ *   3. shard        a memory layer's own, taken in submit() under the key lock; a disk layer's, and below it its log's and
+ *                   its bans', taken in submit() under none of ours
  *   4. strand       strand->lock: who runs a piece of work next
  *   5. driver       driver->lock: what a sleeping caller is to run, and whether it is done
  *   6. listeners    events->lock;  graph  root->graph_lock;  loads  root->delay_lock

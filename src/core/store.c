@@ -3,7 +3,8 @@
  * A value is installed only if its flight was not poisoned and was born at or after the position of the last clear; both
  * are looked at under the key lock, under which instant layers take it at once.  For slower layers the flight stays in the
  * table (STORING) and looks again before each of them; a write that comes meanwhile waits until it has settled.  A slow layer
- * that does not take the value is told to remove the key: what it may still hold is superseded. */
+ * that does not take the value is told to remove the key: what it may still hold is superseded.  So is one that was cleared
+ * while the value was on its way: it may have been cleared first. */
 #include <string.h>
 
 #include "src/core/flight.h"
@@ -143,10 +144,7 @@ static void put_now_locked(struct flight *f)
     strata__instant_submit(slot, &f->op);
 }
 
-static int may_store_locked(const struct flight *f)
-{
-    return !f->poisoned && f->position >= atomic_load(&f->handle->min_position);
-}
+static int may_store_locked(const struct flight *f) { return !f->poisoned && !cleared_since(f->handle, f->position); }
 
 static void op_stored(strata_op *op)
 {
@@ -324,9 +322,10 @@ static int stored(struct flight *f)
 {
     struct layer_slot *slot = &f->root->layers[f->plan.layer];
     strata__op_counted(f->handle, slot, &f->op);
-    if (f->op.kind == f->plan.kind && f->op.status == STRATA_OK) {
+    int is_put = f->op.kind == STRATA_OP_PUT, too_late = is_put && cleared_since(f->handle, f->position);
+    if (f->op.kind == f->plan.kind && f->op.status == STRATA_OK && !too_late) {
         tell_stored(f, f->plan.layer);
-    } else if (f->op.kind == STRATA_OP_PUT && supersedes(f)) {
+    } else if (too_late || (is_put && supersedes(f))) {
         begin_op(f, slot, STRATA_OP_REMOVE);
         return submit_slow(f, slot);
     }

@@ -22,8 +22,10 @@ void strata__waiters_take_locked(struct flight *f, struct list_node *out, int al
     }
     LIST_EACH(node, &f->waiters)
     {
-        if (list_entry(node, struct waiter, link)->wants_load)
+        struct waiter *w = list_entry(node, struct waiter, link);
+        if (w->wants_load)
             continue;
+        w->taken = 1;
         list_remove(node);
         list_push_back(out, node);
     }
@@ -169,7 +171,7 @@ int strata__waiter_expired(struct waiter *w, int64_t now, int *status, strata_va
     strata_error words = STRATA_ERROR_INIT;
     struct stripe *s = stripe_lock(f->root, f->key.hash, &frame);
     int over = 0;
-    if (list_linked(&w->link))
+    if (waiter_stands_locked(w))
         over = expired_locked(w, now, &a, &words);
     else
         w->soft_at = w->hard_at = INT64_MAX; /* its answer is on the way */
@@ -193,7 +195,7 @@ int strata__waiter_withdraw(struct waiter *w)
     struct flight *f = w->flight;
     struct frame frame;
     struct stripe *s = stripe_lock(f->root, f->key.hash, &frame);
-    int in = list_linked(&w->link);
+    int in = waiter_stands_locked(w);
     if (in) {
         list_remove(&w->link);
         last_left_locked(f);

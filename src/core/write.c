@@ -4,7 +4,8 @@
  * that, and the layers' operations, happen under one hold of the key lock.  Otherwise the write stands in the table while
  * it is at work in slower layers: later writes and flights of the key wait for it.  A set fills layers nearest first; a
  * delete empties them furthest first, so that nobody reads up what is just being removed.  A slow layer that does not take
- * what is put is told to remove the key: what it may still hold is superseded. */
+ * what is put is told to remove the key: what it may still hold is superseded.  So is one that was cleared while the put was
+ * on its way: it may have been cleared first. */
 #include <string.h>
 
 #include "src/core/flight.h"
@@ -200,7 +201,7 @@ static int slow_answered(struct write *w, struct layer_slot *slot)
     w->asked = 0;
     strata__op_counted(w->handle, slot, &w->op);
     note_failure(w, slot);
-    if (w->op.kind == STRATA_OP_PUT && w->op.status != STRATA_OK) {
+    if (w->op.kind == STRATA_OP_PUT && (w->op.status != STRATA_OK || cleared_since(w->handle, w->op.meta.position))) {
         op_begin(w, slot, STRATA_OP_REMOVE);
         return submit_slow(w, slot) ? 2 : 0;
     }

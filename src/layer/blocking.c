@@ -89,11 +89,12 @@ static void blocking_submit(strata_layer *layer, strata_op *const *ops, size_t c
     }
 }
 
-static int blocking_clear(strata_layer *layer, uint32_t space, strata_slice prefix, int all, strata_error *err)
+/* The space is not told apart here: it is part of the storage key, and so of the prefix.  A put that comes late is
+ * removed again by the cache. */
+static int blocking_clear(strata_layer *layer, const strata_clear_op *what, strata_error *err)
 {
     struct blocking *b = downcast(layer);
-    (void)space; /* not told apart here: it is part of the storage key, and so of the prefix */
-    int rc = b->store.clear(b->ctx, all ? strata_bytes("", 0) : prefix);
+    int rc = b->store.clear(b->ctx, what->all ? strata_bytes("", 0) : what->prefix);
     if (rc >= 0)
         return STRATA_OK;
     return strata__fail(err, rc, b->base.name, "clear() of the layer's store failed with %d (%s)", rc,

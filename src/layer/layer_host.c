@@ -66,6 +66,8 @@ void strata_layer_free(strata_layer *layer)
 
 int64_t strata_host_now_ms(strata_layer_host *host) { return host->now_ms(host); }
 
+int64_t strata_host_wall_ms(strata_layer_host *host) { return host->wall_ms(host); }
+
 int strata_host_post(strata_layer_host *host, void (*fn)(void *ctx), void *ctx) { return host->post(host, fn, ctx); }
 
 int strata_host_after(strata_layer_host *host, int64_t delay_ms, void (*fn)(void *ctx), void *ctx)

@@ -16,6 +16,7 @@ struct strata_layer_host {
     uint64_t hash_seed;
     /* Coarse monotonic milliseconds, the clock of op->now_ms and op->expires_ms. */
     int64_t (*now_ms)(struct strata_layer_host *host);
+    int64_t (*wall_ms)(struct strata_layer_host *host); /* Unix time */
     /* As strata_host_post() and strata_host_after(): STRATA_OK, _EBUSY, _ECLOSED, _ENOMEM.  What was accepted runs,
      * also while the cache closes (a delay is then cut short): operations may hang on it. */
     int (*post)(struct strata_layer_host *host, void (*fn)(void *ctx), void *ctx);

@@ -2,6 +2,7 @@
 #include "src/policy/options.h"
 
 #include "strata/cache.h"
+#include "strata/disk.h"
 #include "strata/memory.h"
 #include "strata/policy.h"
 
@@ -18,6 +19,16 @@ static const struct option_word eviction_words[] = {
     { "lfu", STRATA_EVICT_LFU },            { "fifo", STRATA_EVICT_FIFO },          { "sieve", STRATA_EVICT_SIEVE },
     { NULL, 0 } };
 
+static const struct option_word recovery_words[] = {
+    { "quiet", STRATA_RECOVERY_QUIET }, { "strict", STRATA_RECOVERY_STRICT }, { NULL, 0 } };
+static const struct option_word sync_words[] = {
+    { "none", STRATA_SYNC_NONE }, { "close", STRATA_SYNC_CLOSE }, { "segment", STRATA_SYNC_SEGMENT },
+    { "write", STRATA_SYNC_WRITE }, { NULL, 0 } };
+static const struct option_word admission_words[] = {
+    { "always", STRATA_ADMIT_ALWAYS }, { "second", STRATA_ADMIT_SECOND }, { NULL, 0 } };
+static const struct option_word compression_words[] = {
+    { "none", STRATA_COMPRESS_NONE }, { "zstd", STRATA_COMPRESS_ZSTD }, { "lz4", STRATA_COMPRESS_LZ4 }, { NULL, 0 } };
+
 /* name, type, min, max, preset, words, help */
 #define ROW(field, type, min, max, preset, words, help) \
     { #field, offsetof(STRUCT, field), type, min, max, preset, words, help }
@@ -33,6 +44,31 @@ static const struct option_row memory_rows[] = {
         "who leaves when room is needed"),
     ROW(shards, OPTION_U32, 1, 1024, 0, NULL, "0 chooses from the budget; 1 gives the exact order of the policy"),
     ROW(negative_percent, OPTION_U32, 1, 50, 5, NULL, "share of the budget that negative entries may take"),
+    ROW(name, OPTION_STRING, 0, 31, 0, NULL, "shown in stats and events"),
+};
+#undef STRUCT
+
+#define STRUCT strata_disk_options
+static const struct option_row disk_rows[] = {
+    SIZE_ROW,
+    ROW(path, OPTION_STRING, 0, 4095, 0, NULL, "its directory"),
+    ROW(max_bytes, OPTION_BYTES, MIB, (uint64_t)1 << 40, 1024 * MIB, NULL, "budget of all files together"),
+    ROW(max_entries, OPTION_U64, 1024, UINT32_MAX, 0, NULL, "budget by count as well; 0 none"),
+    ROW(segment_bytes, OPTION_BYTES, 64 * KIB, 1024 * MIB, 0, NULL, "one file of the log; 0 chooses from the budget"),
+    ROW(write_buffer_bytes, OPTION_BYTES, 4 * KIB, 16 * MIB, 256 * KIB, NULL, "each of two; a kill may lose as much"),
+    ROW(recovery, OPTION_ENUM, STRATA_RECOVERY_QUIET, STRATA_RECOVERY_STRICT, STRATA_RECOVERY_QUIET, recovery_words,
+        "quiet leaves out what is damaged, strict fails"),
+    ROW(sync, OPTION_ENUM, STRATA_SYNC_NONE, STRATA_SYNC_WRITE, STRATA_SYNC_NONE, sync_words,
+        "when writes are made to survive the power's loss"),
+    ROW(admission, OPTION_ENUM, STRATA_ADMIT_ALWAYS, STRATA_ADMIT_SECOND, STRATA_ADMIT_ALWAYS, admission_words,
+        "which new keys are stored"),
+    ROW(compression, OPTION_ENUM, STRATA_COMPRESS_NONE, STRATA_COMPRESS_LZ4, STRATA_COMPRESS_NONE, compression_words,
+        "how values are packed, where it saves 15 %"),
+    ROW(compression_level, OPTION_U32, 1, 22, 0, NULL, "0 is the algorithm's default"),
+    ROW(reserved, OPTION_U32, 0, 0, 0, NULL, "0"),
+    ROW(compress_above_bytes, OPTION_BYTES, 1, MOST_BYTES, KIB, NULL, "smaller values stay as they are"),
+    ROW(max_value_bytes, OPTION_BYTES, 1, 128 * MIB, 16 * MIB, NULL, "largest value, also once unpacked"),
+    ROW(write_bytes_per_day, OPTION_BYTES, MIB, MOST_BYTES, 0, NULL, "above that puts pass through; 0 no limit"),
     ROW(name, OPTION_STRING, 0, 31, 0, NULL, "shown in stats and events"),
 };
 #undef STRUCT
@@ -83,6 +119,8 @@ static const struct option_row policy_rows[] = {
 };
 #undef STRUCT
 
+const struct option_rows strata__disk_rows = {
+    "strata_disk_options", "STRATA_DISK_OPTIONS_INIT", sizeof(strata_disk_options), disk_rows, COUNT(disk_rows) };
 const struct option_rows strata__memory_rows = {
     "strata_memory_options", "STRATA_MEMORY_OPTIONS_INIT", sizeof(strata_memory_options), memory_rows,
     COUNT(memory_rows) };

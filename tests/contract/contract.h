@@ -11,6 +11,7 @@ struct contract_subject {
     strata_layer *(*make)(void); /* a new layer, empty, with room for 64 MiB */
     int saves_load_ms;           /* 1: meta comes back with all of load_ms; 0: the layer may save its room */
     size_t rounds;               /* of each thread in the concurrent cases */
+    int refuses_late_puts;       /* 1: a put that is older than a clear is refused by the layer itself */
 };
 
 /* Each answers how many cases failed. */
@@ -57,6 +58,13 @@ int contract_remove(struct contract *c, uint32_t space, strata_slice key);
 strata_meta contract_meta(struct contract *c, int64_t fresh_ms);
 /* The prefix that the storage keys of a space have; empty where the layer tells spaces apart itself. */
 strata_slice contract_prefix(const struct contract *c, uint32_t space, unsigned char room[4]);
+
+/* contract_clear.c: cases about clear ----------------------------------------------------------------------------- */
+
+/* Clear one space, or all, as a cache whose life is 78, at position 5. */
+int contract_clear(struct contract *c, uint32_t space, int all);
+void contract_case_clear(struct contract *c);
+void contract_case_late_puts(struct contract *c);
 
 /* `size` bytes that depend on `seed`, and a check of them. */
 void contract_fill(void *out, size_t size, uint64_t seed);

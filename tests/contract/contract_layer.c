@@ -259,37 +259,16 @@ static void case_spaces_are_apart(void **state)
     expect_text(256, "k", "many");
 }
 
-static int clear(uint32_t space, int all)
-{
-    unsigned char room[4];
-    strata_error err = STRATA_ERROR_INIT;
-    strata_slice prefix = all ? strata_bytes("", 0) : contract_prefix(&c, space, room);
-    return c.layer->ops->clear(c.layer, space, prefix, all, &err);
-}
-
 static void case_clear(void **state)
 {
     (void)state;
-    char room[32];
-    if (c.layer->ops->clear == NULL)
-        return; /* entries are made unreachable by their position alone */
-    for (uint32_t space = 0; space < 3; space++)
-        for (size_t i = 0; i < 20; i++)
-            assert_int_equal(put_text(space, (number_key(room, i), room), "v"), STRATA_OK);
-    assert_int_equal(clear(1, 0), STRATA_OK);
-    for (size_t i = 0; i < 20; i++) {
-        number_key(room, i);
-        expect_text(0, room, "v");
-        expect_text(1, room, NULL);
-        expect_text(2, room, "v");
-    }
-    assert_int_equal(put_text(1, "after", "v"), STRATA_OK);
-    assert_int_equal(clear(0, 1), STRATA_OK);
-    for (uint32_t space = 0; space < 3; space++)
-        expect_text(space, (number_key(room, 3), room), NULL);
-    expect_text(1, "after", NULL);
-    assert_int_equal(put_text(0, "a", "v"), STRATA_OK);
-    expect_text(0, "a", "v");
+    contract_case_clear(&c);
+}
+
+static void case_late_puts(void **state)
+{
+    (void)state;
+    contract_case_late_puts(&c);
 }
 
 struct seen_keys {
@@ -550,7 +529,7 @@ static void live_with(struct fail_alloc *a)
     int removed = contract_remove(&c, 0, number_key(room, 1));
     assert_true(removed == STRATA_OK || removed == STRATA_ENOMEM);
     if (c.layer->ops->clear != NULL)
-        assert_true(clear(0, 1) == STRATA_OK || a->failed);
+        assert_true(contract_clear(&c, 0, 1) == STRATA_OK || a->failed);
     contract_close(&c);
 }
 
@@ -584,6 +563,7 @@ int contract_run_layer(const struct contract_subject *s)
         CASE(expiry_is_respected),
         CASE(spaces_are_apart),
         CASE(clear),
+        CASE(late_puts),
         CASE(keys),
         CASE(one_batch_of_many),
         CASE(order_within_a_batch),

@@ -27,6 +27,7 @@ static inline void fault_nth_set(struct fault_nth *fault, const char *call, int 
 {
     fault->hook.decide = fault_nth_decide;
     fault->hook.ctx = fault;
+    fault->hook.cut = NULL;
     fault->call = call;
     fault->nth = nth;
     fault->os_errno = os_errno;

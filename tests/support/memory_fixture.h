@@ -10,6 +10,7 @@
 #include "src/layer/layer_host.h"
 #include "src/layer/value_impl.h"
 #include "strata/memory.h"
+#include "tests/support/clear_layer.h"
 
 struct memory_fixture {
     strata_layer_host host;

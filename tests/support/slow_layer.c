@@ -2,7 +2,8 @@
  *
  * A write takes its number when it is submitted and applies when its delay is over, unless a later write of its key was
  * faster: that is how a remove makes a put unreachable that is still on its way.  Records of removed keys stay as
- * tombstones for that; it is a test's layer. */
+ * tombstones for that; it is a test's layer.  A clear takes what is there; a put that comes after it is the cache's
+ * affair. */
 #include "tests/support/slow_layer.h"
 
 #include <pthread.h>
@@ -30,7 +31,6 @@ struct slow {
     pthread_cond_t changed;
     struct slow_record *buckets[SLOW_BUCKETS];
     uint64_t numbers; /* the last one given out */
-    uint64_t cleared; /* writes up to this one are void: all was cleared after */
     uint64_t chance;
     size_t submits, operations;
     int holding;
@@ -84,7 +84,7 @@ static void write_locked(struct slow *s, const struct slow_work *w)
 {
     const strata_op *op = w->op;
     struct slow_record *r = find_or_add(s, op);
-    if (r->number > w->number || s->cleared > w->number)
+    if (r->number > w->number)
         return; /* a later write was faster */
     forget(r);
     r->number = w->number;
@@ -166,21 +166,15 @@ static void slow_submit(strata_layer *layer, strata_op *const *ops, size_t count
     }
 }
 
-static int slow_clear(strata_layer *layer, uint32_t space, strata_slice prefix, int all, strata_error *err)
+static int slow_clear(strata_layer *layer, const strata_clear_op *what, strata_error *err)
 {
     struct slow *s = downcast(layer);
-    (void)prefix;
     (void)err;
     pthread_mutex_lock(&s->mutex);
-    uint64_t number = ++s->numbers;
     for (size_t i = 0; i < SLOW_BUCKETS; i++)
         for (struct slow_record *r = s->buckets[i]; r != NULL; r = r->next)
-            if (all || r->space == space) {
+            if (what->all || r->space == what->space)
                 forget(r);
-                r->number = number;
-            }
-    if (all)
-        s->cleared = number;
     pthread_mutex_unlock(&s->mutex);
     return STRATA_OK;
 }
@@ -278,4 +272,16 @@ void slow_layer_counts(strata_layer *layer, size_t *out_submits, size_t *out_ope
     *out_submits = s->submits;
     *out_operations = s->operations;
     pthread_mutex_unlock(&s->mutex);
+}
+
+size_t slow_layer_older(strata_layer *layer, uint32_t space, uint32_t position)
+{
+    struct slow *s = downcast(layer);
+    size_t count = 0;
+    pthread_mutex_lock(&s->mutex);
+    for (size_t i = 0; i < SLOW_BUCKETS; i++)
+        for (struct slow_record *r = s->buckets[i]; r != NULL; r = r->next)
+            count += (size_t)(r->present && r->space == space && r->meta.position < position);
+    pthread_mutex_unlock(&s->mutex);
+    return count;
 }

@@ -15,4 +15,7 @@ void slow_layer_release(strata_layer *layer);
 /* Submits so far, and operations in them. */
 void slow_layer_counts(strata_layer *layer, size_t *out_submits, size_t *out_operations);
 
+/* Entries of a space that were born at a lower position. */
+size_t slow_layer_older(strata_layer *layer, uint32_t space, uint32_t position);
+
 #endif /* STRATA_TESTS_SLOW_LAYER_H */

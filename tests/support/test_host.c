@@ -17,6 +17,8 @@ static struct test_host *self(strata_layer_host *host) { return (struct test_hos
 
 static int64_t now_ms(strata_layer_host *host) { return atomic_load(&self(host)->now_ms); }
 
+static int64_t wall_ms(strata_layer_host *host) { return now_ms(host) + TEST_HOST_WALL_MS; }
+
 static int after(strata_layer_host *host, int64_t delay_ms, void (*fn)(void *ctx), void *ctx)
 {
     struct test_host *h = self(host);
@@ -30,7 +32,7 @@ static int after(strata_layer_host *host, int64_t delay_ms, void (*fn)(void *ctx
         at = &(*at)->next;
     item->next = *at;
     *at = item;
-    pthread_cond_signal(&h->changed);
+    pthread_cond_broadcast(&h->changed);
     pthread_mutex_unlock(&h->mutex);
     return STRATA_OK;
 }
@@ -58,10 +60,13 @@ static void *run(void *ctx)
             continue;
         }
         h->items = item->next;
+        h->running = 1;
         pthread_mutex_unlock(&h->mutex);
         item->fn(item->ctx);
         strata__free(h->host.mem, item);
         pthread_mutex_lock(&h->mutex);
+        h->running = 0;
+        pthread_cond_broadcast(&h->changed);
     }
     pthread_mutex_unlock(&h->mutex);
     return NULL;
@@ -73,6 +78,7 @@ void test_host_start(struct test_host *h, const strata_allocator *mem)
     h->host.mem = mem != NULL ? mem : &strata__malloc;
     h->host.hash_seed = 0x5eed;
     h->host.now_ms = now_ms;
+    h->host.wall_ms = wall_ms;
     h->host.post = post;
     h->host.after = after;
     h->host.evicted = evicted;
@@ -84,11 +90,19 @@ void test_host_start(struct test_host *h, const strata_allocator *mem)
         abort();
 }
 
+void test_host_drain(struct test_host *h)
+{
+    pthread_mutex_lock(&h->mutex);
+    while (h->items != NULL || h->running)
+        pthread_cond_wait(&h->changed, &h->mutex);
+    pthread_mutex_unlock(&h->mutex);
+}
+
 void test_host_stop(struct test_host *h)
 {
     pthread_mutex_lock(&h->mutex);
     h->stopping = 1;
-    pthread_cond_signal(&h->changed);
+    pthread_cond_broadcast(&h->changed);
     pthread_mutex_unlock(&h->mutex);
     pthread_join(h->thread, NULL);
     pthread_cond_destroy(&h->changed);

@@ -8,6 +8,9 @@
 
 struct host_item;
 
+/* Unix time is so much later than the clock. */
+enum { TEST_HOST_WALL_MS = 1000000000 };
+
 struct test_host {
     strata_layer_host host;
     _Atomic(int64_t) now_ms;
@@ -17,10 +20,13 @@ struct test_host {
     pthread_cond_t changed;
     struct host_item *items;
     int stopping;
+    int running; /* items that have begun, and not ended */
 };
 
 /* `mem` may be NULL: malloc. */
 void test_host_start(struct test_host *h, const strata_allocator *mem);
+/* Until everything that was posted has run. */
+void test_host_drain(struct test_host *h);
 /* Runs what is left, and joins the thread. */
 void test_host_stop(struct test_host *h);
 

@@ -8,6 +8,7 @@
 
 #include "src/core/flight.h"
 #include "src/loop/executor_sim.h"
+#include "tests/support/clear_layer.h"
 #include "tests/support/cmocka_all.h"
 
 #define UNUSED __attribute__((unused))
@@ -34,6 +35,7 @@ struct script {
     strata_op *held[SCRIPT_ROOM];
     size_t held_count;
     int submits, gets, puts, removes, clears, closed;
+    strata_clear_op cleared; /* the last clear */
 };
 
 static struct script_entry *script_find(struct script *s, strata_slice key, int make)
@@ -120,16 +122,17 @@ static int script_start(strata_layer *layer, strata_layer_host *host, strata_err
     return STRATA_OK;
 }
 
-static int script_clear(strata_layer *layer, uint32_t space, strata_slice prefix, int all, strata_error *err)
+static int script_clear(strata_layer *layer, const strata_clear_op *what, strata_error *err)
 {
     struct script *s = (struct script *)(void *)layer;
-    (void)space;
     s->clears++;
+    s->cleared = *what;
     if (s->fail_clear)
         return strata__fail(err, STRATA_EIO, "script", "the script says so");
     for (int i = 0; i < SCRIPT_ROOM; i++) {
         struct script_entry *e = &s->entries[i];
-        if (e->used && (all || (e->key_size >= prefix.size && memcmp(e->key, prefix.data, prefix.size) == 0)))
+        if (e->used && (what->all || (e->key_size >= what->prefix.size &&
+                                      memcmp(e->key, what->prefix.data, what->prefix.size) == 0)))
             e->used = 0;
     }
     return STRATA_OK;
@@ -167,6 +170,7 @@ struct stack {
 
 struct stack_options {
     int with_slow, only_slow;
+    uint32_t slow_flags; /* besides its own */
     uint64_t seed;
     const strata_policy *policy;
     const strata_codec *codec;
@@ -187,6 +191,7 @@ UNUSED static int try_open(struct stack *st, const struct stack_options *o)
         layers[n++] = strata_memory_layer(&m);
     if (o->with_slow || o->only_slow) {
         st->slow = script_new();
+        st->slow->base.flags |= o->slow_flags;
         layers[n++] = &st->slow->base;
     }
     strata_options options = STRATA_OPTIONS_INIT;

@@ -5,6 +5,7 @@
 
 #include "src/layer/layer_host.h"
 #include "src/layer/value_impl.h"
+#include "tests/support/clear_layer.h"
 #include "tests/support/map_store.h"
 
 static struct map_store *store;
@@ -126,7 +127,7 @@ static void test_the_store_fails(void **state)
                                                                     : "remove()"));
     }
     err = (strata_error)STRATA_ERROR_INIT;
-    assert_int_equal(layer->ops->clear(layer, 0, strata_str(""), 1, &err), STRATA_EIO);
+    assert_int_equal(clear_layer(layer, 0, strata_str(""), 1, &err), STRATA_EIO);
     assert_non_null(strstr(err.message, "clear()"));
     store->fail_status = STRATA_AGAIN; /* no room: passed through, and no error */
     strata_op op = make_op(STRATA_OP_PUT, "k");
@@ -139,9 +140,9 @@ static void test_clear(void **state)
     assert_int_equal(put("a1", "v", STRATA_FOREVER), STRATA_OK);
     assert_int_equal(put("a2", "v", STRATA_FOREVER), STRATA_OK);
     assert_int_equal(put("b1", "v", STRATA_FOREVER), STRATA_OK);
-    assert_int_equal(layer->ops->clear(layer, 5, strata_str("a"), 0, &err), STRATA_OK);
+    assert_int_equal(clear_layer(layer, 5, strata_str("a"), 0, &err), STRATA_OK);
     assert_int_equal(store->count, 1);
-    assert_int_equal(layer->ops->clear(layer, 0, strata_str(""), 1, &err), STRATA_OK);
+    assert_int_equal(clear_layer(layer, 0, strata_str(""), 1, &err), STRATA_OK);
     assert_int_equal(store->count, 0);
 }
 

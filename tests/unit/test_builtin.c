@@ -56,7 +56,9 @@ static void test_refusals(void **state)
         { "memory:?policy=mru", "memory", "s3-fifo" },
         { "memory:?max_bytes=1mb | memory:?shards=0x1", "memory", "whole number" },
         { "memory:?max_bytes=1mb | memory:?shards=2&shards=2", "url", "twice" },
-        { "memory:?max_bytes=1mb | disk:/tmp", "url", "\"disk\"" },
+        { "memory:?max_bytes=1mb | disc:/tmp", "url", "\"disc\"" },
+        { "disk:", "path", "needs a directory" },
+        { "disk:/tmp/x?segment_bytes=1kb", "disk", "segment_bytes" },
     };
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         strata *cache = (strata *)&cache;

@@ -421,7 +421,7 @@ static void test_objects_below(void **state)
     assert_int_equal(script_find(st.slow, strata_str("k"), 0)->size, 400);
     assert_int_equal(script_find(st.slow, strata_str("k"), 0)->meta.codec, 7);
     assert_int_equal(script_find(st.slow, strata_str("s"), 0)->meta.codec, 7);
-    memory->ops->clear(memory, 0, strata_bytes("", 0), 1, NULL);
+    clear_layer(memory, 0, strata_bytes("", 0), 1, NULL);
     for (int i = 0; i < 3; i++) {
         assert_int_equal(strata_get(st.cache, strata_str("s"), &v, NULL), STRATA_OK);
         assert_int_equal(((struct thing *)strata_value_object(v))->number, 42);

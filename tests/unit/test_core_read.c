@@ -437,7 +437,7 @@ static void test_backfill(void **state)
     assert_int_equal(s.backfills, 0);
     /* Out of memory, not out of the layer below. */
     strata_layer *memory = st.cache->root->layers[0].layer;
-    assert_int_equal(memory->ops->clear(memory, 0, strata_bytes("", 0), 1, &st.err), STRATA_OK);
+    assert_int_equal(clear_layer(memory, 0, strata_bytes("", 0), 1, &st.err), STRATA_OK);
     pass(&st, 60000);
     assert_get(&st, "k", STRATA_OK, "one");
     int gets = st.slow->gets;

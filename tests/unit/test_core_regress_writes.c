@@ -15,7 +15,7 @@ static void refuse_puts(struct stack *st, int how)
 static void forget_nearest(struct stack *st)
 {
     strata_layer *memory = st->cache->layer;
-    assert_int_equal(memory->ops->clear(memory, 0, strata_bytes("", 0), 1, &st->err), STRATA_OK);
+    assert_int_equal(clear_layer(memory, 0, strata_bytes("", 0), 1, &st->err), STRATA_OK);
 }
 
 /* A set that a layer has no room for, or that fails there, leaves nothing older behind in it. */
@@ -121,6 +121,65 @@ static void test_refused_expire(void **state)
         assert_int_equal(strata_expire(st.cache, strata_str("k"), NULL), how == FAILS ? STRATA_ELAYER : STRATA_OK);
         forget_nearest(&st);
         assert_get(&st, "k", STRATA_MISS, NULL);
+        close_stack(&st);
+    }
+}
+
+/* What was on its way while a clear went by ------------------------------------------------------------------------- */
+
+/* The layer is cleared first, and then the put arrives there: it must not stay for the next life to find. */
+enum { LATE_SET, LATE_SET_MANY, LATE_EXPIRE, LATE_LOAD, LATE_KINDS };
+
+static void begin_late(struct stack *st, strata *in, int kind, struct origin *o, struct ended *e, strata_item *item)
+{
+    strata_slice k = strata_str("k");
+    int rc;
+    if (kind == LATE_SET)
+        rc = strata_set_async(in, k, strata_str("v"), NULL, NULL, on_done, e, NULL);
+    else if (kind == LATE_SET_MANY)
+        rc = strata_set_many_async(in, item, 1, NULL, NULL, on_done, e, NULL);
+    else if (kind == LATE_EXPIRE)
+        rc = strata_expire_async(in, k, NULL, on_done, e, NULL);
+    else
+        rc = strata_get_or_load_async(in, k, origin_loader, o, NULL, NULL, on_done, e, NULL);
+    assert_int_equal(rc, STRATA_PENDING);
+    (void)st;
+}
+
+static void test_cleared_on_the_way(void **state)
+{
+    (void)state;
+    for (int i = 0; i < LATE_KINDS * 2; i++) {
+        int kind = i / 2, named = i % 2;
+        strata_policy p = { .size = sizeof p, .ttl_ms = 10000, .stale_if_error_ms = 10000 };
+        struct stack st;
+        struct origin o = { .st = &st, .value = "v" };
+        struct ended e = { 0 };
+        strata_item item = { .key = strata_str("k"), .set = strata_str("v") };
+        open_stack(&st, &(struct stack_options){ .with_slow = 1, .policy = &p });
+        strata *in = st.cache;
+        if (named)
+            assert_int_equal(strata_namespace(st.cache, "users", NULL, &in, NULL), STRATA_OK);
+        if (kind == LATE_EXPIRE)
+            assert_int_equal(strata_set(in, strata_str("k"), strata_str("v"), NULL, NULL), STRATA_OK);
+        int before = st.slow->puts;
+        st.slow->delay_ms = 10;
+        begin_late(&st, in, kind, &o, &e, &item);
+        while (st.slow->puts == before)
+            pass(&st, 1);
+        assert_int_equal(strata_clear(in, NULL), STRATA_OK);
+        assert_int_equal(st.slow->clears, 1);
+        assert_int_equal(st.slow->cleared.all, !named);
+        assert_true(st.slow->cleared.life == st.cache->root->life);
+        assert_int_equal(st.slow->cleared.position, atomic_load(&in->min_position));
+        pass(&st, 100);
+        assert_int_equal(e.count, 1);
+        assert_int_equal(st.slow->removes, 1);
+        for (int n = 0; n < SCRIPT_ROOM; n++)
+            assert_false(st.slow->entries[n].used);
+        assert_get(&st, "k", STRATA_MISS, NULL);
+        if (named)
+            strata_close(in);
         close_stack(&st);
     }
 }
@@ -432,6 +491,7 @@ int main(void)
         cmocka_unit_test(test_refused_finds),      cmocka_unit_test(test_negative_below),
         cmocka_unit_test(test_numbers_returned),   cmocka_unit_test(test_refused_completions),
         cmocka_unit_test(test_hard_timeout_words), cmocka_unit_test(test_soft_above_hard),
+        cmocka_unit_test(test_cleared_on_the_way),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

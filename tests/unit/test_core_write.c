@@ -124,7 +124,7 @@ static void test_readers_wait_for_delete(void **state)
         open_stack(&st, &(struct stack_options){ .with_slow = 1, .seed = seed });
         assert_int_equal(strata_set(st.cache, strata_str("k"), strata_str("old"), NULL, NULL), STRATA_OK);
         strata_layer *memory = st.cache->root->layers[0].layer;
-        memory->ops->clear(memory, 0, strata_bytes("", 0), 1, NULL);
+        clear_layer(memory, 0, strata_bytes("", 0), 1, NULL);
         st.slow->hold = 1;
         assert_int_equal(strata_delete_async(st.cache, strata_str("k"), NULL, on_done, &d, NULL), STRATA_PENDING);
         run(&st);

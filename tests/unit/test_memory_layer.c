@@ -365,7 +365,7 @@ static void test_spaces_clear_and_keys(void **state)
         }
     strata_value_unref(value);
     strata_error err;
-    assert_int_equal(f.layer->ops->clear(f.layer, 1, strata_str("x"), 0, &err), STRATA_OK);
+    assert_int_equal(clear_layer(f.layer, 1, strata_str("x"), 0, &err), STRATA_OK);
     assert_int_equal(fixture_stats(&f).entries, 2000);
     char room[32];
     strata_op op = fixture_op(&f, STRATA_OP_GET, 1, fixture_key(room, 5));
@@ -373,7 +373,7 @@ static void test_spaces_clear_and_keys(void **state)
     op = fixture_op(&f, STRATA_OP_GET, 2, fixture_key(room, 5));
     assert_int_equal(fixture_submit(&f, &op), STRATA_OK);
     strata_value_unref(op.found);
-    assert_int_equal(f.layer->ops->clear(f.layer, 0, strata_str(""), 1, &err), STRATA_OK);
+    assert_int_equal(clear_layer(f.layer, 0, strata_str(""), 1, &err), STRATA_OK);
     assert_int_equal(fixture_stats(&f).entries, 0);
     fixture_close(&f);
 }

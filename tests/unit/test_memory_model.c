@@ -286,7 +286,7 @@ static void model_step(struct model *m)
         strata_error err;
         if (draw(10) != 0)
             return;
-        assert_int_equal(m->f.layer->ops->clear(m->f.layer, 0, strata_str(""), 1, &err), STRATA_OK);
+        assert_int_equal(clear_layer(m->f.layer, 0, strata_str(""), 1, &err), STRATA_OK);
         memset(m->keys, 0, sizeof m->keys);
     }
 }

@@ -9,6 +9,7 @@
 
 #include "src/policy/options.h"
 #include "strata/cache.h"
+#include "strata/disk.h"
 #include "strata/memory.h"
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
@@ -19,6 +20,7 @@ static const struct {
     size_t size;
     size_t padding;
 } structs[] = {
+    { &strata__disk_rows, sizeof(strata_disk_options), 0 },
     { &strata__memory_rows, sizeof(strata_memory_options), 4 }, /* after negative_percent */
     { &strata__cache_option_rows, sizeof(strata_options), 4 },  /* after stats */
     { &strata__namespace_option_rows, sizeof(strata_namespace_options), 0 },

@@ -263,6 +263,20 @@ static void settle(void)
     CHECK(count_open() == 0);
 }
 
+/* Once what is on its way has arrived, no layer holds what was cleared: another life would find it. */
+static void check_cleared(void)
+{
+    const struct root *root = world.cache->root;
+    strata__executor_sim_advance(world.ex, 10 * SLOW_MOST_MS);
+    for (uint32_t i = 0; i < root->layer_count; i++) {
+        strata_layer *layer = root->layers[i].layer;
+        if (slot_instant(&root->layers[i]))
+            continue;
+        CHECK(slow_layer_older(layer, world.cache->space, atomic_load(&world.cache->min_position)) == 0);
+        CHECK(slow_layer_older(layer, world.space->space, atomic_load(&world.space->min_position)) == 0);
+    }
+}
+
 static void close_world(void)
 {
     int space_first = draw(2) == 0;
@@ -304,8 +318,10 @@ static void run_seed(uint64_t seed)
 {
     open_world(seed);
     run_program();
-    if (draw(2) == 0)
+    if (draw(2) == 0) {
         settle();
+        check_cleared();
+    }
     close_world();
 }
 

@@ -18,12 +18,12 @@ typedef struct strata_layer_host strata_layer_host; /* opaque: what the cache of
 
 /** What a layer is. */
 enum {
-    STRATA_LAYER_LOCAL = 1,    /**< in this process or on this host */
-    STRATA_LAYER_SHARED = 2,   /**< read and written by other nodes too */
-    STRATA_LAYER_DURABLE = 4,  /**< survives the process */
-    STRATA_LAYER_SPACES = 8,   /**< tells namespaces apart by op->space; others get one storage key that contains it */
-    STRATA_LAYER_BLOCKS = 16,  /**< submit may block: called on workers and blocking callers' threads only */
-    STRATA_LAYER_INSTANT = 32  /**< has lookup(), and completes every operation before submit returns */
+    STRATA_LAYER_LOCAL = 1,   /**< in this process or on this host */
+    STRATA_LAYER_SHARED = 2,  /**< read and written by other nodes too */
+    STRATA_LAYER_DURABLE = 4, /**< survives the process */
+    STRATA_LAYER_SPACES = 8,  /**< tells namespaces apart by op->space; others get one storage key that contains it */
+    STRATA_LAYER_BLOCKS = 16, /**< submit may block: called on workers and blocking callers' threads only */
+    STRATA_LAYER_INSTANT = 32 /**< has lookup(), and completes every operation before submit returns */
 };
 
 /** What is stored beside the bytes.  A layer keeps it as it is, and gives it back as it is. */
@@ -48,31 +48,41 @@ enum { STRATA_OP_GET = 1, STRATA_OP_PUT = 2, STRATA_OP_REMOVE = 3 };
 
 /** One operation.  Belongs to the cache; the layer has it from submit() until it calls strata_op_done(). */
 struct strata_op {
-    size_t size;          /**< sizeof this struct */
-    uint32_t kind;        /**< STRATA_OP_... */
-    uint32_t space;       /**< the namespace, a number of this process; 0 is the root */
-    uint64_t hash;        /**< of space and key, with a random seed of this process: for tables, not for storage */
-    strata_slice key;     /**< storage key; the plain key for STRATA_LAYER_SPACES */
-    strata_value *value;  /**< PUT, in: what to store; NULL where meta.negative.  Borrowed: ref it to keep it.  "Absent" is
+    size_t size;         /**< sizeof this struct */
+    uint32_t kind;       /**< STRATA_OP_... */
+    uint32_t space;      /**< the namespace, a number of this process; 0 is the root */
+    uint64_t hash;       /**< of space and key, with a random seed of this process: for tables, not for storage */
+    strata_slice key;    /**< storage key; the plain key for STRATA_LAYER_SPACES */
+    strata_value *value; /**< PUT, in: what to store; NULL where meta.negative.  Borrowed: ref it to keep it.  "Absent" is
                                stored in every layer, as an entry without bytes; a layer that wants none answers
                                STRATA_AGAIN */
-    strata_value *found;  /**< GET, out: one reference, given to the cache; NULL on a miss or where meta.negative */
-    strata_meta meta;     /**< PUT: in.  GET: out */
-    int64_t now_ms;       /**< the cache's clock, when it submitted */
-    int64_t expires_ms;   /**< PUT, in: nobody needs it after this moment of the cache's clock; STRATA_FOREVER */
-    int status;           /**< out: STRATA_OK; STRATA_STALE (GET, by a layer that looks at deadlines itself: found);
+    strata_value *found; /**< GET, out: one reference, given to the cache; NULL on a miss or where meta.negative */
+    strata_meta meta;    /**< PUT: in.  GET: out */
+    int64_t now_ms;      /**< the cache's clock, when it submitted */
+    int64_t expires_ms;  /**< PUT, in: nobody needs it after this moment of the cache's clock; STRATA_FOREVER */
+    int status;          /**< out: STRATA_OK; STRATA_STALE (GET, by a layer that looks at deadlines itself: found);
                                STRATA_MISS (GET; REMOVE, if it likes: nothing was there); STRATA_AGAIN (PUT: no room,
                                passed through); < 0.  After a PUT that is not STRATA_OK the cache sends a REMOVE of the
                                key, so that nothing older is served; an instant layer forgets it by itself */
-    strata_error *err;    /**< out: words for a status < 0; never NULL */
+    strata_error *err;   /**< out: words for a status < 0; never NULL */
     const strata_allocator *mem; /**< for `found`: the cache's; NULL is malloc.  Not set for lookup() */
     void (*done)(strata_op *op); /**< the cache's; call it through strata_op_done() */
-    void *owner;          /**< the cache's */
-    void *layer_data;     /**< the layer's own use while it has the operation */
+    void *owner;                 /**< the cache's */
+    void *layer_data;            /**< the layer's own use while it has the operation */
 };
 
 /** What quick() answers where there is no entry. */
 #define STRATA_NOT_HERE ((strata_value *)(uintptr_t)1)
+
+/** A clear: which entries go, and which puts come too late. */
+typedef struct strata_clear_op {
+    size_t size;         /**< sizeof this struct */
+    uint32_t space;      /**< STRATA_LAYER_SPACES: the entries of this namespace */
+    uint32_t all;        /**< 1: all entries; space and prefix say nothing then */
+    strata_slice prefix; /**< others: the entries whose storage key begins with it */
+    uint64_t life;       /**< of the cache that clears */
+    uint32_t position;   /**< the clear's own: what the same life stored in there at a lower one is void */
+} strata_clear_op;
 
 /** A layer's functions.  Slots are only ever appended; optional ones are NULL. */
 typedef struct strata_layer_ops {
@@ -88,11 +98,14 @@ typedef struct strata_layer_ops {
     /** STRATA_LAYER_INSTANT: answer one GET at once, without a lock, without allocation.  As a GET by submit(),
      *  but only the fields of `op` before `value` are set, and nothing calls done. */
     int (*lookup)(strata_layer *layer, strata_op *op);
-    /** Forget all entries of one namespace (space, or storage keys that begin with `prefix`), or all: prefix empty
-     *  and all != 0.  NULL: entries are made unreachable by their position alone.  May block as submit may. */
-    int (*clear)(strata_layer *layer, uint32_t space, strata_slice prefix, int all, strata_error *err);
+    /** Forget the entries of one namespace, or all.  A put that began before may still be on its way: the cache sends a
+     *  REMOVE after it.  A layer that outlives the process better refuses it by itself, for the process may end between
+     *  the two: where op->meta.life == what->life and op->meta.position < what->position, answer STRATA_AGAIN.
+     *  NULL: entries are made unreachable by their position alone.  May block as submit may. */
+    int (*clear)(strata_layer *layer, const strata_clear_op *what, strata_error *err);
     /** Call `each` for every key held, in any order; stop when it returns non-zero.  NULL: cannot. */
-    int (*keys)(strata_layer *layer, int (*each)(uint32_t space, strata_slice key, void *ctx), void *ctx, strata_error *err);
+    int (*keys)(strata_layer *layer, int (*each)(uint32_t space, strata_slice key, void *ctx), void *ctx,
+                strata_error *err);
     /** Is it there and well?  NULL: always. */
     int (*ping)(strata_layer *layer, strata_error *err);
     /** Entries, bytes, evictions... of now; the cache adds hits, misses and latency.  NULL: unknown. */
@@ -137,6 +150,8 @@ STRATA_API void strata_layer_free(strata_layer *layer);
 
 /** The cache's clock in milliseconds; starts anywhere, never goes back. */
 STRATA_API int64_t strata_host_now_ms(strata_layer_host *host);
+/** Unix time in milliseconds, for what outlives the process; may jump. */
+STRATA_API int64_t strata_host_wall_ms(strata_layer_host *host);
 /** Run fn(ctx) on a worker.  @return STRATA_OK, STRATA_ECLOSED, STRATA_ENOMEM. */
 STRATA_API int strata_host_post(strata_layer_host *host, void (*fn)(void *ctx), void *ctx);
 /** Run fn(ctx) on a worker, once `delay_ms` have passed.  The same statuses. */
@@ -168,7 +183,8 @@ typedef struct strata_blocking_ops {
 
 /** A layer over a blocking store.  @param name copied, at most 31 bytes.  @param flags STRATA_LAYER_SHARED, _DURABLE.
  *  @param ops static.  Never NULL, as every layer's constructor. */
-STRATA_API strata_layer *strata_blocking_layer(const char *name, uint32_t flags, const strata_blocking_ops *ops, void *ctx);
+STRATA_API strata_layer *strata_blocking_layer(const char *name, uint32_t flags, const strata_blocking_ops *ops,
+                                               void *ctx);
 
 STRATA_END_DECLS
 #endif /* STRATA_SYS_LAYER_H */

@@ -417,7 +417,7 @@ static inline uint64_t strata__entry_hash(const struct memory *m, const struct e
 
 /* memory_sweep.c */
 void strata__memory_maintain(strata_layer *layer, int64_t now_ms, uint64_t budget_us);
-int strata__memory_clear(strata_layer *layer, uint32_t space, strata_slice prefix, int all, strata_error *err);
+int strata__memory_clear(strata_layer *layer, const strata_clear_op *what, strata_error *err);
 int strata__memory_keys(strata_layer *layer, int (*each)(uint32_t, strata_slice, void *), void *ctx, strata_error *err);
 
 extern const struct eviction_ops strata__evict_fifo, strata__evict_lru, strata__evict_lfu, strata__evict_sieve,

@@ -90,9 +90,8 @@ static int drop_space(struct walk *w, struct entry *e)
     return 1;
 }
 
-int strata__memory_clear(strata_layer *layer, uint32_t space, strata_slice prefix, int all, strata_error *err)
+int strata__memory_clear(strata_layer *layer, const strata_clear_op *what, strata_error *err)
 {
-    (void)prefix;
     (void)err;
     struct memory *m = (struct memory *)(void *)layer;
     for (size_t i = 0; i < m->shard_count; i++) {
@@ -100,7 +99,7 @@ int strata__memory_clear(strata_layer *layer, uint32_t space, strata_slice prefi
         uint64_t at = 0;
         do {
             os_lock_take(&s->lock);
-            struct walk w = { s, 0, all, space };
+            struct walk w = { s, 0, what->all != 0, what->space };
             at = walk_slice(s, at, drop_space, &w);
             strata__retire_collect(s, 0);
             strata__shard_unlock(s);

@@ -1,0 +1,151 @@
+/* disk_dirfile.c - the directory itself: made, locked, and told from others by strata.dir. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/base/err.h"
+#include "src/layer/disk/disk_impl.h"
+#include "src/os/os_clock.h"
+#include "src/os/os_file.h"
+#include "src/os/os_random.h"
+
+static int fail_path(struct disk *d, int code, const char *doing, strata_error *err)
+{
+    int rc = code == ENOMEM ? STRATA_ENOMEM : STRATA_EIO;
+    return strata__fail_os(err, rc, code, d->base.name, "%s \"%s\" failed: %s", doing, d->options.path,
+                           code == ELOOP || code == ENOTDIR
+                               ? "it is no directory, or a symbolic link: name the directory"
+                           : code == ENOENT ? "make the directory above it"
+                           : code == EACCES ? "give this user the right to it"
+                                            : "look at the disk");
+}
+
+int strata__disk_damage(struct disk *d, const char *name, const char *what, strata_error *err)
+{
+    disk_count(&d->errors);
+    if (d->options.recovery != STRATA_RECOVERY_STRICT)
+        return STRATA_OK;
+    return strata__fail(err, STRATA_EIO, d->base.name,
+                        "%s in \"%.120s\" %s: open with recovery=quiet to go on without it, or empty the directory",
+                        name, d->options.path, what);
+}
+
+static int open_path(struct disk *d, strata_error *err)
+{
+    struct os_file_stat stat;
+    int failed = strata__os_dir_open(d->options.path, 1, &d->dir_fd);
+    if (failed != 0)
+        return fail_path(d, failed, "opening the directory", err);
+    failed = strata__os_file_stat(d->dir_fd, &stat);
+    if (failed != 0)
+        return fail_path(d, failed, "looking at the directory", err);
+    if (stat.foreign || stat.others_write)
+        return strata__fail(err, STRATA_EINVAL, "path",
+                            "\"%.120s\" belongs to another user, or others may write to it: cached values could be "
+                            "planted; chmod 700 it, or name another one",
+                            d->options.path);
+    return STRATA_OK;
+}
+
+static int fail_locked(struct disk *d, int fd, strata_error *err)
+{
+    char text[32] = "";
+    size_t got = 0;
+    (void)strata__os_file_read(fd, text, sizeof text - 1, 0, &got);
+    long long pid = strtoll(text, NULL, 10);
+    char who[48];
+    snprintf(who, sizeof who, pid > 0 ? "process %lld" : "another process", pid);
+    return strata__fail(
+        err, STRATA_EBUSY, d->base.name,
+        "\"%.120s\" is in use by %s: one cache at a time has a directory; close that one, or name another",
+        d->options.path, who);
+}
+
+static int lock(struct disk *d, strata_error *err)
+{
+    char text[32];
+    int failed = strata__os_file_open(d->dir_fd, LOCK_NAME, OS_FILE_WRITE | OS_FILE_CREATE, &d->lock_fd);
+    if (failed != 0)
+        return fail_path(d, failed, "opening the lock file of", err);
+    failed = strata__os_file_lock(d->lock_fd);
+    if (failed == EAGAIN)
+        return fail_locked(d, d->lock_fd, err);
+    if (failed != 0)
+        return fail_path(d, failed, "locking", err);
+    int size = snprintf(text, sizeof text, "%lld\n", (long long)strata__os_pid());
+    /* For people to read: without it the lock is as good. */
+    if (strata__os_file_truncate(d->lock_fd, 0) == 0)
+        (void)strata__os_file_write(d->lock_fd, text, (size_t)size, 0);
+    return STRATA_OK;
+}
+
+static int write_identity(struct disk *d)
+{
+    unsigned char bytes[DIR_MAX];
+    int fd;
+    memset(&d->dir, 0, sizeof d->dir);
+    for (size_t i = 0; i < DISK_ID; i += 8) {
+        uint64_t random = strata__os_random();
+        memcpy(d->dir.id + i, &random, 8);
+    }
+    d->dir.seed = strata__os_random();
+    d->dir.created_wall_ms = strata__os_wall_ms();
+    strata__dir_write(bytes, &d->dir);
+    int failed = strata__os_file_open(d->dir_fd, DIR_NEW, OS_FILE_WRITE | OS_FILE_CREATE, &fd);
+    if (failed != 0)
+        return failed;
+    failed = strata__os_file_truncate(fd, 0);
+    if (failed == 0)
+        failed = strata__os_file_write(fd, bytes, strata__dir_size(&d->dir), 0);
+    if (failed == 0)
+        failed = strata__os_file_sync(fd);
+    strata__os_file_close(fd);
+    if (failed == 0)
+        failed = strata__os_file_rename(d->dir_fd, DIR_NEW, DIR_NAME);
+    return failed;
+}
+
+/* errno or 0; *out_verdict: FORMAT_END where there is none. */
+static int read_identity(struct disk *d, int *out_verdict)
+{
+    unsigned char bytes[DIR_MAX + 1];
+    size_t got = 0;
+    int fd, failed = strata__os_file_open(d->dir_fd, DIR_NAME, 0, &fd);
+    *out_verdict = FORMAT_END;
+    if (failed != 0)
+        return failed == ENOENT ? 0 : failed;
+    failed = strata__os_file_read(fd, bytes, sizeof bytes, 0, &got);
+    strata__os_file_close(fd);
+    if (failed != 0)
+        return failed;
+    *out_verdict = strata__dir_read(&d->dir, bytes, got);
+    d->dir.cursor = strata_bytes(NULL, 0);
+    return 0;
+}
+
+int strata__disk_open_dir(struct disk *d, strata_error *err)
+{
+    int verdict, rc = open_path(d, err);
+    if (rc == STRATA_OK)
+        rc = lock(d, err);
+    if (rc != STRATA_OK)
+        return rc;
+    int failed = read_identity(d, &verdict);
+    if (failed != 0)
+        return fail_path(d, failed, "reading strata.dir of", err);
+    if (verdict == FORMAT_OK)
+        return STRATA_OK;
+    if (verdict == FORMAT_NEWER)
+        return strata__fail(err, STRATA_EUNSUPPORTED, d->base.name,
+                            "\"%.120s\" was written by a newer strata: use that one, or name another directory",
+                            d->options.path);
+    if (verdict != FORMAT_END) {
+        /* Without the seed nothing in here can be read.  It is kept, under another name, for who wants to look. */
+        rc = strata__disk_damage(d, DIR_NAME, "is damaged, or not ours", err);
+        failed = rc == STRATA_OK ? strata__os_file_rename(d->dir_fd, DIR_NAME, DIR_BAD) : 0;
+    }
+    if (rc == STRATA_OK && failed == 0)
+        failed = write_identity(d);
+    return failed != 0 ? fail_path(d, failed, "writing strata.dir of", err) : rc;
+}

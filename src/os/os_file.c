@@ -1,0 +1,246 @@
+/* os_file.c - see os_file.h. */
+#include "src/os/os_file.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "src/os/os_fault.h"
+
+/* Linux moves no more than this at once, and other systems refuse more than INT_MAX. */
+enum { MOST_AT_ONCE = 1 << 30 };
+
+int strata__os_dir_open(const char *path, int create, int *out_fd)
+{
+    *out_fd = -1;
+    if (create) {
+        int failed = strata__os_fault("mkdir");
+        if (failed == 0 && mkdir(path, 0700) != 0)
+            failed = errno;
+        if (failed != 0 && failed != EEXIST)
+            return failed;
+    }
+    int failed = strata__os_fault("open");
+    if (failed != 0)
+        return failed;
+    int fd;
+    do
+        fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    while (fd < 0 && errno == EINTR);
+    *out_fd = fd;
+    return fd < 0 ? errno : 0;
+}
+
+int strata__os_dir_list(int dir, int (*each)(const char *name, void *ctx), void *ctx)
+{
+    int failed = strata__os_fault("readdir");
+    if (failed != 0)
+        return failed;
+    /* A descriptor of its own: closedir() closes it, and the position in the directory is not shared. */
+    int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return errno;
+    DIR *list = fdopendir(fd);
+    if (list == NULL) {
+        failed = errno;
+        (void)close(fd);
+        return failed;
+    }
+    for (;;) {
+        errno = 0;
+        const struct dirent *entry = readdir(list);
+        if (entry == NULL) {
+            failed = errno;
+            break;
+        }
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        if (each(entry->d_name, ctx) != 0)
+            break;
+    }
+    (void)closedir(list);
+    return failed;
+}
+
+int strata__os_dir_sync(int dir)
+{
+    int failed = strata__os_fault("fsync");
+    if (failed != 0)
+        return failed;
+    return fsync(dir) == 0 ? 0 : errno;
+}
+
+int strata__os_file_open(int dir, const char *name, int how, int *out_fd)
+{
+    *out_fd = -1;
+    int failed = strata__os_fault("openat");
+    if (failed != 0)
+        return failed;
+    /* Not blocking: what lies there under our name could be a pipe. */
+    int flags = O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | (how & OS_FILE_WRITE ? O_RDWR : O_RDONLY);
+    if (how & OS_FILE_CREATE)
+        flags |= O_CREAT | (how & OS_FILE_EXCLUSIVE ? O_EXCL : 0);
+    int fd;
+    do
+        fd = openat(dir, name, flags, 0600);
+    while (fd < 0 && errno == EINTR);
+    *out_fd = fd;
+    return fd < 0 ? errno : 0;
+}
+
+void strata__os_file_close(int fd)
+{
+    if (fd >= 0)
+        (void)close(fd); /* interrupted or not, the descriptor is gone */
+}
+
+int strata__os_file_read(int fd, void *out, size_t size, uint64_t offset, size_t *out_read)
+{
+    char *to = out;
+    size_t done = 0;
+    *out_read = 0;
+    while (done < size) {
+        int failed = strata__os_fault("pread");
+        if (failed == EINTR)
+            continue;
+        if (failed != 0)
+            return failed;
+        size_t ask = size - done < MOST_AT_ONCE ? size - done : MOST_AT_ONCE;
+        ssize_t got = pread(fd, to + done, strata__os_fault_cut("pread", ask), (off_t)(offset + done));
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return errno;
+        if (got == 0)
+            break;
+        done += (size_t)got;
+    }
+    *out_read = done;
+    return 0;
+}
+
+int strata__os_file_write(int fd, const void *bytes, size_t size, uint64_t offset)
+{
+    const char *from = bytes;
+    size_t done = 0;
+    while (done < size) {
+        int failed = strata__os_fault("pwrite");
+        if (failed == EINTR)
+            continue;
+        if (failed != 0)
+            return failed;
+        size_t ask = size - done < MOST_AT_ONCE ? size - done : MOST_AT_ONCE;
+        ssize_t put = pwrite(fd, from + done, strata__os_fault_cut("pwrite", ask), (off_t)(offset + done));
+        if (put < 0 && errno == EINTR)
+            continue;
+        if (put < 0)
+            return errno;
+        if (put == 0)
+            return ENOSPC; /* a regular file that takes nothing and says nothing */
+        done += (size_t)put;
+    }
+    return 0;
+}
+
+int strata__os_file_sync(int fd)
+{
+    int failed = strata__os_fault("fdatasync");
+    if (failed != 0)
+        return failed;
+#if defined(__APPLE__)
+    return fsync(fd) == 0 ? 0 : errno;
+#else
+    return fdatasync(fd) == 0 ? 0 : errno;
+#endif
+}
+
+int strata__os_file_truncate(int fd, uint64_t size)
+{
+    int failed = strata__os_fault("ftruncate");
+    if (failed != 0)
+        return failed;
+    int answer;
+    do
+        answer = ftruncate(fd, (off_t)size);
+    while (answer != 0 && errno == EINTR);
+    return answer == 0 ? 0 : errno;
+}
+
+int strata__os_file_reserve(int fd, uint64_t size)
+{
+    int failed = strata__os_fault("posix_fallocate");
+    if (failed != 0)
+        return failed;
+#if defined(__linux__)
+    /* Not posix_fallocate(): where the file system cannot, glibc would write every block. */
+    int answer;
+    do
+        answer = fallocate(fd, 0, 0, (off_t)size);
+    while (answer != 0 && errno == EINTR);
+    failed = answer == 0 ? 0 : errno;
+    if (failed == EOPNOTSUPP || failed == ENOSYS || failed == EINVAL)
+        failed = 0;
+#else
+    (void)fd;
+    (void)size;
+#endif
+    return failed;
+}
+
+int strata__os_file_stat(int fd, struct os_file_stat *out)
+{
+    int failed = strata__os_fault("fstat");
+    if (failed != 0)
+        return failed;
+    struct stat s;
+    if (fstat(fd, &s) != 0)
+        return errno;
+    out->size = s.st_size > 0 ? (uint64_t)s.st_size : 0;
+    out->regular = S_ISREG(s.st_mode);
+    out->foreign = s.st_uid != geteuid();
+    out->others_write = (s.st_mode & (S_IWGRP | S_IWOTH)) != 0;
+    return 0;
+}
+
+int strata__os_file_rename(int dir, const char *from, const char *to)
+{
+    int failed = strata__os_fault("renameat");
+    if (failed != 0)
+        return failed;
+    return renameat(dir, from, dir, to) == 0 ? 0 : errno;
+}
+
+int strata__os_file_remove(int dir, const char *name)
+{
+    int failed = strata__os_fault("unlinkat");
+    if (failed != 0)
+        return failed;
+    return unlinkat(dir, name, 0) == 0 ? 0 : errno;
+}
+
+int strata__os_file_lock(int fd)
+{
+    int failed = strata__os_fault("fcntl");
+    if (failed != 0)
+        return failed;
+    struct flock how;
+    memset(&how, 0, sizeof how);
+    how.l_type = F_WRLCK;
+    how.l_whence = SEEK_SET;
+#if defined(F_OFD_SETLK)
+    /* Of the open file, not of the process: two caches in one process are two openers, and an unrelated close of the
+     * same file does not give it up. */
+    int answer = fcntl(fd, F_OFD_SETLK, &how);
+#else
+    int answer = fcntl(fd, F_SETLK, &how);
+#endif
+    if (answer == 0)
+        return 0;
+    return errno == EACCES ? EAGAIN : errno;
+}
+
+int64_t strata__os_pid(void) { return (int64_t)getpid(); }
