@@ -111,6 +111,19 @@ static int has_unknown(const struct history *h)
     return 0;
 }
 
+/* Had the process died instead of closing. */
+static void crash(struct disk_fixture *f, const struct history *h)
+{
+    struct disk_fixture copy;
+    if (has_unknown(h))
+        return;
+    disk_crash_copy(f, &copy);
+    if (disk_open(&copy) != STRATA_OK)
+        fail_msg("not opened after a fault and a crash: %s", copy.err.message);
+    check(&copy, h, "after a fault and a crash");
+    disk_unmake(&copy);
+}
+
 /* One life with a fault in it, then one without.  1: the fault was met. */
 static int live(struct fault *fault)
 {
@@ -127,6 +140,9 @@ static int live(struct fault *fault)
         check(&f, &h, "opened with a fault");
         work(&f, &h, 1000);
         check(&f, &h, "with a fault");
+        strata__os_fault_set(NULL);
+        crash(&f, &h);
+        strata__os_fault_set(&fault->hook);
         disk_close(&f);
     } else {
         assert_true(f.err.message[0] != '\0');

@@ -181,6 +181,68 @@ static void dead_bytes_are_given_back(void **state)
     disk_unmake(&f);
 }
 
+static void fill_segment(struct disk_fixture *f, uint64_t from)
+{
+    for (uint64_t k = from; k < from + 50; k++)
+        assert_int_equal(disk_put(f, k, 1, 1000), STRATA_OK);
+}
+
+/* Nothing in it is alive, but it has tombstones for what an older one still holds. */
+static void tombstones_stay_as_long_as_what_they_are_about(void **state)
+{
+    struct disk_fixture f, copy;
+    (void)state;
+    make(&f, 8 << 20, 64 << 10);
+    assert_int_equal(disk_open(&f), STRATA_OK);
+    for (uint64_t from = 0; from < 1000; from += 50)
+        fill_segment(&f, from);
+    for (uint64_t k = 0; k < 5; k++)
+        assert_int_equal(disk_remove(&f, k), STRATA_OK);
+    fill_segment(&f, 2000);
+    for (uint64_t from = 3000; from < 3200; from += 50)
+        fill_segment(&f, from);
+    for (uint64_t k = 2000; k < 2050; k++)
+        assert_int_equal(disk_remove(&f, k), STRATA_OK);
+    fill_segment(&f, 950); /* what else is in there, again */
+    fill_segment(&f, 3000);
+    disk_settle(&f);
+    disk_crash_copy(&f, &copy);
+    assert_int_equal(disk_open(&copy), STRATA_OK);
+    for (uint64_t k = 0; k < 5; k++)
+        assert_int_equal(disk_status(&copy, k), STRATA_MISS);
+    assert_int_equal(count_there(&copy, 5, 1000), 995);
+    disk_unmake(&copy);
+    disk_unmake(&f);
+}
+
+/* Each write is synced before it counts, or each segment, or all at the end. */
+static void syncs_when_it_was_asked_to(void **state)
+{
+    static const int32_t policies[] = { STRATA_SYNC_NONE, STRATA_SYNC_CLOSE, STRATA_SYNC_SEGMENT, STRATA_SYNC_WRITE };
+    int before[4], after[4];
+    (void)state;
+    for (size_t i = 0; i < 4; i++) {
+        struct disk_fixture f;
+        struct fault_nth count;
+        make(&f, 8 << 20, 64 << 10);
+        f.options.sync = policies[i];
+        assert_int_equal(disk_open(&f), STRATA_OK);
+        fault_nth_set(&count, "fdatasync", 0, EIO);
+        fill_segment(&f, 0);
+        fill_segment(&f, 50);
+        fill_segment(&f, 0);
+        before[i] = atomic_load(&count.seen);
+        disk_close(&f);
+        after[i] = atomic_load(&count.seen) - before[i];
+        fault_nth_clear();
+        disk_unmake(&f);
+    }
+    assert_int_equal(before[0] + before[1] + after[0], 0);
+    assert_true(after[1] > 2);
+    assert_in_range(before[2], 2, 4);
+    assert_true(before[3] > 50);
+}
+
 static void what_has_expired_is_dropped(void **state)
 {
     struct disk_fixture f;
@@ -410,6 +472,8 @@ int main(void)
         cmocka_unit_test(through_a_url),
         cmocka_unit_test(what_is_read_stays),
         cmocka_unit_test(dead_bytes_are_given_back),
+        cmocka_unit_test(tombstones_stay_as_long_as_what_they_are_about),
+        cmocka_unit_test(syncs_when_it_was_asked_to),
         cmocka_unit_test(what_has_expired_is_dropped),
         cmocka_unit_test(entries_are_bounded),
         cmocka_unit_test(too_large_passes_through),
