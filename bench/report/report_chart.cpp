@@ -36,6 +36,7 @@ std::string label_of(const std::string &backend)
         { "strata", "strata" },
         { "strata_gol", "strata get_or_load" },
         { "flat_thp", "bare table" },
+        { "flat_duties", "with a hit's duties" },
         { "setassoc_1t", "bare set-assoc." },
         { "flat", "bare table, 4 KB" },
         { "rocksdb_hcc", "RocksDB HCC" },

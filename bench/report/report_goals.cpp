@@ -96,6 +96,19 @@ static goal hit_time(const results &r, const char *id, const char *title, int th
     return g;
 }
 
+// What a hit's duties cost on this machine, whoever does them: that much of a ratio to flat_thp no cache can save.
+static goal duties_time(const results &r, const char *id, const char *title, const char *backend, const char *floor)
+{
+    goal g = make_goal(id, title, (std::string("no limit of its own; times ") + floor).c_str(), " x");
+    g.judged = false;
+    for (auto &cell : r.cells) {
+        if (cell.first.mode == "fit" && cell.first.dist != "hot") {
+            add_ratio(g, cell.first, ratio_of(cell.second, backend, floor, &sample::ns), 1.6);
+        }
+    }
+    return g;
+}
+
 static goal hit_p99(const results &r)
 {
     goal g = make_goal("hit_1t_p99", "Hit, 1 thread, 99th percentile", "at most 1.5 x flat_thp", " x");
@@ -266,6 +279,8 @@ static std::vector<goal> memory_goals(const results &r)
         hit_time(r, "hit_1t", "Hit, 1 thread", 1),
         hit_p99(r),
         hit_time(r, "hit_2t", "Hit, 2 threads", 2),
+        duties_time(r, "duties", "flat_duties, which does a hit's duties and no more", "flat_duties", "flat_thp"),
+        duties_time(r, "hit_duties", "Hit, beside flat_duties", "strata", "flat_duties"),
         hot_key(r),
         ahead_in_hits(r),
         insert_time(r, "insert_1t", "Get-or-insert at a tenth of the entries, zipf, 1 thread", "strata", true),
