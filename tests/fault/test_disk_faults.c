@@ -114,7 +114,7 @@ static int has_unknown(const struct history *h)
 /* Had the process died instead of closing. */
 static void crash(struct disk_fixture *f, const struct history *h)
 {
-    struct disk_fixture copy;
+    static struct disk_fixture copy; /* not on the stack: its thread outlives a case that fails */
     if (has_unknown(h))
         return;
     disk_crash_copy(f, &copy);
@@ -127,7 +127,7 @@ static void crash(struct disk_fixture *f, const struct history *h)
 /* One life with a fault in it, then one without.  1: the fault was met. */
 static int live(struct fault *fault)
 {
-    struct disk_fixture f;
+    static struct disk_fixture f;
     struct history h = { { 0 } };
     make(&f);
     assert_int_equal(disk_open(&f), STRATA_OK);

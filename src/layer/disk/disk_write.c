@@ -399,6 +399,11 @@ void strata__disk_remove(struct disk *d, strata_op *op)
         else if (rc == STRATA_EIO || rc == STRATA_AGAIN || rc == STRATA_ENOMEM)
             rc = remove_in_place(d, hash, &os_errno);
     }
+    /* What no slot names may be in a file all the same, and back when that is opened again. */
+    if (atomic_load(&d->lost)) {
+        rc = STRATA_EIO;
+        os_errno = os_errno != 0 ? os_errno : EIO;
+    }
     disk_count(&d->removes);
     if (rc == STRATA_EIO)
         (void)strata__fail_os(
