@@ -69,5 +69,81 @@ typedef struct strata_disk_options {
  */
 STRATA_API strata_layer *strata_disk_layer(const strata_disk_options *options);
 
+/** What strata_disk_inspect() does beyond describing the directory. */
+enum {
+    STRATA_DISK_INSPECT_RECORDS = 1, /**< reads every byte and verifies every record */
+    STRATA_DISK_INSPECT_IN_USE = 2   /**< although a cache has it open: what it is just writing is not judged */
+};
+
+/** One thing that is wrong.  Its texts belong to the library and last for the call. */
+typedef struct strata_disk_damage {
+    size_t size;        /**< sizeof this struct */
+    const char *file;   /**< its name in the directory */
+    uint64_t offset;    /**< in that file, of what is wrong */
+    const char *what;   /**< "the record's sum is wrong" */
+    const char *advice; /**< what a cache makes of it, and what to do */
+} strata_disk_damage;
+
+/** How to look.  Start from STRATA_DISK_INSPECT_OPTIONS_INIT. */
+typedef struct strata_disk_inspect_options {
+    size_t size;       /**< sizeof this struct; the INIT macro sets it */
+    uint32_t flags;    /**< STRATA_DISK_INSPECT_... */
+    uint32_t reserved; /**< 0 */
+    /** Called for each thing that is wrong, on the caller's thread; NULL: they are counted alone. */
+    void (*on_damage)(const strata_disk_damage *damage, void *ctx);
+    /** Called about once a megabyte; not 0 ends it with STRATA_ECANCELED.  NULL: nobody wants to know. */
+    int (*on_progress)(uint64_t done_bytes, uint64_t total_bytes, void *ctx);
+    void *ctx; /**< of both */
+} strata_disk_inspect_options;
+#define STRATA_DISK_INSPECT_OPTIONS_INIT { sizeof(strata_disk_inspect_options), 0, 0, NULL, NULL, NULL }
+
+/** What is in a directory.  Times are Unix milliseconds, 0 where there is none. */
+typedef struct strata_disk_report {
+    size_t size;             /**< sizeof this struct, set by the caller */
+    char id[40];             /**< of the directory, random, as hexadecimal digits */
+    uint32_t format_version; /**< of its files */
+    int32_t in_use;          /**< 1: a cache has it open */
+    int64_t in_use_by;       /**< that process, 0 unknown */
+    int32_t closed_cleanly;  /**< 1: there is a good index snapshot, so opening it is quick */
+    uint32_t bans;           /**< clears that still have something to keep away */
+    int64_t created_wall_ms; /**< when the directory was made */
+    int64_t oldest_wall_ms;  /**< when the oldest segment was begun */
+    int64_t newest_wall_ms;  /**< when the youngest one was */
+    uint64_t segments;       /**< files of the log */
+    uint64_t sealed;         /**< of them those with a footer */
+    uint64_t bytes;          /**< of all files of the layer */
+    uint64_t live_bytes;     /**< of the records of the entries */
+    uint64_t dead_bytes;     /**< of all other records: overwritten, deleted, tombstones, bans */
+    uint64_t entries;        /**< what an opening finds; what a ban covers counts until it is read */
+    uint64_t expired;        /**< of the entries, those whose time is over */
+    uint64_t records;        /**< of all kinds, dead or alive */
+    uint64_t tombstones;     /**< of them those of deletes */
+    uint64_t measured;       /**< values whose sizes were looked at: all with _RECORDS, else up to 16 a segment */
+    uint64_t measured_bytes; /**< of these, as they are stored */
+    uint64_t measured_raw_bytes; /**< of these, unpacked */
+    uint64_t checked_bytes;  /**< read and verified */
+    uint64_t other_files;    /**< in the directory, and none of the layer's */
+    uint64_t damages;        /**< things that are wrong */
+} strata_disk_report;
+#define STRATA_DISK_REPORT_INIT \
+    { \
+        sizeof(strata_disk_report), { 0 }, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 \
+    }
+
+/**
+ * Describe the directory of a disk layer, and verify it if that is wanted.  Changes nothing in it, and needs the right to
+ * read alone.  Until it returns a cache that wants to open the directory gets STRATA_EBUSY, but for one that has it open.
+ * Memory: 24 bytes a record and 16 to 32 an entry, until it returns.
+ * @param      path    the directory; borrowed, as everything here.
+ * @param      options NULL: describe it, unless it is in use.
+ * @param[out] out     its size set; what the library does not know is zero.  May be NULL.
+ * @return STRATA_OK, damaged or not: see out->damages; STRATA_EINVAL, it is no directory of a disk layer, or an option is
+ *         wrong; STRATA_EBUSY, a cache has it open; STRATA_EUNSUPPORTED, a newer strata wrote it; STRATA_EIO, it cannot be read;
+ *         STRATA_ECANCELED; STRATA_ENOMEM.
+ * Threads: any.  Blocks: reads files.
+ */
+STRATA_API int strata_disk_inspect(const char *path, const strata_disk_inspect_options *options,
+                                   strata_disk_report *out, strata_error *err);
+
 STRATA_END_DECLS
 #endif /* STRATA_DISK_H */

@@ -49,7 +49,7 @@ static inline uint64_t strata__place_offset(uint64_t place)
 
 struct disk_record {
     uint8_t kind;       /* RECORD_... */
-    uint8_t flags;      /* 0 today */
+    uint8_t flags;      /* of a put: zeros in the body before the envelope, 0 to 15; else 0 */
     uint32_t expires_s; /* wall clock; RECORD_NEVER */
     uint64_t birth;     /* the place where it was first written; 0: here */
     strata_slice key;   /* reading: into the bytes.  Writing: only the size counts, the bytes stand in place already */

@@ -222,14 +222,14 @@ int strata__os_file_remove(int dir, const char *name)
     return unlinkat(dir, name, 0) == 0 ? 0 : errno;
 }
 
-int strata__os_file_lock(int fd)
+static int lock_as(int fd, short type)
 {
     int failed = strata__os_fault("fcntl");
     if (failed != 0)
         return failed;
     struct flock how;
     memset(&how, 0, sizeof how);
-    how.l_type = F_WRLCK;
+    how.l_type = type;
     how.l_whence = SEEK_SET;
 #if defined(F_OFD_SETLK)
     /* Of the open file, not of the process: two caches in one process are two openers, and an unrelated close of the
@@ -242,5 +242,9 @@ int strata__os_file_lock(int fd)
         return 0;
     return errno == EACCES ? EAGAIN : errno;
 }
+
+int strata__os_file_lock(int fd) { return lock_as(fd, F_WRLCK); }
+
+int strata__os_file_lock_shared(int fd) { return lock_as(fd, F_RDLCK); }
 
 int64_t strata__os_pid(void) { return (int64_t)getpid(); }

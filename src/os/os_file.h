@@ -45,6 +45,8 @@ int strata__os_file_remove(int dir, const char *name);
 /* An exclusive lock that lasts until the file is closed by all who have it from this call (a child after fork, too).
  * EAGAIN: another one holds it. */
 int strata__os_file_lock(int fd);
+/* The same, shared with others who share: who wants it alone has to wait.  Needs no right to write.  EAGAIN. */
+int strata__os_file_lock_shared(int fd);
 /* The number of this process, for people to read. */
 int64_t strata__os_pid(void);
 

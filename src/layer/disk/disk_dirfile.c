@@ -48,12 +48,18 @@ static int open_path(struct disk *d, strata_error *err)
     return STRATA_OK;
 }
 
-static int fail_locked(struct disk *d, int fd, strata_error *err)
+int64_t strata__disk_lock_holder(int fd)
 {
     char text[32] = "";
     size_t got = 0;
     (void)strata__os_file_read(fd, text, sizeof text - 1, 0, &got);
     long long pid = strtoll(text, NULL, 10);
+    return pid > 0 ? pid : 0;
+}
+
+static int fail_locked(struct disk *d, int fd, strata_error *err)
+{
+    long long pid = strata__disk_lock_holder(fd);
     char who[48];
     snprintf(who, sizeof who, pid > 0 ? "process %lld" : "another process", pid);
     return strata__fail(
@@ -106,8 +112,7 @@ static int write_identity(struct disk *d)
     return failed;
 }
 
-/* errno or 0; *out_verdict: FORMAT_END where there is none. */
-static int read_identity(struct disk *d, int *out_verdict)
+int strata__disk_read_identity(struct disk *d, int *out_verdict)
 {
     unsigned char bytes[DIR_MAX + 1];
     size_t got = 0;
@@ -131,7 +136,7 @@ int strata__disk_open_dir(struct disk *d, strata_error *err)
         rc = lock(d, err);
     if (rc != STRATA_OK)
         return rc;
-    int failed = read_identity(d, &verdict);
+    int failed = strata__disk_read_identity(d, &verdict);
     if (failed != 0)
         return fail_path(d, failed, "reading strata.dir of", err);
     if (verdict == FORMAT_OK)

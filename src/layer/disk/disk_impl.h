@@ -5,6 +5,7 @@
  *   disk_log.c      the write buffers, in order to the file     disk_room.c      reclaiming segments
  *   disk_segment.c  segment files                               disk_bans.c      what clear() left
  *   disk_admit.c    who may come in                             disk_recover.c, disk_scan.c, disk_snapshot.c  opening again
+ *   disk_inspect.c, disk_verify*.c  looking at the files without opening them (disk_inspect.h)
  *
  * Locks, in order: a shard's, the log's (which guards the segment table, too), the bans'.  None is held across I/O.  The
  * *writer's role* (log.writer) is no lock: who has it may wait for locks, and nobody waits for it with a lock held.
@@ -368,6 +369,10 @@ static inline int segment_list_at(const struct segment_list *list, uint32_t i, s
 #define SEGMENT_NEW "segment.new"
 /* Lock the directory, learn who it is.  disk_dirfile.c */
 int strata__disk_open_dir(struct disk *d, strata_error *err);
+/* strata.dir into d->dir.  errno or 0; *out_verdict: FORMAT_END where there is none. */
+int strata__disk_read_identity(struct disk *d, int *out_verdict);
+/* Whose number stands in the lock file; 0 nobody's. */
+int64_t strata__disk_lock_holder(int fd);
 /* Fill index, segment table and bans from the files. */
 int strata__disk_recover(struct disk *d, strata_error *err);
 /* The numbers of the segment files there are, ascending; strata__free().  errno or 0. */
