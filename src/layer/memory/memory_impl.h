@@ -158,50 +158,52 @@ struct shard {
     const struct eviction_ops *eviction;
     uint8_t quick_hits; /* the policy's max_hits */
 
+    /* What a put reads and writes stands together: when threads take turns in a shard, each line moves between them. */
     _Alignas(64) struct os_lock lock;
+    uint32_t retired; /* still readable: list through entry->next */
     uint64_t entries;
-    uint64_t bytes;      /* chunks, index, ghost, sketch and heap values: what counts against the limit */
-    uint64_t slab_bytes; /* of these, chunks */
-    uint64_t heap_bytes; /* of these, heap values */
+    uint64_t limit_entries; /* UINT64_MAX: none */
+    uint64_t bytes_fit;     /* where the bytes ran out before limit_entries: how many entries there were; else 0 */
+    uint64_t bytes;         /* chunks, index, ghost, sketch and heap values: what counts against the limit */
     uint64_t limit_bytes;
-    uint64_t limit_entries;  /* UINT64_MAX: none */
-    uint64_t bytes_fit;      /* where the bytes ran out before limit_entries: how many entries there were; else 0 */
-    uint64_t negative_limit; /* weight of the negative queue */
-    struct queue queues[QUEUE_COUNT];
-    uint32_t hand;  /* sieve: the next to look at */
+    int64_t next_expiry; /* no entry expires before */
+    uint64_t retired_count;
+
+    _Alignas(64) struct queue queues[QUEUE_COUNT]; /* the first two of a policy share a line */
+
+    _Alignas(64) struct ghost ghost;
     int ghost_hit;  /* s3-fifo: the key that is about to be inserted was in the ghost */
     int from_small; /* s3-fifo: the victim stood in the small queue */
-    uint32_t turn;  /* lfu: the level to age next */
-    struct ghost ghost;
-    struct sketch sketch;
-    uint64_t random;
+    unsigned dead_count;
+    uint64_t kept; /* of the retired, what the last collection had to leave: pinned */
 
-    /* slab */
-    uint32_t first_map;
-    uint32_t second_map[SLAB_FIRST];
-    uint32_t free_lists[SLAB_FIRST][SLAB_SECOND];
+    _Alignas(64) uint64_t puts;
+    uint64_t evictions;
+    struct eviction_note *notes; /* for listeners, once the lock is free */
+    struct index_table *old_tables;
+    uint64_t retired_heap; /* of the retired, those with values on the heap */
+    uint64_t kept_heap;    /* of those kept */
+    uint64_t sweep_at;
     uint64_t free_units;
-    uint32_t spare_chunks; /* given back, their addresses kept: list through their first block's next */
+
     struct quick_list {
         uint32_t units, head;
     } quick[QUICK_LISTS];
+    uint32_t first_map;
+    uint32_t second_map[SLAB_FIRST];
+    uint32_t free_lists[SLAB_FIRST][SLAB_SECOND];
+    uint32_t spare_chunks; /* given back, their addresses kept: list through their first block's next */
 
-    /* retired, still readable */
-    uint32_t retired; /* list through entry->next */
-    uint64_t retired_count;
-    uint64_t retired_heap;    /* of them with values on the heap */
-    uint64_t kept, kept_heap; /* of both, what the last collection had to leave: pinned */
-    struct index_table *old_tables;
+    uint64_t slab_bytes;     /* of the bytes, chunks */
+    uint64_t heap_bytes;     /* of the bytes, heap values */
+    uint64_t negative_limit; /* weight of the negative queue */
+    uint32_t hand;           /* sieve: the next to look at */
+    uint32_t turn;           /* lfu: the level to age next */
+    struct sketch sketch;
+    uint64_t random;
     struct strata_value *dead[DEAD_VALUES]; /* heap values to give back once the lock is free: that may call a codec */
-    unsigned dead_count;
-    struct eviction_note *notes; /* for listeners, once the lock is free */
-
-    /* sweep */
-    int64_t next_expiry; /* no entry expires before */
-    int64_t seen_expiry; /* the earliest met by the sweep that runs */
-    uint64_t sweep_at;
-
-    uint64_t evictions, expirations, rejections, puts, removes;
+    int64_t seen_expiry;                    /* the earliest met by the sweep that runs */
+    uint64_t expirations, rejections, removes;
 };
 
 struct memory {
