@@ -32,10 +32,11 @@
 enum { ROUNDS = 50, ROUNDS_LONG = 500, ROUNDS_OF_ONE = 6, THREADS_MOST = 4, STEPS_MOST = 12000 };
 
 /* How a round ends. */
-enum { AFTER_STEPS, WHILE_OPENING, BEFORE_A_CALL, BEFORE_A_RARE_CALL, WHILE_WRITING, DEATHS };
-static const char *const death_names[DEATHS] = { "after some steps", "while it opens", "before a system call",
-                                                 "before a system call that neither reads nor writes",
-                                                 "while it writes" };
+enum { AFTER_STEPS, WHILE_OPENING, BEFORE_A_CALL, BEFORE_A_RARE_CALL, WHILE_WRITING, AFTER_A_CLEAR, DEATHS };
+static const char *const death_names[DEATHS] = {
+    "after some steps", "while it opens", "before a system call", "before a system call that neither reads nor writes",
+    "while it writes",  "after a clear"
+};
 static const char *const kind_names[STORE_KINDS] = { "the layer", "a cache of disk", "a cache of memory and disk" };
 
 /* What one directory is. */
@@ -45,7 +46,6 @@ struct plan {
     int roomy; /* nothing has to leave */
     uint32_t threads;
     int maintained;
-    int fresh; /* mostly first puts */
     uint64_t random;
     char path[256];
 };
@@ -70,13 +70,26 @@ static uint64_t draw(uint64_t *random)
 
 static uint32_t below(uint64_t *random, uint32_t most) { return (uint32_t)(draw(random) % most); }
 
+/* What a round's workers do, of 10,000 steps; the rest are gets.  `hot`: how many puts of ten go to few keys; `few` of the
+ * rest do, of ten. */
+struct mixture {
+    uint32_t puts, removes, clears, hot, few;
+};
+static const struct mixture mixtures[] = {
+    { 4200, 1400, 30, 5, 5 }, /* of everything */
+    { 8000, 200, 30, 0, 0 },  /* mostly first puts */
+    { 4000, 1000, 2, 10, 0 }, /* segments that soon hold nothing but what took other keys away */
+};
+enum { MIXTURES = sizeof mixtures / sizeof mixtures[0], FEW_KEYS = 40 };
+
 /* The one that dies --------------------------------------------------------------------------------------------- */
 
 struct worker {
     pthread_t thread;
     struct kill_store *store;
+    struct death *death;
     uint64_t random;
-    int fresh;
+    const struct mixture *mixture;
 };
 
 static uint32_t some_size(uint64_t *random)
@@ -89,21 +102,42 @@ static uint32_t some_size(uint64_t *random)
                        : below(random, 65537);
 }
 
+static void die_now(void)
+{
+    kill(getpid(), SIGKILL);
+    for (;;)
+        pause();
+}
+
+static void clear(struct worker *w)
+{
+    kill_store_clear(w->store, below(&w->random, HISTORY_CLASSES + 1));
+    if (w->death->how == AFTER_A_CLEAR && atomic_fetch_add(&w->death->seen, 1) + 1 == w->death->nth)
+        die_now();
+}
+
+static void one_step(struct worker *w)
+{
+    const struct mixture *m = w->mixture;
+    uint32_t what = below(&w->random, 10000);
+    uint32_t hot = what < m->puts ? m->hot : m->few;
+    uint32_t key = below(&w->random, below(&w->random, 10) < hot ? FEW_KEYS : HISTORY_KEYS);
+    if (what < m->puts)
+        kill_store_put(w->store, key, some_size(&w->random));
+    else if (what < m->puts + m->removes)
+        kill_store_remove(w->store, key);
+    else if (what < m->puts + m->removes + m->clears)
+        clear(w);
+    else
+        kill_store_get(w->store, key);
+}
+
 static void *work(void *ctx)
 {
     struct worker *w = ctx;
     struct history *h = w->store->history;
     while (atomic_load(&h->writes) < HISTORY_WRITES - 1 && !atomic_load(&h->failed)) {
-        uint32_t what = below(&w->random, 1000), puts = w->fresh ? 800 : 420, removes = w->fresh ? 20 : 140;
-        uint32_t key = below(&w->random, w->fresh || below(&w->random, 2) ? HISTORY_KEYS : 40);
-        if (what < puts)
-            kill_store_put(w->store, key, some_size(&w->random));
-        else if (what < puts + removes)
-            kill_store_remove(w->store, key);
-        else if (what < puts + removes + 3)
-            kill_store_clear(w->store, below(&w->random, HISTORY_CLASSES + 1));
-        else
-            kill_store_get(w->store, key);
+        one_step(w);
         atomic_fetch_add(&h->steps, 1);
     }
     return NULL;
@@ -118,13 +152,6 @@ static void *maintain(void *ctx)
         nanosleep(&a_while, NULL);
     }
     return NULL;
-}
-
-static void die_now(void)
-{
-    kill(getpid(), SIGKILL);
-    for (;;)
-        pause();
 }
 
 static int on_call(const char *call, void *ctx)
@@ -165,9 +192,10 @@ static void live(const struct plan *plan, struct history *h, uint64_t random, st
 {
     struct worker workers[THREADS_MOST + 1];
     strata_error err = STRATA_ERROR_INIT;
+    const struct mixture *mixture = &mixtures[below(&random, MIXTURES)];
     be_a_child();
     struct kill_store *s = store_of(plan, h);
-    if (death->how >= BEFORE_A_CALL)
+    if (death->how >= BEFORE_A_CALL && death->how <= WHILE_WRITING)
         strata__os_fault_set(&death->hook);
     int rc = kill_store_open(s, draw(&random), &err);
     if (rc != STRATA_OK) {
@@ -177,8 +205,9 @@ static void live(const struct plan *plan, struct history *h, uint64_t random, st
     atomic_store(&h->ready, 1);
     for (uint32_t i = 0; i <= plan->threads; i++) {
         workers[i].store = s;
+        workers[i].death = death;
         workers[i].random = draw(&random);
-        workers[i].fresh = plan->fresh;
+        workers[i].mixture = mixture;
         if (i < plan->threads || plan->maintained)
             if (pthread_create(&workers[i].thread, NULL, i < plan->threads ? work : maintain, &workers[i]) != 0)
                 _exit(2);
@@ -338,7 +367,7 @@ static void wait_for(struct history *h, pid_t child)
 static struct death some_death(struct history *h, uint64_t *random)
 {
     struct death death = { .history = h, .how = (int)below(random, DEATHS) };
-    uint32_t most[DEATHS] = { STEPS_MOST, 3000, 20000, 600, 3000 };
+    uint32_t most[DEATHS] = { STEPS_MOST, 3000, 20000, 600, 3000, 8 };
     death.nth = 1 + (int)below(random, 1 + below(random, most[death.how])); /* early ones more often */
     return death;
 }
@@ -394,7 +423,6 @@ static struct plan some_plan(uint64_t *random, int kind, int roomy)
     plan.random = draw(random);
     plan.threads = 1 + below(random, THREADS_MOST);
     plan.maintained = below(random, 3) != 0;
-    plan.fresh = below(random, 2) != 0;
     o->size = sizeof *o;
     o->max_bytes = plan.roomy ? 512u << 20 : (1u << 20) << below(random, 3);
     o->segment_bytes = (64u << 10) << below(random, plan.roomy ? 4 : 2);
