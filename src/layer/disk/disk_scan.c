@@ -111,6 +111,15 @@ static int zeros_follow(struct scan *scan, uint64_t from, int *out)
     return 0;
 }
 
+/* The footer of a segment without records is its trailer alone, within one page: it is there, or it is not. */
+static int is_empty_footer(const struct scan *scan)
+{
+    struct segment_trailer trailer;
+    return scan->offset == SEGMENT_HEAD && scan->have >= SEGMENT_TRAILER &&
+           strata__segment_trailer_read(&trailer, scan->bytes, SEGMENT_HEAD + SEGMENT_TRAILER) == FORMAT_OK &&
+           trailer.count == 0 && strata__segment_footer_check(scan->bytes, &trailer, scan->d->dir.seed) == FORMAT_OK;
+}
+
 /* What stands at the end of the walk is no record.  Had its process died while the kernel took it, its first pages would
  * be there, and zeros from then on. */
 static int is_torn(struct scan *scan, const struct segment_list *list, int *out)
@@ -123,7 +132,7 @@ static int is_torn(struct scan *scan, const struct segment_list *list, int *out)
     if (failed != 0 || scan->have < RECORD_HEAD)
         return failed;
     /* A footer begins with the first record's hash and offset. */
-    if (list->trailer.count != 0 && memcmp(scan->bytes, list->bytes, 12) == 0)
+    if (list->trailer.count != 0 ? memcmp(scan->bytes, list->bytes, 12) == 0 : is_empty_footer(scan))
         *out = 1;
     else if (strata__record_head_read(&r, scan->bytes, scan->have) == FORMAT_OK) {
         last_page = (start + r.size - 1) / PAGE * PAGE;
