@@ -183,6 +183,9 @@ void strata__flight_abandon_locked(struct flight *f)
     strata__poison_one_locked(f);
 }
 
+/* Its caller may have the value already: a layer that outlives the process gets it before the close is over. */
+static int is_being_stored(const struct flight *f) { return f->phase == FLIGHT_STORING && !f->poisoned; }
+
 /* One stripe's share of a close: the flights that were not closed yet, chained; their waiters. */
 static struct flight *close_stripe(struct stripe *s, struct list_node *waiters)
 {
@@ -192,7 +195,7 @@ static struct flight *close_stripe(struct stripe *s, struct list_node *waiters)
         LIST_EACH(node, &s->buckets[i])
         {
             struct busy *b = list_entry(node, struct busy, chain);
-            if (b->is_write || flight_of_busy(b)->closed)
+            if (b->is_write || flight_of_busy(b)->closed || is_being_stored(flight_of_busy(b)))
                 continue;
             struct flight *f = flight_ref(flight_of_busy(b));
             f->closed = 1;

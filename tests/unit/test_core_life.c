@@ -130,6 +130,42 @@ static void test_close_ends_all(void **state)
     }
 }
 
+static size_t entries_at_close;
+
+static void counting_close(strata_layer *layer)
+{
+    const struct script *s = (struct script *)(void *)layer;
+    entries_at_close = 0;
+    for (int i = 0; i < SCRIPT_ROOM; i++)
+        entries_at_close += s->entries[i].used != 0;
+    script_close(layer);
+}
+
+/* A value that its caller has is on its way to the slow layer: a close does not drop it. */
+static void test_close_stores_what_was_loaded(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed < 20; seed++) {
+        struct stack st;
+        struct origin o = { .st = &st, .value = "loaded" };
+        strata_layer_ops counting = script_ops;
+        counting.close = counting_close;
+        open_stack(&st, &(struct stack_options){ .seed = seed, .with_slow = 1, .slow_flags = STRATA_LAYER_BLOCKS });
+        st.slow->base.ops = &counting;
+        st.slow->delay_ms = (int64_t)(seed % 3) * 20;
+        for (int i = 0; i < 50; i++) {
+            char key[16];
+            strata_value *v;
+            snprintf(key, sizeof key, "k%d", i);
+            assert_int_equal(strata_get_or_load(st.cache, strata_str(key), origin_loader, &o, NULL, &v, NULL),
+                             STRATA_OK);
+            strata_value_unref(v);
+        }
+        close_stack(&st);
+        assert_int_equal(entries_at_close, 50);
+    }
+}
+
 /* Namespaces ------------------------------------------------------------------------------------------------------ */
 
 static void test_namespaces(void **state)
@@ -506,6 +542,7 @@ int main(void)
         cmocka_unit_test(test_close_in_callback),
         cmocka_unit_test(test_close_in_loader),
         cmocka_unit_test(test_close_ends_all),
+        cmocka_unit_test(test_close_stores_what_was_loaded),
         cmocka_unit_test(test_namespaces),
         cmocka_unit_test(test_many_namespaces),
         cmocka_unit_test(test_events),
