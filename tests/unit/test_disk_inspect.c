@@ -123,7 +123,7 @@ static void make_copy(struct disk_fixture *copy, int closed)
 static void look_at_whole(int closed)
 {
     struct disk_fixture f;
-    struct found quick, all;
+    struct found quick = { .stop_at = 0 }, all = quick;
     make_copy(&f, closed);
     uint64_t before = sum_of(f.path);
     assert_int_equal(inspect(f.path, 0, &quick), STRATA_OK);
@@ -168,7 +168,7 @@ static void one_after_a_crash_is_whole_and_unchanged(void **state)
 static void expired_and_packed_values_are_counted(void **state)
 {
     struct disk_fixture f;
-    struct found found;
+    struct found found = { .stop_at = 0 };
     (void)state;
     disk_make(&f);
     f.options.max_bytes = 8u << 20;
@@ -194,7 +194,7 @@ static void expired_and_packed_values_are_counted(void **state)
 static void an_empty_one_is_described(void **state)
 {
     struct disk_fixture f;
-    struct found found;
+    struct found found = { .stop_at = 0 };
     (void)state;
     disk_make(&f);
     assert_int_equal(disk_open(&f), STRATA_OK);
@@ -239,7 +239,7 @@ static void try_damages(int closed, int cut)
     size_t count = temp_dir_list(f.path, names, NAMES_MOST);
     for (int i = 0; i < TRIES; i++) {
         const char *name = names[(size_t)i % count];
-        struct found found;
+        struct found found = { .stop_at = 0 };
         if (strcmp(name, "lock") == 0)
             continue; /* it holds nothing but a number for people */
         disk_crash_copy(&f, &copy);
@@ -286,7 +286,7 @@ static void missing_files_are_found(void **state)
     make_copy(&f, 1);
     size_t count = temp_dir_list(f.path, names, NAMES_MOST);
     for (size_t i = 0; i < count; i++) {
-        struct found found;
+        struct found found = { .stop_at = 0 };
         disk_crash_copy(&f, &copy);
         snprintf(file, sizeof file, "%s/%s", copy.path, names[i]);
         assert_int_equal(unlink(file), 0);
@@ -302,7 +302,7 @@ static void missing_files_are_found(void **state)
 static void strangers_are_counted_or_named(void **state)
 {
     struct disk_fixture f;
-    struct found found;
+    struct found found = { .stop_at = 0 };
     char file[512], link_to[512];
     (void)state;
     make_copy(&f, 1);
@@ -330,7 +330,7 @@ static void strangers_are_counted_or_named(void **state)
 static void one_in_use_is_looked_at_if_asked_for(void **state)
 {
     struct disk_fixture f;
-    struct found found;
+    struct found found = { .stop_at = 0 };
     char pid[32];
     (void)state;
     make(&f);
@@ -415,6 +415,27 @@ static void what_is_no_directory_of_a_layer_is_said(void **state)
     temp_dir_remove(path);
 }
 
+static void a_newer_strata_s_is_left_to_it(void **state)
+{
+    struct disk_fixture f;
+    struct found found = { .stop_at = 0 };
+    char name[300];
+    unsigned char bytes[64];
+    (void)state;
+    make_copy(&f, 1);
+    snprintf(name, sizeof name, "%s/strata.dir", f.path);
+    int fd = open(name, O_RDWR);
+    assert_int_equal(pread(fd, bytes, sizeof bytes, 0), 56);
+    bytes[8] = 2; /* the version; then the sum */
+    uint64_t sum = strata__hash(bytes, 48, 0);
+    for (int i = 0; i < 8; i++)
+        bytes[48 + i] = (unsigned char)(sum >> 8 * i);
+    assert_int_equal(pwrite(fd, bytes, 56, 0), 56);
+    (void)close(fd);
+    assert_int_equal(inspect(f.path, 0, &found), STRATA_EUNSUPPORTED);
+    disk_unmake(&f);
+}
+
 static void old_and_new_callers_are_served(void **state)
 {
     struct disk_fixture f;
@@ -483,6 +504,7 @@ int main(void)
         cmocka_unit_test(no_cache_opens_it_meanwhile),
         cmocka_unit_test(it_can_be_stopped),
         cmocka_unit_test(what_is_no_directory_of_a_layer_is_said),
+        cmocka_unit_test(a_newer_strata_s_is_left_to_it),
         cmocka_unit_test(old_and_new_callers_are_served),
         cmocka_unit_test(a_failing_system_call_is_an_error_or_damage),
     };
