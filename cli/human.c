@@ -60,3 +60,20 @@ char *human_bytes(char *out, uint64_t bytes)
     snprintf(out, HUMAN_BYTES, "%.1f %s", value, units[unit]);
     return out;
 }
+
+char *human_age(char *out, int64_t seconds)
+{
+    static const struct {
+        int64_t seconds;
+        const char *name;
+    } units[] = { { 86400, "days" }, { 3600, "hours" }, { 60, "minutes" } };
+    size_t i;
+
+    for (i = 0; i < sizeof units / sizeof units[0]; i++)
+        if (seconds >= 2 * units[i].seconds) {
+            snprintf(out, HUMAN_BYTES, "%" PRId64 " %s", seconds / units[i].seconds, units[i].name);
+            return out;
+        }
+    snprintf(out, HUMAN_BYTES, "%" PRId64 " s", seconds > 0 ? seconds : 0);
+    return out;
+}

@@ -86,6 +86,12 @@ void json_count(struct json_out *json, const char *name, uint64_t n)
     fprintf(json->to, "%" PRIu64, n);
 }
 
+void json_flag(struct json_out *json, const char *name, int yes)
+{
+    begin(json, name);
+    fputs(yes ? "true" : "false", json->to);
+}
+
 void json_real(struct json_out *json, const char *name, double x)
 {
     begin(json, name);

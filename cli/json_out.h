@@ -16,6 +16,7 @@ void json_open(struct json_out *json, const char *name, char bracket);     /* '{
 void json_close(struct json_out *json, char bracket);                      /* '}' or ']' */
 void json_text(struct json_out *json, const char *name, const char *text); /* NULL is null */
 void json_count(struct json_out *json, const char *name, uint64_t n);
+void json_flag(struct json_out *json, const char *name, int yes);
 void json_real(struct json_out *json, const char *name, double x); /* six significant places */
 /* The next value begins on a line of its own: so line tools can pick the elements of an array. */
 void json_line(struct json_out *json);

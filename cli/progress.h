@@ -15,7 +15,11 @@ void progress_start(struct progress *progress, const char *what);
 int progress_due(struct progress *progress);
 /* `share` 0 to 1; below 0: unknown. */
 void progress_show(struct progress *progress, uint64_t requests, double share);
-/* Wipe the line. */
+/* The same of bytes. */
+void progress_show_bytes(struct progress *progress, uint64_t done, uint64_t total);
+/* Wipe the line: something else is going to be printed. */
+void progress_wipe(const struct progress *progress);
+/* Wipe it for good. */
 void progress_end(struct progress *progress);
 
 #endif /* STRATA_CLI_PROGRESS_H */
