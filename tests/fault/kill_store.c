@@ -32,7 +32,9 @@ static int submit(struct kill_store *s, strata_op *op, uint32_t kind, uint32_t k
     s->layer->ops->submit(s->layer, &op, 1);
     if (finished != 1)
         history_fail(s->history, "an operation was finished %d times", finished);
-    if (op->status < 0)
+    if (op->status < 0 && kind == STRATA_OP_GET && s->gets_may_fail)
+        atomic_fetch_add(&s->failed_gets, 1);
+    else if (op->status < 0)
         history_fail(s->history, "operation %u of key %u answers %d: %s", kind, key, op->status, err.message);
     return op->status;
 }
@@ -209,7 +211,11 @@ strata_value *kill_store_look(struct kill_store *s, uint32_t key)
         (void)submit(s, &op, STRATA_OP_GET, key);
         return op.found;
     }
-    must(s, strata_get(s->space[history_class(key)], cache_key(room, key), &value, &err), "get", &err);
+    int rc = strata_get(s->space[history_class(key)], cache_key(room, key), &value, &err);
+    if (rc < 0 && s->gets_may_fail)
+        atomic_fetch_add(&s->failed_gets, 1);
+    else
+        must(s, rc, "get", &err);
     return value;
 }
 

@@ -14,6 +14,8 @@ struct kill_store {
     int kind;
     strata_disk_options options;
     struct history *history;
+    int gets_may_fail; /* the files are not what they were; they are counted */
+    _Atomic(int) failed_gets;
     /* STORE_LAYER */
     struct test_host host;
     strata_layer *layer;

@@ -108,10 +108,200 @@ static void dies_at_each_call_of_an_opening(void **state)
         }
 }
 
+/* Two on one path ----------------------------------------------------------------------------------------------- */
+
+static int open_path(strata **out, const char *path, strata_error *err)
+{
+    strata_disk_options disk = STRATA_DISK_OPTIONS_INIT;
+    disk.path = path;
+    strata_layer *layer = strata_disk_layer(&disk);
+    strata_options options = STRATA_OPTIONS_INIT;
+    options.layers = &layer;
+    options.layer_count = 1;
+    return strata_open(out, &options, err);
+}
+
+/* Has the path open, says so, and stays. */
+static void hold(const char *path, int say)
+{
+    strata_error err = STRATA_ERROR_INIT;
+    strata *cache;
+    int rc = open_path(&cache, path, &err);
+    if (rc == STRATA_OK)
+        rc = strata_set(cache, strata_str("whose"), strata_str("the first one's"), NULL, &err);
+    if (rc == STRATA_OK)
+        rc = strata_set(cache, strata_str("whose"), strata_str("the first one's, still"), NULL, &err);
+    if (write(say, &rc, sizeof rc) != sizeof rc)
+        _exit(1);
+    for (;;)
+        pause();
+}
+
+static void a_second_opener_is_told_who_is_the_first(void **state)
+{
+    (void)state;
+    char path[256], who[320];
+    int say[2], rc = -1, status;
+    strata *cache;
+    strata_error err = STRATA_ERROR_INIT;
+    strata_value *value;
+    temp_dir_make(path, sizeof path);
+    assert_int_equal(pipe(say), 0);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0)
+        hold(path, say[1]);
+    assert_int_equal(read(say[0], &rc, sizeof rc), sizeof rc);
+    assert_int_equal(rc, STRATA_OK);
+    assert_int_equal(open_path(&cache, path, &err), STRATA_EBUSY);
+    assert_null(cache);
+    snprintf(who, sizeof who, "\"%s\" is in use by process %ld", path, (long)child);
+    if (strstr(err.message, who) == NULL)
+        fail_msg("\"%s\" does not say %s", err.message, who);
+    kill(child, SIGKILL);
+    wait_for(child, &status);
+    assert_int_equal(open_path(&cache, path, &err), STRATA_OK);
+    assert_int_equal(strata_get(cache, strata_str("whose"), &value, &err), STRATA_OK);
+    assert_int_equal(strata_value_size(value), strlen("the first one's, still"));
+    strata_value_unref(value);
+    assert_int_equal(strata_close(cache), STRATA_OK);
+    close(say[0]);
+    close(say[1]);
+    temp_dir_remove(path);
+}
+
+/* Files that somebody else cuts ----------------------------------------------------------------------------------- */
+
+enum { READERS = 2 };
+
+struct reader {
+    pthread_t thread;
+    struct kill_store *store;
+    uint32_t salt;
+};
+
+static _Atomic(int) enough;
+
+static void *read_on(void *ctx)
+{
+    struct reader *r = ctx;
+    for (uint32_t i = 0; !atomic_load(&enough); i++)
+        kill_store_get(r->store, (i * 7 + r->salt) % HISTORY_KEYS);
+    return NULL;
+}
+
+/* Waits for a word, cuts every file of the log (`part` of 4 of it stays), and ends. */
+static void cut_files(const char *path, int part, int hear)
+{
+    static char names[4096][64];
+    char name[400], word;
+    if (read(hear, &word, 1) != 1)
+        _exit(1);
+    size_t count = temp_dir_list(path, names, 4096);
+    for (size_t i = 0; i < count; i++) {
+        struct stat st;
+        snprintf(name, sizeof name, "%s/%s", path, names[i]);
+        if (strstr(names[i], ".seg") != NULL && (stat(name, &st) != 0 || truncate(name, st.st_size / 4 * part) != 0))
+            _exit(2);
+    }
+    _exit(0);
+}
+
+static void fill(struct kill_store *s, uint32_t from)
+{
+    for (uint32_t k = 0; k < HISTORY_KEYS; k++)
+        if ((k + from) % 5 == 0)
+            kill_store_remove(s, k);
+        else
+            kill_store_put(s, k, (k * 37 + from) % 3000);
+}
+
+/* Everything is read once more, and written again. */
+static void go_on(struct kill_store *s, int *lost)
+{
+    for (uint32_t k = 0; k < HISTORY_KEYS; k++) {
+        uint64_t floor = history_floor(s->history, k);
+        strata_value *value = kill_store_look(s, k);
+        if (value != NULL)
+            history_check(s->history, k, strata_value_data(value), strata_value_size(value), floor);
+        *lost += value == NULL && k % 5 != 0;
+        strata_value_unref(value);
+    }
+    assert_true(s->kind == STORE_LAYER || kill_store_stats(s).errors > 0); /* a cache counts what its layers answer */
+    fill(s, 1);
+}
+
+static void open_again(struct kill_store *s)
+{
+    strata_error err = STRATA_ERROR_INIT;
+    kill_store_close(s);
+    if (kill_store_open(s, 77, &err) != STRATA_OK)
+        fail_msg("not opened with files that were cut: %s", err.message);
+    for (uint32_t k = 0; k < HISTORY_KEYS; k++)
+        kill_store_get(s, k);
+}
+
+static void cut_while_it_reads(int kind, int part)
+{
+    struct kill_store *s = calloc(1, sizeof *s);
+    struct reader readers[READERS];
+    strata_error err = STRATA_ERROR_INIT;
+    char path[256];
+    int say[2], status, lost = 0;
+    assert_non_null(s);
+    temp_dir_make(path, sizeof path);
+    assert_int_equal(pipe(say), 0);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0)
+        cut_files(path, part, say[0]);
+    s->kind = kind;
+    s->history = history_new();
+    s->gets_may_fail = 1;
+    s->options.path = path;
+    s->options.max_bytes = 32u << 20;
+    assert_int_equal(kill_store_open(s, 7, &err), STRATA_OK);
+    fill(s, 0);
+    atomic_store(&enough, 0);
+    for (uint32_t i = 0; i < READERS; i++) {
+        readers[i] = (struct reader){ .store = s, .salt = i * 1000 };
+        assert_int_equal(pthread_create(&readers[i].thread, NULL, read_on, &readers[i]), 0);
+    }
+    assert_int_equal(write(say[1], "!", 1), 1);
+    wait_for(child, &status);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    go_on(s, &lost);
+    atomic_store(&enough, 1);
+    for (uint32_t i = 0; i < READERS; i++)
+        pthread_join(readers[i].thread, NULL);
+    open_again(s);
+    kill_store_close(s);
+    if (atomic_load(&s->history->failed))
+        fail_msg("%s", s->history->words);
+    assert_true(lost > 100 && atomic_load(&s->failed_gets) > 0);
+    history_free(s->history);
+    free(s);
+    close(say[0]);
+    close(say[1]);
+    temp_dir_remove(path);
+}
+
+static void files_are_cut_while_it_reads(void **state)
+{
+    (void)state;
+    for (int part = 0; part < 3; part++) {
+        cut_while_it_reads(STORE_LAYER, part);
+        cut_while_it_reads(STORE_DISK, part);
+        cut_while_it_reads(STORE_BOTH, part);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(dies_at_each_call_of_an_opening),
+        cmocka_unit_test(a_second_opener_is_told_who_is_the_first),
+        cmocka_unit_test(files_are_cut_while_it_reads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
