@@ -1,4 +1,4 @@
-/* act_outage.c - act 3: the database fails, and the shop stays open; then it is repaired. */
+/* act_outage.c - act 4: the database fails, and the shop stays open; then it is repaired. */
 #include <inttypes.h>
 
 #include "cli/cli_error.h"

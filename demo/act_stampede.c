@@ -1,4 +1,4 @@
-/* act_stampede.c - act 2: everybody wants the same page at the same moment, and it is not in the cache. */
+/* act_stampede.c - act 3: everybody wants the same page at the same moment, and it is not in the cache. */
 #include <inttypes.h>
 
 #include "cli/cli_error.h"

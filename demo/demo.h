@@ -10,13 +10,16 @@
 #include "demo/origin_sqlite.h"
 #include "strata/strata.h"
 
+enum { DEMO_PATH = 544, DEMO_DISK_MB = 128 };
+
 struct demo {
     struct origin *origin;
-    const char *trace;   /* path of the recorded requests */
-    uint64_t products;   /* different keys in the trace, and rows of the origin */
-    int quick;           /* a small version, for tests */
-    int live;            /* stdout is a terminal: lines may be overwritten */
-    struct table *table; /* the summary */
+    const char *trace;    /* path of the recorded requests */
+    char disk[DEMO_PATH]; /* a directory for a disk layer, which makes it */
+    uint64_t products;    /* different keys in the trace, and rows of the origin */
+    int quick;            /* a small version, for tests */
+    int live;             /* stdout is a terminal: lines may be overwritten */
+    struct table *table;  /* the summary */
     int promises;
     int broken; /* of the promises */
 };
@@ -25,6 +28,7 @@ struct demo {
 typedef int (*demo_act)(struct demo *demo, strata_error *err);
 
 int act_replay(struct demo *demo, strata_error *err);
+int act_restart(struct demo *demo, strata_error *err);
 int act_stampede(struct demo *demo, strata_error *err);
 int act_outage(struct demo *demo, strata_error *err);
 

@@ -1,4 +1,4 @@
-/* demo_main.c - the demo: three acts in front of one database, and a table at the end.
+/* demo_main.c - the demo: four acts in front of one database, and a table at the end.
  *
  * It ends with 0 only if every promise was kept, so it is a test as well (--quick makes it a short one). */
 #include <errno.h>
@@ -20,12 +20,14 @@ static const struct {
     demo_act run;
 } acts[] = {
     { "A busy shop", act_replay },
+    { "A restart", act_restart },
     { "A stampede", act_stampede },
     { "An outage", act_outage },
 };
 enum { ACTS = sizeof acts / sizeof acts[0] };
 
-static char folder[512]; /* for the database; empty while there is none */
+static char folder[512]; /* for the database and the disk layer; empty while there is none */
+#define DISK "cache"     /* the latter's, in it */
 
 void demo_say(const char *format, ...)
 {
@@ -82,12 +84,37 @@ void demo_sleep_ms(unsigned ms)
         continue;
 }
 
+/* The disk layer's directory, and what is in it.  Only calls that are safe in a handler. */
+static void remove_disk(void)
+{
+    static const char *const files[] = { "lock",       "strata.dir",     "strata.dir.new",
+                                         "index.snap", "index.snap.new", "segment.new" };
+    enum { SEGMENTS_MOST = 2048, DIGITS = 16 }; /* each about 1 MB, in a budget of 128 MB */
+    size_t i;
+
+    if (folder[0] == '\0' || chdir(folder) != 0 || chdir(DISK) != 0)
+        return;
+    for (i = 0; i < sizeof files / sizeof files[0]; i++)
+        unlink(files[i]);
+    for (i = 1; i < SEGMENTS_MOST; i++) {
+        char name[] = "0000000000000000.seg";
+        size_t left = i, at;
+
+        for (at = DIGITS; at-- > 0; left /= 16)
+            name[at] = "0123456789abcdef"[left % 16];
+        unlink(name);
+    }
+    if (chdir("..") == 0)
+        rmdir(DISK);
+}
+
 /* ^C must not leave the database behind: only calls that are safe in a handler. */
 static void interrupted(int number)
 {
     static const char *const files[] = { "shop.db", "shop.db-wal", "shop.db-shm" };
     size_t i;
 
+    remove_disk();
     if (chdir(folder) == 0)
         for (i = 0; i < sizeof files / sizeof files[0]; i++)
             unlink(files[i]);
@@ -121,8 +148,9 @@ static int prepare(struct demo *demo, strata_error *err)
     snprintf(folder, sizeof folder, "%s/strata-demo-XXXXXX", tmp != NULL && tmp[0] != '\0' ? tmp : "/tmp");
     if (mkdtemp(folder) == NULL)
         return cli_fail(err, STRATA_EIO, "demo",
-                        "no folder can be made in %.200s (%s): set TMPDIR to one with 40 MB of room",
+                        "no folder can be made in %.200s (%s): set TMPDIR to one with 150 MB of room",
                         tmp != NULL ? tmp : "/tmp", strerror(errno));
+    snprintf(demo->disk, sizeof demo->disk, "%s/%s", folder, DISK);
     signal(SIGINT, interrupted);
     signal(SIGTERM, interrupted);
     printf("\nstrata %s: a cache in front of a shop's database, in %d acts.\n", strata_version(), (int)ACTS);
@@ -163,6 +191,7 @@ int main(int argc, char **argv)
                stopwatch_now_s() - began);
     }
     origin_close(demo.origin);
+    remove_disk();
     if (folder[0] != '\0')
         rmdir(folder);
     if (status != STRATA_OK) {

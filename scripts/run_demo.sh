@@ -1,5 +1,5 @@
 #!/bin/sh
-# ./run demo: a real trace in front of a slow SQLite origin, a stampede, an outage.
+# ./run demo: a real trace in front of a slow SQLite origin, a restart, a stampede, an outage.
 set -eu
 . scripts/setup.sh
 
