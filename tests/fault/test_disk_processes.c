@@ -13,7 +13,7 @@
 #include "tests/support/cmocka_all.h"
 
 #include "src/os/os_fault.h"
-#include "tests/fault/kill_store.h"
+#include "tests/fault/kill_rounds.h"
 #include "tests/support/disk_fixture.h"
 #include "tests/support/temp_dir.h"
 
@@ -106,6 +106,72 @@ static void dies_at_each_call_of_an_opening(void **state)
             check_left(&f, last, "killed before call", nth);
             disk_unmake(&f);
         }
+}
+
+/* Dying in a whole life ----------------------------------------------------------------------------------------- */
+
+/* Opens, works, closes, opens and works on; the same every time. */
+static void live_twice(const struct plan *plan, struct history *h, int nth)
+{
+    struct nth_call at = { .nth = nth };
+    struct kill_store *s = kill_store_of(plan, h);
+    strata_error err = STRATA_ERROR_INIT;
+    uint64_t random = 5;
+    kill_be_a_child();
+    at.hook = (struct os_fault_hook){ die_at, &at, NULL };
+    strata__os_fault_set(&at.hook);
+    for (uint64_t life = 1; life <= 2; life++) {
+        if (kill_store_open(s, life, &err) != STRATA_OK) {
+            history_fail(h, "not opened: %s", err.message);
+            _exit(1);
+        }
+        for (uint32_t i = 0; i < 90; i++) {
+            uint32_t what = below(&random, 20), key = below(&random, 24);
+            if (what < 13)
+                kill_store_put(s, key, below(&random, 8000));
+            else if (what < 16)
+                kill_store_remove(s, key);
+            else if (what == 16)
+                kill_store_clear(s, below(&random, HISTORY_CLASSES + 1));
+            else if (what == 17)
+                kill_store_maintain(s);
+            else
+                kill_store_get(s, key);
+        }
+        if (life == 1)
+            kill_store_close(s);
+    }
+    _exit(0);
+}
+
+static void dies_at_each_call_of_a_life(void **state)
+{
+    (void)state;
+    struct history *h = history_new();
+    struct plan plan = { .kind = STORE_LAYER, .roomy = 1 };
+    plan.options.max_bytes = 64u << 20;
+    plan.options.segment_bytes = 64u << 10;
+    plan.options.write_buffer_bytes = 16384;
+    for (int nth = 1, met = 1; met; nth += kill_rounds_of(1) > 1 ? 1 : 5) {
+        int status = 0;
+        temp_dir_make(plan.path, sizeof plan.path);
+        history_reset(h);
+        history_born(h);
+        pid_t child = fork();
+        if (child == 0)
+            live_twice(&plan, h, nth);
+        wait_for(child, &status);
+        met = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+        history_dead(h);
+        child = fork();
+        if (child == 0)
+            kill_look(&plan, h, (uint64_t)nth);
+        wait_for(child, &status);
+        if (atomic_load(&h->failed) || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
+            fail_msg("killed before call %d: %s", nth, h->words);
+        temp_dir_remove(plan.path);
+    }
+    history_free(h);
 }
 
 /* Two on one path ----------------------------------------------------------------------------------------------- */
@@ -300,6 +366,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(dies_at_each_call_of_an_opening),
+        cmocka_unit_test(dies_at_each_call_of_a_life),
         cmocka_unit_test(a_second_opener_is_told_who_is_the_first),
         cmocka_unit_test(files_are_cut_while_it_reads),
     };

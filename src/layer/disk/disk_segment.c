@@ -179,19 +179,22 @@ int strata__segment_seal(struct disk *d, struct segment *s)
 {
     struct disk_log *log = &d->log;
     uint64_t size = s->end;
-    int failed = 0;
+    int failed = 0, footed = 0, cut = 0;
     if (s->entries != NULL) {
         const struct segment_trailer trailer = {
             s->number, s->end,          s->put_bytes, atomic_load_explicit(&s->superseded, memory_order_relaxed),
             s->count,  s->max_expires_s
         };
         strata__segment_footer_seal(s->entries, &trailer, d->dir.seed);
-        size += strata__segment_footer_size(s->count);
-        failed = strata__os_file_write(s->fd, s->entries, size - s->end, s->end);
-        if (failed != 0)
-            size = s->end; /* a half footer is none: cut it off, and the scan finds what the footer would have said */
+        failed = strata__os_file_write(s->fd, s->entries, strata__segment_footer_size(s->count), s->end);
+        footed = failed == 0;
+        if (!footed)
+            cut = strata__os_file_truncate(s->fd, size); /* a half footer is none */
     }
-    int cut = strata__os_file_truncate(s->fd, size);
+    /* Without a footer zeros stand behind the end, as in one that was never sealed: the scan finds what it would have said. */
+    size += footed ? strata__segment_footer_size(s->count) : SEGMENT_TRAILER;
+    if (cut == 0)
+        cut = strata__os_file_truncate(s->fd, size);
     if (d->options.sync >= STRATA_SYNC_SEGMENT && failed == 0)
         failed = strata__os_file_sync(s->fd);
     os_mutex_lock(&log->lock);
