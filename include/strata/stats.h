@@ -7,7 +7,10 @@ STRATA_BEGIN_DECLS
 
 struct strata;
 
-/** Time that something took.  Memory hits are sampled (about one in 1,024), everything else is counted each time. */
+/**
+ * Time that something took.  Memory hits are sampled (about one in 1,024), and so are gets of a cache whose one layer is
+ * asked on the caller's thread, as a disk is (one in 16); everything else is counted each time.
+ */
 typedef struct strata_latency {
     uint64_t count;  /**< measurements */
     double mean_us;  /**< 0 while count is 0 */

@@ -32,8 +32,8 @@ struct stripe {
     _Alignas(64) struct key_mutex lock;
     struct list_node *buckets;
     uint32_t mask;
-    uint32_t count;
-    struct value_hold hold; /* what layers give up while the lock is held */
+    _Atomic(uint32_t) count; /* of busy keys; key lock to write */
+    struct value_hold hold;  /* what layers give up while the lock is held */
 };
 
 enum flight_phase { FLIGHT_WAITING, FLIGHT_READING, FLIGHT_LOADING, FLIGHT_STORING, FLIGHT_SETTLED };

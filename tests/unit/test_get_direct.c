@@ -91,6 +91,22 @@ static void test_keys(void **state)
     close_stack(&st);
 }
 
+/* The first get of a thread is timed, and one in sixteen. */
+static void test_latency_is_sampled(void **state)
+{
+    (void)state;
+    struct stack st;
+    strata_layer_stats layer = { .size = sizeof layer };
+    open_direct(&st, NULL, 5);
+    for (int i = 0; i < 33; i++)
+        assert_get(&st, "k", STRATA_MISS, NULL);
+    assert_int_equal(strata_stats_layer(st.cache, 0, &layer), STRATA_OK);
+    assert_int_equal(layer.misses, 33);
+    assert_int_equal(layer.latency.count, 3);
+    assert_true(layer.latency.p50_us > 4600 && layer.latency.p50_us < 5400);
+    close_stack(&st);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -98,6 +114,7 @@ int main(void)
         cmocka_unit_test(test_failure),
         cmocka_unit_test(test_busy_key),
         cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_latency_is_sampled),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
