@@ -39,7 +39,7 @@ static int live(const char *path)
     int status = open_cache(&cache, path, &err);
 
     for (int i = 0; status == STRATA_OK && i < 1000; i++) {
-        char key[16];
+        char key[24];
         snprintf(key, sizeof key, "page:%d", i);
         status = strata_get_or_load(cache, strata_str(key), load_page, NULL, NULL, &page, &err);
         strata_value_unref(page);
