@@ -26,6 +26,7 @@
 #include "src/format/disk_record.h"
 #include "src/format/disk_segment.h"
 #include "src/layer/layer_host.h"
+#include "src/os/os_lock.h"
 #include "src/os/os_thread.h"
 #include "strata/disk.h"
 
@@ -52,7 +53,7 @@ static inline uint32_t where_use(uint64_t where) { return (uint32_t)(where & 3);
 static inline int where_same(uint64_t a, uint64_t b) { return (a | 3) == (b | 3); }
 
 struct disk_shard {
-    _Alignas(64) struct os_mutex mutex;
+    _Alignas(64) struct os_lock lock;
     struct slot *slots;
     uint64_t room; /* slots there are, with those behind the last home */
     uint64_t used;
@@ -233,6 +234,11 @@ void strata__segment_outlives(struct segment *s, uint64_t number);
 /* The index no longer names a record of so many bytes in it; or names one more. */
 void strata__segment_lost(struct segment *s, uint64_t bytes);
 void strata__segment_gained(struct segment *s, uint64_t bytes);
+/* The index names none of a sealed segment's records any more, and who took out the last is done with it. */
+static inline int segment_is_empty(const struct segment *s)
+{
+    return atomic_load_explicit(&s->live_count, memory_order_acquire) == 0;
+}
 
 /* disk_log.c */
 enum append_answer {

@@ -45,10 +45,8 @@ static void choose_sizes(struct disk *d)
 
 static void free_shards(struct disk *d, uint32_t count)
 {
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0; i < count; i++)
         strata__disk_index_deinit(&d->shards[i], d->mem);
-        strata__os_mutex_deinit(&d->shards[i].mutex);
-    }
     strata__free(d->mem, d->shards_block);
     d->shards = NULL;
 }
@@ -62,12 +60,8 @@ static int make_shards(struct disk *d)
     d->shards = (struct disk_shard *)(((uintptr_t)d->shards_block + 63) & ~(uintptr_t)63);
     while (done < d->shard_count) {
         struct disk_shard *shard = &d->shards[done];
-        if (strata__os_mutex_init(&shard->mutex) != 0)
+        if (strata__disk_index_init(shard, d->mem, 0) != STRATA_OK)
             break;
-        if (strata__disk_index_init(shard, d->mem, 0) != STRATA_OK) {
-            strata__os_mutex_deinit(&shard->mutex);
-            break;
-        }
         atomic_fetch_add_explicit(&d->index_bytes, shard->room * sizeof(struct slot), memory_order_relaxed);
         done++;
     }
@@ -208,7 +202,7 @@ static void abandon(struct disk *d)
         if (log->table[i] != NULL)
             strata__os_file_close(log->table[i]->fd);
     for (uint32_t i = 0; i < d->shard_count; i++)
-        whole = os_mutex_try(&d->shards[i].mutex) && whole;
+        whole = os_lock_try(&d->shards[i].lock) && whole;
     if (whole) {
         for (uint32_t i = 0; i < log->table_used; i++)
             if (log->table[i] != NULL) {

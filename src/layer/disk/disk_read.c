@@ -26,7 +26,7 @@ static int is_over(struct disk *d, uint32_t expires_s)
 static int find(struct disk *d, uint64_t hash, int use, struct found *out)
 {
     struct disk_shard *shard = disk_shard_of(d, hash);
-    os_mutex_lock(&shard->mutex);
+    os_lock_take(&shard->lock);
     struct slot *slot = strata__disk_index_find(shard, hash_tag(hash));
     /* What is over keeps its slot, so that what overwrites it knows that there is something to overwrite. */
     int found = slot != NULL && !is_over(d, slot->expires_s);
@@ -38,7 +38,7 @@ static int find(struct disk *d, uint64_t hash, int use, struct found *out)
         out->segment = d->log.table[where_segment(slot->where)];
         segment_pin(out->segment);
     }
-    os_mutex_unlock(&shard->mutex);
+    os_lock_give(&shard->lock);
     return found;
 }
 
@@ -73,14 +73,14 @@ int strata__disk_read_record(struct disk *d, struct segment *s, uint64_t where, 
 void strata__disk_forget(struct disk *d, uint64_t hash, uint64_t where)
 {
     struct disk_shard *shard = disk_shard_of(d, hash);
-    os_mutex_lock(&shard->mutex);
+    os_lock_take(&shard->lock);
     struct slot *slot = strata__disk_index_find(shard, hash_tag(hash));
     if (slot != NULL && where_same(slot->where, where)) {
         strata__segment_lost(d->log.table[where_segment(where)], where_size(where));
         strata__disk_index_erase(shard, slot);
         disk_uncount(&d->entries);
     }
-    os_mutex_unlock(&shard->mutex);
+    os_lock_give(&shard->lock);
 }
 
 /* Once more it shall not be read; marked first, so that it stays away whatever comes. */
@@ -217,13 +217,13 @@ static int walk_one(struct disk *d, struct disk_shard *shard, const struct slot 
     struct disk_record record;
     struct found f = { NULL, 0, copy->where };
     int damaged;
-    os_mutex_lock(&shard->mutex);
+    os_lock_take(&shard->lock);
     struct slot *slot = strata__disk_index_find(shard, copy->tag);
     if (slot != NULL && where_same(slot->where, copy->where) && !is_over(d, slot->expires_s)) {
         f.segment = d->log.table[where_segment(slot->where)];
         segment_pin(f.segment);
     }
-    os_mutex_unlock(&shard->mutex);
+    os_lock_give(&shard->lock);
     if (f.segment == NULL)
         return STRATA_OK;
     int rc = STRATA_OK;
@@ -251,12 +251,12 @@ int strata__disk_keys(struct disk *d, int (*each)(uint32_t, strata_slice, void *
     int rc = STRATA_OK;
     for (uint32_t i = 0; i < d->shard_count && rc == STRATA_OK && !w.stop && !atomic_load(&d->lost); i++) {
         struct disk_shard *shard = &d->shards[i];
-        os_mutex_lock(&shard->mutex);
+        os_lock_take(&shard->lock);
         uint64_t room = shard->room;
         struct slot *copy = strata__alloc_array(d->mem, room, sizeof *copy);
         if (copy != NULL)
             memcpy(copy, shard->slots, room * sizeof *copy);
-        os_mutex_unlock(&shard->mutex);
+        os_lock_give(&shard->lock);
         if (copy == NULL)
             rc = strata__fail(err, STRATA_ENOMEM, d->base.name, "no memory to list the keys: free some");
         for (uint64_t k = 0; copy != NULL && k < room && rc == STRATA_OK && !w.stop; k++)

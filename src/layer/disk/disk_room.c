@@ -28,7 +28,7 @@ uint64_t strata__disk_sweep(struct disk *d, uint64_t from, uint64_t to)
     uint64_t forgotten = 0;
     for (uint32_t i = 0; i < d->shard_count; i++) {
         struct disk_shard *shard = &d->shards[i];
-        os_mutex_lock(&shard->mutex);
+        os_lock_take(&shard->lock);
         for (uint64_t k = 0; k < shard->room;) {
             uint64_t where = shard->slots[k].where;
             struct segment *s = where != 0 ? d->log.table[where_segment(where)] : NULL;
@@ -42,7 +42,7 @@ uint64_t strata__disk_sweep(struct disk *d, uint64_t from, uint64_t to)
             disk_uncount(&d->entries);
             forgotten++;
         }
-        os_mutex_unlock(&shard->mutex);
+        os_lock_give(&shard->lock);
     }
     return forgotten;
 }
@@ -106,9 +106,9 @@ static int is_dead(const struct disk_log *log, const struct segment *s, int64_t 
         return 0;
     if (atomic_load(&s->unlinked))
         return 1;
-    int unused = atomic_load_explicit(&s->live_count, memory_order_relaxed) == 0;
     int over = s->max_expires_s != 0 && (int64_t)s->max_expires_s <= now_s && s->max_expires_s != RECORD_NEVER;
-    return (unused || over) && atomic_load_explicit(&s->superseded, memory_order_relaxed) < log->oldest->number;
+    return (segment_is_empty(s) || over) &&
+           atomic_load_explicit(&s->superseded, memory_order_relaxed) < log->oldest->number;
 }
 
 size_t strata__disk_drop_dead(struct disk *d)
@@ -126,7 +126,7 @@ size_t strata__disk_drop_dead(struct disk *d)
         os_mutex_unlock(&log->lock);
         if (s == NULL || strata__segment_unlink(d, s) != 0)
             break;
-        if (atomic_load_explicit(&s->live_count, memory_order_relaxed) != 0) {
+        if (!segment_is_empty(s)) {
             uint64_t over = strata__disk_sweep(d, strata__place(s->number, 0), strata__place(s->number + 1, 0));
             atomic_fetch_add_explicit(&d->expirations, over, memory_order_relaxed);
         }
@@ -156,12 +156,12 @@ static uint64_t live_slot(struct reclaim *r, const struct segment_entry *e, uint
 {
     struct disk_shard *shard = disk_shard_of(r->d, e->hash);
     uint64_t where = slot_where(r->s->index, e->offset, e->size);
-    os_mutex_lock(&shard->mutex);
+    os_lock_take(&shard->lock);
     const struct slot *slot = strata__disk_index_find(shard, hash_tag(e->hash));
     where = slot != NULL && where_same(slot->where, where) ? slot->where : 0;
     if (where != 0)
         *out_expires = slot->expires_s;
-    os_mutex_unlock(&shard->mutex);
+    os_lock_give(&shard->lock);
     return where;
 }
 
@@ -172,7 +172,7 @@ static int try_move(struct reclaim *r, struct append *a, uint64_t where, int dir
     struct disk *d = r->d;
     struct disk_shard *shard = disk_shard_of(d, a->entry.hash);
     int answer = -1;
-    os_mutex_lock(&shard->mutex);
+    os_lock_take(&shard->lock);
     struct slot *slot = strata__disk_index_find(shard, hash_tag(a->entry.hash));
     if (slot != NULL && where_same(slot->where, where)) {
         answer = direct ? strata__log_append_direct(d, a) : strata__log_append(d, a);
@@ -187,7 +187,7 @@ static int try_move(struct reclaim *r, struct append *a, uint64_t where, int dir
             slot->where = slot_where(a->segment->index, a->entry.offset, a->entry.size);
         }
     }
-    os_mutex_unlock(&shard->mutex);
+    os_lock_give(&shard->lock);
     return answer;
 }
 
@@ -301,7 +301,7 @@ static void forget_rest(struct reclaim *r)
             tell(r, &e, where);
     }
     /* What no list told of: the file could not be read, or is damaged. */
-    if (atomic_load_explicit(&r->s->live_count, memory_order_relaxed) != 0) {
+    if (!segment_is_empty(r->s)) {
         uint64_t rest = strata__disk_sweep(d, strata__place(r->s->number, 0), strata__place(r->s->number + 1, 0));
         atomic_fetch_add_explicit(&d->evictions, rest, memory_order_relaxed);
     }
@@ -314,9 +314,9 @@ static int reclaim_segment(struct reclaim *r)
     int rc = STRATA_OK;
     r->now_s = strata_host_wall_ms(d->host) / 1000;
     r->most_bytes = s->end / 2;
-    if (atomic_load_explicit(&s->live_count, memory_order_relaxed) != 0 && !atomic_load(&s->unlinked))
+    if (!segment_is_empty(s) && !atomic_load(&s->unlinked))
         r->listed = strata__segment_list_read(d, s->fd, s->number, s->size, &r->list) == 0;
-    if (r->keep_all && !r->listed && atomic_load_explicit(&s->live_count, memory_order_relaxed) != 0)
+    if (r->keep_all && !r->listed && !segment_is_empty(s))
         return STRATA_AGAIN;
     if (r->listed && !r->keep_all)
         (void)move_used(r, 2); /* there may not be room for all that were read */

@@ -221,7 +221,8 @@ void strata__segment_outlives(struct segment *s, uint64_t number)
 void strata__segment_lost(struct segment *s, uint64_t bytes)
 {
     atomic_fetch_sub_explicit(&s->live_bytes, bytes, memory_order_relaxed);
-    atomic_fetch_sub_explicit(&s->live_count, 1, memory_order_relaxed);
+    /* Release: who finds none left, and drops the segment, comes after all that we did with it. */
+    atomic_fetch_sub_explicit(&s->live_count, 1, memory_order_release);
 }
 
 void strata__segment_gained(struct segment *s, uint64_t bytes)

@@ -216,7 +216,7 @@ static int try_append(struct disk *d, struct pending *p, int direct)
     uint64_t hash = p->append.entry.hash;
     struct disk_shard *shard = disk_shard_of(d, hash);
     int answer;
-    os_mutex_lock(&shard->mutex);
+    os_lock_take(&shard->lock);
     struct slot *slot = strata__disk_index_find(shard, hash_tag(hash));
     if (slot == NULL && p->append.entry.kind != RECORD_PUT)
         answer = TRY_MISS;
@@ -224,7 +224,7 @@ static int try_append(struct disk *d, struct pending *p, int direct)
         answer = TRY_NO_MEMORY;
     else
         answer = append_over(d, shard, p, slot, direct);
-    os_mutex_unlock(&shard->mutex);
+    os_lock_give(&shard->lock);
     return answer;
 }
 
@@ -310,9 +310,9 @@ static int fail_write(struct disk *d, strata_op *op, int os_errno)
 static int known(struct disk *d, uint64_t hash)
 {
     struct disk_shard *shard = disk_shard_of(d, hash);
-    os_mutex_lock(&shard->mutex);
+    os_lock_take(&shard->lock);
     int found = strata__disk_index_find(shard, hash_tag(hash)) != NULL;
-    os_mutex_unlock(&shard->mutex);
+    os_lock_give(&shard->lock);
     return found;
 }
 
@@ -358,7 +358,7 @@ static int remove_in_place(struct disk *d, uint64_t hash, int *os_errno)
     uint64_t where = 0; /* taken back */
     for (;;) {
         struct segment *s = NULL;
-        os_mutex_lock(&shard->mutex);
+        os_lock_take(&shard->lock);
         struct slot *slot = strata__disk_index_find(shard, hash_tag(hash));
         if (slot != NULL)
             s = d->log.table[where_segment(slot->where)];
@@ -366,14 +366,14 @@ static int remove_in_place(struct disk *d, uint64_t hash, int *os_errno)
             strata__segment_lost(s, where_size(where));
             strata__disk_index_erase(shard, slot);
             disk_uncount(&d->entries);
-            os_mutex_unlock(&shard->mutex);
+            os_lock_give(&shard->lock);
             return STRATA_OK;
         }
         if (slot != NULL) {
             where = slot->where;
             segment_pin(s);
         }
-        os_mutex_unlock(&shard->mutex);
+        os_lock_give(&shard->lock);
         if (slot == NULL)
             return where != 0 ? STRATA_OK : STRATA_MISS;
         (void)strata__log_flush(d); /* it may be in a buffer yet; where that fails, it is gone */
