@@ -6,6 +6,9 @@
 #ifndef CLOCK_MONOTONIC_COARSE
 #define CLOCK_MONOTONIC_COARSE CLOCK_MONOTONIC /* not Linux: exact is fine, only slower */
 #endif
+#ifndef CLOCK_REALTIME_COARSE
+#define CLOCK_REALTIME_COARSE CLOCK_REALTIME
+#endif
 
 static struct timespec now(clockid_t clock)
 {
@@ -34,6 +37,6 @@ int64_t strata__os_now_us(void)
 
 int64_t strata__os_wall_ms(void)
 {
-    struct timespec t = now(CLOCK_REALTIME);
+    struct timespec t = now(CLOCK_REALTIME_COARSE);
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }

@@ -10,7 +10,7 @@ int64_t strata__os_now_ms(void);
 int64_t strata__os_now_us(void);
 /* The same in nanoseconds. */
 int64_t strata__os_now_ns(void);
-/* Unix time; may jump. */
+/* Unix time, coarse too; may jump. */
 int64_t strata__os_wall_ms(void);
 
 #endif /* STRATA_OS_CLOCK_H */
