@@ -196,6 +196,9 @@ static void json_layer(struct json_out *json, const strata_layer_stats *layer)
     json_count(json, "max_bytes", layer->max_bytes);
     json_count(json, "entries", layer->entries);
     json_count(json, "evictions", layer->evictions);
+    json_count(json, "puts", layer->puts);
+    json_count(json, "demotions", layer->demotions);
+    json_count(json, "demotions_dropped", layer->demotions_dropped);
     json_count(json, "rejections", layer->rejections);
     json_count(json, "errors", layer->errors);
     json_close(json, '}');

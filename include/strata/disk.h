@@ -28,6 +28,16 @@ enum {
     STRATA_ADMIT_SECOND = 2 /**< a key that was put before not long ago: saves writes, where many keys come but once */
 };
 
+/** When entries come to the disk. */
+enum {
+    STRATA_ADMIT_ON_DEFAULT = 0,   /**< insertion */
+    STRATA_ADMIT_ON_INSERTION = 1, /**< with the load or set that brings them to memory */
+    /** When they leave the memory layer right above for want of room: what is never evicted costs no write, nor what is
+     *  deleted or expires before.  What memory holds when the cache is closed is gone then.  A queue of 4,096 entries and
+     *  8 MiB is between the two layers; what comes faster than the disk can write is dropped (demotions_dropped). */
+    STRATA_ADMIT_ON_EVICTION = 2
+};
+
 /** How values are packed. */
 enum {
     STRATA_COMPRESS_DEFAULT = 0, /**< none */
@@ -49,7 +59,7 @@ typedef struct strata_disk_options {
     int32_t admission;             /**< STRATA_ADMIT_...; default always */
     int32_t compression;           /**< STRATA_COMPRESS_...; default none */
     uint32_t compression_level;    /**< 0: the algorithm's default */
-    uint32_t reserved;             /**< 0 */
+    int32_t admit_on;              /**< STRATA_ADMIT_ON_...; default insertion */
     uint64_t compress_above_bytes; /**< smaller values are stored as they are; default 1,024 */
     uint64_t max_value_bytes;      /**< what unpacking may produce, and the largest value stored; default 16 MiB */
     uint64_t write_bytes_per_day;  /**< above that puts pass through, to spare a flash disk; 0 no limit */

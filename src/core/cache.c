@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "src/core/demote.h"
 #include "src/core/flight.h"
 #include "src/policy/options.h"
 
@@ -30,6 +31,7 @@ void strata__root_unref(struct root *root)
     if (atomic_fetch_sub_explicit(&root->refs, 1, memory_order_acq_rel) != 1)
         return;
     strata__events_deinit(root);
+    strata__free(root->mem, root->demotions);
     strata__free(root->mem, root->spaces);
     strata__free(root->mem, root->names);
     strata__free(root->mem, root);
@@ -326,6 +328,7 @@ static int forget_parent(struct root *root)
     atomic_store(&root->active, 0);
     atomic_store(&root->flights, 0);
     list_init(&root->delayed);
+    strata__demotions_forget(root);
     root->closing_thread = 0;
     memset(&root->maintain_timer, 0, sizeof root->maintain_timer);
     for (size_t i = 0; i < root->events.count; i++)

@@ -118,12 +118,15 @@ static inline int cleared_since(const strata *handle, uint32_t position)
     return position < atomic_load(&handle->min_position);
 }
 
+struct demotions; /* demote.h */
+
 /* One layer of the stack, and what the cache counts for it. */
 struct layer_slot {
     strata_layer *layer;
     uint32_t index;
     uint32_t flags;
     int started;
+    struct demotions *demotions; /* what it evicts goes to the next layer through here; NULL: it is gone */
     _Atomic(uint64_t) hits, misses, puts, removes, errors;
     _Atomic(uint64_t) own_hits, own_misses; /* looks of our own that the layer counted and nobody asked for */
     _Atomic(uint64_t) refused;              /* finds that the layer counted as hits, and that could not be served */
@@ -173,6 +176,7 @@ struct root {
     int plain_keys;       /* every layer knows spaces: no storage keys are needed */
     int stats;
     strata_layer_host host;
+    struct demotions *demotions; /* NULL: no layer is STRATA_LAYER_DEMOTED */
     struct stripe *stripes;
     void *stripes_block;
     _Atomic(uint32_t) flights; /* that can be joined */
@@ -275,7 +279,7 @@ int strata__op_found(const strata_op *op);
 void strata__op_counted(strata *handle, struct layer_slot *slot, const strata_op *op);
 /* One look into an instant layer, which is no request of a user's.  As lookup(). */
 int strata__layer_peek(strata *handle, struct layer_slot *slot, strata_op *op);
-/* Submit one operation of an instant layer; it is done on return.  Under the key lock or not. */
+/* Submit one operation of an instant layer; it is done on return.  Under the key lock, but for a GET. */
 void strata__instant_submit(struct layer_slot *slot, strata_op *op);
 /* Bytes for layers that hold no objects: one reference.  STRATA_ECODEC, STRATA_ENOMEM. */
 int strata__encode(struct root *root, strata_value *value, strata_value **out);

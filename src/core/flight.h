@@ -110,6 +110,7 @@ struct plan {
     strata_value *value; /* borrowed from the flight */
     strata_meta meta;
     int is_backfill;
+    int refused;   /* the layer that demotes did not take it: the one below gets it at once */
     uint32_t from; /* backfill: the layer it came from */
 };
 
@@ -180,11 +181,13 @@ struct write {
     struct root *root;
     strata *handle;
     struct key_forms key;
-    uint32_t kind;       /* STRATA_OP_PUT, _REMOVE; WRITE_EXPIRE */
-    uint32_t told_as;    /* the same, as the caller meant it */
-    unsigned char asked; /* an operation is out */
-    unsigned char got;   /* expire: the entry of this layer was read */
-    uint32_t done_layers;
+    uint32_t kind;         /* STRATA_OP_PUT, _REMOVE; WRITE_EXPIRE */
+    uint32_t told_as;      /* the same, as the caller meant it */
+    unsigned char asked;   /* an operation is out */
+    unsigned char got;     /* expire: the entry of this layer was read */
+    unsigned char refused; /* the layer that demotes did not take it: the one below gets it at once */
+    unsigned char demotes; /* this is what it evicted, on its way to the one below */
+    uint32_t done_layers, end;
     strata_value *value; /* a set's: borrowed; an expire's: what the layer gave */
     strata_value *encoded;
     strata_meta meta;
@@ -237,6 +240,8 @@ void strata__busy_enter_locked(struct root *root, struct stripe *s, struct busy 
 void strata__busy_leave_locked(struct stripe *s, struct busy *item);
 /* Does something before `item` forbid it to begin? */
 int strata__busy_must_wait_locked(struct stripe *s, const struct busy *item);
+/* Is anything of the key in the table? */
+int strata__key_busy_locked(struct stripe *s, uint64_t hash, uint32_t space, strata_slice key);
 /* Is the key being loaded already, by a flight that others can join or by a refresh? */
 int strata__key_loads_locked(struct stripe *s, uint64_t hash, uint32_t space, strata_slice key);
 struct flight *strata__flight_find_locked(struct stripe *s, uint64_t hash, uint32_t space, strata_slice key);

@@ -1,7 +1,7 @@
 /* host.c - what a cache offers its layers (src/layer/layer_host.h), and the regular call of their maintain(). */
 #include <string.h>
 
-#include "src/core/core_impl.h"
+#include "src/core/demote.h"
 
 enum { MAINTAIN_EVERY_MS = 250, MAINTAIN_BUDGET_US = 2000 };
 
@@ -133,6 +133,7 @@ void strata__host_init(struct root *root)
     root->host.post = host_post;
     root->host.after = host_after;
     root->host.evicted = host_evicted;
+    root->host.demote = strata__host_demote;
 }
 
 /* Maintenance ------------------------------------------------------------------------------------------------- */

@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "src/core/core_impl.h"
+#include "src/core/demote.h"
 
 static int miss_lookup(strata_layer *layer, strata_op *op)
 {
@@ -31,6 +31,21 @@ static int check_layer(const strata_layer *layer, size_t index, strata_error *er
     return STRATA_OK;
 }
 
+/* Where it gets its entries from. */
+static int check_demoted(const strata_options *options, size_t index, strata_error *err)
+{
+    const strata_layer *layer = options->layers[index];
+    if (!(layer->flags & STRATA_LAYER_DEMOTED))
+        return STRATA_OK;
+    if (index == 0 || (layer->flags & STRATA_LAYER_INSTANT) ||
+        !(options->layers[index - 1]->flags & STRATA__LAYER_DEMOTES))
+        return strata__fail(err, STRATA_EINVAL, layer->name,
+                            "layer \"%s\" takes what the layer above it evicts, so it must stand right below a memory "
+                            "layer: \"memory:?max_bytes=64mb|disk:/var/cache/mine?admit_on=eviction\"",
+                            layer->name);
+    return STRATA_OK;
+}
+
 int strata__layers_take(struct root *root, const strata_options *options, strata_error *err)
 {
     int instant = 1;
@@ -44,6 +59,10 @@ int strata__layers_take(struct root *root, const strata_options *options, strata
                                   "layers %zu and %zu are the same one: make a layer for "
                                   "each place in the stack",
                                   j, i);
+        if (rc == STRATA_OK)
+            rc = check_demoted(options, i, err);
+        if (rc == STRATA_OK && (layer->flags & STRATA_LAYER_DEMOTED))
+            rc = strata__demotions_new(root, (uint32_t)i, err);
         if (rc != STRATA_OK)
             return rc;
         struct layer_slot *slot = &root->layers[i];
@@ -154,6 +173,8 @@ void strata__op_init(strata_op *op, const strata *handle, const struct layer_slo
     op->err = err;
     op->mem = handle->root->mem;
     op->layer_data = NULL;
+    op->flags = 0;
+    op->reserved = 0;
     err->status = STRATA_OK;
     err->message[0] = 0;
 }
@@ -191,6 +212,8 @@ void strata__instant_submit(struct layer_slot *slot, strata_op *op)
     if (op->kind == STRATA_OP_GET)
         atomic_fetch_add_explicit(op->status == STRATA_MISS ? &slot->own_misses : &slot->own_hits, 1,
                                   memory_order_relaxed);
+    else
+        demotion_cancel(slot, op);
 }
 
 int strata__encode(struct root *root, strata_value *value, strata_value **out)

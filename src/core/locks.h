@@ -6,10 +6,11 @@
  *   2. key lock     stripe->lock: flights and writes of the keys that hash to it
  *   3. shard        a memory layer's own, taken in submit() under the key lock; a disk layer's, and below it its log's and
  *                   its bans', taken in submit() under none of ours
- *   4. strand       strand->lock: who runs a piece of work next
- *   5. driver       driver->lock: what a sleeping caller is to run, and whether it is done
- *   6. listeners    events->lock;  graph  root->graph_lock;  loads  root->delay_lock
- *   7. the executor's and a queue's own
+ *   4. demotions    demotions->lock: what a memory layer evicted, on its way to the layer below
+ *   5. strand       strand->lock: who runs a piece of work next
+ *   6. driver       driver->lock: what a sleeping caller is to run, and whether it is done
+ *   7. listeners    events->lock;  graph  root->graph_lock;  loads  root->delay_lock
+ *   8. the executor's and a queue's own
  *
  * No lock is held across I/O, a user's callback or a wait.  "Layer is instant" means that its submit() and lookup() do
  * none of these, which is why they alone are called under a key lock. */

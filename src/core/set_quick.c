@@ -55,6 +55,7 @@ static int put(strata *cache, strata_slice key, strata_slice value)
     op.done = nothing_done;
     op.owner = NULL;
     op.layer_data = NULL;
+    op.flags = 0;
 
     strata_op *ops = &op;
     struct frame frame;

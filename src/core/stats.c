@@ -4,7 +4,7 @@
  * cells write without looking, so a reset can't put anything to zero there: it remembers what to take off. */
 #include <string.h>
 
-#include "src/core/core_impl.h"
+#include "src/core/demote.h"
 
 static void read_latency(const struct histogram *h, strata_latency *out)
 {
@@ -135,6 +135,10 @@ static void add_slot_locked(const struct root *root, struct layer_slot *slot, st
         s->removes = atomic_load(&slot->removes);
     }
     s->errors += atomic_load(&slot->errors);
+    if (slot->flags & STRATA_LAYER_DEMOTED) {
+        s->demotions = atomic_load(&root->demotions->done);
+        s->demotions_dropped = atomic_load(&root->demotions->dropped);
+    }
 }
 
 int strata_stats_layer(strata *cache, size_t layer, strata_layer_stats *out)
@@ -160,10 +164,13 @@ int strata_stats_layer(strata *cache, size_t layer, strata_layer_stats *out)
     s.expirations = less(s.expirations, b->expirations);
     s.rejections = less(s.rejections, b->rejections);
     s.errors = less(s.errors, b->errors);
+    s.demotions = less(s.demotions, b->demotions);
+    s.demotions_dropped = less(s.demotions_dropped, b->demotions_dropped);
     key_mutex_unlock(&root->tree_lock);
     read_latency(&slot->latency, &s.latency);
     if (!root->stats) {
         s.hits = s.misses = s.puts = s.removes = s.evictions = s.expirations = s.rejections = s.errors = 0;
+        s.demotions = s.demotions_dropped = 0;
         s.latency = (strata_latency){ 0 };
     }
     put_out(out, out->size, &s, sizeof s);

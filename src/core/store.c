@@ -141,7 +141,11 @@ static void put_now_locked(struct flight *f)
     struct layer_slot *slot = &f->root->layers[f->plan.layer++];
     strata__op_init(&f->op, f->handle, slot, &f->key, f->plan.kind, ex_now_ms(f->root->ex), &f->op_err);
     fill_put(f, &f->op);
+    if (f->plan.is_backfill && f->plan.from == slot->index + 1)
+        f->op.flags = STRATA_OP_BACKED;
     strata__instant_submit(slot, &f->op);
+    if (slot->demotions != NULL)
+        f->plan.refused = f->op.status != STRATA_OK;
 }
 
 static int may_store_locked(const struct flight *f) { return !f->poisoned && !cleared_since(f->handle, f->position); }
@@ -194,6 +198,10 @@ static int submit_slow(struct flight *f, struct layer_slot *slot)
 static int put_slow(struct flight *f)
 {
     struct layer_slot *slot = &f->root->layers[f->plan.layer];
+    if (f->plan.kind == STRATA_OP_PUT && (slot->flags & STRATA_LAYER_DEMOTED) != 0 && !f->plan.refused) {
+        begin_op(f, slot, STRATA_OP_REMOVE); /* it comes when it is evicted above; what it supersedes goes now */
+        return submit_slow(f, slot);
+    }
     begin_op(f, slot, f->plan.kind);
     fill_put(f, &f->op);
     if (encoded(f, slot))

@@ -134,6 +134,16 @@ struct flight *strata__flight_find_locked(struct stripe *s, uint64_t hash, uint3
     return NULL;
 }
 
+int strata__key_busy_locked(struct stripe *s, uint64_t hash, uint32_t space, strata_slice key)
+{
+    LIST_EACH(node, bucket(s, hash))
+    {
+        if (same_key(list_entry(node, struct busy, chain), hash, space, key))
+            return 1;
+    }
+    return 0;
+}
+
 /* A refresh can't be joined where single_flight is off or max_flights is reached, and is one for all the same. */
 int strata__key_loads_locked(struct stripe *s, uint64_t hash, uint32_t space, strata_slice key)
 {

@@ -99,8 +99,13 @@ static void expire_now_locked(struct write *w, struct layer_slot *slot)
     struct held held;
     op_begin(w, slot, STRATA_OP_GET);
     strata__instant_submit(slot, &w->op);
-    if (!take_found(w, slot, &held))
+    if (!take_found(w, slot, &held)) {
+        if (slot->demotions != NULL) { /* it may just have left, and be on its way down: that ends here */
+            op_begin(w, slot, STRATA_OP_REMOVE);
+            strata__instant_submit(slot, &w->op);
+        }
         return;
+    }
     w->found = 1;
     uint32_t kind = expired_meta(&held.meta, w->op.now_ms);
     op_begin(w, slot, kind);
@@ -122,6 +127,8 @@ static void write_now_locked(struct write *w, struct layer_slot *slot)
         if (w->kind == STRATA_OP_PUT)
             fill_put(w, w->value);
         strata__instant_submit(slot, &w->op);
+        if (slot->demotions != NULL)
+            w->refused = w->op.status != STRATA_OK;
     }
     if (w->op.status < 0)
         atomic_fetch_add_explicit(&slot->errors, 1, memory_order_relaxed);
@@ -167,6 +174,13 @@ static strata_value *bytes_of(struct write *w)
     return w->encoded;
 }
 
+/* A set, as a slow layer sees it: one that takes what the layer above evicts just forgets what it has of the key. */
+static uint32_t kind_for(const struct write *w, const struct layer_slot *slot)
+{
+    int later = (slot->flags & STRATA_LAYER_DEMOTED) != 0 && w->kind == STRATA_OP_PUT && !w->refused && !w->demotes;
+    return later ? STRATA_OP_REMOVE : w->kind;
+}
+
 /* What can't be encoded can't be put; but what it replaces must go. */
 static int put_or_remove(struct write *w, struct layer_slot *slot, uint32_t kind)
 {
@@ -184,7 +198,7 @@ static int ask_slow(struct write *w, struct layer_slot *slot)
         op_begin(w, slot, STRATA_OP_GET);
         return submit_slow(w, slot);
     }
-    return put_or_remove(w, slot, w->kind);
+    return put_or_remove(w, slot, kind_for(w, slot));
 }
 
 /* An expire's value is the layer's; what a set writes is its caller's. */
@@ -241,7 +255,7 @@ void strata__write_run(struct strand *strand)
             if (rc == 1)
                 w->done_layers++;
         }
-        if (w->done_layers == root->layer_count)
+        if (w->done_layers == w->end)
             break;
         struct layer_slot *slot = slot_at(w, w->done_layers);
         if (slot_instant(slot)) {
@@ -388,6 +402,7 @@ void strata__write_begin(struct write *w, strata *cache, uint32_t kind)
 {
     memset(w, 0, offsetof(struct write, op));
     w->root = cache->root;
+    w->end = (uint32_t)cache->root->layer_count;
     w->handle = cache;
     w->kind = kind;
     w->told_as = kind;

@@ -2,13 +2,23 @@
  *
  * Whoever opens layers (core; the contract suite) embeds one in its own struct, fills every field before start(), and
  * keeps it until the last layer's close() has returned.  The public strata_host_ calls dispatch through it, so a layer
- * knows nothing of core.  All functions are called from any thread, and under no lock of the layer. */
+ * knows nothing of core.  All functions are called from any thread, and but for demote() under no lock of the layer. */
 #ifndef STRATA_LAYER_LAYER_HOST_H
 #define STRATA_LAYER_LAYER_HOST_H
 #include <stdatomic.h>
 #include <stdint.h>
 
 #include "strata/sys/layer.h"
+
+/* An entry that leaves a memory layer for want of room.  All of it is borrowed for the call. */
+struct demotion {
+    uint64_t hash; /* of space and key, as strata_op.hash */
+    uint32_t space;
+    strata_slice key;
+    strata_slice bytes;  /* the value, where it stands in the entry */
+    strata_value *value; /* where it is on the heap; else NULL */
+    strata_meta meta;
+};
 
 struct strata_layer_host {
     const strata_allocator *mem; /* never NULL */
@@ -25,6 +35,11 @@ struct strata_layer_host {
     void (*evicted)(struct strata_layer_host *host, strata_layer *layer, uint32_t space, strata_slice key);
     /* How many listen to evictions.  Relaxed: a layer that sees 0 need not gather the keys of its victims. */
     _Atomic(uint32_t) eviction_listeners;
+    /* The layer whose victims go to the one below it (STRATA_LAYER_DEMOTED); NULL: none.  Set before start(), constant. */
+    const strata_layer *demotes;
+    /* That layer evicts a positive entry that is not STRATA_OP_BACKED.  Called under the lock that its puts and removes
+     * of the key take, too: who writes the key after the eviction finds it noted.  Keeps a copy; blocks never. */
+    void (*demote)(struct strata_layer_host *host, const struct demotion *entry);
 };
 
 /* What a constructor returns that has no memory for a layer: shared, static, and strata_open() reports it. */

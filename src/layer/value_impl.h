@@ -25,6 +25,8 @@ enum { STRATA__VALUE_HEAP = 0, STRATA__VALUE_PIN = 1, STRATA__VALUE_LENT = 2 };
 
 /* A flag of layers of our own: a put copies what it needs of a value that is no heap value, before submit() returns. */
 #define STRATA__LAYER_COPIES 0x40000000u
+/* Another: it tells host->demote() whom it evicts, where it is the one that demotes. */
+#define STRATA__LAYER_DEMOTES 0x20000000u
 
 /* A counted block with room for `size` bytes behind it; *out_bytes is where to write them.  NULL: out of memory.
  * `mem` outlives it. */

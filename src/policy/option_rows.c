@@ -26,6 +26,8 @@ static const struct option_word sync_words[] = {
     { "write", STRATA_SYNC_WRITE }, { NULL, 0 } };
 static const struct option_word admission_words[] = {
     { "always", STRATA_ADMIT_ALWAYS }, { "second", STRATA_ADMIT_SECOND }, { NULL, 0 } };
+static const struct option_word admit_on_words[] = {
+    { "insertion", STRATA_ADMIT_ON_INSERTION }, { "eviction", STRATA_ADMIT_ON_EVICTION }, { NULL, 0 } };
 static const struct option_word compression_words[] = {
     { "none", STRATA_COMPRESS_NONE }, { "zstd", STRATA_COMPRESS_ZSTD }, { "lz4", STRATA_COMPRESS_LZ4 }, { NULL, 0 } };
 
@@ -65,7 +67,8 @@ static const struct option_row disk_rows[] = {
     ROW(compression, OPTION_ENUM, STRATA_COMPRESS_NONE, STRATA_COMPRESS_LZ4, STRATA_COMPRESS_NONE, compression_words,
         "how values are packed, where it saves 15 %"),
     ROW(compression_level, OPTION_U32, 1, 22, 0, NULL, "0 is the algorithm's default"),
-    ROW(reserved, OPTION_U32, 0, 0, 0, NULL, "0"),
+    ROW(admit_on, OPTION_ENUM, STRATA_ADMIT_ON_INSERTION, STRATA_ADMIT_ON_EVICTION, STRATA_ADMIT_ON_INSERTION,
+        admit_on_words, "when entries come: at once, or when memory evicts them"),
     ROW(compress_above_bytes, OPTION_BYTES, 1, MOST_BYTES, KIB, NULL, "smaller values stay as they are"),
     ROW(max_value_bytes, OPTION_BYTES, 1, 128 * MIB, 16 * MIB, NULL, "largest value, also once unpacked"),
     ROW(write_bytes_per_day, OPTION_BYTES, MIB, MOST_BYTES, 0, NULL, "above that puts pass through; 0 no limit"),

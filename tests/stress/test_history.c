@@ -23,6 +23,7 @@
 #include "tests/support/fail_alloc.h"
 #include "tests/support/map_store.h"
 #include "tests/support/slow_layer.h"
+#include "tests/support/temp_dir.h"
 
 enum { KEYS = 6, THREADS_MOST = 24, MANY = 3, LATER_MOST = 64, PAYLOAD_MOST = 20000 };
 
@@ -360,10 +361,19 @@ static void reset(void)
     later_over = 0;
 }
 
-static void run_stack(const char *name, strata_layer *below, size_t threads)
+static uint64_t told_demotions(void)
+{
+    strata_layer_stats s = STRATA_LAYER_STATS_INIT;
+    return strata_layer_count(cache) > 1 && strata_stats_layer(cache, 1, &s) == STRATA_OK ? s.demotions : 0;
+}
+
+/* The demotions. */
+static uint64_t run_stack(const char *name, strata_layer *below, size_t threads)
 {
     /* Room for some of the values only, so that entries are also evicted. */
-    const strata_memory_options small = { STRATA_SIZED(strata_memory_options), .max_bytes = 256u << 10, .shards = 1 };
+    strata_memory_options small = { STRATA_SIZED(strata_memory_options), .max_bytes = 256u << 10, .shards = 1 };
+    if (below != NULL && (below->flags & STRATA_LAYER_DEMOTED) != 0)
+        small.max_entries = KEYS / 2;
     strata_layer *layers[2] = { strata_memory_layer(&small), below };
     struct fail_alloc alloc;
     fail_alloc_init(&alloc, 0);
@@ -387,13 +397,16 @@ static void run_stack(const char *name, strata_layer *below, size_t threads)
     later_over = 1;
     pthread_mutex_unlock(&later_mutex);
     pthread_join(completer, NULL);
+    uint64_t demotions = told_demotions();
     assert_int_equal(strata_close(cache), STRATA_OK);
-    printf("%s: %llu reads, %llu of them values, %llu writes, %llu loads\n", name, (unsigned long long)reads,
-           (unsigned long long)values, (unsigned long long)writes, (unsigned long long)loads);
+    printf("%s: %llu reads, %llu of them values, %llu writes, %llu loads, %llu demotions\n", name,
+           (unsigned long long)reads, (unsigned long long)values, (unsigned long long)writes, (unsigned long long)loads,
+           (unsigned long long)demotions);
     assert_true(values > 0 && writes > 0 && loads > 0);
     assert_int_equal(alloc.live, 0);
     for (size_t k = 0; k < KEYS; k++)
         pthread_mutex_destroy(&keys[k].writer);
+    return demotions;
 }
 
 static void no_superseded_value_from_memory_alone(void **state)
@@ -414,12 +427,33 @@ static void no_superseded_value_over_a_blocking_layer(void **state)
     run_stack("memory | map", map_store_layer(), 4);
 }
 
+static void no_superseded_value_from_a_layer_that_gets_what_memory_evicts(void **state)
+{
+    (void)state;
+    strata_layer *slow = slow_layer_new(2);
+    slow_layer_demoted(slow);
+    assert_true(run_stack("memory | slow, demoted to", slow, THREADS_MOST) > 0);
+}
+
+static void no_superseded_value_from_a_disk_that_gets_what_memory_evicts(void **state)
+{
+    (void)state;
+    char path[256];
+    temp_dir_make(path, sizeof path);
+    const strata_disk_options disk = { STRATA_SIZED(strata_disk_options), .path = path, .max_bytes = 4u << 20,
+                                       .admit_on = STRATA_ADMIT_ON_EVICTION };
+    assert_true(run_stack("memory | disk, demoted to", strata_disk_layer(&disk), 4) > 0);
+    temp_dir_remove(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(no_superseded_value_from_memory_alone),
         cmocka_unit_test(no_superseded_value_over_a_slow_asynchronous_layer),
         cmocka_unit_test(no_superseded_value_over_a_blocking_layer),
+        cmocka_unit_test(no_superseded_value_from_a_layer_that_gets_what_memory_evicts),
+        cmocka_unit_test(no_superseded_value_from_a_disk_that_gets_what_memory_evicts),
     };
     const char *text = getenv("STRATA_SEED");
     seed = text != NULL ? strtoull(text, NULL, 10) : (uint64_t)time(NULL);

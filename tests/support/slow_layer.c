@@ -285,3 +285,24 @@ size_t slow_layer_older(strata_layer *layer, uint32_t space, uint32_t position)
     pthread_mutex_unlock(&s->mutex);
     return count;
 }
+
+size_t slow_layer_value(strata_layer *layer, uint32_t space, strata_slice key, void *out, size_t room, strata_meta *meta)
+{
+    struct slow *s = downcast(layer);
+    size_t size = SIZE_MAX;
+    pthread_mutex_lock(&s->mutex);
+    for (size_t i = 0; i < SLOW_BUCKETS; i++)
+        for (struct slow_record *r = s->buckets[i]; r != NULL; r = r->next) {
+            if (!r->present || r->meta.negative || r->space != space || r->key_size != key.size ||
+                memcmp(r->key, key.data, key.size) != 0)
+                continue;
+            size = r->data_size;
+            *meta = r->meta;
+            if (size != 0)
+                memcpy(out, r->data, size < room ? size : room);
+        }
+    pthread_mutex_unlock(&s->mutex);
+    return size;
+}
+
+void slow_layer_demoted(strata_layer *layer) { layer->flags |= STRATA_LAYER_DEMOTED; }

@@ -18,4 +18,10 @@ void slow_layer_counts(strata_layer *layer, size_t *out_submits, size_t *out_ope
 /* Entries of a space that were born at a lower position. */
 size_t slow_layer_older(strata_layer *layer, uint32_t space, uint32_t position);
 
+/* A copy of what it holds of a key: the size, at most `room` of it in `out`; SIZE_MAX where it holds nothing. */
+size_t slow_layer_value(strata_layer *layer, uint32_t space, strata_slice key, void *out, size_t room,
+                        strata_meta *meta);
+/* Gets its entries from the memory layer above.  Before the cache is opened. */
+void slow_layer_demoted(strata_layer *layer);
+
 #endif /* STRATA_TESTS_SLOW_LAYER_H */

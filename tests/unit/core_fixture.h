@@ -177,6 +177,7 @@ struct stack_options {
     const strata_allocator *allocator;
     uint32_t max_flights;
     uint64_t max_value_bytes;
+    uint64_t memory_entries; /* 0: more than any test has; else the first to come is the first to leave */
 };
 
 UNUSED static int try_open(struct stack *st, const struct stack_options *o)
@@ -185,6 +186,11 @@ UNUSED static int try_open(struct stack *st, const struct stack_options *o)
     strata_layer *layers[2];
     size_t n = 0;
     memset(st, 0, sizeof *st);
+    if (o->memory_entries != 0) {
+        m.max_entries = o->memory_entries;
+        m.shards = 1;
+        m.policy = STRATA_EVICT_FIFO;
+    }
     int rc = strata__executor_sim_new(&st->ex, NULL, o->seed != 0 ? o->seed : 1, &st->err);
     assert_int_equal(rc, STRATA_OK);
     if (!o->only_slow)

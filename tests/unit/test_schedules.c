@@ -8,6 +8,7 @@
  *   when all loads are completed, every call is, without a close;
  *   a key has one load in progress, unless the one before was poisoned, cancelled, or has become too old;
  *   no read is given a value that was superseded, by an invalidation that had returned, before it began;
+ *   once all is quiet, no layer holds one;
  *   after close nothing runs any more on its workers, and nothing leaks.
  *
  * STRATA_SEED=n runs that one seed; STRATA_SEEDS=n runs so many. */
@@ -192,10 +193,15 @@ static void open_world(uint64_t seed)
     policy.single_flight = 0;
     if (policy.ttl_ms == STRATA_OFF)
         policy.ttl_ms = 0;
-    const strata_memory_options small = { STRATA_SIZED(strata_memory_options), .max_bytes = 64u << 10 };
+    strata_memory_options small = { STRATA_SIZED(strata_memory_options), .max_bytes = 64u << 10 };
     strata_layer *layers[3];
     size_t count = 0;
     uint64_t stack = draw(8);
+    int demotes = stack > 1 && draw(3) != 0;
+    if (demotes) { /* somebody must leave */
+        small.max_entries = 1 + draw(2);
+        small.shards = 1;
+    }
     /* A full pool fails a slow layer's operations, too: that is another test's story. */
     int limited = stack == 1 && draw(2) == 0;
     world.nesting = !limited;
@@ -203,6 +209,8 @@ static void open_world(uint64_t seed)
         layers[count++] = strata_memory_layer(&small);
     if (stack != 1)
         layers[count++] = slow_layer_new(stack & 1 ? SLOW_MOST_MS : 0);
+    if (demotes)
+        slow_layer_demoted(layers[1]);
     if (stack == 7)
         layers[count++] = slow_layer_new(1);
     const strata_options options = { STRATA_SIZED(strata_options),  .layers = layers,
@@ -263,8 +271,37 @@ static void settle(void)
     CHECK(count_open() == 0);
 }
 
-/* Once what is on its way has arrived, no layer holds what was cleared: another life would find it. */
-static void check_cleared(void)
+/* Entries that came to a lower layer when the memory layer evicted them. */
+static uint64_t demotions;
+
+static uint64_t told_demotions(void)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < strata_layer_count(world.cache); i++) {
+        strata_layer_stats s = STRATA_LAYER_STATS_INIT;
+        CHECK(strata_stats_layer(world.cache, i, &s) == STRATA_OK);
+        sum += s.demotions;
+    }
+    return sum;
+}
+
+static void check_held(strata_layer *layer)
+{
+    for (size_t k = 0; k < KEYS; k++) {
+        struct payload p;
+        strata_meta meta;
+        struct deadlines d;
+        if (slow_layer_value(layer, cache_of(k)->space, key_of(k), &p, sizeof p, &meta) == SIZE_MAX)
+            continue;
+        CHECK(p.key == k);
+        strata__deadlines(&meta, meta.born_ms, &d);
+        CHECK(p.version >= world.floor[k] || d.gone_at <= ex_now_ms(world.ex)); /* expire leaves what is gone */
+    }
+}
+
+/* Once what is on its way has arrived, no layer holds what was superseded, nor what was cleared: another life would find
+ * it. */
+static void check_layers(void)
 {
     const struct root *root = world.cache->root;
     strata__executor_sim_advance(world.ex, 10 * SLOW_MOST_MS);
@@ -274,7 +311,9 @@ static void check_cleared(void)
             continue;
         CHECK(slow_layer_older(layer, world.cache->space, atomic_load(&world.cache->min_position)) == 0);
         CHECK(slow_layer_older(layer, world.space->space, atomic_load(&world.space->min_position)) == 0);
+        check_held(layer);
     }
+    demotions += told_demotions();
 }
 
 static void close_world(void)
@@ -320,7 +359,7 @@ static void run_seed(uint64_t seed)
     run_program();
     if (draw(2) == 0) {
         settle();
-        check_cleared();
+        check_layers();
     }
     close_world();
 }
@@ -337,6 +376,7 @@ static void every_seed_keeps_the_promises(void **state)
     for (uint64_t seed = 1; seed <= count; seed++)
         run_seed(seed);
     assert_int_equal(world.alloc.live, 0);
+    assert_true(demotions > count / 10);
 }
 
 int main(void)

@@ -23,7 +23,12 @@ enum {
     STRATA_LAYER_DURABLE = 4, /**< survives the process */
     STRATA_LAYER_SPACES = 8,  /**< tells namespaces apart by op->space; others get one storage key that contains it */
     STRATA_LAYER_BLOCKS = 16, /**< submit may block: called on workers and blocking callers' threads only */
-    STRATA_LAYER_INSTANT = 32 /**< has lookup(), and completes every operation before submit returns */
+    STRATA_LAYER_INSTANT = 32, /**< has lookup(), and completes every operation before submit returns */
+    /** Gets its entries from the layer right above, when they leave there for want of room.  What is loaded or set is put
+     *  here only if that layer had no room for it; otherwise it reaches this one as a REMOVE, which should cost next to
+     *  nothing for a key that is not here.  Not with INSTANT, and right below a memory layer alone: strata_open() refuses
+     *  it elsewhere. */
+    STRATA_LAYER_DEMOTED = 64
 };
 
 /** What is stored beside the bytes.  A layer keeps it as it is, and gives it back as it is. */
@@ -45,6 +50,9 @@ typedef struct strata_meta {
 } strata_meta;
 
 enum { STRATA_OP_GET = 1, STRATA_OP_PUT = 2, STRATA_OP_REMOVE = 3 };
+
+/** strata_op.flags.  PUT: it was just found in the layer right below, and need not go there when it leaves. */
+enum { STRATA_OP_BACKED = 1 };
 
 /** One operation.  Belongs to the cache; the layer has it from submit() until it calls strata_op_done(). */
 struct strata_op {
@@ -69,6 +77,8 @@ struct strata_op {
     void (*done)(strata_op *op); /**< the cache's; call it through strata_op_done() */
     void *owner;                 /**< the cache's */
     void *layer_data;            /**< the layer's own use while it has the operation */
+    uint32_t flags;              /**< STRATA_OP_...: may be ignored */
+    uint32_t reserved;           /**< 0 */
 };
 
 /** What quick() answers where there is no entry. */

@@ -372,6 +372,8 @@ strata_layer *strata_disk_layer(const strata_disk_options *options)
     snprintf(d->base.name, sizeof d->base.name, "disk");
     if (check(d, options, &d->base.failed) < 0)
         return &d->base;
+    if (d->options.admit_on == STRATA_ADMIT_ON_EVICTION)
+        d->base.flags |= STRATA_LAYER_DEMOTED;
     if (d->options.name != NULL)
         snprintf(d->base.name, sizeof d->base.name, "%s", d->options.name);
     d->options.name = d->base.name;

@@ -63,6 +63,7 @@ enum {
     KIND_FULL = 4,     /* a whole strata_meta follows the key */
     KIND_NEGATIVE = 8, /* no value */
     KIND_HEAP = 16,    /* the value is a pointer to a counted heap value */
+    KIND_BACKED = 32,  /* the layer below holds it, too */
     /* Bits below decide whether a hit may be served without a second thought. */
     KIND_ASK = KIND_NEGATIVE | KIND_META | KIND_FULL
 };
@@ -213,6 +214,7 @@ struct memory {
     int cell;         /* of the readers' counters; -1: shared_cell */
     uint8_t max_hits; /* of the policy */
     uint8_t wants_touches;
+    uint8_t demotes; /* what is evicted goes to the layer below: host->demote() */
     const struct eviction_ops *eviction;
     strata_layer_host *host;
     const strata_allocator *mem;

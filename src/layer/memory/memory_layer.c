@@ -143,6 +143,7 @@ static int set_up(struct memory *m, strata_layer_host *host, strata_error *err)
 {
     m->host = host;
     m->mem = host->mem;
+    m->demotes = host->demotes == &m->base;
     m->eviction = eviction_of(m->options.policy);
     m->max_hits = m->eviction->max_hits;
     m->wants_touches = m->eviction->wants_touches;
@@ -367,7 +368,8 @@ strata_layer *strata_memory_layer(const strata_memory_options *options)
         return &no_memory;
     m->base.size = sizeof m->base;
     m->base.ops = &memory_ops;
-    m->base.flags = STRATA_LAYER_LOCAL | STRATA_LAYER_SPACES | STRATA_LAYER_INSTANT | STRATA__LAYER_COPIES;
+    m->base.flags = STRATA_LAYER_LOCAL | STRATA_LAYER_SPACES | STRATA_LAYER_INSTANT | STRATA__LAYER_COPIES |
+                    STRATA__LAYER_DEMOTES;
     snprintf(m->base.name, sizeof m->base.name, "memory");
     strata_memory_options defaults = { .size = sizeof defaults };
     if (options == NULL)

@@ -9,9 +9,25 @@
 #include "src/base/mem.h"
 #include "src/layer/memory/memory_impl.h"
 
-static void note_eviction(struct shard *s, const struct entry *e)
+/* "Absent" is soon found out again, and not worth a write. */
+static void demote(const struct memory *m, const struct entry *e, uint64_t hash)
+{
+    struct demotion d = { .hash = hash, .space = e->space, .key = strata_bytes(entry_key(e), e->key_size) };
+    if ((e->kind & (KIND_NEGATIVE | KIND_BACKED)) != 0)
+        return;
+    strata__meta_load(m, e, &d.meta);
+    if (e->kind & KIND_HEAP)
+        d.value = entry_heap(e)->value;
+    else
+        d.bytes = strata_bytes(entry_value(e), entry_value_size(e));
+    m->host->demote(m->host, &d);
+}
+
+static void note_eviction(struct shard *s, const struct entry *e, uint64_t hash)
 {
     const struct memory *m = s->layer;
+    if (m->demotes)
+        demote(m, e, hash);
     if (atomic_load_explicit(&m->host->eviction_listeners, memory_order_relaxed) == 0)
         return;
     struct eviction_note *n = strata__alloc(m->mem, sizeof *n + e->key_size);
@@ -27,8 +43,9 @@ static void note_eviction(struct shard *s, const struct entry *e)
 /* This one leaves, whatever the policy thinks of it. */
 static void evict(struct shard *s, struct entry *e)
 {
-    note_eviction(s, e);
-    strata__memory_drop_locked(s, e, strata__entry_hash(s->layer, e));
+    uint64_t hash = strata__entry_hash(s->layer, e);
+    note_eviction(s, e, hash);
+    strata__memory_drop_locked(s, e, hash);
     s->evictions++;
 }
 
@@ -49,7 +66,7 @@ static struct entry *evict_one(struct shard *s, int negative_first)
         return NULL;
     uint64_t hash = strata__entry_hash(s->layer, e);
     index_fetch(s, hash);
-    note_eviction(s, e);
+    note_eviction(s, e, hash);
     if (chosen && s->eviction->evicted != NULL)
         s->eviction->evicted(s, hash);
     strata__index_remove(s, hash, ref_of(s, e));

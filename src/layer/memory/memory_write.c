@@ -159,6 +159,8 @@ static int prepare(struct memory *m, strata_op *op, struct incoming *in)
     size_t value_bytes = v != NULL ? v->size : 0;
     in->op = op;
     in->kind = strata__meta_kind(m, &op->meta, &in->ttl_class);
+    if (m->demotes && (op->flags & STRATA_OP_BACKED) != 0)
+        in->kind |= KIND_BACKED;
     if (v != NULL && (v->object != NULL || value_bytes > m->heap_threshold)) {
         in->heap = strata__value_is_heap(v) ? v : strata__memory_pinned_heap(v);
         if (in->heap == NULL) { /* bytes that are somebody else's: keep a copy */
