@@ -254,6 +254,7 @@ struct append {
     strata_slice key;           /* of a put, for the bans; and its life and position */
     uint64_t life;
     uint32_t position;
+    uint64_t supersedes; /* the number of the segment that holds what it takes back, or 0 */
     uint32_t generation; /* moved records: of the bans that were looked at */
     int moved;
     struct disk_ban *ban;      /* of a ban: gets its place, and goes into the list */

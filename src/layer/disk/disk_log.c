@@ -64,7 +64,8 @@ static int may_append_locked(struct disk *d, const struct append *a)
     return APPEND_OK;
 }
 
-/* The record is the next one of the active segment. */
+/* The record is the next one of the active segment.  It is counted there before anybody can seal that, and find it empty: the
+ * caller enters the index, or takes it back, before it gives its shard's lock. */
 static void place_locked(struct disk *d, struct append *a)
 {
     struct disk_log *log = &d->log;
@@ -75,6 +76,10 @@ static void place_locked(struct disk *d, struct append *a)
     log->end += a->entry.size;
     a->end = log->end;
     strata__segment_note_locked(s, &a->entry);
+    if (a->entry.kind == RECORD_PUT)
+        strata__segment_gained(s, a->entry.size);
+    if (a->supersedes != 0)
+        strata__segment_outlives(s, a->supersedes);
     if (a->ban != NULL) {
         a->ban->place = strata__place(s->number, a->entry.offset);
         strata__bans_insert_locked(d, a->ban);

@@ -182,8 +182,6 @@ static int try_move(struct reclaim *r, struct append *a, uint64_t where, int dir
                 strata__log_filled(d, a);
             }
             strata__segment_lost(r->s, a->entry.size);
-            strata__segment_gained(a->segment, a->entry.size);
-            strata__segment_outlives(a->segment, r->s->number);
             slot->where = slot_where(a->segment->index, a->entry.offset, a->entry.size);
         }
     }
@@ -237,7 +235,9 @@ static int move(struct reclaim *r, const struct segment_entry *e, uint64_t where
         record.birth = strata__place(r->s->number, e->offset);
     strata__record_seal(r->bytes, &record, d->dir.seed);
     for (;;) {
-        struct append a = { .entry = { e->hash, 0, e->size, RECORD_PUT, expires_s }, .moved = 1 };
+        struct append a = { .entry = { e->hash, 0, e->size, RECORD_PUT, expires_s },
+                            .supersedes = r->s->number,
+                            .moved = 1 };
         a.generation = ban_generation(d);
         if (strata__bans_cover(d, record.key, record.birth))
             return 0;

@@ -161,13 +161,13 @@ static int reserve(struct disk *d, struct disk_shard *shard, uint32_t tag)
     return rc;
 }
 
-/* It stands in the log: the index follows.  The shard's lock; `slot` is the one of before, or NULL. */
+/* It stands in the log: the index follows.  The shard's lock, since before it got its place: who drops a segment that the log
+ * counts it in takes that lock, too, so it is there yet.  A tombstone's may be gone.  `slot` is the one of before, or NULL. */
 static void enter_locked(struct disk *d, struct disk_shard *shard, struct pending *p, struct slot *slot)
 {
     struct append *a = &p->append;
     if (slot != NULL) {
         strata__segment_lost(p->waiter.old, where_size(p->waiter.old_where));
-        strata__segment_outlives(a->segment, p->waiter.old->number);
         disk_uncount(&d->entries);
     }
     if (a->entry.kind != RECORD_PUT) {
@@ -180,7 +180,6 @@ static void enter_locked(struct disk *d, struct disk_shard *shard, struct pendin
         *slot = fresh;
     else
         strata__disk_index_insert(shard, fresh);
-    strata__segment_gained(a->segment, a->entry.size);
     disk_count(&d->entries);
 }
 
@@ -189,10 +188,12 @@ static int append_over(struct disk *d, struct disk_shard *shard, struct pending 
 {
     struct append *a = &p->append;
     a->waiter = NULL;
+    a->supersedes = 0;
     if (slot != NULL) {
         p->waiter.old = d->log.table[where_segment(slot->where)];
         p->waiter.old_where = slot->where;
         a->waiter = &p->waiter;
+        a->supersedes = p->waiter.old->number;
         segment_pin(p->waiter.old);
     }
     int answer = direct ? strata__log_append_direct(d, a) : strata__log_append(d, a);

@@ -1,0 +1,71 @@
+/* test_disk_regress.c - what once went wrong in a running disk layer, each once more. */
+#include <string.h>
+
+#include "tests/support/cmocka_all.h"
+
+#include "src/layer/disk/disk_impl.h"
+#include "tests/support/disk_fixture.h"
+
+static struct disk *disk_of(struct disk_fixture *f) { return (struct disk *)(void *)f->layer; }
+
+static void make_small(struct disk_fixture *f)
+{
+    disk_make(f);
+    f->options.max_bytes = 1u << 20;
+    f->options.segment_bytes = 64u << 10;
+    f->options.write_buffer_bytes = 8192;
+}
+
+/* A record has its place, and no slot yet: its writer was held up.  Meanwhile its segment is sealed. */
+static void append_and_seal(struct disk *d, struct append *a)
+{
+    assert_int_equal(strata__log_append(d, a), APPEND_OK);
+    memset(a->bytes, 0, a->entry.size);
+    strata__log_filled(d, a);
+    assert_int_equal(strata__log_seal(d), 0);
+}
+
+static void test_segment_waits_for_slot(void **state)
+{
+    (void)state;
+    struct disk_fixture f;
+    make_small(&f);
+    assert_int_equal(disk_open(&f), STRATA_OK);
+    struct disk *d = disk_of(&f);
+    assert_int_equal(disk_put(&f, 1, 1, 100), STRATA_OK);
+    assert_int_equal(disk_remove(&f, 1), STRATA_OK);
+    struct append a = { .entry = { 77, 0, 128, RECORD_PUT, RECORD_NEVER }, .key = strata_str("held up"), .life = 7 };
+    append_and_seal(d, &a);
+    assert_int_equal(strata__disk_drop_dead(d), 0);
+    assert_ptr_equal(d->log.oldest, a.segment);
+    strata__segment_lost(a.segment, 128);
+    assert_int_equal(strata__disk_drop_dead(d), 1);
+    disk_unmake(&f);
+}
+
+/* What a record takes back is known to its segment as soon as that can be sealed: the trailer says it. */
+static void test_segment_knows_what_it_outlives(void **state)
+{
+    (void)state;
+    struct disk_fixture f;
+    make_small(&f);
+    assert_int_equal(disk_open(&f), STRATA_OK);
+    struct disk *d = disk_of(&f);
+    assert_int_equal(disk_put(&f, 1, 1, 100), STRATA_OK);
+    assert_int_equal(strata__log_seal(d), 0);
+    assert_int_equal(disk_put(&f, 2, 1, 100), STRATA_OK);
+    uint64_t old = d->log.oldest->number;
+    struct append a = { .entry = { 77, 0, 64, RECORD_TOMBSTONE, RECORD_NEVER }, .supersedes = old };
+    append_and_seal(d, &a);
+    assert_true(atomic_load(&a.segment->superseded) >= old);
+    disk_unmake(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_segment_waits_for_slot),
+        cmocka_unit_test(test_segment_knows_what_it_outlives),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
