@@ -124,6 +124,7 @@ static int apply_ban(struct disk *d, struct segment *s, const struct segment_ent
         strata__ban_read(&ban, &record, strata__place(s->number, e->offset)) == FORMAT_OK)
         rc = strata__bans_add(d, &ban);
     strata__free(d->mem, bytes);
+    strata__segment_outlives(s, s->number - 1); /* what it bans may be in any older one */
     return rc;
 }
 
