@@ -6,6 +6,7 @@
 #include "src/base/err.h"
 #include "src/base/mem.h"
 #include "src/layer/disk/disk_impl.h"
+#include "src/layer/value_impl.h"
 #include "src/os/os_file.h"
 #include "src/policy/options.h"
 
@@ -366,7 +367,7 @@ strata_layer *strata_disk_layer(const strata_disk_options *options)
         return strata__layer_out_of_memory();
     d->base.size = sizeof d->base;
     d->base.ops = &disk_ops;
-    d->base.flags = STRATA_LAYER_LOCAL | STRATA_LAYER_DURABLE | STRATA_LAYER_BLOCKS;
+    d->base.flags = STRATA_LAYER_LOCAL | STRATA_LAYER_DURABLE | STRATA_LAYER_BLOCKS | STRATA__LAYER_COPIES;
     d->dir_fd = -1;
     d->lock_fd = -1;
     snprintf(d->base.name, sizeof d->base.name, "disk");
