@@ -107,8 +107,7 @@ struct strata {
     strata *next_name;                /* in root->names; tree lock */
     void *block;                      /* what the allocator gave */
     size_t prefix_size;               /* of a storage key; root: 0 */
-    unsigned char *prefix;            /* 0x00, varint(size of path), path; the path is its last part */
-    size_t path_at;
+    unsigned char *prefix;            /* 0x00 path 0x00: see namespace.c */
     char name[256];
 };
 
@@ -260,6 +259,10 @@ struct key_forms {
 };
 
 int strata__forms_make(strata *cache, strata_slice key, struct key_forms *forms, unsigned char **storage);
+/* The same in the caller's room, if the storage key is no larger: *storage is NULL then. */
+enum { KEY_ROOM = 512 };
+int strata__forms_make_in(unsigned char room[KEY_ROOM], strata *cache, strata_slice key, struct key_forms *forms,
+                          unsigned char **storage);
 
 int strata__layers_take(struct root *root, const strata_options *options, strata_error *err);
 int strata__layers_start(struct root *root, strata_error *err);

@@ -5,7 +5,7 @@
  * the general way in hit.c, so that it joins who reads the key, and comes after the writes that began before it. */
 #include "src/core/flight.h"
 
-enum { ASKED, ANSWERED, SLEEPS, KEY_ROOM = 512, SAMPLE_MASK = 15 };
+enum { ASKED, ANSWERED, SLEEPS, SAMPLE_MASK = 15 };
 
 struct direct {
     strata_op op;

@@ -6,27 +6,16 @@
  * Storage keys, for layers that don't know spaces, must differ for different (namespace, key):
  *
  *   root, key not beginning with 0x00    the key itself
- *   root, other keys                     0x00 0x00 key
- *   a namespace                          0x00 varint(path size) path key
- *   path                                 for each name from the root: its size in one byte, its bytes
+ *   all others                           0x00 path 0x00 key
+ *   path                                 for each name from the root: its size in one byte, its bytes; the root's is empty
  *
- * A path is never empty, so no varint is 0x00; and its size stands before it, so no path is the beginning of another. */
+ * No name is empty, so the second 0x00 ends the path.  Without it, the prefix of a namespace is that of all below it, and of
+ * nothing else: what clear() hands to a layer, which may hold namespaces that this process has not opened. */
 #include <stdio.h>
 #include <string.h>
 
 #include "src/core/core_impl.h"
 #include "src/policy/options.h"
-
-static size_t varint(size_t n, unsigned char *out)
-{
-    size_t i = 0;
-    while (n >= 128) {
-        out[i++] = (unsigned char)(n | 128);
-        n >>= 7;
-    }
-    out[i++] = (unsigned char)n;
-    return i;
-}
 
 size_t strata__storage_size(const strata *handle, strata_slice key)
 {
@@ -47,42 +36,47 @@ void strata__storage_write(const strata *handle, strata_slice key, unsigned char
     memcpy(out, key.data, key.size);
 }
 
-int strata__forms_make(strata *cache, strata_slice key, struct key_forms *forms, unsigned char **storage)
+int strata__forms_make_in(unsigned char room[KEY_ROOM], strata *cache, strata_slice key, struct key_forms *forms,
+                          unsigned char **storage)
 {
     *forms = (struct key_forms){ .plain = key, .hash = handle_hash(cache, key) };
     *storage = NULL;
     if (cache->root->plain_keys)
         return STRATA_OK;
     size_t size = strata__storage_size(cache, key);
-    *storage = strata__alloc(cache->root->mem, size);
-    if (*storage == NULL)
-        return STRATA_ENOMEM;
-    strata__storage_write(cache, key, *storage);
-    forms->storage = strata_bytes(*storage, size);
+    unsigned char *bytes = room;
+    if (room == NULL || size > KEY_ROOM) {
+        bytes = *storage = strata__alloc(cache->root->mem, size);
+        if (bytes == NULL)
+            return STRATA_ENOMEM;
+    }
+    strata__storage_write(cache, key, bytes);
+    forms->storage = strata_bytes(bytes, size);
     return STRATA_OK;
+}
+
+int strata__forms_make(strata *cache, strata_slice key, struct key_forms *forms, unsigned char **storage)
+{
+    return strata__forms_make_in(NULL, cache, key, forms, storage);
 }
 
 static int build_prefix(struct root *root, strata *h)
 {
     size_t name_size = strlen(h->name);
-    size_t above = h->parent->parent != NULL ? h->parent->prefix_size - h->parent->path_at : 0;
-    size_t path = above + 1 + name_size;
-    unsigned char head[1 + 10];
-    head[0] = 0;
-    size_t head_size = 1 + varint(path, head + 1);
-    h->prefix = strata__alloc(root->mem, head_size + path);
+    size_t above = h->parent->parent != NULL ? h->parent->prefix_size - 1 : 1;
+    h->prefix = strata__alloc(root->mem, above + 1 + name_size + 1);
     if (h->prefix == NULL)
         return STRATA_ENOMEM;
-    h->prefix_size = head_size + path;
-    h->path_at = head_size;
+    h->prefix_size = above + 1 + name_size + 1;
     unsigned char *at = h->prefix;
-    memcpy(at, head, head_size);
-    at += head_size;
-    if (above != 0)
-        memcpy(at, h->parent->prefix + h->parent->path_at, above);
+    if (h->parent->parent != NULL)
+        memcpy(at, h->parent->prefix, above);
+    else
+        *at = 0;
     at += above;
     *at++ = (unsigned char)name_size;
     memcpy(at, h->name, name_size);
+    at[name_size] = 0;
     return STRATA_OK;
 }
 

@@ -384,7 +384,8 @@ void strata__writes_drive(struct root *root, struct write *writes, size_t count)
 static int write_blocking(struct write *w, strata_slice key, strata_error *err)
 {
     struct root *root = w->root;
-    if (strata__forms_make(w->handle, key, &w->key, &w->storage) != STRATA_OK)
+    unsigned char room[KEY_ROOM];
+    if (strata__forms_make_in(room, w->handle, key, &w->key, &w->storage) != STRATA_OK)
         return strata__fail_plain(err, STRATA_ENOMEM, "key");
     if (all_layers_instant(root))
         strata__write_instant(w);
