@@ -21,8 +21,8 @@ struct spaces {
     size_t count;
 };
 
-/* The namespaces that are cleared: a list made under the tree lock, so that layers are called without it.  Handles stay
- * while the cache is open. */
+/* The open namespaces that are cleared, for layers that tell them apart by number: a list made under the tree lock, so that
+ * layers are called without it.  Handles stay while the cache is open. */
 static int list_spaces(strata *cache, struct spaces *out)
 {
     struct root *root = cache->root;
@@ -36,17 +36,23 @@ static int list_spaces(strata *cache, struct spaces *out)
     return out->list != NULL ? STRATA_OK : STRATA_ENOMEM;
 }
 
-static int clear_layer(strata_layer *layer, const struct spaces *spaces, strata_clear_op *what, strata_error *err)
+static int clear_layer(strata *cache, strata_layer *layer, const struct spaces *spaces, strata_clear_op *what,
+                       strata_error *err)
 {
     if (layer->ops->clear == NULL)
         return STRATA_OK;
     if (what->all)
         return layer->ops->clear(layer, what, err);
+    if (!(layer->flags & STRATA_LAYER_SPACES)) {
+        /* Without the 0x00 that ends the path: those below it as well, whether they are open or not. */
+        what->space = cache->space;
+        what->prefix = strata_bytes(cache->prefix, cache->prefix_size - 1);
+        return layer->ops->clear(layer, what, err);
+    }
     int worst = STRATA_OK;
+    what->prefix = strata_bytes("", 0);
     for (size_t i = 0; i < spaces->count; i++) {
-        strata *h = spaces->list[i];
-        what->space = h->space;
-        what->prefix = strata_bytes(h->prefix, h->prefix_size);
+        what->space = spaces->list[i]->space;
         int rc = layer->ops->clear(layer, what, err);
         if (rc < 0)
             worst = rc;
@@ -64,14 +70,15 @@ static int clear_layers(strata *cache, uint32_t position, strata_error *err)
                              .prefix = strata_bytes("", 0),
                              .life = root->life,
                              .position = position };
+    /* What takes its entries by number is of this process alone, and knows by the position what is invalid. */
     if (!what.all && list_spaces(cache, &spaces) != STRATA_OK)
-        return strata__fail(err, STRATA_ENOMEM, "clear",
-                            "no memory to list the namespaces: their entries are invalid, but "
-                            "take room until they leave by themselves");
+        worst = strata__fail(err, STRATA_ENOMEM, "clear",
+                             "no memory to list the namespaces: their entries are invalid, but "
+                             "take room until they leave by themselves");
     for (size_t i = root->layer_count; i-- > 0;) {
         struct layer_slot *slot = &root->layers[i];
         strata_error words = STRATA_ERROR_INIT;
-        int rc = clear_layer(slot->layer, &spaces, &what, &words);
+        int rc = clear_layer(cache, slot->layer, &spaces, &what, &words);
         if (rc >= 0)
             continue;
         atomic_fetch_add_explicit(&slot->errors, 1, memory_order_relaxed);

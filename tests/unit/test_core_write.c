@@ -317,6 +317,15 @@ static void test_storage_keys_differ(void **state)
     for (size_t i = 0; i < n; i++)
         for (size_t j = i + 1; j < n; j++)
             assert_false(forms[i].size == forms[j].size && memcmp(forms[i].bytes, forms[j].bytes, forms[i].size) == 0);
+    /* Clearing "a" names those of it and of what is below it, and no others. */
+    assert_int_equal(strata_clear(a, NULL), STRATA_OK);
+    assert_int_equal(st.slow->clears, 1);
+    strata_slice prefix = st.slow->cleared.prefix;
+    for (size_t i = 0; i < n; i++) {
+        strata *h = handles[i / KEYS];
+        int has = forms[i].size >= prefix.size && memcmp(forms[i].bytes, prefix.data, prefix.size) == 0;
+        assert_int_equal(has, h == a || h == a_b);
+    }
     /* An ordinary key of the root is stored as it is. */
     assert_int_equal(strata__storage_size(st.cache, strata_str("user:1")), 6);
     strata_close(a);

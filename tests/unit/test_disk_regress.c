@@ -4,7 +4,9 @@
 #include "tests/support/cmocka_all.h"
 
 #include "src/layer/disk/disk_impl.h"
+#include "strata/strata.h"
 #include "tests/support/disk_fixture.h"
+#include "tests/support/temp_dir.h"
 
 static struct disk *disk_of(struct disk_fixture *f) { return (struct disk *)(void *)f->layer; }
 
@@ -61,11 +63,62 @@ static void test_segment_knows_what_it_outlives(void **state)
     disk_unmake(&f);
 }
 
+/* Namespaces -------------------------------------------------------------------------------------------------- */
+
+static strata *open_cache(const char *path)
+{
+    strata *cache;
+    strata_disk_options options = STRATA_DISK_OPTIONS_INIT;
+    options.path = path;
+    options.max_bytes = 8u << 20;
+    strata_layer *layers[] = { strata_disk_layer(&options) };
+    strata_options o = STRATA_OPTIONS_INIT;
+    o.layers = layers;
+    o.layer_count = 1;
+    assert_int_equal(strata_open(&cache, &o, NULL), STRATA_OK);
+    return cache;
+}
+
+static strata *space(strata *above, const char *name)
+{
+    strata *h;
+    assert_int_equal(strata_namespace(above, name, NULL, &h, NULL), STRATA_OK);
+    return h;
+}
+
+static void test_clear_reaches_unopened_namespaces(void **state)
+{
+    (void)state;
+    static const int left[] = { 0, 0, 0, 1, 1, 1 };
+    char path[256];
+    temp_dir_make(path, sizeof path);
+    for (int life = 0; life < 3; life++) {
+        strata *cache = open_cache(path), *a = space(cache, "a");
+        if (life == 1) {
+            assert_int_equal(strata_clear(a, NULL), STRATA_OK);
+        } else {
+            strata *b = space(a, "b"), *c = space(b, "c"), *ab = space(cache, "ab"), *other = space(cache, "b");
+            strata *all[] = { a, b, c, ab, other, cache };
+            for (size_t i = 0; i < 6; i++)
+                if (life == 0)
+                    assert_int_equal(strata_set(all[i], strata_str("k"), strata_str("v"), NULL, NULL), STRATA_OK);
+                else
+                    assert_int_equal(strata_has(all[i], strata_str("k"), NULL), left[i]);
+            for (size_t i = 1; i < 5; i++)
+                strata_close(all[i]);
+        }
+        strata_close(a);
+        strata_close(cache);
+    }
+    temp_dir_remove(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_segment_waits_for_slot),
         cmocka_unit_test(test_segment_knows_what_it_outlives),
+        cmocka_unit_test(test_clear_reaches_unopened_namespaces),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -89,7 +89,8 @@ typedef struct strata_clear_op {
     size_t size;         /**< sizeof this struct */
     uint32_t space;      /**< STRATA_LAYER_SPACES: the entries of this namespace */
     uint32_t all;        /**< 1: all entries; space and prefix say nothing then */
-    strata_slice prefix; /**< others: the entries whose storage key begins with it */
+    strata_slice prefix; /**< others: the entries whose storage key begins with it: a namespace and
+                              all below it, opened or not */
     uint64_t life;       /**< of the cache that clears */
     uint32_t position;   /**< the clear's own: what the same life stored in there at a lower one is void */
 } strata_clear_op;
