@@ -12,6 +12,12 @@
 
 #include "tests/fault/kill_rounds.h"
 
+#if defined(__SANITIZE_THREAD__)
+/* A child that is killed has no exit status to tell of a race: it ends by itself, where there is one. */
+const char *__tsan_default_options(void);
+const char *__tsan_default_options(void) { return "halt_on_error=1"; }
+#endif
+
 /* What a round's workers do, of 10,000 steps; the rest are gets.  `hot`: how many puts of ten go to few keys; `few` of the
  * rest do, of ten. */
 struct mixture {

@@ -67,7 +67,7 @@ struct plan kill_some_plan(uint64_t *random, int kind, int roomy);
 void kill_one_round(struct plan *plan, struct history *h, uint64_t seed, int round);
 /* STRATA_SEED, or one that is always the same. */
 uint64_t kill_seed(void);
-/* `few`, or with STRATA_TEST_LONG ten times that. */
-int kill_rounds_of(int few);
+/* STRATA_TEST_LONG is set. */
+int kill_is_long(void);
 
 #endif /* STRATA_TESTS_KILL_ROUNDS_H */

@@ -69,6 +69,7 @@ static void cycle(int kind)
 {
     static unsigned char after[HISTORY_KEYS], again[HISTORY_KEYS];
     uint64_t seed = kill_seed(), random = seed + (uint64_t)kind, evictions = 0;
+    int kept = 0;
     struct history *h = history_new();
     struct plan plan = { .kind = kind };
     plan.options.max_bytes = 2u << 20;
@@ -85,7 +86,7 @@ static void cycle(int kind)
         assert_true(temp_dir_bytes(plan.path) <= plan.options.max_bytes + 8192);
         open_it(s, 2 * i + 2);
         int found = look(s, after);
-        assert_true(found > 100); /* two megabytes of it */
+        kept += found;
         kill_store_close(s);
         open_it(s, 100 + i);
         assert_int_equal(look(s, again), found);
@@ -96,6 +97,7 @@ static void cycle(int kind)
                      (unsigned long long)seed);
     }
     assert_true(evictions > 100);
+    assert_true(kept > 100 * CYCLES / 2); /* there is room for a thousand, but many puts pass through */
     temp_dir_remove(plan.path);
     history_free(h);
     free(s);

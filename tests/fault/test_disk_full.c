@@ -17,7 +17,7 @@
 #include "tests/support/disk_fixture.h"
 #include "tests/support/temp_dir.h"
 
-enum { ROUNDS = 8 };
+enum { ROUNDS = 8, ROUNDS_LONG = 30 };
 
 static int has_refused(const struct history *h)
 {
@@ -35,7 +35,7 @@ static void run(const char *path, int kind, int disk)
     plan.options.max_bytes = 64u << 20;
     plan.disk = disk;
     snprintf(plan.path, sizeof plan.path, "%s", path);
-    for (int round = 0; round < kill_rounds_of(ROUNDS); round++)
+    for (int round = 0; round < (kill_is_long() ? ROUNDS_LONG : ROUNDS); round++)
         kill_one_round(&plan, h, seed, round);
     assert_true(h->seen > 0 && (kind != STORE_LAYER || has_refused(h)));
     print_message("%s: %llu times a key was there\n", kill_kind_names[kind], (unsigned long long)h->seen);

@@ -12,12 +12,12 @@
 #include "tests/support/cmocka_all.h"
 #include "tests/support/temp_dir.h"
 
-enum { ROUNDS = 50, ROUNDS_OF_ONE = 6 };
+enum { ROUNDS = 50, ROUNDS_LONG = 500, ROUNDS_OF_ONE = 6 };
 
 static void run(int kind, uint64_t salt)
 {
     uint64_t seed = kill_seed(), random = seed * 31 + salt;
-    int rounds = kill_rounds_of(ROUNDS) / STORE_KINDS + 1, round = 0;
+    int rounds = (kill_is_long() ? ROUNDS_LONG : ROUNDS) / STORE_KINDS + 1, round = 0;
     struct history *h = history_new();
     for (int directory = 0; round < rounds; directory++) {
         struct plan plan = kill_some_plan(&random, kind, directory % 2);

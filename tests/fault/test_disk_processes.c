@@ -152,7 +152,7 @@ static void dies_at_each_call_of_a_life(void **state)
     plan.options.max_bytes = 64u << 20;
     plan.options.segment_bytes = 64u << 10;
     plan.options.write_buffer_bytes = 16384;
-    for (int nth = 1, met = 1; met; nth += kill_rounds_of(1) > 1 ? 1 : 5) {
+    for (int nth = 1, met = 1; met; nth += kill_is_long() ? 1 : 5) {
         int status = 0;
         temp_dir_make(plan.path, sizeof plan.path);
         history_reset(h);
