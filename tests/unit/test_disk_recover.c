@@ -65,10 +65,149 @@ static void a_scanned_clear_outlives_what_it_clears(void **state)
     disk_unmake(&f);
 }
 
+/* Faults ------------------------------------------------------------------------------------------------------- */
+
+static struct {
+    const char *call;
+    int nth, seen, code;        /* code 0: none is failing */
+    struct disk_fixture *life;  /* code KILLED: whose directory is copied, and where to */
+    struct disk_fixture *after; /* a call that never happens leaves it without a path */
+} fault;
+
+enum { KILLED = -1 };
+
+static int decide(const char *call, void *ctx)
+{
+    (void)ctx;
+    if (fault.code == 0 || strcmp(call, fault.call) != 0 || ++fault.seen != fault.nth)
+        return 0;
+    if (fault.code != KILLED)
+        return fault.code;
+    disk_make(fault.after);
+    fault.after->options = fault.life->options;
+    temp_dir_copy(fault.life->path, fault.after->path);
+    return 0;
+}
+static const struct os_fault_hook hook = { .decide = decide };
+
+/* disk_open(), in which one call fails once. */
+static int open_with(struct disk_fixture *f, const char *call, int nth, int code)
+{
+    fault.call = call;
+    fault.nth = nth;
+    fault.seen = 0;
+    fault.code = code;
+    strata__os_fault_set(&hook);
+    int rc = disk_open(f);
+    strata__os_fault_set(NULL);
+    fault.code = 0;
+    return rc;
+}
+
+/* Whatever one opening did not read: what is removed in it does not come back in the next one. */
+static void fails_once(const char *call, int nth, int code)
+{
+    struct disk_fixture live, f;
+    make(&live);
+    assert_int_equal(disk_open(&live), STRATA_OK);
+    assert_int_equal(disk_put(&live, 1, 1, 500), STRATA_OK);
+    assert_int_equal(disk_put(&live, 2, 1, 500), STRATA_OK);
+    (void)fill_up_to(&live, 2);
+    disk_crash_copy(&live, &f);
+    disk_unmake(&live);
+    int rc = open_with(&f, call, nth, code);
+    if (rc != STRATA_OK) {
+        assert_true(f.err.message[0] != '\0');
+        assert_int_equal(disk_open(&f), STRATA_OK); /* it was for a moment */
+    }
+    if (rc != STRATA_OK && code == EMFILE) { /* and nothing was lost for it */
+        assert_int_equal(disk_stats_of(&f).errors, 0);
+        assert_int_equal(disk_status(&f, 1), STRATA_OK);
+    }
+    assert_true(disk_remove(&f, 1) >= 0);
+    assert_int_equal(disk_put(&f, 2, 2, 500), STRATA_OK);
+    assert_true(disk_remove(&f, 2) >= 0);
+    disk_close(&f);
+    assert_int_equal(disk_open(&f), STRATA_OK);
+    if (disk_status(&f, 1) != STRATA_MISS || disk_status(&f, 2) != STRATA_MISS)
+        fail_msg("%s %d fails once with %d: what was removed came back", call, nth, code);
+    disk_unmake(&f);
+}
+
+static void what_fails_for_a_moment_brings_nothing_back(void **state)
+{
+    static const int codes[] = { EMFILE, EIO, ENOMEM };
+    (void)state;
+    for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++) {
+        for (int nth = 1; nth <= 8; nth++) {
+            fails_once("openat", nth, codes[i]);
+            fails_once("pread", nth, codes[i]);
+        }
+        for (int nth = 1; nth <= 4; nth++)
+            fails_once("fstat", nth, codes[i]);
+    }
+}
+
+static void flip(struct disk_fixture *f, const char *name, off_t at)
+{
+    char file[512];
+    unsigned char byte;
+    snprintf(file, sizeof file, "%s/%s", f->path, name);
+    int fd = open(file, O_RDWR);
+    assert_true(fd >= 0 && pread(fd, &byte, 1, at) == 1);
+    byte ^= 1;
+    assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+    close(fd);
+}
+
+/* Key 1 was put into the segment 1, and removed in segment 3, which is damaged. */
+static void make_damaged(struct disk_fixture *f)
+{
+    struct disk_fixture live;
+    make(&live);
+    assert_int_equal(disk_open(&live), STRATA_OK);
+    assert_int_equal(disk_put(&live, 1, 1, 500), STRATA_OK);
+    (void)fill_up_to(&live, 3);
+    assert_int_equal(disk_remove(&live, 1), STRATA_OK);
+    disk_crash_copy(&live, f);
+    disk_unmake(&live);
+    flip(f, "0000000000000003.seg", SEGMENT_HEAD + 40);
+}
+
+/* Wherever the dropping of what cannot be trusted ends, the rest is not trusted later. */
+static void damage_goes_last(void **state)
+{
+    (void)state;
+    for (int nth = 1; nth <= 4; nth++) {
+        struct disk_fixture f, after = { .path = "" };
+        make_damaged(&f);
+        int rc = open_with(&f, "unlinkat", nth, EIO);
+        assert_int_equal(rc, nth <= 3 ? STRATA_EIO : STRATA_OK);
+        disk_close(&f);
+        assert_int_equal(disk_open(&f), STRATA_OK);
+        assert_int_equal(disk_status(&f, 1), STRATA_MISS);
+        disk_unmake(&f);
+
+        make_damaged(&f);
+        fault.life = &f;
+        fault.after = &after;
+        assert_int_equal(open_with(&f, "unlinkat", nth, KILLED), STRATA_OK);
+        disk_unmake(&f);
+        assert_int_equal(after.path[0] != '\0', nth <= 3);
+        if (after.path[0] == '\0')
+            continue;
+        assert_int_equal(disk_open(&after), STRATA_OK);
+        assert_int_equal(disk_status(&after, 1), STRATA_MISS);
+        disk_unmake(&after);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_scanned_clear_outlives_what_it_clears),
+        cmocka_unit_test(what_fails_for_a_moment_brings_nothing_back),
+        cmocka_unit_test(damage_goes_last),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,8 @@
 /* disk_recover.c - the index from the segment files: in order of their numbers, what is later wins, tombstones included.
  *
  * A segment that is damaged may have held a tombstone: neither it nor anything older is trusted, and all of that goes.
- * What stands under a segment's name and is not ours is left alone, and counts as such damage. */
+ * What stands under a segment's name and is none of this directory's counts as such damage, and goes, too: it would take room
+ * for ever.  What the system cannot read at the moment is no damage: the opening fails, and another one may do better. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -160,7 +161,9 @@ static void seal(struct disk *d, struct segment *s, struct segment_list *list)
         disk_count(&d->errors);
 }
 
-/* 0; errno; or -1: it is not ours. */
+enum { NOT_OURS = -1, NO_FILE = -2 };
+
+/* 0; errno; NOT_OURS; or NO_FILE: a link, a directory, a pipe. */
 static int open_segment(struct disk *d, uint64_t number, struct segment **out)
 {
     unsigned char head[SEGMENT_HEAD];
@@ -174,14 +177,16 @@ static int open_segment(struct disk *d, uint64_t number, struct segment **out)
         return ENOMEM;
     strata__segment_name(name, number);
     int failed = strata__os_file_open(d->dir_fd, name, OS_FILE_WRITE, &s->fd);
+    if (failed == ELOOP || failed == EISDIR || failed == ENXIO)
+        failed = NO_FILE;
     if (failed == 0)
         failed = strata__os_file_stat(s->fd, &stat);
     if (failed == 0 && !stat.regular)
-        failed = -1;
+        failed = NO_FILE;
     if (failed == 0)
         failed = strata__os_file_read(s->fd, head, sizeof head, 0, &got);
     if (failed == 0 && (strata__segment_head_read(&fields, head, got, &d->dir) != FORMAT_OK || fields.number != number))
-        failed = -1;
+        failed = NOT_OURS;
     if (failed == 0) {
         s->size = stat.size;
         s->sealed = 1;
@@ -202,42 +207,64 @@ static void take_over(struct segment *s, const struct segment_list *list)
     atomic_store(&s->written, s->end);
 }
 
-/* STRATA_OK; STRATA_MISS: nothing up to this one can be trusted; < 0. */
-static int recover_one(struct disk *d, uint64_t number, strata_error *err)
+/* What no other try will read either: what stands there is damaged, or gone. */
+static int is_damage(int failed) { return failed <= 0 || failed == EIO || failed == ENOENT; }
+
+static int fail_segment(struct disk *d, const char *name, int failed, strata_error *err)
+{
+    int no_files = failed == EMFILE || failed == ENFILE, no_right = failed == EACCES || failed == EPERM;
+    return strata__fail_os(err, failed == ENOMEM ? STRATA_ENOMEM : STRATA_EIO, failed, d->base.name,
+                           "%s in \"%.120s\" cannot be read now: %s, and open again", name, d->options.path,
+                           no_files           ? "close some files, or allow more"
+                           : no_right         ? "give this user the right to it"
+                           : failed == ENOMEM ? "free some memory"
+                                              : "look at the disk");
+}
+
+/* STRATA_OK; STRATA_MISS: nothing up to this one can be trusted; < 0.  *out_no_file: what has the name is no plain file. */
+static int recover_one(struct disk *d, uint64_t number, int *out_no_file, strata_error *err)
 {
     struct segment *s;
     struct segment_list list = { 0 };
     char name[24];
     strata__segment_name(name, number);
-    int failed = open_segment(d, number, &s);
+    int rc = STRATA_OK, failed = open_segment(d, number, &s);
     if (failed == 0)
         failed = strata__segment_list_read(d, s->fd, number, s->size, &list);
-    int rc = failed == ENOMEM ? STRATA_ENOMEM : failed != 0 || list.damaged ? STRATA_MISS : STRATA_OK;
-    if (rc == STRATA_OK) {
+    if (failed == 0 && !list.damaged) {
         take_over(s, &list);
         if (!strata__segment_enter_locked(d, s))
             STRATA_BUG("more segments than the table holds");
         rc = apply_all(d, s, &list);
         if (rc == STRATA_OK && !list.from_footer)
             seal(d, s, &list);
-    } else if (s != NULL) {
-        if (rc == STRATA_MISS && d->options.recovery != STRATA_RECOVERY_STRICT && failed == 0)
-            (void)strata__segment_unlink(d, s); /* ours, and good for nothing */
-        strata__segment_unpin(s);
+        if (rc == STRATA_ENOMEM)
+            rc = fail_segment(d, name, ENOMEM, err);
+    } else {
+        rc = is_damage(failed) ? STRATA_MISS : fail_segment(d, name, failed, err);
+        if (s != NULL)
+            strata__segment_unpin(s);
     }
     strata__free(d->mem, list.bytes);
+    *out_no_file = failed == NO_FILE;
     if (rc == STRATA_MISS) {
-        int strict = strata__disk_damage(d, name, failed == -1 ? "is damaged, or not ours" : "is damaged", err);
+        int strict = strata__disk_damage(d, name, failed < 0 ? "is damaged, or not ours" : "is damaged", err);
         rc = strict < 0 ? strict : STRATA_MISS;
     }
     return rc;
 }
 
-/* Oldest first, and then they leave the table. */
-static int distrust(struct disk *d, uint64_t number, strata_error *err)
+/* A segment that cannot be trusted goes, with all that are older: were one of them left, the next opening might trust it, and
+ * would not know what was removed meanwhile.  Oldest first and this one last, so that those that are left stay untrusted
+ * wherever this ends.  What is no file takes no room and holds no record: it stays. */
+static int distrust(struct disk *d, uint64_t number, int no_file, strata_error *err)
 {
+    char name[24];
+    strata__segment_name(name, number);
     int failed = strata__disk_drop_through(d, number);
-    if (failed != 0)
+    if (failed == 0 && !no_file)
+        failed = strata__os_file_remove(d->dir_fd, name);
+    if (failed != 0 && failed != ENOENT)
         return strata__fail_os(err, STRATA_EIO, failed, d->base.name,
                                "files of \"%s\" that cannot be trusted cannot be removed: look at the disk",
                                d->options.path);
@@ -250,17 +277,12 @@ static int recover_all(struct disk *d, const uint64_t *numbers, size_t count, st
     enum { TABLE_MOST = SLOT_SEGMENTS - 16 };
     int rc = STRATA_OK;
     for (size_t i = 0; rc == STRATA_OK && i < count; i++) {
-        char name[24];
-        if (count - i > TABLE_MOST) { /* more than there can be: the oldest go */
-            strata__segment_name(name, numbers[i]);
-            (void)strata__os_file_remove(d->dir_fd, name);
-            continue;
-        }
-        rc = recover_one(d, numbers[i], err);
+        int no_file = 0;
+        rc = STRATA_MISS; /* more than there can be: the oldest go */
+        if (count - i <= TABLE_MOST)
+            rc = recover_one(d, numbers[i], &no_file, err);
         if (rc == STRATA_MISS)
-            rc = distrust(d, numbers[i], err);
-        if (rc == STRATA_ENOMEM)
-            strata__fail(err, rc, d->base.name, "no memory for the index of \"%s\": free some", d->options.path);
+            rc = distrust(d, numbers[i], no_file, err);
     }
     return rc;
 }
