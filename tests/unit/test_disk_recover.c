@@ -29,7 +29,7 @@ static struct disk *inside(struct disk_fixture *f) { return (struct disk *)(void
 static uint64_t fill_up_to(struct disk_fixture *f, uint64_t segment)
 {
     uint64_t key = 100;
-    while (inside(f)->log.newest->number < segment)
+    while (inside(f)->log.newest == NULL || inside(f)->log.newest->number < segment)
         assert_int_equal(disk_put(f, key += 4, 1, 3000), STRATA_OK);
     return key;
 }
@@ -202,12 +202,71 @@ static void damage_goes_last(void **state)
     }
 }
 
+/* Names nobody's segment is left with: what cannot be trusted takes no room beside the budget. */
+static void no_room_for_strangers(const char *name, off_t at, int all)
+{
+    struct disk_fixture f;
+    make(&f);
+    for (int life = 0; life < 3; life++) {
+        assert_int_equal(disk_open(&f), STRATA_OK);
+        assert_int_equal(disk_stats_of(&f).errors != 0, life != 0);
+        for (uint64_t k = 0; k < 600; k++)
+            assert_true(disk_put(&f, k, 1, 3000) >= 0);
+        char newest[24];
+        strata__segment_name(newest, inside(&f)->log.newest->number);
+        disk_close(&f);
+        if (temp_dir_bytes(f.path) > f.options.max_bytes)
+            fail_msg("%llu bytes", temp_dir_bytes(f.path));
+        flip(&f, all ? name : newest, at);
+        if (!all)
+            flip(&f, "index.snap", 100);
+    }
+    f.options.recovery = STRATA_RECOVERY_STRICT;
+    assert_int_equal(disk_open(&f), STRATA_EIO);
+    assert_non_null(strstr(f.err.message, all ? name : "index.snap"));
+    disk_unmake(&f);
+}
+
+static void what_is_not_trusted_takes_no_room(void **state)
+{
+    (void)state;
+    no_room_for_strangers("strata.dir", 33, 1); /* all segments are of another directory now */
+    no_room_for_strangers("a segment", 50, 0);  /* a head is damaged */
+}
+
+/* Segments of another directory: strict names the first of them, and touches none. */
+static void strict_names_what_is_not_ours(void **state)
+{
+    (void)state;
+    struct disk_fixture f;
+    char file[512];
+    make(&f);
+    assert_int_equal(disk_open(&f), STRATA_OK);
+    (void)fill_up_to(&f, 3);
+    disk_close(&f);
+    snprintf(file, sizeof file, "%s/strata.dir", f.path);
+    assert_int_equal(unlink(file), 0);
+    f.options.recovery = STRATA_RECOVERY_STRICT;
+    assert_int_equal(disk_open(&f), STRATA_EIO);
+    assert_non_null(strstr(f.err.message, "0000000000000001.seg"));
+    snprintf(file, sizeof file, "%s/0000000000000001.seg", f.path);
+    assert_int_equal(access(file, F_OK), 0);
+    f.options.recovery = STRATA_RECOVERY_QUIET;
+    assert_int_equal(disk_open(&f), STRATA_OK);
+    assert_int_equal(disk_stats_of(&f).errors, 3);
+    assert_int_equal(disk_stats_of(&f).bytes, 0);
+    assert_int_equal(access(file, F_OK), -1);
+    disk_unmake(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_scanned_clear_outlives_what_it_clears),
         cmocka_unit_test(what_fails_for_a_moment_brings_nothing_back),
         cmocka_unit_test(damage_goes_last),
+        cmocka_unit_test(what_is_not_trusted_takes_no_room),
+        cmocka_unit_test(strict_names_what_is_not_ours),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
