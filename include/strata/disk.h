@@ -52,7 +52,10 @@ typedef struct strata_disk_options {
     const char *path;     /**< its directory, which nobody else uses; made with mode 0700 where it is missing; copied */
     uint64_t max_bytes;   /**< of all files together; default 1 GiB; 1 MiB to 1 TiB */
     uint64_t max_entries; /**< budget by count as well; 0 none; at least 1,024 */
-    uint64_t segment_bytes;        /**< of one file of the log; 0: chosen from max_bytes; 64 KiB to 1 GiB */
+    uint64_t segment_bytes;        /**< of one file of the log; 0: chosen from max_bytes; 64 KiB to 1 GiB.  Each file
+                                        takes a descriptor: at most a quarter of the process's limit (ulimit -n) when the
+                                        cache is opened, with larger files if need be; a limit of 1,024 is enough for
+                                        192 GiB */
     uint64_t write_buffer_bytes;   /**< of each of two; default 256 KiB: what a kill -9 may lose of first-time puts */
     int32_t recovery;              /**< STRATA_RECOVERY_...; default quiet */
     int32_t sync;                  /**< STRATA_SYNC_...; default none */

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -246,5 +247,13 @@ static int lock_as(int fd, short type)
 int strata__os_file_lock(int fd) { return lock_as(fd, F_WRLCK); }
 
 int strata__os_file_lock_shared(int fd) { return lock_as(fd, F_RDLCK); }
+
+uint64_t strata__os_file_most(void)
+{
+    struct rlimit limit;
+    if (strata__os_fault("getrlimit") != 0 || getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return 256;
+    return limit.rlim_cur == RLIM_INFINITY ? UINT64_MAX : (uint64_t)limit.rlim_cur;
+}
 
 int64_t strata__os_pid(void) { return (int64_t)getpid(); }

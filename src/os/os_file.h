@@ -47,6 +47,8 @@ int strata__os_file_remove(int dir, const char *name);
 int strata__os_file_lock(int fd);
 /* The same, shared with others who share: who wants it alone has to wait.  Needs no right to write.  EAGAIN. */
 int strata__os_file_lock_shared(int fd);
+/* How many descriptors this process may have open at once; UINT64_MAX: no limit.  Where it cannot be told, few. */
+uint64_t strata__os_file_most(void);
 /* The number of this process, for people to read. */
 int64_t strata__os_pid(void);
 

@@ -1,9 +1,12 @@
 /* test_disk_regress.c - what once went wrong in a running disk layer, each once more. */
+#include <errno.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "tests/support/cmocka_all.h"
 
 #include "src/layer/disk/disk_impl.h"
+#include "src/os/os_fault.h"
 #include "strata/strata.h"
 #include "tests/support/disk_fixture.h"
 #include "tests/support/temp_dir.h"
@@ -63,6 +66,99 @@ static void test_segment_knows_what_it_outlives(void **state)
     disk_unmake(&f);
 }
 
+/* Descriptors ------------------------------------------------------------------------------------------------- */
+
+static struct rlimit lower_limit(rlim_t most)
+{
+    struct rlimit before, less;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    less = before;
+    less.rlim_cur = most;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &less), 0);
+    return before;
+}
+
+/* Sixteen megabytes in segments of 64 KiB, or so they ask. */
+static void test_files_leave_descriptors(void **state)
+{
+    (void)state;
+    struct disk_fixture f;
+    make_small(&f);
+    f.options.max_bytes = 16u << 20;
+    struct rlimit before = lower_limit(64);
+    assert_int_equal(disk_open(&f), STRATA_OK);
+    for (uint64_t k = 0; k < 8000; k++) {
+        int rc = disk_put(&f, k, 1, 3000);
+        assert_true(rc == STRATA_OK || rc == STRATA_AGAIN);
+        assert_in_range(disk_of(&f)->log.segment_count, 1, 16);
+    }
+    assert_int_equal(disk_status(&f, 7999), STRATA_OK);
+    assert_true(disk_stats_of(&f).entries > 3000); /* five thousand would fill it */
+    assert_int_equal(disk_stats_of(&f).errors, 0);
+    disk_close(&f);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    disk_unmake(&f);
+}
+
+/* A program that is started and ended often makes many small segments: they become few, and nothing is lost. */
+static void test_small_segments_are_merged(void **state)
+{
+    (void)state;
+    struct disk_fixture f;
+    make_small(&f);
+    struct rlimit before = lower_limit(64);
+    for (uint64_t k = 0; k < 40; k++) {
+        assert_int_equal(disk_open(&f), STRATA_OK);
+        assert_int_equal(disk_put(&f, k, 1, 500), STRATA_OK);
+        assert_in_range(disk_of(&f)->log.segment_count, 1, 16);
+        disk_close(&f);
+    }
+    assert_int_equal(disk_open(&f), STRATA_OK);
+    for (uint64_t k = 0; k < 40; k++)
+        assert_int_equal(disk_status(&f, k), STRATA_OK);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    disk_unmake(&f);
+}
+
+static int no_descriptor(const char *call, void *ctx)
+{
+    int *left = ctx;
+    return strcmp(call, "openat") == 0 && *left > 0 && (*left)-- > 0 ? EMFILE : 0;
+}
+
+/* The program has them all: a new segment is as one that there is no room for. */
+static void test_no_descriptor_is_no_room(void **state)
+{
+    (void)state;
+    struct disk_fixture f;
+    int left = 0;
+    const struct os_fault_hook hook = { no_descriptor, &left, NULL };
+    make_small(&f);
+    assert_int_equal(disk_open(&f), STRATA_OK);
+    strata__os_fault_set(&hook);
+    uint64_t k = 0;
+    for (; k < 100; k++)
+        assert_int_equal(disk_put(&f, k, 1, 3000), STRATA_OK);
+    left = 1; /* the oldest one's is free then */
+    for (; left > 0; k++)
+        assert_int_equal(disk_put(&f, k, 1, 3000), STRATA_OK);
+    assert_int_equal(disk_status(&f, k - 1), STRATA_OK);
+    assert_int_equal(disk_status(&f, 0), STRATA_MISS);
+    left = 1000000; /* others take it */
+    int passed = 0;
+    for (int i = 0; i < 30; i++, k++) {
+        int rc = disk_put(&f, k, 1, 3000);
+        assert_true(rc == STRATA_OK || rc == STRATA_AGAIN);
+        passed += rc == STRATA_AGAIN;
+    }
+    assert_true(passed > 0);
+    left = 0;
+    assert_int_equal(disk_put(&f, k, 1, 3000), STRATA_OK);
+    assert_int_equal(disk_status(&f, k), STRATA_OK);
+    strata__os_fault_set(NULL);
+    disk_unmake(&f);
+}
+
 /* Namespaces -------------------------------------------------------------------------------------------------- */
 
 static strata *open_cache(const char *path)
@@ -116,9 +212,9 @@ static void test_clear_reaches_unopened_namespaces(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_segment_waits_for_slot),
-        cmocka_unit_test(test_segment_knows_what_it_outlives),
-        cmocka_unit_test(test_clear_reaches_unopened_namespaces),
+        cmocka_unit_test(test_segment_waits_for_slot),   cmocka_unit_test(test_segment_knows_what_it_outlives),
+        cmocka_unit_test(test_files_leave_descriptors),  cmocka_unit_test(test_small_segments_are_merged),
+        cmocka_unit_test(test_no_descriptor_is_no_room), cmocka_unit_test(test_clear_reaches_unopened_namespaces),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -176,6 +176,7 @@ struct disk {
     int dir_fd, lock_fd;
     struct disk_dir dir;
     uint64_t segment_bytes;
+    uint32_t most_segments;   /* as many descriptors */
     uint64_t segment_entries; /* a segment is sealed at so many; UINT64_MAX */
     uint64_t largest_record;
     struct disk_shard *shards;
@@ -283,8 +284,8 @@ int strata__log_flush(struct disk *d);
 int strata__log_drain(struct disk *d, uint64_t need);
 /* Until everything up to the record that was appended with this waiter is written: 0, or the errno of the write that failed. */
 int strata__log_wait(struct disk *d, struct log_waiter *waiter);
-/* Seal the active segment if it lacks room for `need`, and open a new one.  STRATA_OK; STRATA_AGAIN (no room in the budget);
- * STRATA_EIO with *os_errno. */
+/* Seal the active segment if it lacks room for `need`, and open a new one.  STRATA_OK; STRATA_AGAIN (no room in the budget, or
+ * with *os_errno: no descriptor left); STRATA_EIO with *os_errno. */
 int strata__log_rotate(struct disk *d, uint64_t need, int *os_errno);
 /* Seal the active segment, open none. */
 int strata__log_seal(struct disk *d);

@@ -10,25 +10,38 @@
 #include "src/os/os_file.h"
 #include "src/policy/options.h"
 
-enum { MOST_SHARDS = 1024, SEGMENTS = 128, MOST_SEGMENTS = 1024, ENTRY_PARTS = 16 };
+enum { MOST_SHARDS = 1024, SEGMENTS = 128, MOST_SEGMENTS = 1024, LEAST_SEGMENTS = 8, ENTRY_PARTS = 16 };
 #define LEAST_SEGMENT ((uint64_t)256 << 10)
 #define MOST_SEGMENT ((uint64_t)64 << 20)
+#define LAST_SEGMENT ((uint64_t)1 << 30) /* a slot says no larger offset */
 #define SHARD_BYTES ((uint64_t)1 << 20)
 
 static struct disk *downcast(strata_layer *layer) { return (struct disk *)(void *)layer; }
 
 /* Setting up -------------------------------------------------------------------------------------------------- */
 
+/* Each has a descriptor, and the program needs some, too. */
+static uint32_t most_segments(void)
+{
+    uint64_t most = strata__os_file_most() / 4;
+    return most < LEAST_SEGMENTS ? LEAST_SEGMENTS : most > SLOT_SEGMENTS ? SLOT_SEGMENTS : (uint32_t)most;
+}
+
 static void choose_sizes(struct disk *d)
 {
     const strata_disk_options *o = &d->options;
     uint64_t bytes = o->segment_bytes;
+    d->most_segments = most_segments();
     if (bytes == 0) {
         bytes = o->max_bytes / SEGMENTS;
         bytes = bytes < LEAST_SEGMENT ? LEAST_SEGMENT : bytes > MOST_SEGMENT ? MOST_SEGMENT : bytes;
         if (o->max_bytes / bytes > MOST_SEGMENTS)
             bytes = o->max_bytes / MOST_SEGMENTS;
     }
+    if (bytes < o->max_bytes / (d->most_segments / 4 * 3)) /* some are sealed before they are full */
+        bytes = o->max_bytes / (d->most_segments / 4 * 3);
+    if (bytes > LAST_SEGMENT)
+        bytes = LAST_SEGMENT;
     if (bytes > o->max_bytes / 8) /* or there is no order to leave in */
         bytes = o->max_bytes / 8;
     d->segment_bytes = bytes / 4096 * 4096;
@@ -113,11 +126,11 @@ static void close_files(struct disk *d)
     d->dir_fd = -1;
 }
 
-/* A smaller budget than before. */
+/* A smaller budget than before, or fewer descriptors. */
 static void shrink(struct disk *d)
 {
     struct disk_log *log = &d->log;
-    while (log->oldest != NULL && (log->file_bytes > d->options.max_bytes ||
+    while (log->oldest != NULL && (log->file_bytes > d->options.max_bytes || log->segment_count > d->most_segments ||
                                    (d->options.max_entries != 0 && disk_counted(&d->entries) > d->options.max_entries)))
         if (strata__disk_reclaim(d, 0) != STRATA_OK)
             break;

@@ -388,7 +388,7 @@ int strata__log_has_room_locked(const struct disk *d, uint64_t need, uint64_t se
         next = d->segment_bytes;
     if (s != NULL && sealing) /* it shrinks */
         bytes -= s->size - s->end - strata__segment_footer_size(s->count);
-    if (log->segment_count >= SLOT_SEGMENTS)
+    if (log->segment_count + segments > d->most_segments)
         return 0;
     if (bytes + next + (segments - 1) * d->segment_bytes > d->options.max_bytes)
         return 0;
@@ -429,7 +429,7 @@ static int open_next(struct disk *d, uint64_t need, int *os_errno)
     *os_errno = strata__segment_create(d, number, need, &s);
     if (*os_errno != 0) {
         disk_count(&d->errors);
-        return STRATA_EIO;
+        return *os_errno == EMFILE || *os_errno == ENFILE ? STRATA_AGAIN : STRATA_EIO;
     }
     os_mutex_lock(&log->lock);
     if (!strata__segment_enter_locked(d, s))

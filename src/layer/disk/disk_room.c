@@ -307,6 +307,16 @@ static void forget_rest(struct reclaim *r)
     }
 }
 
+/* Files are short, not bytes, and little is in this one: all of that moves, if it can. */
+static int is_only_a_file(const struct reclaim *r)
+{
+    struct disk_log *log = &r->d->log;
+    os_mutex_lock(&log->lock);
+    int short_of_files = log->segment_count + 2 > r->d->most_segments;
+    os_mutex_unlock(&log->lock);
+    return short_of_files && atomic_load_explicit(&r->s->live_bytes, memory_order_relaxed) <= r->d->segment_bytes / 2;
+}
+
 static int reclaim_segment(struct reclaim *r)
 {
     struct disk *d = r->d;
@@ -318,10 +328,15 @@ static int reclaim_segment(struct reclaim *r)
         r->listed = strata__segment_list_read(d, s->fd, s->number, s->size, &r->list) == 0;
     if (r->keep_all && !r->listed && !segment_is_empty(s))
         return STRATA_AGAIN;
+    uint32_t least_use = 1;
+    if (r->listed && !r->keep_all && is_only_a_file(r)) {
+        least_use = 0;
+        r->most_bytes = UINT64_MAX;
+    }
     if (r->listed && !r->keep_all)
         (void)move_used(r, 2); /* there may not be room for all that were read */
     if (r->listed)
-        rc = move_used(r, 1);
+        rc = move_used(r, least_use);
     if (r->moved_bytes != 0)
         (void)strata__log_flush(d); /* where it fails, the file has been unlinked, and what moved is forgotten */
     if (rc == STRATA_OK && strata__segment_unlink(d, s) != 0)

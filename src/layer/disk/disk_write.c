@@ -15,8 +15,9 @@
 #include "src/os/os_file.h"
 
 enum {
-    ROTATIONS_MOST = 64, /* others may fill each new segment before we come: then pass through */
-    RECLAIMS_MOST = 32   /* for one record: a large one may need the room of several */
+    ROTATIONS_MOST = 64,  /* others may fill each new segment before we come: then pass through */
+    RECLAIMS_MOST = 32,   /* for one record: a large one may need the room of several */
+    RECLAIMS_FOR_FILE = 1 /* that one frees a descriptor; if others take it, more would empty the cache for them */
 };
 
 /* Besides an append_answer. */
@@ -232,8 +233,11 @@ static int try_append(struct disk *d, struct pending *p, int direct)
 int strata__disk_make_room(struct disk *d, uint64_t need, int *os_errno)
 {
     int rc = strata__log_rotate(d, need, os_errno);
-    for (int i = 0; rc == STRATA_AGAIN && i < RECLAIMS_MOST && strata__disk_reclaim(d, 0) == STRATA_OK; i++)
+    for (int i = 0; rc == STRATA_AGAIN && i < (*os_errno != 0 ? RECLAIMS_FOR_FILE : RECLAIMS_MOST); i++) {
+        if (strata__disk_reclaim(d, 0) != STRATA_OK)
+            break;
         rc = strata__log_rotate(d, need, os_errno);
+    }
     if (rc == STRATA_OK)
         strata__disk_room_ahead(d);
     return rc;
