@@ -159,6 +159,36 @@ static void test_no_descriptor_is_no_room(void **state)
     disk_unmake(&f);
 }
 
+/* Bans -------------------------------------------------------------------------------------------------------- */
+
+/* No record has room for such a prefix, and no key begins with it. */
+static void test_clear_of_a_prefix_that_no_key_has(void **state)
+{
+    (void)state;
+    static char prefix[70001];
+    struct disk_fixture f, after;
+    make_small(&f);
+    f.options.segment_bytes = 1u << 20;
+    f.options.max_bytes = 16u << 20;
+    f.options.write_buffer_bytes = 256u << 10;
+    memset(prefix, 'n', sizeof prefix - 1);
+    assert_int_equal(disk_open(&f), STRATA_OK);
+    assert_int_equal(disk_put(&f, 1, 1, 500), STRATA_OK);
+    assert_int_equal(disk_clear_keys(&f, prefix), STRATA_OK);
+    prefix[UINT16_MAX] = 0; /* the longest there can be */
+    assert_int_equal(disk_clear_keys(&f, prefix), STRATA_OK);
+    assert_int_equal(disk_status(&f, 1), STRATA_OK);
+    assert_int_equal(disk_put(&f, 2, 1, 500), STRATA_OK);
+    f.layer->ops->maintain(f.layer, 0, 1000);
+    disk_crash_copy(&f, &after);
+    disk_unmake(&f);
+    after.options.recovery = STRATA_RECOVERY_STRICT;
+    assert_int_equal(disk_open(&after), STRATA_OK);
+    assert_int_equal(disk_status(&after, 1), STRATA_OK);
+    assert_int_equal(disk_status(&after, 2), STRATA_OK);
+    disk_unmake(&after);
+}
+
 /* Namespaces -------------------------------------------------------------------------------------------------- */
 
 static strata *open_cache(const char *path)
@@ -212,9 +242,13 @@ static void test_clear_reaches_unopened_namespaces(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_segment_waits_for_slot),   cmocka_unit_test(test_segment_knows_what_it_outlives),
-        cmocka_unit_test(test_files_leave_descriptors),  cmocka_unit_test(test_small_segments_are_merged),
-        cmocka_unit_test(test_no_descriptor_is_no_room), cmocka_unit_test(test_clear_reaches_unopened_namespaces),
+        cmocka_unit_test(test_segment_waits_for_slot),
+        cmocka_unit_test(test_segment_knows_what_it_outlives),
+        cmocka_unit_test(test_files_leave_descriptors),
+        cmocka_unit_test(test_small_segments_are_merged),
+        cmocka_unit_test(test_no_descriptor_is_no_room),
+        cmocka_unit_test(test_clear_of_a_prefix_that_no_key_has),
+        cmocka_unit_test(test_clear_reaches_unopened_namespaces),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -196,6 +196,8 @@ int strata__disk_clear(struct disk *d, const strata_clear_op *what, strata_error
 {
     struct disk_log *log = &d->log;
     struct disk_ban ban = { .life = what->life, .position = what->position, .all = what->all != 0 };
+    if (!ban.all && what->prefix.size > RECORD_KEY_MAX)
+        return STRATA_OK; /* no key that begins with it was ever stored, nor will be */
     char *prefix = copy_prefix(d, ban.all ? strata_bytes("", 0) : what->prefix);
     if (prefix == NULL)
         return strata__fail(err, STRATA_ENOMEM, d->base.name, "no memory to note the clear: free some, and clear again");
