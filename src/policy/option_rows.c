@@ -72,6 +72,8 @@ static const struct option_row disk_rows[] = {
     ROW(compress_above_bytes, OPTION_BYTES, 1, MOST_BYTES, KIB, NULL, "smaller values stay as they are"),
     ROW(max_value_bytes, OPTION_BYTES, 1, 128 * MIB, 16 * MIB, NULL, "largest value, also once unpacked"),
     ROW(write_bytes_per_day, OPTION_BYTES, MIB, MOST_BYTES, 0, NULL, "above that puts pass through; 0 no limit"),
+    ROW(dead_percent, OPTION_U32, 5, 1000, 20, NULL, "dead bytes beside the living; more of them, fewer rewrites"),
+    ROW(reserved, OPTION_U32, 0, 0, 0, NULL, "0"),
     ROW(name, OPTION_STRING, 0, 31, 0, NULL, "shown in stats and events"),
 };
 #undef STRUCT

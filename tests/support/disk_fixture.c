@@ -173,6 +173,8 @@ strata_layer_stats disk_stats_of(struct disk_fixture *f)
 
 void disk_settle(struct disk_fixture *f)
 {
+    test_host_drain(&f->host); /* what is posted would keep maintain() from doing the same */
     for (int i = 0; i < 200; i++)
         f->layer->ops->maintain(f->layer, atomic_load(&f->host.now_ms), 10000);
+    test_host_drain(&f->host);
 }

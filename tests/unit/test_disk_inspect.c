@@ -95,6 +95,7 @@ static void make(struct disk_fixture *f)
     f->options.max_bytes = 8u << 20;
     f->options.segment_bytes = 64u << 10;
     f->options.write_buffer_bytes = 4096;
+    f->options.dead_percent = 1000; /* tombstones shall stay */
     assert_int_equal(disk_open(f), STRATA_OK);
     for (uint32_t i = 1; i <= 900; i++) {
         uint64_t key = chance() % KEYS;

@@ -181,6 +181,22 @@ static void dead_bytes_are_given_back(void **state)
     disk_unmake(&f);
 }
 
+/* Who overwrites without a pause tidies as well: nothing else does before the rest. */
+static void dead_bytes_are_bounded_under_load(void **state)
+{
+    struct disk_fixture f;
+    (void)state;
+    make(&f, 32 << 20, 256 << 10);
+    assert_int_equal(disk_open(&f), STRATA_OK);
+    for (uint32_t version = 1; version <= 20; version++) {
+        for (uint64_t k = 0; k < 1000; k++)
+            assert_int_equal(disk_put(&f, k, version, 2000), STRATA_OK);
+        assert_true(temp_dir_bytes(f.path) < 1000 * 2000 * 15 / 10 + 4 * (256 << 10));
+    }
+    assert_int_equal(count_there(&f, 0, 1000), 1000);
+    disk_unmake(&f);
+}
+
 static void fill_segment(struct disk_fixture *f, uint64_t from)
 {
     for (uint64_t k = from; k < from + 50; k++)
@@ -472,6 +488,7 @@ int main(void)
         cmocka_unit_test(through_a_url),
         cmocka_unit_test(what_is_read_stays),
         cmocka_unit_test(dead_bytes_are_given_back),
+        cmocka_unit_test(dead_bytes_are_bounded_under_load),
         cmocka_unit_test(tombstones_stay_as_long_as_what_they_are_about),
         cmocka_unit_test(syncs_when_it_was_asked_to),
         cmocka_unit_test(what_has_expired_is_dropped),

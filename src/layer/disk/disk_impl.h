@@ -318,6 +318,8 @@ int strata__disk_invalidate(struct disk *d, struct segment *s, uint64_t where);
 /* Make the oldest segment's room free; `keep_all`: all live records move, else those that were used.  STRATA_OK;
  * STRATA_AGAIN: another thread is at it, or there is nothing to take; < 0. */
 int strata__disk_reclaim(struct disk *d, int keep_all);
+/* Where another thread reclaims a segment: wait until it has.  0: nobody does. */
+int strata__disk_reclaim_await(struct disk *d);
 /* Drop what may go out of turn.  How many. */
 size_t strata__disk_drop_dead(struct disk *d);
 /* Called after a new segment was opened: ahead of the need. */

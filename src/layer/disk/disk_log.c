@@ -217,6 +217,8 @@ static int give_up(struct disk *d, uint64_t from, int failed)
     wait_filled_locked(log, &log->buffers[0]);
     wait_filled_locked(log, &log->buffers[1]);
     struct segment *s = log->active, *moving = log->moving;
+    if (moving != NULL)
+        segment_pin(moving); /* who reclaims it may be done with it meanwhile */
     os_mutex_unlock(&log->lock);
     disk_count(&d->errors);
     strata__disk_sweep(d, strata__place(s->number, from), strata__place(s->number + 1, 0));
@@ -225,8 +227,11 @@ static int give_up(struct disk *d, uint64_t from, int failed)
         if (w->old != NULL && strata__disk_invalidate(d, w->old, w->old_where) != 0)
             atomic_store(&d->lost, 1);
     /* What was moved from there may have been overwritten since, both lost now: it must not come back. */
-    if (moving != NULL && strata__segment_unlink(d, moving) != 0)
-        atomic_store(&d->lost, 1);
+    if (moving != NULL) {
+        if (strata__segment_unlink(d, moving) != 0)
+            atomic_store(&d->lost, 1);
+        strata__segment_unpin(moving);
+    }
     int cut = cut_off(d, s, from);
     os_mutex_lock(&log->lock);
     if (cut == 0) {

@@ -10,6 +10,12 @@
 #include "src/layer/disk/disk_impl.h"
 #include "src/os/os_clock.h"
 
+enum {
+    USUAL_ENVELOPE = 48, /* bytes, padding included */
+    TIDY_AT_ONCE = 16,   /* segments a task on a worker */
+    VERY_SPARSE = 30     /* percent above the bound: whoever writes tidies, too */
+};
+
 /* One segment that is being reclaimed. */
 struct reclaim {
     struct disk *d;
@@ -96,6 +102,17 @@ static void give_role(struct disk *d)
     log->moving = NULL;
     strata__os_cond_broadcast(&log->changed);
     os_mutex_unlock(&log->lock);
+}
+
+int strata__disk_reclaim_await(struct disk *d)
+{
+    struct disk_log *log = &d->log;
+    os_mutex_lock(&log->lock);
+    int waits = log->reclaiming;
+    while (log->reclaiming)
+        strata__os_cond_wait(&log->changed, &log->lock, INT64_MAX);
+    os_mutex_unlock(&log->lock);
+    return waits;
 }
 
 /* Out of turn ------------------------------------------------------------------------------------------------- */
@@ -379,12 +396,49 @@ static int has_room(struct disk *d, uint64_t segments)
     return room;
 }
 
-static void reclaim_posted(void *ctx)
+/* Is too much of the files dead?  They may take so many percent more than keys and values, and a segment; where these are small,
+ * what stands around them is more than that, and they may take a part of it more than what is needed. */
+static int is_sparse(struct disk *d, uint64_t above)
+{
+    struct disk_log *log = &d->log;
+    uint64_t used = 0, records = 0, count = 0, percent = d->options.dead_percent + above;
+    os_mutex_lock(&log->lock);
+    for (const struct segment *s = log->oldest; s != NULL; s = s->newer) {
+        records += atomic_load_explicit(&s->live_bytes, memory_order_relaxed);
+        count += atomic_load_explicit(&s->live_count, memory_order_relaxed);
+        used += s->sealed ? s->size : s->end; /* what is not filled yet is not dead */
+    }
+    uint64_t around = count * (RECORD_HEAD + USUAL_ENVELOPE), needed = records + count * SEGMENT_ENTRY;
+    uint64_t payload = records > around ? records - around : 0;
+    uint64_t bound = payload + payload / 100 * percent, least = needed + needed / 240 * percent;
+    int sparse = used > (bound > least ? bound : least) + d->segment_bytes;
+    os_mutex_unlock(&log->lock);
+    return sparse;
+}
+
+/* One segment, if there is a reason.  STRATA_AGAIN: there is none, or another thread is at it. */
+static int tidy(struct disk *d)
+{
+    if (!has_room(d, 2))
+        return strata__disk_reclaim(d, 0);
+    return is_sparse(d, 0) ? strata__disk_reclaim(d, 1) : STRATA_AGAIN;
+}
+
+static int is_closing(struct disk *d)
+{
+    os_mutex_lock(&d->log.lock);
+    int closing = d->closing;
+    os_mutex_unlock(&d->log.lock);
+    return closing;
+}
+
+static void tidy_posted(void *ctx)
 {
     struct disk *d = ctx;
     struct disk_log *log = &d->log;
-    if (!has_room(d, 2))
-        (void)strata__disk_reclaim(d, 0);
+    for (int i = 0; i < TIDY_AT_ONCE && !is_closing(d); i++)
+        if (tidy(d) != STRATA_OK)
+            break;
     os_mutex_lock(&log->lock);
     d->posted = 0;
     strata__os_cond_broadcast(&log->changed);
@@ -394,34 +448,25 @@ static void reclaim_posted(void *ctx)
 void strata__disk_room_ahead(struct disk *d)
 {
     struct disk_log *log = &d->log;
-    if (has_room(d, 2))
+    int room = has_room(d, 2);
+    if (room && !is_sparse(d, 0))
         return;
-    if (!has_room(d, 1)) {
+    /* Whoever writes faster than a worker tidies does some of it. */
+    if (!room && !has_room(d, 1)) {
         (void)strata__disk_reclaim(d, 0);
         return;
     }
+    if (room && is_sparse(d, VERY_SPARSE) && !strata__disk_reclaim_await(d))
+        (void)strata__disk_reclaim(d, 1);
     os_mutex_lock(&log->lock);
     int post = !d->posted && !d->closing;
     d->posted |= post;
     os_mutex_unlock(&log->lock);
-    if (post && strata_host_post(d->host, reclaim_posted, d) < 0) {
+    if (post && strata_host_post(d->host, tidy_posted, d) < 0) {
         os_mutex_lock(&log->lock);
         d->posted = 0; /* the next one, or maintain(), will do it */
         os_mutex_unlock(&log->lock);
     }
-}
-
-/* Is too much of the files dead? */
-static int is_sparse(struct disk *d)
-{
-    struct disk_log *log = &d->log;
-    uint64_t live = 0;
-    os_mutex_lock(&log->lock);
-    for (const struct segment *s = log->oldest; s != NULL; s = s->newer)
-        live += atomic_load_explicit(&s->live_bytes, memory_order_relaxed);
-    int sparse = log->file_bytes > live + live / 5 + 2 * d->segment_bytes;
-    os_mutex_unlock(&log->lock);
-    return sparse;
 }
 
 void strata__disk_maintain(struct disk *d, uint64_t budget_us)
@@ -429,13 +474,6 @@ void strata__disk_maintain(struct disk *d, uint64_t budget_us)
     int64_t until = strata__os_now_us() + (int64_t)budget_us;
     (void)strata__log_flush(d); /* what waits in a buffer for others to come */
     (void)strata__disk_drop_dead(d);
-    int rc = STRATA_OK;
-    for (int first = 1; rc == STRATA_OK && (first || strata__os_now_us() < until); first = 0) {
-        if (!has_room(d, 2))
-            rc = strata__disk_reclaim(d, 0);
-        else if (is_sparse(d))
-            rc = strata__disk_reclaim(d, 1);
-        else
-            break;
-    }
+    while (tidy(d) == STRATA_OK && strata__os_now_us() < until)
+        continue;
 }

@@ -137,6 +137,8 @@ void strata__segment_leave(struct disk *d, struct segment *s)
         log->newest = s->older;
     log->segment_count--;
     log->file_bytes -= s->size;
+    if (log->moving == s)
+        log->moving = NULL;
     os_mutex_unlock(&log->lock);
     strata__segment_unpin(s);
 }

@@ -234,7 +234,7 @@ int strata__disk_make_room(struct disk *d, uint64_t need, int *os_errno)
 {
     int rc = strata__log_rotate(d, need, os_errno);
     for (int i = 0; rc == STRATA_AGAIN && i < (*os_errno != 0 ? RECLAIMS_FOR_FILE : RECLAIMS_MOST); i++) {
-        if (strata__disk_reclaim(d, 0) != STRATA_OK)
+        if (!strata__disk_reclaim_await(d) && strata__disk_reclaim(d, 0) != STRATA_OK)
             break;
         rc = strata__log_rotate(d, need, os_errno);
     }
