@@ -4,10 +4,20 @@
 #include "src/base/hash.h"
 #include "src/format/le.h"
 
-enum { FLAGS_AT = 9, KEY_SIZE_AT = 10, BODY_SIZE_AT = 12, BIRTH_AT = 16, EXPIRES_AT = 24, RESERVED_AT = 28 };
+enum { FLAGS_AT = 9, KEY_SIZE_AT = 10, BODY_SIZE_AT = 12, BIRTH_AT = 16, EXPIRES_AT = 24, HEAD_SUM_AT = 28 };
 
-_Static_assert(RESERVED_AT + 4 == RECORD_HEAD, "the head's fields fill it");
+_Static_assert(HEAD_SUM_AT + 4 == RECORD_HEAD, "the head's fields fill it");
 _Static_assert(RECORD_HEAD % RECORD_ALIGN == 0, "records are whole units");
+
+/* A put that was taken back keeps the sums of the put it was. */
+static uint32_t head_sum(const uint8_t *at, uint64_t seed)
+{
+    uint8_t fields[HEAD_SUM_AT - RECORD_KIND_AT];
+    memcpy(fields, at + RECORD_KIND_AT, sizeof fields);
+    if (fields[0] == RECORD_INVALID)
+        fields[0] = RECORD_PUT;
+    return (uint32_t)strata__hash(fields, sizeof fields, seed);
+}
 
 void strata__record_seal(void *bytes, const struct disk_record *record, uint64_t seed)
 {
@@ -19,8 +29,10 @@ void strata__record_seal(void *bytes, const struct disk_record *record, uint64_t
     strata__le32_put(at + BODY_SIZE_AT, (uint32_t)record->body.size);
     strata__le64_put(at + BIRTH_AT, record->birth);
     strata__le32_put(at + EXPIRES_AT, record->expires_s);
-    strata__le32_put(at + RESERVED_AT, 0);
-    memset(at + used, 0, strata__record_size(record->key.size, record->body.size) - used);
+    strata__le32_put(at + HEAD_SUM_AT, head_sum(at, seed));
+    size_t size = strata__record_size(record->key.size, record->body.size);
+    memset(at + used, 0, size - used);
+    at[size - 1] = RECORD_LAST_BYTE;
     strata__le64_put(at, strata__hash(at + RECORD_KIND_AT, used - RECORD_KIND_AT, seed));
 }
 
@@ -64,7 +76,12 @@ int strata__record_head_read(struct disk_record *out, const void *bytes, size_t 
     return plausible(out) && out->size < SEGMENT_MAX ? FORMAT_OK : FORMAT_CORRUPT;
 }
 
-/* A put that was taken back keeps the sum of the put it was. */
+int strata__record_head_check(const void *bytes, uint64_t seed)
+{
+    const uint8_t *at = bytes;
+    return strata__le32(at + HEAD_SUM_AT) == head_sum(at, seed) ? FORMAT_OK : FORMAT_CORRUPT;
+}
+
 static uint64_t sum_as_put(const uint8_t *at, size_t used, uint64_t seed)
 {
     const uint8_t put = RECORD_PUT;
@@ -86,8 +103,8 @@ int strata__record_read(struct disk_record *out, const void *bytes, size_t size,
     size_t used = RECORD_HEAD + out->key.size + out->body.size;
     uint64_t sum = out->kind == RECORD_INVALID ? sum_as_put(at, used, seed)
                                                : strata__hash(at + RECORD_KIND_AT, used - RECORD_KIND_AT, seed);
-    /* The padding is under no sum, so zeros are asked for: no byte of the file may change without being seen. */
-    if (sum != strata__le64(at) || !all_zero(at + used, out->size - used))
+    /* The padding is under no sum, so all of it is asked for: no byte of the file may change without being seen. */
+    if (sum != strata__le64(at) || !all_zero(at + used, out->size - used - 1) || at[out->size - 1] != RECORD_LAST_BYTE)
         return FORMAT_CORRUPT;
     out->key.data = at + RECORD_HEAD;
     out->body.data = at + RECORD_HEAD + out->key.size;

@@ -1,11 +1,14 @@
 /* disk_record.h - one record of the disk layer's log: a value, a tombstone or a ban.
  *
  *   0        8     9      10        12         16      24         28         32
- *   | sum    | kind| flags| key_size| body_size| birth | expires_s| reserved | key ... | body ... | zeros to 16 |
+ *   | sum    | kind| flags| key_size| body_size| birth | expires_s| head_sum | key ... | body ... | zeros .. e5 |
  *
  * Little-endian.  `sum` is XXH3-64, seeded with the directory's seed, of bytes [8, 32 + key_size + body_size).  The body of a
  * put is an envelope and its payload; a tombstone has none; a ban's is in ban_write(), its key the prefix.  A put whose kind
- * was overwritten with RECORD_INVALID keeps its sum: so a scan can check its size and go on behind it.
+ * was overwritten with RECORD_INVALID keeps its sums: so a scan can check its size and go on behind it.
+ *
+ * `head_sum` is the lower half of that of bytes [8, 28), and the last byte of a record, at a multiple of 16, is never 0: so a
+ * record that was written to its end and damaged since is told from one whose writing ended early, behind which are zeros.
  * Pure: bytes in, bytes out; nothing is allocated, nothing past `size` is read. */
 #ifndef STRATA_FORMAT_DISK_RECORD_H
 #define STRATA_FORMAT_DISK_RECORD_H
@@ -21,6 +24,7 @@ enum {
     RECORD_KIND_AT = 8, /* where RECORD_INVALID is written to take a put back in place: one byte */
     RECORD_KEY_MAX = UINT16_MAX,
     RECORD_BAN_BODY = 16,
+    RECORD_LAST_BYTE = 0xE5,
 };
 
 enum {
@@ -60,7 +64,7 @@ struct disk_record {
 /* Bytes of a record in the segment, with its padding.  key_size up to RECORD_KEY_MAX. */
 static inline size_t strata__record_size(size_t key_size, size_t body_size)
 {
-    return (RECORD_HEAD + key_size + body_size + RECORD_ALIGN - 1) / RECORD_ALIGN * RECORD_ALIGN;
+    return (RECORD_HEAD + key_size + body_size + RECORD_ALIGN) / RECORD_ALIGN * RECORD_ALIGN; /* with its last byte */
 }
 
 /* Finish the record at `bytes`, which has room for strata__record_size(): the key stands at bytes + RECORD_HEAD and the body
@@ -70,6 +74,9 @@ void strata__record_seal(void *bytes, const struct disk_record *record, uint64_t
 /* Read a head alone, without checking the sum: how long the record says it is (out->size; the slices have sizes, and data
  * NULL).  `size` at least RECORD_HEAD, or FORMAT_SHORT.  @return FORMAT_OK, FORMAT_END (zeros), _SHORT, _CORRUPT. */
 int strata__record_head_read(struct disk_record *out, const void *bytes, size_t size);
+
+/* A head that head_read() took: is what it says the length is what was written?  RECORD_HEAD bytes.  FORMAT_OK, FORMAT_CORRUPT. */
+int strata__record_head_check(const void *bytes, uint64_t seed);
 
 /* Read and verify a record.  @return FORMAT_OK, also for RECORD_INVALID; FORMAT_END (the head is zeros); FORMAT_SHORT
  * (out->size is what it says it needs); FORMAT_CORRUPT. */

@@ -249,7 +249,9 @@ static void try_damages(int closed, int cut)
         snprintf(blanks, sizeof blanks, " %s ", name);
         if (rc != STRATA_OK && rc != STRATA_EUNSUPPORTED)
             fail_msg("%s: %d: %s", words, rc, found.err.message);
-        if (closed && rc == STRATA_OK && strstr(found.files, blanks) == NULL)
+        /* A segment that was cut within its footer has all its records; the snapshot knows another size. */
+        int seen = strstr(found.files, blanks) != NULL || (cut && strstr(found.files, " index.snap ") != NULL);
+        if (closed && rc == STRATA_OK && !seen)
             fail_msg("%s: not found, but \"%s\"", words, found.files);
         copy.options.recovery = STRATA_RECOVERY_STRICT;
         int opened = disk_open(&copy);

@@ -4,12 +4,12 @@
 #include "src/format/disk_record.h"
 #include "src/format/disk_segment.h"
 
-static const char put_vector[] = "bee59e85f5e0a89f 01 00 0300 0b000000 0000000000000000 3cb95569 00000000 6b6579 "
-                                 "ca010006017876616c7565 0000";
-static const char tombstone_vector[] = "6e9f5087b55b75d9 02 00 0300 00000000 0000000000000000 ffffffff 00000000 6b6579 "
-                                       "00000000000000000000000000";
-static const char ban_vector[] = "a9b4f68d6e5e09a7 03 00 0500 10000000 0000000000000000 ffffffff 00000000 757365723a "
-                                 "08070605040302010900000000000000 0000000000000000000000";
+static const char put_vector[] = "0080be2472cf7287 01 00 0300 0b000000 0000000000000000 3cb95569 4c0f7e73 6b6579 "
+                                 "ca010006017876616c7565 00e5";
+static const char tombstone_vector[] = "52cd4d498b7e0c67 02 00 0300 00000000 0000000000000000 ffffffff 1e1a2f01 6b6579 "
+                                       "000000000000000000000000e5";
+static const char ban_vector[] = "3d55f897adf15831 03 00 0500 10000000 0000000000000000 ffffffff fb5543b1 757365723a "
+                                 "08070605040302010900000000000000 00000000000000000000e5";
 
 static size_t make_record(uint8_t *out, const struct disk_record *record)
 {
@@ -130,6 +130,29 @@ static void tombstones_and_bans(void **state)
     assert_int_equal(strata__ban_read(&read, &record, 77), FORMAT_CORRUPT);
 }
 
+/* A head says by itself whether its sizes are what was written, and no record ends in a zero. */
+static void heads_and_ends(void **state)
+{
+    (void)state;
+    uint8_t bytes[128];
+    for (size_t length = 0; length < 40; length++) {
+        struct disk_record put = a_put();
+        put.body = strata_bytes(bytes + 64, length);
+        memset(bytes, 0, sizeof bytes);
+        size_t size = make_record(bytes, &put);
+        assert_true(bytes[size - 1] != 0);
+        assert_int_equal(strata__record_head_check(bytes, home.seed), FORMAT_OK);
+        assert_int_equal(strata__record_head_check(bytes, home.seed + 1), FORMAT_CORRUPT);
+        for (size_t bit = 8 * RECORD_KIND_AT; bit < 8 * RECORD_HEAD; bit++) {
+            bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
+            assert_int_equal(strata__record_head_check(bytes, home.seed), FORMAT_CORRUPT);
+            bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        }
+        bytes[RECORD_KIND_AT] = RECORD_INVALID;
+        assert_int_equal(strata__record_head_check(bytes, home.seed), FORMAT_OK);
+    }
+}
+
 /* Sums that are right do not make a record of anything. */
 static void heads_that_cannot_be(void **state)
 {
@@ -168,9 +191,13 @@ static void places(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(put_record),           cmocka_unit_test(flipped_bits_of_records),
-        cmocka_unit_test(invalidated_in_place), cmocka_unit_test(tombstones_and_bans),
-        cmocka_unit_test(heads_that_cannot_be), cmocka_unit_test(places),
+        cmocka_unit_test(put_record),
+        cmocka_unit_test(flipped_bits_of_records),
+        cmocka_unit_test(invalidated_in_place),
+        cmocka_unit_test(tombstones_and_bans),
+        cmocka_unit_test(heads_that_cannot_be),
+        cmocka_unit_test(heads_and_ends),
+        cmocka_unit_test(places),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,6 +11,7 @@
 #include "tests/support/cmocka_all.h"
 
 #include "src/layer/disk/disk_impl.h"
+#include "src/layer/value_impl.h"
 #include "src/os/os_fault.h"
 #include "tests/support/disk_fixture.h"
 #include "tests/support/temp_dir.h"
@@ -259,6 +260,125 @@ static void strict_names_what_is_not_ours(void **state)
     disk_unmake(&f);
 }
 
+/* Torn, or damaged ----------------------------------------------------------------------------------------------- */
+
+static void done(strata_op *op) { (void)op; }
+
+/* A value of zeros: what a torn record's last pages look like. */
+static void put_zeros(struct disk_fixture *f, const char *key, const char *first, size_t size)
+{
+    strata_op op = { .size = sizeof op, .kind = STRATA_OP_PUT, .key = strata_str(key), .err = &f->err, .done = done };
+    strata_op *one = &op;
+    void *bytes;
+    op.value = strata__value_new(NULL, size, &bytes);
+    assert_non_null(op.value);
+    memset(bytes, 0, size);
+    memcpy(bytes, first, strlen(first));
+    op.expires_ms = STRATA_FOREVER;
+    op.meta.life = f->life;
+    op.meta.position = f->position;
+    op.meta.fresh_ms = 3600000;
+    f->layer->ops->submit(f->layer, &one, 1);
+    strata_value_unref(op.value);
+    assert_int_equal(op.status, STRATA_OK);
+}
+
+enum { FIRST = 600, LAST = 12000 };
+
+/* "A", an old version that is replaced by a last record of three pages, all but its beginning zeros. */
+static void make_zeros(struct disk_fixture *f)
+{
+    struct disk_fixture live;
+    make(&live);
+    assert_int_equal(disk_open(&live), STRATA_OK);
+    put_zeros(&live, "A", "old", FIRST);
+    put_zeros(&live, "A", "new", LAST);
+    disk_crash_copy(&live, f);
+    disk_unmake(&live);
+    f->options.recovery = STRATA_RECOVERY_STRICT;
+}
+
+static int get_a(struct disk_fixture *f)
+{
+    strata_op op = { .size = sizeof op, .kind = STRATA_OP_GET, .key = strata_str("A"), .err = &f->err, .done = done };
+    strata_op *one = &op;
+    f->layer->ops->submit(f->layer, &one, 1);
+    int version = op.found == NULL ? 0 : *(const char *)strata_value_data(op.found);
+    strata_value_unref(op.found);
+    return version;
+}
+
+static off_t where_last(struct disk_fixture *f)
+{
+    static char all[64 << 10];
+    char file[512];
+    snprintf(file, sizeof file, "%s/0000000000000001.seg", f->path);
+    int fd = open(file, O_RDONLY);
+    assert_true(fd >= 0 && pread(fd, all, sizeof all, 0) == sizeof all);
+    close(fd);
+    for (size_t at = SEGMENT_HEAD + RECORD_ALIGN; at + RECORD_HEAD < sizeof all; at += RECORD_ALIGN)
+        if (all[at + RECORD_KIND_AT] == RECORD_PUT && memcmp(all + at + RECORD_HEAD, "A", 1) == 0)
+            return (off_t)at;
+    fail();
+    return 0;
+}
+
+/* A bit of a whole record, wherever it is, makes no torn one of it. */
+static void damage_is_not_torn(void **state)
+{
+    (void)state;
+    for (off_t at = 0; at < LAST; at = at < 80 ? at + 1 : at + 997) {
+        struct disk_fixture f;
+        make_zeros(&f);
+        off_t last = where_last(&f);
+        flip(&f, "0000000000000001.seg", last + at);
+        if (disk_open(&f) != STRATA_EIO)
+            fail_msg("byte %lld of the last record was damaged, and nobody saw it", (long long)at);
+        f.options.recovery = STRATA_RECOVERY_QUIET;
+        assert_int_equal(disk_open(&f), STRATA_OK);
+        assert_int_equal(get_a(&f), 0); /* no older one */
+        disk_unmake(&f);
+    }
+}
+
+/* The file from page `page` on as it was before the last records were written. */
+static void tear(struct disk_fixture *f, off_t page)
+{
+    static const char zeros[4096];
+    char file[512];
+    struct stat s;
+    snprintf(file, sizeof file, "%s/0000000000000001.seg", f->path);
+    int fd = open(file, O_WRONLY);
+    assert_true(fd >= 0 && fstat(fd, &s) == 0);
+    for (off_t at = page * 4096; at < s.st_size; at += 4096)
+        assert_int_equal(pwrite(fd, zeros, sizeof zeros, at), sizeof zeros);
+    close(fd);
+}
+
+/* Records that begin anywhere in a page, torn where it ends: also in the middle of their heads. */
+static void torn_anywhere_is_no_damage(void **state)
+{
+    (void)state;
+    for (size_t size = 3200; size < 3600; size += 16) {
+        struct disk_fixture live, f;
+        make(&live);
+        assert_int_equal(disk_open(&live), STRATA_OK);
+        assert_int_equal(disk_put(&live, 1, 1, size), STRATA_OK);
+        assert_int_equal(disk_put(&live, 2, 1, 400), STRATA_OK);
+        assert_int_equal(disk_put(&live, 3, 1, 5000), STRATA_OK);
+        live.layer->ops->maintain(live.layer, 0, 1000);
+        disk_crash_copy(&live, &f);
+        disk_unmake(&live);
+        tear(&f, 1);
+        f.options.recovery = STRATA_RECOVERY_STRICT;
+        if (disk_open(&f) != STRATA_OK)
+            fail_msg("%zu: %s", size, f.err.message);
+        assert_int_equal(disk_status(&f, 1), STRATA_OK);
+        assert_int_equal(disk_status(&f, 3), STRATA_MISS);
+        disk_unmake(&f);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -267,6 +387,8 @@ int main(void)
         cmocka_unit_test(damage_goes_last),
         cmocka_unit_test(what_is_not_trusted_takes_no_room),
         cmocka_unit_test(strict_names_what_is_not_ours),
+        cmocka_unit_test(damage_is_not_torn),
+        cmocka_unit_test(torn_anywhere_is_no_damage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

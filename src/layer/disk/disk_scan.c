@@ -121,11 +121,13 @@ static int is_empty_footer(const struct scan *scan)
 }
 
 /* What stands at the end of the walk is no record.  Had its process died while the kernel took it, its first pages would
- * be there, and zeros from then on. */
+ * be there, and zeros from then on.  A record that is whole, and was damaged since, is none of these: its last byte is no
+ * zero, and where that should be is under the sum of its head. */
 static int is_torn(struct scan *scan, const struct segment_list *list, int *out)
 {
     enum { PAGE = 4096 };
     uint64_t start = scan->offset, last_page;
+    int head_is_cut = start % PAGE > PAGE - RECORD_HEAD;
     struct disk_record r;
     *out = 0;
     int failed = load(scan, RECORD_HEAD);
@@ -136,8 +138,10 @@ static int is_torn(struct scan *scan, const struct segment_list *list, int *out)
         *out = 1;
     else if (strata__record_head_read(&r, scan->bytes, scan->have) == FORMAT_OK) {
         last_page = (start + r.size - 1) / PAGE * PAGE;
-        if (last_page > start)
+        if (last_page > start && strata__record_head_check(scan->bytes, scan->d->dir.seed) == FORMAT_OK)
             failed = zeros_follow(scan, last_page, out);
+        else if (head_is_cut)
+            failed = zeros_follow(scan, start / PAGE * PAGE + PAGE, out);
     }
     scan->offset = start;
     return failed;
