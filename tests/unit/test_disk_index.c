@@ -111,7 +111,7 @@ static void out_of_memory_changes_nothing(void **state)
     struct slot old;
     uint32_t n = 1;
     (void)state;
-    fail_alloc_init(&a, 2);
+    fail_alloc_init(&a, 4);
     assert_int_equal(strata__disk_index_init(&shard, &a.mem, 0), STRATA_OK);
     while (strata__disk_index_set(&shard, &a.mem, slot_of(n * 40000000u, n), &old) == STRATA_OK)
         n++;

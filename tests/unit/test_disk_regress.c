@@ -1,5 +1,7 @@
 /* test_disk_regress.c - what once went wrong in a running disk layer, each once more. */
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
@@ -189,6 +191,67 @@ static void test_clear_of_a_prefix_that_no_key_has(void **state)
     disk_unmake(&after);
 }
 
+/* Tags -------------------------------------------------------------------------------------------------------- */
+
+struct hashed {
+    uint64_t hash, key;
+};
+
+static int by_tag(const void *a, const void *b)
+{
+    uint32_t x = hash_tag(((const struct hashed *)a)->hash), y = hash_tag(((const struct hashed *)b)->hash);
+    return x < y ? -1 : x > y;
+}
+
+/* Two keys of one tag that differ in the first eight bits, which say the shard. */
+static void find_pair(struct disk *d, uint64_t *out_a, uint64_t *out_b)
+{
+    enum { KEYS = 600000 };
+    struct hashed *all = calloc(KEYS, sizeof *all);
+    assert_non_null(all);
+    for (uint64_t k = 0; k < KEYS; k++) {
+        char room[32];
+        int size = snprintf(room, sizeof room, "%c:key:%llu", (char)('a' + k % 4), (unsigned long long)k);
+        all[k] = (struct hashed){ strata__disk_hash(d, strata_bytes(room, (size_t)size)), k };
+    }
+    qsort(all, KEYS, sizeof *all, by_tag);
+    size_t i = 1;
+    while (i < KEYS &&
+           (hash_tag(all[i].hash) != hash_tag(all[i - 1].hash) || all[i].hash >> 56 == all[i - 1].hash >> 56))
+        i++;
+    assert_true(i < KEYS); /* 40 of them are to be expected */
+    *out_a = all[i - 1].key;
+    *out_b = all[i].key;
+    free(all);
+}
+
+static void test_keys_stay_the_same_with_another_budget(void **state)
+{
+    (void)state;
+    static const uint64_t budgets[] = { 1u << 20, 64u << 20, 4u << 20 };
+    struct disk_fixture f;
+    uint64_t a = 0, b = 0;
+    make_small(&f);
+    for (int i = 0; i < 3; i++) {
+        f.options.max_bytes = budgets[i];
+        assert_int_equal(disk_open(&f), STRATA_OK);
+        if (i == 0) {
+            find_pair(disk_of(&f), &a, &b);
+            assert_int_equal(disk_put(&f, a, 1, 500), STRATA_OK);
+            assert_int_equal(disk_put(&f, 900001, 1, 500), STRATA_OK);
+            assert_int_equal(disk_put(&f, b, 1, 500), STRATA_OK);
+            assert_int_equal(disk_status(&f, a), STRATA_OK);
+            assert_true(disk_remove(&f, b) >= 0);
+            assert_true(disk_remove(&f, a) >= 0);
+        }
+        assert_int_equal(disk_status(&f, a), STRATA_MISS);
+        assert_int_equal(disk_status(&f, b), STRATA_MISS);
+        assert_int_equal(disk_status(&f, 900001), STRATA_OK);
+        disk_close(&f);
+    }
+    disk_unmake(&f);
+}
+
 /* Namespaces -------------------------------------------------------------------------------------------------- */
 
 static strata *open_cache(const char *path)
@@ -248,6 +311,7 @@ int main(void)
         cmocka_unit_test(test_small_segments_are_merged),
         cmocka_unit_test(test_no_descriptor_is_no_room),
         cmocka_unit_test(test_clear_of_a_prefix_that_no_key_has),
+        cmocka_unit_test(test_keys_stay_the_same_with_another_budget),
         cmocka_unit_test(test_clear_reaches_unopened_namespaces),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

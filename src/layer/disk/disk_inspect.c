@@ -17,7 +17,7 @@
 #include "src/os/os_clock.h"
 #include "src/os/os_file.h"
 
-enum { SHARDS = 256, SEGMENTS_MOST = SLOT_SEGMENTS - 16 };
+enum { SEGMENTS_MOST = SLOT_SEGMENTS - 16 };
 
 void strata__inspect_damage(struct inspection *in, const char *file, uint64_t offset, const char *what,
                             const char *advice)
@@ -55,7 +55,7 @@ static int apply(struct trial *t, uint32_t which)
         struct segment_entry e;
         if (!segment_list_at(list, i, &e))
             continue;
-        struct disk_shard *shard = &t->shards[hash_shard(e.hash, SHARDS)];
+        struct disk_shard *shard = &t->shards[hash_shard(e.hash, INDEX_SHARDS)];
         struct slot old, fresh = { hash_tag(e.hash), e.expires_s, slot_where(which - t->oldest, e.offset, e.size) };
         struct slot *slot = e.kind == RECORD_TOMBSTONE ? strata__disk_index_find(shard, fresh.tag) : NULL;
         if (slot != NULL)
@@ -71,7 +71,7 @@ static void count(struct trial *t)
 {
     strata_disk_report *report = &t->in->report;
     uint32_t now_s = (uint32_t)(strata__os_wall_ms() / 1000);
-    for (uint32_t i = 0; i < SHARDS; i++)
+    for (uint32_t i = 0; i < INDEX_SHARDS; i++)
         for (uint64_t k = 0; k < t->shards[i].room; k++) {
             const struct slot *slot = &t->shards[i].slots[k];
             if (slot->where == 0)
@@ -93,11 +93,11 @@ static int make_index(struct inspection *in)
     for (uint32_t i = t.oldest; i < in->count; i++)
         if (!in->segments[i].trusted && !in->segments[i].gone)
             t.oldest = i + 1;
-    void *block = strata__alloc_zero(NULL, SHARDS * sizeof *t.shards + 64);
+    void *block = strata__alloc_zero(NULL, INDEX_SHARDS * sizeof *t.shards + 64);
     t.shards = (struct disk_shard *)(((uintptr_t)block + 63) & ~(uintptr_t)63);
-    while (block != NULL && made < SHARDS && strata__disk_index_init(&t.shards[made], NULL, 0) == STRATA_OK)
+    while (block != NULL && made < INDEX_SHARDS && strata__disk_index_init(&t.shards[made], NULL, 0) == STRATA_OK)
         made++;
-    if (made < SHARDS)
+    if (made < INDEX_SHARDS)
         rc = strata__fail(in->err, STRATA_ENOMEM, "disk", "no memory for an index: free some");
     for (uint32_t i = t.oldest; rc == STRATA_OK && i < in->count; i++)
         rc = apply(&t, i);

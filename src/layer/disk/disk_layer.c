@@ -10,11 +10,10 @@
 #include "src/os/os_file.h"
 #include "src/policy/options.h"
 
-enum { MOST_SHARDS = 1024, SEGMENTS = 128, MOST_SEGMENTS = 1024, LEAST_SEGMENTS = 8, ENTRY_PARTS = 16 };
+enum { SEGMENTS = 128, MOST_SEGMENTS = 1024, LEAST_SEGMENTS = 8, ENTRY_PARTS = 16 };
 #define LEAST_SEGMENT ((uint64_t)256 << 10)
 #define MOST_SEGMENT ((uint64_t)64 << 20)
 #define LAST_SEGMENT ((uint64_t)1 << 30) /* a slot says no larger offset */
-#define SHARD_BYTES ((uint64_t)1 << 20)
 
 static struct disk *downcast(strata_layer *layer) { return (struct disk *)(void *)layer; }
 
@@ -52,9 +51,7 @@ static void choose_sizes(struct disk *d)
         d->largest_record = SLOT_SIZE_MAX;
     if (d->options.write_buffer_bytes > d->segment_bytes / 2)
         d->options.write_buffer_bytes = d->segment_bytes / 2;
-    d->shard_count = 1;
-    while (d->shard_count < MOST_SHARDS && d->shard_count * 2 * SHARD_BYTES <= o->max_bytes)
-        d->shard_count *= 2;
+    d->shard_count = INDEX_SHARDS;
 }
 
 static void free_shards(struct disk *d, uint32_t count)

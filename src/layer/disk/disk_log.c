@@ -11,6 +11,7 @@
 
 #include "src/base/err.h"
 #include "src/base/mem.h"
+#include "src/format/disk_snapshot.h"
 #include "src/layer/disk/disk_impl.h"
 #include "src/os/os_file.h"
 
@@ -380,7 +381,8 @@ int strata__log_copy(struct disk *d, struct segment *s, uint64_t offset, uint64_
 /* What the snapshot at closing will take besides. */
 static uint64_t other_bytes(const struct disk *d)
 {
-    return disk_counted(&d->index_bytes) + (uint64_t)d->log.table_used * 40 + 4096;
+    return disk_counted(&d->index_bytes) + (uint64_t)d->shard_count * SNAPSHOT_SHARD +
+           (uint64_t)d->log.table_used * 40 + 4096;
 }
 
 int strata__log_has_room_locked(const struct disk *d, uint64_t need, uint64_t segments, int sealing)
