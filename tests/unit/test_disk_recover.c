@@ -379,6 +379,91 @@ static void torn_anywhere_is_no_damage(void **state)
     }
 }
 
+/* Writes that fail ------------------------------------------------------------------------------------------------ */
+
+enum { STEPS_MOST = 24 };
+
+static struct {
+    struct disk_fixture *life, steps[STEPS_MOST];
+    int count, writes;
+    size_t cut; /* what the first write moves; the second one fails */
+} failing;
+
+/* Every call but reading may be the last one. */
+static int step(const char *call, void *ctx)
+{
+    (void)ctx;
+    if (strcmp(call, "pread") == 0 || failing.count == STEPS_MOST)
+        return 0;
+    struct disk_fixture *f = &failing.steps[failing.count++];
+    disk_make(f);
+    f->options = failing.life->options;
+    temp_dir_copy(failing.life->path, f->path);
+    return strcmp(call, "pwrite") == 0 && ++failing.writes == 2 ? EIO : 0;
+}
+
+static size_t cut(const char *call, size_t size, void *ctx)
+{
+    (void)ctx;
+    return strcmp(call, "pwrite") == 0 && failing.writes == 1 ? failing.cut : size;
+}
+static const struct os_fault_hook failing_hook = { .decide = step, .cut = cut };
+
+/* From now on: the first write ends at a page, two of them later. */
+static void begin_failing(struct disk_fixture *f)
+{
+    memset(&failing, 0, sizeof failing);
+    failing.life = f;
+    failing.cut = 3 * 4096 - inside(f)->log.active->end % 4096;
+    strata__os_fault_set(&failing_hook);
+}
+
+static void each_step_is_no_damage(uint64_t keys)
+{
+    strata__os_fault_set(NULL);
+    assert_in_range(failing.count, 4, STEPS_MOST);
+    for (int i = 0; i < failing.count; i++) {
+        struct disk_fixture *f = &failing.steps[i];
+        f->options.recovery = STRATA_RECOVERY_STRICT;
+        if (disk_open(f) != STRATA_OK)
+            fail_msg("step %d of %d: %s", i, failing.count, f->err.message);
+        for (uint64_t k = 1; k <= keys; k++)
+            assert_int_equal(disk_status(f, k), STRATA_OK);
+        disk_unmake(f);
+    }
+}
+
+static void a_failed_write_is_no_damage_at_any_step(void **state)
+{
+    (void)state;
+    struct disk_fixture f;
+    make(&f);
+    assert_int_equal(disk_open(&f), STRATA_OK);
+    for (uint64_t k = 1; k < 10; k++)
+        assert_int_equal(disk_put(&f, k, 1, 500), STRATA_OK);
+    f.layer->ops->maintain(f.layer, 0, 1000);
+    begin_failing(&f);
+    (void)disk_put(&f, 50, 1, 20000);
+    each_step_is_no_damage(9);
+    disk_unmake(&f);
+}
+
+static void a_failed_footer_is_no_damage_at_any_step(void **state)
+{
+    (void)state;
+    struct disk_fixture f;
+    make(&f);
+    assert_int_equal(disk_open(&f), STRATA_OK);
+    for (uint64_t k = 1; k <= 400; k++)
+        assert_int_equal(disk_put(&f, k, 1, 30), STRATA_OK);
+    f.layer->ops->maintain(f.layer, 0, 1000);
+    assert_int_equal(inside(&f)->log.active->count, 400);
+    begin_failing(&f);
+    disk_close(&f);
+    each_step_is_no_damage(400);
+    disk_unmake(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -389,6 +474,8 @@ int main(void)
         cmocka_unit_test(strict_names_what_is_not_ours),
         cmocka_unit_test(damage_is_not_torn),
         cmocka_unit_test(torn_anywhere_is_no_damage),
+        cmocka_unit_test(a_failed_write_is_no_damage_at_any_step),
+        cmocka_unit_test(a_failed_footer_is_no_damage_at_any_step),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -226,6 +226,8 @@ void strata__segment_leave(struct disk *d, struct segment *s);
 int strata__segment_unlink(struct disk *d, struct segment *s);
 /* Write the footer, cut the file to its size.  The writer's role; nothing is pending. */
 int strata__segment_seal(struct disk *d, struct segment *s);
+/* End the file at `end`, behind which a write has failed: with zeros, as of one that was not sealed.  The writer's role. */
+int strata__segment_cut(struct segment *s, uint64_t end);
 /* Note a record for the footer.  Log lock. */
 void strata__segment_note_locked(struct segment *s, const struct segment_entry *entry);
 void strata__segment_name(char room[24], uint64_t number);

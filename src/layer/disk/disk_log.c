@@ -198,8 +198,7 @@ static void settle_locked(struct disk_log *log, uint64_t end, int failed)
 static int cut_off(struct disk *d, struct segment *s, uint64_t from)
 {
     static const char zeros[RECORD_HEAD];
-    /* Zeros behind the end, as a segment has that was not sealed. */
-    if (strata__os_file_truncate(s->fd, from) == 0 && strata__os_file_truncate(s->fd, from + SEGMENT_TRAILER) == 0)
+    if (strata__segment_cut(s, from) == 0)
         return 0;
     if (from + sizeof zeros <= s->size && strata__os_file_write(s->fd, zeros, sizeof zeros, from) == 0)
         return -1; /* it ends there, and keeps its size */

@@ -126,6 +126,8 @@ void strata__segment_leave(struct disk *d, struct segment *s)
 {
     struct disk_log *log = &d->log;
     os_mutex_lock(&log->lock);
+    if (log->moving == s) /* unlinked before: a write that fails has nothing to do with it any more */
+        log->moving = NULL;
     log->table[s->index] = NULL;
     if (s->older != NULL)
         s->older->newer = s->newer;
@@ -177,11 +179,45 @@ void strata__segment_note_locked(struct segment *s, const struct segment_entry *
         s->max_expires_s = entry->expires_s;
 }
 
+static int is_zero(const char *bytes, size_t size)
+{
+    return size == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, size - 1) == 0);
+}
+
+/* Zeros from `end` to the end of the file, page by page from its last one: after each of them the file is one whose process
+ * died while the kernel took its first pages. */
+static int wipe(const struct segment *s, uint64_t end)
+{
+    enum { PAGE = 4096 };
+    static const char zeros[PAGE];
+    int failed = 0;
+    for (uint64_t at = s->size; failed == 0 && at > end;) {
+        char page[PAGE];
+        uint64_t begin = (at - 1) / PAGE * PAGE;
+        size_t got;
+        if (begin < end)
+            begin = end;
+        failed = strata__os_file_read(s->fd, page, (size_t)(at - begin), begin, &got);
+        if (failed == 0 && !is_zero(page, got))
+            failed = strata__os_file_write(s->fd, zeros, got, begin);
+        at = begin;
+    }
+    return failed;
+}
+
+int strata__segment_cut(struct segment *s, uint64_t end)
+{
+    int failed = wipe(s, end);
+    if (failed != 0) /* were it to stop behind this one, it would look damaged: nothing wrong comes of that */
+        failed = strata__os_file_truncate(s->fd, end);
+    return failed != 0 ? failed : strata__os_file_truncate(s->fd, end + SEGMENT_TRAILER);
+}
+
 int strata__segment_seal(struct disk *d, struct segment *s)
 {
     struct disk_log *log = &d->log;
-    uint64_t size = s->end;
-    int failed = 0, footed = 0, cut = 0;
+    uint64_t size = s->end + SEGMENT_TRAILER;
+    int failed = 0, footed = 0;
     if (s->entries != NULL) {
         const struct segment_trailer trailer = {
             s->number, s->end,          s->put_bytes, atomic_load_explicit(&s->superseded, memory_order_relaxed),
@@ -190,13 +226,11 @@ int strata__segment_seal(struct disk *d, struct segment *s)
         strata__segment_footer_seal(s->entries, &trailer, d->dir.seed);
         failed = strata__os_file_write(s->fd, s->entries, strata__segment_footer_size(s->count), s->end);
         footed = failed == 0;
-        if (!footed)
-            cut = strata__os_file_truncate(s->fd, size); /* a half footer is none */
     }
     /* Without a footer zeros stand behind the end, as in one that was never sealed: the scan finds what it would have said. */
-    size += footed ? strata__segment_footer_size(s->count) : SEGMENT_TRAILER;
-    if (cut == 0)
-        cut = strata__os_file_truncate(s->fd, size);
+    if (footed)
+        size = s->end + strata__segment_footer_size(s->count);
+    int cut = footed ? strata__os_file_truncate(s->fd, size) : strata__segment_cut(s, s->end);
     if (d->options.sync >= STRATA_SYNC_SEGMENT && failed == 0)
         failed = strata__os_file_sync(s->fd);
     os_mutex_lock(&log->lock);
