@@ -157,6 +157,16 @@ static uint32_t writer_of(struct history *h, uint32_t key, const unsigned char *
     return other;
 }
 
+/* What raised a key's floor. */
+static const char *superseder(const struct history *h, uint32_t key, uint64_t floor)
+{
+    static const char *const kinds[] = { "", "a put", "a remove", "a clear" };
+    for (uint32_t n = 1; n < HISTORY_WRITES && atomic_load(&h->write[n].begin) != 0; n++)
+        if (atomic_load(&h->write[n].begin) == floor)
+            return kinds[h->write[n].kind];
+    return h->key[key].missed == floor ? "a look after a death, which did not find it," : "a look after a death";
+}
+
 /* 1: the value may be there. */
 static int judge(struct history *h, uint32_t key, const void *bytes, size_t size, uint64_t floor, const char *when)
 {
@@ -164,13 +174,12 @@ static int judge(struct history *h, uint32_t key, const void *bytes, size_t size
     if (n == 0)
         history_fail(h, "%s: key %u holds %zu bytes that were never written to it", when, key, size);
     else if (!is_good(h, n, floor))
-        history_fail(
-            h,
-            "%s: key %u holds version %u (%zu bytes, begun at %llu, returned at %llu), which a write that began at "
-            "%llu and has returned superseded%s",
-            when, key, n, size, (unsigned long long)atomic_load(&h->write[n].begin),
-            (unsigned long long)atomic_load(&h->write[n].end), (unsigned long long)floor,
-            h->key[key].missed == floor ? ": it had been gone after a death" : "");
+        history_fail(h,
+                     "%s: key %u holds version %u (%zu bytes, begun at %llu, returned at %llu), which %s that began at "
+                     "%llu and has returned superseded",
+                     when, key, n, size, (unsigned long long)atomic_load(&h->write[n].begin),
+                     (unsigned long long)atomic_load(&h->write[n].end), superseder(h, key, floor),
+                     (unsigned long long)floor);
     return n != 0 && is_good(h, n, floor);
 }
 

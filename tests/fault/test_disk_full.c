@@ -13,6 +13,7 @@
 #include <sys/mount.h>
 #endif
 
+#include "src/layer/disk/disk_impl.h"
 #include "tests/fault/kill_rounds.h"
 #include "tests/support/cmocka_all.h"
 #include "tests/support/disk_fixture.h"
@@ -98,6 +99,62 @@ static void no_room_for_a_footer_costs_nothing(void **state)
     disk_unmake(&f);
 }
 
+/* A clear that finds no room: while it removes the files instead, the disk is well again, and somebody moves on what the
+ * oldest segment holds. */
+struct late_mover {
+    struct os_fault_hook hook;
+    struct disk_fixture *f;
+    int full, clearing, unlinks;
+};
+
+static int move_late(const char *call, void *ctx)
+{
+    struct late_mover *late = ctx;
+    if (late->full && strcmp(call, "posix_fallocate") == 0)
+        return ENOSPC;
+    /* The first is of the segment that could not be made. */
+    if (late->clearing && strcmp(call, "unlinkat") == 0 && ++late->unlinks == 2) {
+        late->full = 0;
+        late->clearing = 0;
+        assert_int_equal(strata__disk_reclaim((struct disk *)(void *)late->f->layer, 1), STRATA_OK);
+    }
+    return 0;
+}
+
+static void nothing_moves_past_a_clear_that_finds_no_room(void **state)
+{
+    (void)state;
+    struct disk_fixture f;
+    struct late_mover late = { .f = &f, .full = 1 };
+    late.hook = (struct os_fault_hook){ move_late, &late, NULL };
+    disk_make(&f);
+    f.options.max_bytes = 1u << 20;
+    f.options.segment_bytes = 64u << 10;
+    assert_int_equal(disk_open(&f), STRATA_OK);
+    uint64_t k = 0;
+    for (; k < 100; k++)
+        assert_int_equal(disk_put(&f, k, 1, 3000), STRATA_OK);
+    test_host_drain(&f.host);
+    strata__os_fault_set(&late.hook);
+    int rc = STRATA_OK;
+    for (k++; rc == STRATA_OK; k += 4) /* until there is no segment to write to */
+        rc = disk_put(&f, k, 1, 3000);
+    assert_int_equal(rc, STRATA_AGAIN);
+    late.clearing = 1;
+    assert_int_equal(disk_clear_keys(&f, "a:"), STRATA_OK);
+    assert_int_equal(late.unlinks, 2);
+    strata__os_fault_set(NULL);
+    struct disk_fixture copy;
+    disk_crash_copy(&f, &copy);
+    assert_int_equal(disk_open(&copy), STRATA_OK);
+    for (uint64_t a = 0; a < k; a += 4) {
+        assert_int_equal(disk_status(&f, a), STRATA_MISS);
+        assert_int_equal(disk_status(&copy, a), STRATA_MISS);
+    }
+    disk_unmake(&copy);
+    disk_unmake(&f);
+}
+
 #if defined(__linux__)
 static int write_file(const char *path, const char *text)
 {
@@ -167,7 +224,9 @@ static void a_small_disk_is_full(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(no_room_for_a_footer_costs_nothing), cmocka_unit_test(the_disk_says_that_it_is_full),
+        cmocka_unit_test(no_room_for_a_footer_costs_nothing),
+        cmocka_unit_test(nothing_moves_past_a_clear_that_finds_no_room),
+        cmocka_unit_test(the_disk_says_that_it_is_full),
         cmocka_unit_test(a_small_disk_is_full), /* the last one: it leaves the system's view */
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

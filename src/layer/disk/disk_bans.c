@@ -207,8 +207,6 @@ int strata__disk_clear(struct disk *d, const strata_clear_op *what, strata_error
     d->bans.life = what->life;
     os_mutex_unlock(&log->lock);
     int written = write_ban(d, &ban, strata_bytes(what->prefix.data, ban.prefix.size)) == STRATA_OK;
-    if (ban.place == 0)
-        strata__free(d->mem, prefix); /* it came into no list */
     if (written && !ban.all)
         return STRATA_OK;
     if (written) {
@@ -221,6 +219,10 @@ int strata__disk_clear(struct disk *d, const strata_clear_op *what, strata_error
     (void)strata__log_flush(d);
     os_mutex_lock(&log->lock);
     uint64_t last = log->newest != NULL ? log->newest->number : 0;
+    if (ban.place == 0) { /* in no list yet: what is being moved must not be moved past it */
+        ban.place = strata__place(last + 1, 0);
+        strata__bans_insert_locked(d, &ban);
+    }
     os_mutex_unlock(&log->lock);
     int failed = strata__disk_drop_through(d, last);
     if (failed != 0) {

@@ -126,8 +126,6 @@ void strata__segment_leave(struct disk *d, struct segment *s)
 {
     struct disk_log *log = &d->log;
     os_mutex_lock(&log->lock);
-    if (log->moving == s) /* unlinked before: a write that fails has nothing to do with it any more */
-        log->moving = NULL;
     log->table[s->index] = NULL;
     if (s->older != NULL)
         s->older->newer = s->newer;
