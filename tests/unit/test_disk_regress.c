@@ -252,6 +252,28 @@ static void test_keys_stay_the_same_with_another_budget(void **state)
     disk_unmake(&f);
 }
 
+/* How often something was read is in the snapshot alone: it was good, with all its small shards. */
+static void test_snapshot_is_loaded(void **state)
+{
+    (void)state;
+    struct disk_fixture f;
+    make_small(&f);
+    assert_int_equal(disk_open(&f), STRATA_OK);
+    for (uint64_t k = 0; k < 20; k++) {
+        assert_int_equal(disk_put(&f, k, 1, 500), STRATA_OK);
+        assert_int_equal(disk_status(&f, k), STRATA_OK);
+    }
+    disk_close(&f);
+    assert_int_equal(disk_open(&f), STRATA_OK);
+    struct disk *d = disk_of(&f);
+    size_t found = 0;
+    for (uint32_t i = 0; i < d->shard_count; i++)
+        for (uint64_t k = 0; k < d->shards[i].room; k++)
+            found += where_use(d->shards[i].slots[k].where) != 0;
+    assert_int_equal(found, 20);
+    disk_unmake(&f);
+}
+
 /* Namespaces -------------------------------------------------------------------------------------------------- */
 
 static strata *open_cache(const char *path)
@@ -312,6 +334,7 @@ int main(void)
         cmocka_unit_test(test_no_descriptor_is_no_room),
         cmocka_unit_test(test_clear_of_a_prefix_that_no_key_has),
         cmocka_unit_test(test_keys_stay_the_same_with_another_budget),
+        cmocka_unit_test(test_snapshot_is_loaded),
         cmocka_unit_test(test_clear_reaches_unopened_namespaces),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -62,7 +62,7 @@ struct disk_shard {
 /* Which shard and tag a hash has: two hashes that agree in both are one key to the index, and the later put takes the earlier
  * one's place.  So the bits that are compared must be the same in all lives of a directory, whatever its options: what a
  * remove found nothing of, and wrote no tombstone for, would be another key with more bits, and back. */
-enum { INDEX_SHARDS = 256 };
+enum { INDEX_SHARDS = 256, INDEX_FIRST_ROOM = 8 /* slots of an empty one */ };
 static inline uint32_t hash_tag(uint64_t hash) { return (uint32_t)hash; }
 static inline uint32_t hash_shard(uint64_t hash, uint32_t shards) { return (uint32_t)((hash >> 32) * shards >> 32); }
 

@@ -9,7 +9,7 @@
 #include "src/base/mem.h"
 #include "src/layer/disk/disk_impl.h"
 
-enum { FIRST_ROOM = 8, LEAST_ROOM = 32 };
+enum { LEAST_ROOM = 32 };
 
 /* Slots behind the last home, for the cluster that begins there. */
 static uint64_t overflow(uint64_t room) { return room / 16 < 256 ? room / 16 : 256; }
@@ -21,7 +21,7 @@ static uint64_t most_used(uint64_t room) { return room * 17 / 20; }
 int strata__disk_index_init(struct disk_shard *shard, const strata_allocator *mem, uint64_t entries)
 {
     shard->used = 0;
-    shard->room = entries / 17 * 20 + FIRST_ROOM;
+    shard->room = entries / 17 * 20 + INDEX_FIRST_ROOM;
     shard->slots = strata__alloc_array(mem, shard->room, sizeof *shard->slots);
     return shard->slots != NULL ? STRATA_OK : STRATA_ENOMEM;
 }

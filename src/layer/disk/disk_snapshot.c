@@ -218,7 +218,7 @@ static int load_shards(struct disk *d, struct stream *f)
         if (!take(f, bytes, sizeof bytes))
             return 0;
         strata__snapshot_shard_read(&fields, bytes);
-        if (fields.buckets < 32 || fields.buckets > UINT32_MAX || fields.used > fields.buckets)
+        if (fields.buckets < INDEX_FIRST_ROOM || fields.buckets > UINT32_MAX || fields.used > fields.buckets)
             return 0;
         struct slot *slots = strata__alloc(d->mem, (size_t)fields.buckets * sizeof *slots);
         if (slots == NULL)
@@ -305,5 +305,7 @@ int strata__snapshot_load(struct disk *d, const uint64_t *numbers, size_t count,
     if (rc == STRATA_OK && good == 1)
         return STRATA_OK;
     int again = start_over(d);
+    if (rc == STRATA_OK && again < 0)
+        rc = strata__fail_plain(err, again, d->base.name);
     return rc < 0 ? rc : again;
 }
