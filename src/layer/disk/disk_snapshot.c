@@ -14,32 +14,67 @@
 #include "src/os/os_clock.h"
 #include "src/os/os_file.h"
 
-/* Reading or writing on, with the sum of all that went by. */
+/* Reading or writing on, with the sum of all that went by.  Small shards are many: a call takes several of them. */
 struct stream {
     int fd, failed;
-    uint64_t offset;
+    uint64_t offset; /* in the file, of the next call */
+    size_t held, at; /* bytes in the buffer; reading: those that were taken */
     struct hash_stream sum;
+    unsigned char buffer[16384];
 };
+
+static void flush(struct stream *f)
+{
+    if (f->failed == 0 && f->held != 0)
+        f->failed = strata__os_file_write(f->fd, f->buffer, f->held, f->offset);
+    f->offset += f->held;
+    f->held = 0;
+}
 
 static void put(struct stream *f, const void *bytes, size_t size)
 {
+    strata__hash_add(&f->sum, bytes, size);
+    if (size > sizeof f->buffer - f->held)
+        flush(f);
+    if (size <= sizeof f->buffer) {
+        memcpy(f->buffer + f->held, bytes, size);
+        f->held += size;
+        return;
+    }
     if (f->failed == 0)
         f->failed = strata__os_file_write(f->fd, bytes, size, f->offset);
-    strata__hash_add(&f->sum, bytes, size);
     f->offset += size;
+}
+
+static void read_on(struct stream *f, void *bytes, size_t size, size_t *got)
+{
+    *got = 0;
+    f->failed = strata__os_file_read(f->fd, bytes, size, f->offset, got);
+    f->offset += *got;
 }
 
 static int take(struct stream *f, void *bytes, size_t size)
 {
-    size_t got = 0;
-    if (f->failed == 0)
-        f->failed = strata__os_file_read(f->fd, bytes, size, f->offset, &got);
-    if (f->failed == 0 && got < size)
-        f->failed = -1;
+    unsigned char *to = bytes;
+    for (size_t left = size, got; left != 0 && f->failed == 0; to += got, left -= got) {
+        if (f->at == f->held && left >= sizeof f->buffer) {
+            read_on(f, to, left, &got);
+        } else {
+            if (f->at == f->held) {
+                f->at = 0;
+                read_on(f, f->buffer, sizeof f->buffer, &f->held);
+            }
+            got = left < f->held - f->at ? left : f->held - f->at;
+            if (got != 0)
+                memcpy(to, f->buffer + f->at, got);
+            f->at += got;
+        }
+        if (f->failed == 0 && got == 0)
+            f->failed = -1; /* it ends too early */
+    }
     if (f->failed != 0)
         return 0;
     strata__hash_add(&f->sum, bytes, size);
-    f->offset += size;
     return 1;
 }
 
@@ -112,6 +147,7 @@ static void write_all(struct disk *d, struct stream *f, const unsigned char *fro
     }
     strata__snapshot_sum_write(bytes, strata__hash_sum(&f->sum));
     put(f, bytes, SNAPSHOT_SUM);
+    flush(f);
 }
 
 int strata__snapshot_save(struct disk *d)
