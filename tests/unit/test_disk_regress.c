@@ -80,6 +80,15 @@ static struct rlimit lower_limit(rlim_t most)
     return before;
 }
 
+static uint32_t segments_of(struct disk_fixture *f)
+{
+    struct disk_log *log = &disk_of(f)->log;
+    os_mutex_lock(&log->lock);
+    uint32_t count = log->segment_count;
+    os_mutex_unlock(&log->lock);
+    return count;
+}
+
 /* Sixteen megabytes in segments of 64 KiB, or so they ask. */
 static void test_files_leave_descriptors(void **state)
 {
@@ -92,7 +101,7 @@ static void test_files_leave_descriptors(void **state)
     for (uint64_t k = 0; k < 8000; k++) {
         int rc = disk_put(&f, k, 1, 3000);
         assert_true(rc == STRATA_OK || rc == STRATA_AGAIN);
-        assert_in_range(disk_of(&f)->log.segment_count, 1, 16);
+        assert_in_range(segments_of(&f), 1, 16);
     }
     assert_int_equal(disk_status(&f, 7999), STRATA_OK);
     assert_true(disk_stats_of(&f).entries > 3000); /* five thousand would fill it */
@@ -112,7 +121,7 @@ static void test_small_segments_are_merged(void **state)
     for (uint64_t k = 0; k < 40; k++) {
         assert_int_equal(disk_open(&f), STRATA_OK);
         assert_int_equal(disk_put(&f, k, 1, 500), STRATA_OK);
-        assert_in_range(disk_of(&f)->log.segment_count, 1, 16);
+        assert_in_range(segments_of(&f), 1, 16);
         disk_close(&f);
     }
     assert_int_equal(disk_open(&f), STRATA_OK);
@@ -124,8 +133,8 @@ static void test_small_segments_are_merged(void **state)
 
 static int no_descriptor(const char *call, void *ctx)
 {
-    int *left = ctx;
-    return strcmp(call, "openat") == 0 && *left > 0 && (*left)-- > 0 ? EMFILE : 0;
+    _Atomic(int) *left = ctx; /* asked from a worker, too */
+    return strcmp(call, "openat") == 0 && atomic_load(left) > 0 && atomic_fetch_sub(left, 1) > 0 ? EMFILE : 0;
 }
 
 /* The program has them all: a new segment is as one that there is no room for. */
@@ -133,7 +142,7 @@ static void test_no_descriptor_is_no_room(void **state)
 {
     (void)state;
     struct disk_fixture f;
-    int left = 0;
+    _Atomic(int) left = 0;
     const struct os_fault_hook hook = { no_descriptor, &left, NULL };
     make_small(&f);
     assert_int_equal(disk_open(&f), STRATA_OK);
@@ -141,12 +150,12 @@ static void test_no_descriptor_is_no_room(void **state)
     uint64_t k = 0;
     for (; k < 100; k++)
         assert_int_equal(disk_put(&f, k, 1, 3000), STRATA_OK);
-    left = 1; /* the oldest one's is free then */
-    for (; left > 0; k++)
+    atomic_store(&left, 1); /* the oldest one's is free then */
+    for (; atomic_load(&left) > 0; k++)
         assert_int_equal(disk_put(&f, k, 1, 3000), STRATA_OK);
     assert_int_equal(disk_status(&f, k - 1), STRATA_OK);
     assert_int_equal(disk_status(&f, 0), STRATA_MISS);
-    left = 1000000; /* others take it */
+    atomic_store(&left, 1000000); /* others take it */
     int passed = 0;
     for (int i = 0; i < 30; i++, k++) {
         int rc = disk_put(&f, k, 1, 3000);
@@ -154,7 +163,7 @@ static void test_no_descriptor_is_no_room(void **state)
         passed += rc == STRATA_AGAIN;
     }
     assert_true(passed > 0);
-    left = 0;
+    atomic_store(&left, 0);
     assert_int_equal(disk_put(&f, k, 1, 3000), STRATA_OK);
     assert_int_equal(disk_status(&f, k), STRATA_OK);
     strata__os_fault_set(NULL);
