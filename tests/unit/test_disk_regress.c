@@ -333,6 +333,100 @@ static void test_clear_reaches_unopened_namespaces(void **state)
     temp_dir_remove(path);
 }
 
+/* Gets and evictions --------------------------------------------------------------------------------------------- */
+
+/* A get has found its record, and asks for memory to read it to: what `meanwhile` does, comes between. */
+struct interrupt {
+    strata_allocator mem;
+    struct disk_fixture *f;
+    void (*meanwhile)(struct disk_fixture *f);
+};
+
+static void *interrupted_alloc(size_t size, void *ctx)
+{
+    struct interrupt *i = ctx;
+    void (*meanwhile)(struct disk_fixture *) = i->meanwhile;
+    i->meanwhile = NULL;
+    if (meanwhile != NULL)
+        meanwhile(i->f);
+    return malloc(size);
+}
+
+static void *plain_realloc(void *block, size_t size, void *ctx)
+{
+    (void)ctx;
+    return realloc(block, size);
+}
+
+static void plain_free(void *block, void *ctx)
+{
+    (void)ctx;
+    free(block);
+}
+
+static void count_done(strata_op *op) { *(int *)op->owner += 1; }
+
+/* Of a key that is 1 modulo 4: the fixture calls it so. */
+static int interrupted_get(struct disk_fixture *f, uint64_t key, void (*meanwhile)(struct disk_fixture *f))
+{
+    struct interrupt i = { { sizeof i.mem, interrupted_alloc, plain_realloc, plain_free, NULL }, f, meanwhile };
+    strata_error err = STRATA_ERROR_INIT;
+    int finished = 0;
+    char room[32];
+    strata_op op = { .size = sizeof op, .kind = STRATA_OP_GET, .err = &err, .done = count_done, .owner = &finished };
+    i.mem.ctx = &i;
+    op.key = strata_bytes(room, (size_t)snprintf(room, sizeof room, "b:key:%llu", (unsigned long long)key));
+    op.now_ms = atomic_load(&f->host.now_ms);
+    op.mem = &i.mem;
+    strata_op *ops = &op;
+    f->layer->ops->submit(f->layer, &ops, 1);
+    assert_int_equal(finished, 1);
+    assert_null(i.meanwhile);
+    strata_value_unref(op.found);
+    return op.status;
+}
+
+/* Until the oldest segment is another one, and the bans that had nothing but it are gone. */
+static void overwrite_oldest(struct disk_fixture *f)
+{
+    uint64_t oldest = disk_of(f)->log.oldest->number;
+    for (uint64_t key = 1000; disk_of(f)->log.oldest->number <= oldest + 2 && key < 100000; key++)
+        (void)disk_put(f, key, 1, 1000);
+    assert_true(disk_of(f)->log.oldest->number > oldest + 2);
+}
+
+/* The ban went with the segment, while a get still had what it bans. */
+static void test_a_get_outlives_no_ban(void **state)
+{
+    (void)state;
+    struct disk_fixture f;
+    make_small(&f);
+    assert_int_equal(disk_open(&f), STRATA_OK);
+    assert_int_equal(disk_put(&f, 1, 1, 100), STRATA_OK);
+    assert_int_equal(disk_clear_keys(&f, "b:key:1"), STRATA_OK);
+    disk_close(&f);
+    f.life++;
+    assert_int_equal(disk_open(&f), STRATA_OK);
+    assert_int_equal(disk_of(&f)->bans.count, 1);
+    assert_int_equal(interrupted_get(&f, 1, overwrite_oldest), STRATA_MISS);
+    assert_int_equal(disk_of(&f)->bans.count, 0);
+    disk_unmake(&f);
+}
+
+/* What is read often moves to the new end of the log, and a get that had found it at the old one finds it there. */
+static void test_a_get_follows_what_moves(void **state)
+{
+    (void)state;
+    struct disk_fixture f;
+    make_small(&f);
+    assert_int_equal(disk_open(&f), STRATA_OK);
+    assert_int_equal(disk_put(&f, 1, 1, 100), STRATA_OK);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(disk_status(&f, 1), STRATA_OK);
+    assert_int_equal(interrupted_get(&f, 1, overwrite_oldest), STRATA_OK);
+    disk_unmake(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -345,6 +439,8 @@ int main(void)
         cmocka_unit_test(test_keys_stay_the_same_with_another_budget),
         cmocka_unit_test(test_snapshot_is_loaded),
         cmocka_unit_test(test_clear_reaches_unopened_namespaces),
+        cmocka_unit_test(test_a_get_outlives_no_ban),
+        cmocka_unit_test(test_a_get_follows_what_moves),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

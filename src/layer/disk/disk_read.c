@@ -90,17 +90,23 @@ static void forget_damaged(struct disk *d, const struct found *f)
         strata__disk_forget(d, f->hash, f->where);
 }
 
-/* Is it a value, this key's, and not banned? */
+static int is_banned(struct disk *d, const struct found *f, const struct disk_record *r)
+{
+    /* Acquire: with the place, the list behind it; with 0, what was unlinked before the last ban retired. */
+    uint64_t newest = atomic_load_explicit(&d->bans.newest, memory_order_acquire);
+    if (newest == 0)
+        return 0;
+    uint64_t birth = r->birth != 0 ? r->birth : strata__place(f->segment->number, where_offset(f->where));
+    return birth < newest && strata__bans_cover(d, r->key, birth);
+}
+
+/* Is it a value, this key's, and not banned?  A ban goes when the segments with what it bans are gone, and the one we have
+ * pinned may be gone by now: so the bans are looked at first, and what is not banned counts only if its file is still there. */
 static int counts(struct disk *d, const struct found *f, const struct disk_record *r, strata_slice key)
 {
     if (r->kind != RECORD_PUT || r->key.size != key.size || memcmp(r->key.data, key.data, key.size) != 0)
         return 0;
-    /* Acquire: with the place, the list behind it. */
-    uint64_t newest = atomic_load_explicit(&d->bans.newest, memory_order_acquire);
-    if (newest == 0)
-        return 1;
-    uint64_t birth = r->birth != 0 ? r->birth : strata__place(f->segment->number, where_offset(f->where));
-    return birth >= newest || !strata__bans_cover(d, key, birth);
+    return !is_banned(d, f, r) && !atomic_load(&f->segment->unlinked);
 }
 
 static int fail_memory(struct disk *d, strata_op *op, size_t size)
@@ -192,10 +198,14 @@ static int get(struct disk *d, strata_op *op, const struct found *f)
 void strata__disk_get(struct disk *d, strata_op *op)
 {
     struct found f;
-    int rc = STRATA_MISS;
+    int rc = STRATA_MISS, again = !atomic_load_explicit(&d->lost, memory_order_relaxed);
+    uint64_t hash = strata__disk_hash(d, op->key), before = 0;
     op->found = NULL;
-    if (!atomic_load_explicit(&d->lost, memory_order_relaxed) && find(d, strata__disk_hash(d, op->key), 1, &f)) {
-        rc = get(d, op, &f);
+    while (again && find(d, hash, before == 0, &f)) {
+        rc = where_same(f.where, before) ? STRATA_MISS : get(d, op, &f);
+        /* It was moved while we read it, or it leaves. */
+        again = rc == STRATA_MISS && !where_same(f.where, before) && atomic_load(&f.segment->unlinked);
+        before = f.where;
         strata__segment_unpin(f.segment);
     }
     strata_op_done(op, rc);
