@@ -12,6 +12,8 @@ _Static_assert(DIR_CURSOR_MAX % 8 == 0, "DIR_MAX counts no padding");
 
 static size_t padded(size_t size) { return (size + 7) / 8 * 8; }
 
+uint64_t strata__dir_seed_check(const struct disk_dir *dir) { return strata__hash(dir->id, DISK_ID, dir->seed); }
+
 size_t strata__dir_size(const struct disk_dir *dir) { return CURSOR_AT + padded(dir->cursor.size) + SUM; }
 
 void strata__dir_write(void *out, const struct disk_dir *dir)

@@ -26,6 +26,9 @@ struct disk_dir {
     strata_slice cursor; /* of a bus; empty today.  Reading: into the bytes */
 };
 
+/* What a segment or a snapshot keeps of the seed, to be known as this directory's. */
+uint64_t strata__dir_seed_check(const struct disk_dir *dir);
+
 /* Bytes of the file. */
 size_t strata__dir_size(const struct disk_dir *dir);
 /* Write strata__dir_size() bytes.  cursor.size up to DIR_CURSOR_MAX. */

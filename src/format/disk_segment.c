@@ -23,8 +23,6 @@ enum {
 enum { KIND_SHIFT = 30 };
 
 /* Tells a directory whose id was copied and whose seed was not: its sums and hashes mean nothing here. */
-static uint64_t seed_check(const struct disk_dir *dir) { return strata__hash(dir->id, DISK_ID, dir->seed); }
-
 void strata__segment_head_write(void *out, const struct segment_head *head, const struct disk_dir *dir)
 {
     uint8_t *at = out;
@@ -34,7 +32,7 @@ void strata__segment_head_write(void *out, const struct segment_head *head, cons
     strata__le64_put(at + NUMBER_AT, head->number);
     memcpy(at + ID_AT, dir->id, DISK_ID);
     strata__le64_put(at + CREATED_AT, (uint64_t)head->created_wall_ms);
-    strata__le64_put(at + SEED_AT, seed_check(dir));
+    strata__le64_put(at + SEED_AT, strata__dir_seed_check(dir));
     strata__le64_put(at + SUM_AT, strata__hash(at, SUM_AT, 0));
 }
 
@@ -61,7 +59,7 @@ int strata__segment_head_read(struct segment_head *out, const void *bytes, size_
     uint32_t version = strata__le32(at + VERSION_AT);
     if (version != DISK_VERSION)
         return version > DISK_VERSION ? FORMAT_NEWER : FORMAT_CORRUPT;
-    if (memcmp(at + ID_AT, dir->id, DISK_ID) != 0 || strata__le64(at + SEED_AT) != seed_check(dir))
+    if (memcmp(at + ID_AT, dir->id, DISK_ID) != 0 || strata__le64(at + SEED_AT) != strata__dir_seed_check(dir))
         return FORMAT_FOREIGN;
     out->number = strata__le64(at + NUMBER_AT);
     out->created_wall_ms = (int64_t)strata__le64(at + CREATED_AT);

@@ -41,8 +41,6 @@ uint64_t strata__snapshot_file_size(const struct snapshot_head *head)
            head->buckets * head->bucket_slots * head->slot_size + SNAPSHOT_SUM;
 }
 
-static uint64_t seed_check(const struct disk_dir *dir) { return strata__hash(dir->id, DISK_ID, dir->seed); }
-
 void strata__snapshot_head_write(void *out, const struct snapshot_head *head, const struct disk_dir *dir)
 {
     uint8_t *at = out;
@@ -64,7 +62,7 @@ void strata__snapshot_head_write(void *out, const struct snapshot_head *head, co
     strata__le32_put(at + SEGMENTS_AT, head->segment_count);
     strata__le32_put(at + BANS_AT, head->ban_count);
     strata__le32_put(at + CURSOR_AT, head->cursor_size);
-    strata__le64_put(at + SEED_AT, seed_check(dir));
+    strata__le64_put(at + SEED_AT, strata__dir_seed_check(dir));
     strata__le64_put(at + SUM_AT, strata__hash(at, SUM_AT, 0));
 }
 
@@ -113,7 +111,7 @@ int strata__snapshot_head_read(struct snapshot_head *out, const void *bytes, siz
     if (version != DISK_VERSION)
         return version > DISK_VERSION ? FORMAT_NEWER : FORMAT_CORRUPT;
     if (memcmp(at + ORDER_AT, &order_mark, sizeof order_mark) != 0 || memcmp(at + ID_AT, dir->id, DISK_ID) != 0 ||
-        strata__le64(at + SEED_AT) != seed_check(dir))
+        strata__le64(at + SEED_AT) != strata__dir_seed_check(dir))
         return FORMAT_FOREIGN;
     take_fields(out, at);
     return fits(out, file_size) ? FORMAT_OK : FORMAT_CORRUPT;

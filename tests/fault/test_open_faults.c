@@ -10,30 +10,9 @@
 #include "strata/strata.h"
 #include "tests/support/fail_alloc.h"
 #include "tests/support/fault_nth.h"
-#include "tests/support/map_store.h"
+#include "tests/support/memory_stacks.h"
 
 enum { RUNS_MOST = 500 };
-
-typedef size_t make_layers(strata_layer **layers);
-
-static strata_layer *memory_layer(void)
-{
-    static const strata_memory_options small = { STRATA_SIZED(strata_memory_options), .max_bytes = 1u << 20 };
-    return strata_memory_layer(&small);
-}
-
-static size_t memory_alone(strata_layer **layers)
-{
-    layers[0] = memory_layer();
-    return 1;
-}
-
-static size_t memory_and_map(strata_layer **layers)
-{
-    layers[0] = memory_layer();
-    layers[1] = map_store_layer();
-    return 2;
-}
 
 static int load_copy(strata_load *load, strata_slice key, void *ctx)
 {
