@@ -66,9 +66,10 @@ typedef struct strata_disk_options {
     uint64_t compress_above_bytes; /**< smaller values are stored as they are; default 1,024 */
     uint64_t max_value_bytes;      /**< what unpacking may produce, and the largest value stored; default 16 MiB */
     uint64_t write_bytes_per_day;  /**< above that puts pass through, to spare a flash disk; 0 no limit */
-    uint32_t dead_percent;         /**< files may take so much more than the keys and values held, and a segment; default
-                                        20, 5 to 1,000: more takes room, less rewrites more.  Small values take more
-                                        (heads: 100 bytes each).  Reached at rest; by at most 30 more under load */
+    uint32_t dead_percent;         /**< files, with the snapshot, may take so much more than the keys and values held;
+                                        default 20, 5 to 1,000: more takes room, less rewrites more.  Small values take
+                                        more (heads: 100 bytes each).  Reached at rest; under load by 8 more, and the
+                                        segment that is being filled has its whole room ahead */
     uint32_t reserved;             /**< 0 */
     const char *name;              /**< shown in stats and events; default "disk"; copied */
 } strata_disk_options;

@@ -296,6 +296,8 @@ int strata__log_rotate(struct disk *d, uint64_t need, int *os_errno);
 int strata__log_seal(struct disk *d);
 /* A record of a segment that is still in a buffer: copied to `out`.  1: done; 0: read the file; -1: it was lost. */
 int strata__log_copy(struct disk *d, struct segment *s, uint64_t offset, uint64_t size, void *out);
+/* What the snapshot at closing will take besides the segments. */
+uint64_t strata__log_other_bytes(const struct disk *d);
 /* Would the budget allow `segments` more of them, the next one for a record of `need` bytes?  Log lock. */
 int strata__log_has_room_locked(const struct disk *d, uint64_t need, uint64_t segments, int sealing);
 

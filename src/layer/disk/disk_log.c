@@ -377,8 +377,7 @@ int strata__log_copy(struct disk *d, struct segment *s, uint64_t offset, uint64_
 
 /* Segments, one after the other ------------------------------------------------------------------------------- */
 
-/* What the snapshot at closing will take besides. */
-static uint64_t other_bytes(const struct disk *d)
+uint64_t strata__log_other_bytes(const struct disk *d)
 {
     return disk_counted(&d->index_bytes) + (uint64_t)d->shard_count * SNAPSHOT_SHARD +
            (uint64_t)d->log.table_used * 40 + 4096;
@@ -389,7 +388,7 @@ int strata__log_has_room_locked(const struct disk *d, uint64_t need, uint64_t se
     const struct disk_log *log = &d->log;
     const struct segment *s = log->active;
     uint64_t next = SEGMENT_HEAD + need + strata__segment_footer_size(1);
-    uint64_t bytes = log->file_bytes + other_bytes(d);
+    uint64_t bytes = log->file_bytes + strata__log_other_bytes(d);
     if (next < d->segment_bytes)
         next = d->segment_bytes;
     if (s != NULL && sealing) /* it shrinks */

@@ -13,7 +13,7 @@
 enum {
     USUAL_ENVELOPE = 48, /* bytes, padding included */
     TIDY_AT_ONCE = 16,   /* segments a task on a worker */
-    VERY_SPARSE = 30     /* percent above the bound: whoever writes tidies, too */
+    VERY_SPARSE = 8      /* percent above the bound: whoever writes tidies, too */
 };
 
 /* One segment that is being reclaimed. */
@@ -396,24 +396,30 @@ static int has_room(struct disk *d, uint64_t segments)
     return room;
 }
 
-/* Is too much of the files dead?  They may take so many percent more than keys and values, and a segment; where these are small,
- * what stands around them is more than that, and they may take a part of it more than what is needed. */
+/* Is too much of the files dead?  With what is dead in them, and with the snapshot at closing, they may take so many percent more
+ * than keys and values; where these are small, what stands around them is more than that, and then the dead may be a part of
+ * what is needed.  What is dead in the segment that is being filled cannot be helped yet: others must have their share of it. */
 static int is_sparse(struct disk *d, uint64_t above)
 {
     struct disk_log *log = &d->log;
-    uint64_t used = 0, records = 0, count = 0, percent = d->options.dead_percent + above;
+    uint64_t dead = 0, sealed = 0, records = 0, count = 0, percent = d->options.dead_percent + above;
     os_mutex_lock(&log->lock);
     for (const struct segment *s = log->oldest; s != NULL; s = s->newer) {
-        records += atomic_load_explicit(&s->live_bytes, memory_order_relaxed);
-        count += atomic_load_explicit(&s->live_count, memory_order_relaxed);
-        used += s->sealed ? s->size : s->end; /* what is not filled yet is not dead */
+        uint64_t live = atomic_load_explicit(&s->live_bytes, memory_order_relaxed);
+        uint64_t living = atomic_load_explicit(&s->live_count, memory_order_relaxed);
+        uint64_t kept = SEGMENT_HEAD + live + strata__segment_footer_size((uint32_t)living);
+        uint64_t used = s->sealed ? s->size : s->end + strata__segment_footer_size(s->count);
+        dead += used > kept ? used - kept : 0;
+        sealed = s->sealed ? dead : sealed; /* the one that is filled is the newest */
+        records += live;
+        count += living;
     }
     uint64_t around = count * (RECORD_HEAD + USUAL_ENVELOPE), needed = records + count * SEGMENT_ENTRY;
-    uint64_t payload = records > around ? records - around : 0;
-    uint64_t bound = payload + payload / 100 * percent, least = needed + needed / 240 * percent;
-    int sparse = used > (bound > least ? bound : least) + d->segment_bytes;
+    uint64_t payload = records > around ? records - around : 0, bound = payload + payload / 100 * percent;
+    uint64_t rest = needed + strata__log_other_bytes(d), least = needed / 240 * percent;
     os_mutex_unlock(&log->lock);
-    return sparse;
+    uint64_t allowed = bound > rest + least ? bound - rest : least;
+    return dead > allowed && sealed > allowed / 2;
 }
 
 /* One segment, if there is a reason.  STRATA_AGAIN: there is none, or another thread is at it. */
