@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "tests/support/cmocka_all.h"
 
@@ -427,6 +428,78 @@ static void test_a_get_follows_what_moves(void **state)
     disk_unmake(&f);
 }
 
+/* The same place twice --------------------------------------------------------------------------------------------- */
+
+/* Key 1 is removed, its segment leaves, and it is put again: in another file, at the same place to the bit, for the table has
+ * the new segment where it had the old one. */
+static void put_in_the_same_place(struct disk_fixture *f)
+{
+    struct disk *d = disk_of(f);
+    struct segment *old = d->log.oldest;
+    assert_int_equal(disk_put(f, 2, 1, 100), STRATA_OK);
+    assert_int_equal(disk_remove(f, 1), STRATA_OK);
+    assert_int_equal(strata__log_seal(d), 0);
+    assert_true(strata__disk_drop_dead(d) >= 1);
+    assert_ptr_not_equal(d->log.table[0], old);
+    assert_int_equal(disk_put(f, 1, 2, 100), STRATA_OK);
+    assert_int_equal(strata__log_flush(d), 0);
+    assert_int_equal(d->log.newest->index, 0);
+}
+
+static void open_with_key_1(struct disk_fixture *f)
+{
+    make_small(f);
+    assert_int_equal(disk_open(f), STRATA_OK);
+    assert_int_equal(disk_put(f, 1, 1, 100), STRATA_OK);
+    assert_int_equal(strata__log_seal(disk_of(f)), 0);
+}
+
+/* What a get finds damaged is forgotten: that record, and no later one. */
+static void test_a_damaged_record_takes_no_other_along(void **state)
+{
+    (void)state;
+    struct disk_fixture f, after;
+    open_with_key_1(&f);
+    assert_int_equal(pwrite(disk_of(&f)->log.oldest->fd, "?", 1, SEGMENT_HEAD + RECORD_HEAD + 60), 1);
+    assert_int_equal(interrupted_get(&f, 1, put_in_the_same_place), STRATA_EIO);
+    assert_int_equal(disk_status(&f, 1), STRATA_OK);
+    assert_int_equal(disk_remove(&f, 1), STRATA_OK);
+    disk_crash_copy(&f, &after);
+    disk_unmake(&f);
+    assert_int_equal(disk_open(&after), STRATA_OK);
+    assert_int_equal(disk_status(&after, 1), STRATA_MISS);
+    disk_unmake(&after);
+}
+
+/* No segment can be opened for a tombstone; while the record is taken back in place, the key is written again. */
+static int no_file_and_a_put(const char *call, void *ctx)
+{
+    if (strcmp(call, "openat") == 0)
+        return EIO;
+    if (strcmp(call, "pwrite") == 0) {
+        strata__os_fault_set(NULL);
+        put_in_the_same_place(ctx);
+    }
+    return 0;
+}
+
+static void test_a_remove_takes_back_what_it_erases(void **state)
+{
+    (void)state;
+    struct disk_fixture f, after;
+    open_with_key_1(&f);
+    const struct os_fault_hook hook = { no_file_and_a_put, &f, NULL };
+    strata__os_fault_set(&hook);
+    assert_int_equal(disk_remove(&f, 1), STRATA_OK);
+    assert_null(atomic_load(&strata__os_fault_hook));
+    assert_int_equal(disk_status(&f, 1), STRATA_MISS);
+    disk_crash_copy(&f, &after);
+    disk_unmake(&f);
+    assert_int_equal(disk_open(&after), STRATA_OK);
+    assert_int_equal(disk_status(&after, 1), STRATA_MISS);
+    disk_unmake(&after);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -441,6 +514,8 @@ int main(void)
         cmocka_unit_test(test_clear_reaches_unopened_namespaces),
         cmocka_unit_test(test_a_get_outlives_no_ban),
         cmocka_unit_test(test_a_get_follows_what_moves),
+        cmocka_unit_test(test_a_damaged_record_takes_no_other_along),
+        cmocka_unit_test(test_a_remove_takes_back_what_it_erases),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

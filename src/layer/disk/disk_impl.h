@@ -308,8 +308,8 @@ int strata__disk_keys(struct disk *d, int (*each)(uint32_t, strata_slice, void *
  * STRATA_EIO with words.  *out_damaged: the record itself is bad.  `s` is pinned. */
 int strata__disk_read_record(struct disk *d, struct segment *s, uint64_t where, void *bytes, struct disk_record *out,
                              int *out_damaged, strata_error *err);
-/* Forget the slot if it still names this record. */
-void strata__disk_forget(struct disk *d, uint64_t hash, uint64_t where);
+/* Forget the slot if it still names this record of `s`, which is pinned.  0: it does not. */
+int strata__disk_forget(struct disk *d, struct segment *s, uint64_t hash, uint64_t where);
 
 /* disk_write.c */
 void strata__disk_put(struct disk *d, strata_op *op);

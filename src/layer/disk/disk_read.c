@@ -70,24 +70,27 @@ int strata__disk_read_record(struct disk *d, struct segment *s, uint64_t where, 
                         (unsigned long long)s->number, d->options.path);
 }
 
-void strata__disk_forget(struct disk *d, uint64_t hash, uint64_t where)
+int strata__disk_forget(struct disk *d, struct segment *s, uint64_t hash, uint64_t where)
 {
     struct disk_shard *shard = disk_shard_of(d, hash);
     os_lock_take(&shard->lock);
     struct slot *slot = strata__disk_index_find(shard, hash_tag(hash));
-    if (slot != NULL && where_same(slot->where, where)) {
-        strata__segment_lost(d->log.table[where_segment(where)], where_size(where));
+    /* Where the segment has left, the table may have another in its place, and that the key at the same offset. */
+    int found = slot != NULL && where_same(slot->where, where) && d->log.table[where_segment(where)] == s;
+    if (found) {
+        strata__segment_lost(s, where_size(where));
         strata__disk_index_erase(shard, slot);
         disk_uncount(&d->entries);
     }
     os_lock_give(&shard->lock);
+    return found;
 }
 
 /* Once more it shall not be read; marked first, so that it stays away whatever comes. */
 static void forget_damaged(struct disk *d, const struct found *f)
 {
     if (strata__disk_mark_invalid(d, f->segment, f->where) == 0)
-        strata__disk_forget(d, f->hash, f->where);
+        (void)strata__disk_forget(d, f->segment, f->hash, f->where);
 }
 
 static int is_banned(struct disk *d, const struct found *f, const struct disk_record *r)

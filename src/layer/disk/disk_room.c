@@ -311,7 +311,7 @@ static void forget_rest(struct reclaim *r)
         uint64_t where;
         if (!segment_list_at(&r->list, i, &e) || e.kind != RECORD_PUT || (where = live_slot(r, &e, &expires_s)) == 0)
             continue;
-        strata__disk_forget(d, e.hash, where);
+        (void)strata__disk_forget(d, r->s, e.hash, where);
         int over = expires_s != RECORD_NEVER && (int64_t)expires_s <= r->now_s;
         disk_count(over ? &d->expirations : &d->evictions);
         if (listeners && !over)

@@ -356,34 +356,30 @@ void strata__disk_put(struct disk *d, strata_op *op)
     strata_op_done(op, rc);
 }
 
-/* No tombstone could be written: the record is taken back where it stands.  The slot stays until that is done. */
+/* No tombstone could be written: the record is taken back where it stands.  The slot stays until that is done; where it names
+ * another one by then, that is taken back, too. */
 static int remove_in_place(struct disk *d, uint64_t hash, int *os_errno)
 {
     struct disk_shard *shard = disk_shard_of(d, hash);
-    uint64_t where = 0; /* taken back */
-    for (;;) {
+    for (int rc = STRATA_MISS;; rc = STRATA_OK) {
         struct segment *s = NULL;
+        uint64_t where = 0;
         os_lock_take(&shard->lock);
-        struct slot *slot = strata__disk_index_find(shard, hash_tag(hash));
-        if (slot != NULL)
-            s = d->log.table[where_segment(slot->where)];
-        if (slot != NULL && where != 0 && where_same(slot->where, where)) {
-            strata__segment_lost(s, where_size(where));
-            strata__disk_index_erase(shard, slot);
-            disk_uncount(&d->entries);
-            os_lock_give(&shard->lock);
-            return STRATA_OK;
-        }
+        const struct slot *slot = strata__disk_index_find(shard, hash_tag(hash));
         if (slot != NULL) {
             where = slot->where;
+            s = d->log.table[where_segment(where)];
             segment_pin(s);
         }
         os_lock_give(&shard->lock);
-        if (slot == NULL)
-            return where != 0 ? STRATA_OK : STRATA_MISS;
+        if (s == NULL)
+            return rc;
         (void)strata__log_flush(d); /* it may be in a buffer yet; where that fails, it is gone */
         *os_errno = strata__disk_invalidate(d, s, where);
+        int forgotten = *os_errno == 0 && strata__disk_forget(d, s, hash, where);
         strata__segment_unpin(s);
+        if (forgotten)
+            return STRATA_OK;
         if (*os_errno != 0) {
             atomic_store(&d->lost, 1);
             return STRATA_EIO;
