@@ -25,7 +25,8 @@ struct reclaim {
     int keep_all;
     int64_t now_s;
     uint64_t most_bytes, moved_bytes;
-    char *bytes; /* room for one record */
+    uint32_t left; /* entries that had to leave: they stand at the front of the list from then on */
+    char *bytes;   /* room for one record */
     size_t room;
 };
 
@@ -289,22 +290,28 @@ static int move_used(struct reclaim *r, uint32_t least_use)
     return STRATA_OK;
 }
 
-static void tell(struct reclaim *r, const struct segment_entry *e, uint64_t where)
+/* Who listens may call the cache again, and need room: so nothing is told before the role was given back. */
+static void tell(struct reclaim *r)
 {
     struct disk *d = r->d;
     struct disk_record record;
     strata_error err;
     int damaged;
-    if (need_bytes(r, e->size) &&
-        strata__disk_read_record(d, r->s, where, r->bytes, &record, &damaged, &err) == STRATA_OK)
-        strata_host_evicted(d->host, &d->base, 0, record.key);
+    if (atomic_load_explicit(&d->host->eviction_listeners, memory_order_relaxed) == 0)
+        return;
+    for (uint32_t i = 0; i < r->left; i++) {
+        struct segment_entry e;
+        if (segment_list_at(&r->list, i, &e) && need_bytes(r, e.size) &&
+            strata__disk_read_record(d, r->s, slot_where(r->s->index, e.offset, e.size), r->bytes, &record, &damaged,
+                                     &err) == STRATA_OK)
+            strata_host_evicted(d->host, &d->base, 0, record.key);
+    }
 }
 
 /* Its file has no name any more: what did not move leaves the index. */
 static void forget_rest(struct reclaim *r)
 {
     struct disk *d = r->d;
-    int listeners = atomic_load_explicit(&d->host->eviction_listeners, memory_order_relaxed) != 0;
     for (uint32_t i = 0; r->listed && i < r->list.trailer.count; i++) {
         struct segment_entry e;
         uint32_t expires_s = 0;
@@ -314,8 +321,8 @@ static void forget_rest(struct reclaim *r)
         (void)strata__disk_forget(d, r->s, e.hash, where);
         int over = expires_s != RECORD_NEVER && (int64_t)expires_s <= r->now_s;
         disk_count(over ? &d->expirations : &d->evictions);
-        if (listeners && !over)
-            tell(r, &e, where);
+        if (!over)
+            strata__segment_entry_write(r->list.bytes + (size_t)r->left++ * SEGMENT_ENTRY, &e);
     }
     /* What no list told of: the file could not be read, or is damaged. */
     if (!segment_is_empty(r->s)) {
@@ -362,8 +369,6 @@ static int reclaim_segment(struct reclaim *r)
         forget_rest(r);
         strata__segment_leave(d, s);
     }
-    strata__free(d->mem, r->list.bytes);
-    strata__free(d->mem, r->bytes);
     return rc;
 }
 
@@ -377,12 +382,19 @@ int strata__disk_reclaim(struct disk *d, int keep_all)
     r.s = log->oldest;
     if (r.s != NULL && !r.s->sealed)
         r.s = NULL;
+    if (r.s != NULL)
+        segment_pin(r.s); /* until it is told who left with it */
     log->moving = r.s;
     os_mutex_unlock(&log->lock);
     int rc = r.s != NULL ? reclaim_segment(&r) : STRATA_AGAIN;
     give_role(d);
     if (rc == STRATA_OK)
         strata__bans_retire(d);
+    tell(&r);
+    strata__free(d->mem, r.list.bytes);
+    strata__free(d->mem, r.bytes);
+    if (r.s != NULL)
+        strata__segment_unpin(r.s);
     return rc;
 }
 
