@@ -82,11 +82,12 @@ STRATA_API int strata_open_url(strata **out, const char *url, const strata_optio
 /**
  * Close a cache: no more work is taken (STRATA_ECLOSED), loads are told that they are cancelled, their callers get
  * STRATA_ECLOSED, threads are joined.  A loaded value that has not come to a slower layer yet is not stored there.
+ * What a memory layer holds is put into the disk below it where that has admit_on=eviction.
  * On a namespace: gives back this reference only.
  * Values that are held stay valid.  Namespaces that are held answer STRATA_ECLOSED and must still be closed.
  * @return STRATA_OK; STRATA_AGAIN when called from a callback or loader of this cache: it is marked closing, and the
  *         caller must close it again from outside.  NULL is a no-op.
- * Blocks: until loaders and callbacks that run have returned.
+ * Blocks: until loaders and callbacks that run have returned, and layers have written what they have to.
  */
 STRATA_API int strata_close(strata *cache);
 

@@ -33,8 +33,10 @@ enum {
     STRATA_ADMIT_ON_DEFAULT = 0,   /**< insertion */
     STRATA_ADMIT_ON_INSERTION = 1, /**< with the load or set that brings them to memory */
     /** When they leave the memory layer right above for want of room: what is never evicted costs no write, nor what is
-     *  deleted or expires before.  What memory holds when the cache is closed is gone then.  A queue of 4,096 entries and
-     *  8 MiB is between the two layers; what comes faster than the disk can write is dropped (demotions_dropped). */
+     *  deleted or expires before.  A queue of 4,096 entries and 8 MiB is between the two layers; what comes faster than the
+     *  disk can write is dropped (demotions_dropped).  strata_close() puts what memory holds then and the disk does not,
+     *  within the disk's own bounds, and fails for none of it; objects of a codec do not go, for it runs no code of yours.
+     *  A process that ends without it loses what is in memory. */
     STRATA_ADMIT_ON_EVICTION = 2
 };
 

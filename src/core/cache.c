@@ -2,9 +2,10 @@
  *
  * Close, in order: nobody comes in any more; every flight is cancelled and its waiters are told; what is active ends (it
  * is counted; close looks again every few milliseconds, because a wake-up from the last one to leave would touch an
- * executor that may be gone); layers close, furthest first; threads end.  The hot path is not counted in `active`:
- * its own counters show whether somebody is inside, and a few milliseconds after the gate was shut, no store of such a
- * counter can still be on its way out of a processor (Morrison and Afek, "Temporally bounding TSO", 2014). */
+ * executor that may be gone); what memory alone holds goes to the disk, where that is wanted; layers close, furthest first;
+ * threads end.  The hot path is not counted in `active`: its own counters show whether somebody is inside, and a few
+ * milliseconds after the gate was shut, no store of such a counter can still be on its way out of a processor (Morrison and
+ * Afek, "Temporally bounding TSO", 2014). */
 #include <stdio.h>
 #include <string.h>
 
@@ -296,6 +297,8 @@ static int close_root(strata *cache)
         return STRATA_OK; /* another thread is at it */
     strata__maintain_stop(root);
     wait_until_idle(root);
+    if (strata__demotions_close(root))
+        wait_until_idle(root);
     strata__layers_close(root);
     atomic_store(&root->state, ROOT_CLOSED);
     root->ex->ops->stop(root->ex);

@@ -37,6 +37,9 @@ struct demotions {
 
 /* Layer `layer` takes what the one above evicts.  STRATA_OK, STRATA_ENOMEM. */
 int strata__demotions_new(struct root *root, uint32_t layer, strata_error *err);
+/* The cache is closed, nobody is in it, and nothing is on its way any more: what memory holds and the layer below does not is
+ * put there, on this thread.  1: the layer below had work, and may have posted more.  demote_close.c */
+int strata__demotions_close(struct root *root);
 /* In a child after fork: what is on its way stays behind. */
 void strata__demotions_forget(struct root *root);
 /* host->demote(). */

@@ -24,10 +24,10 @@ enum {
     STRATA_LAYER_SPACES = 8,  /**< tells namespaces apart by op->space; others get one storage key that contains it */
     STRATA_LAYER_BLOCKS = 16, /**< submit may block: called on workers and blocking callers' threads only */
     STRATA_LAYER_INSTANT = 32, /**< has lookup(), and completes every operation before submit returns */
-    /** Gets its entries from the layer right above, when they leave there for want of room.  What is loaded or set is put
-     *  here only if that layer had no room for it; otherwise it reaches this one as a REMOVE, which should cost next to
-     *  nothing for a key that is not here.  Not with INSTANT, and right below a memory layer alone: strata_open() refuses
-     *  it elsewhere. */
+    /** Gets its entries from the layer right above, when they leave there for want of room, and what is left there when the
+     *  cache is closed.  What is loaded or set is put here only if that layer had no room for it; otherwise it reaches this
+     *  one as a REMOVE, which should cost next to nothing for a key that is not here.  Not with INSTANT, and right below a
+     *  memory layer alone: strata_open() refuses it elsewhere. */
     STRATA_LAYER_DEMOTED = 64
 };
 
@@ -51,7 +51,8 @@ typedef struct strata_meta {
 
 enum { STRATA_OP_GET = 1, STRATA_OP_PUT = 2, STRATA_OP_REMOVE = 3 };
 
-/** strata_op.flags.  PUT: it was just found in the layer right below, and need not go there when it leaves. */
+/** strata_op.flags.  PUT: it was just found in the layer right below, and need not go there when it leaves.  GET by submit(),
+ *  out: a memory layer says so of what it has found. */
 enum { STRATA_OP_BACKED = 1 };
 
 /** One operation.  Belongs to the cache; the layer has it from submit() until it calls strata_op_done(). */

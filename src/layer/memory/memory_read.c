@@ -159,6 +159,7 @@ static inline int lookup(struct memory *m, strata_op *op, int64_t gone_before)
     }
     if (__builtin_expect(status != STRATA_OK, 0)) {
         strata__meta_load(m, e, &op->meta);
+        op->flags = (e->kind & KIND_BACKED) != 0 ? STRATA_OP_BACKED : 0;
         if (strata__entry_gone_at(m, e) <= gone_before) {
             status = STRATA_MISS;
             over = op->found;
