@@ -78,11 +78,16 @@ static void one_step(struct worker *w)
         kill_store_get(w->store, key);
 }
 
+static int is_closing(const struct death *death, struct history *h)
+{
+    return death->how == WHILE_CLOSING && atomic_load(&h->steps) >= death->close_at;
+}
+
 static void *work(void *ctx)
 {
     struct worker *w = ctx;
     struct history *h = w->store->history;
-    while (atomic_load(&h->writes) < HISTORY_WRITES - 1 && !atomic_load(&h->failed)) {
+    while (atomic_load(&h->writes) < HISTORY_WRITES - 1 && !atomic_load(&h->failed) && !is_closing(w->death, h)) {
         one_step(w);
         atomic_fetch_add(&h->steps, 1);
     }
@@ -93,7 +98,7 @@ static void *maintain(void *ctx)
 {
     struct worker *w = ctx;
     const struct timespec a_while = { 0, 500000 };
-    for (;;) {
+    while (!is_closing(w->death, w->store->history)) {
         kill_store_maintain(w->store);
         nanosleep(&a_while, NULL);
     }
@@ -113,8 +118,10 @@ static int on_call(const char *call, void *ctx)
         failed = kill_disk_says_full(call);
     if (failed != 0 && atomic_fetch_add(&death->writes, 1) / death->full_from % 2 == 0)
         failed = 0;
-    if (death->how < BEFORE_A_CALL || death->how > WHILE_WRITING || (death->how == BEFORE_A_RARE_CALL && moves) ||
-        (death->how == WHILE_WRITING && strcmp(call, "pwrite") != 0))
+    if (death->how == WHILE_CLOSING ? !atomic_load(&death->closing)
+                                    : death->how < BEFORE_A_CALL || death->how > WHILE_WRITING)
+        return failed;
+    if ((death->how == BEFORE_A_RARE_CALL && moves) || (death->how == WHILE_WRITING && strcmp(call, "pwrite") != 0))
         return failed;
     if (atomic_fetch_add(&death->seen, 1) + 1 != death->nth)
         return failed;
@@ -148,6 +155,17 @@ struct kill_store *kill_store_of(const struct plan *plan, struct history *h)
     return s;
 }
 
+/* It is the one that dies, in the middle or after it. */
+static void close_and_die(struct kill_store *s, struct death *death, struct worker *workers, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        pthread_join(workers[i].thread, NULL);
+    atomic_store(&death->closing, 1);
+    kill_store_close(s);
+    atomic_store(&s->history->closed, 1);
+    die_now();
+}
+
 void kill_live(const struct plan *plan, struct history *h, uint64_t random, struct death *death)
 {
     struct worker workers[THREADS_MOST + 1];
@@ -163,15 +181,20 @@ void kill_live(const struct plan *plan, struct history *h, uint64_t random, stru
         _exit(1);
     }
     atomic_store(&h->ready, 1);
+    uint32_t started = 0;
     for (uint32_t i = 0; i <= plan->threads; i++) {
         workers[i].store = s;
         workers[i].death = death;
         workers[i].random = draw(&random);
         workers[i].mixture = mixture;
-        if (i < plan->threads || plan->maintained)
-            if (pthread_create(&workers[i].thread, NULL, i < plan->threads ? work : maintain, &workers[i]) != 0)
-                _exit(2);
+        if (i == plan->threads && !plan->maintained)
+            break;
+        if (pthread_create(&workers[i].thread, NULL, i < plan->threads ? work : maintain, &workers[i]) != 0)
+            _exit(2);
+        started++;
     }
+    if (death->how == WHILE_CLOSING && plan->threads != 0)
+        close_and_die(s, death, workers, started);
     for (;;)
         pause();
 }

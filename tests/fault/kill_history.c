@@ -196,6 +196,7 @@ void history_born(struct history *h)
 {
     h->life_began = tick(h);
     atomic_store(&h->ready, 0);
+    atomic_store(&h->closed, 0);
     atomic_store(&h->steps, 0);
     atomic_store(&h->shoot, 0);
 }

@@ -39,6 +39,7 @@ struct history {
     _Atomic(uint64_t) waited;        /* the latest beginning of what returned and waits for all before it: clears */
     _Atomic(int) shoot;              /* now would be a good moment to kill */
     _Atomic(int) ready;              /* it is open */
+    _Atomic(int) closed;             /* it was closed, and then died */
     _Atomic(int) failed;             /* `words` say why */
     uint64_t life_began;             /* when the process that died was started */
     uint64_t seen, lost, lost_bytes; /* keys looked for after a death: there; gone, though nothing took them away */

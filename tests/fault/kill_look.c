@@ -42,10 +42,14 @@ static void account(const struct plan *plan, struct history *h, const struct sig
         if (sight->sure[k] == 0 || sight->there[k])
             continue;
         uint64_t begin = atomic_load(&h->write[atomic_load(&h->key[k].last)].begin);
-        if (sight->replaced[k])
-            history_fail(h, "key %u is gone, whose last put had replaced another value, and returned", k);
-        else if (begin < h->life_began)
+        if (begin < h->life_began)
             history_fail(h, "key %u is gone, which an earlier process had put", k);
+        else if (plan->kind == STORE_DEMOTED)
+            ; /* it may have been in memory */
+        else if (atomic_load(&h->closed))
+            history_fail(h, "key %u is gone, though it was closed", k);
+        else if (sight->replaced[k])
+            history_fail(h, "key %u is gone, whose last put had replaced another value, and returned", k);
         else if (sight->end[k] < atomic_load(&h->waited))
             history_fail(h, "key %u is gone, which was put before something else returned that waits for all before it",
                          k);
@@ -53,7 +57,7 @@ static void account(const struct plan *plan, struct history *h, const struct sig
         h->lost++;
     }
     h->lost_bytes += bytes;
-    if (plan->options.compression == 0 && bytes > 2 * plan->options.write_buffer_bytes)
+    if (plan->kind != STORE_DEMOTED && plan->options.compression == 0 && bytes > 2 * plan->options.write_buffer_bytes)
         history_fail(h, "%zu bytes were lost, more than two buffers", bytes);
 }
 

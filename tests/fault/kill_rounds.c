@@ -13,11 +13,15 @@
 #include "strata/version.h"
 #include "tests/support/cmocka_all.h"
 
-static const char *const death_names[DEATHS] = {
-    "after some steps", "while it opens", "before a system call", "before a system call that neither reads nor writes",
-    "while it writes",  "after a clear"
-};
-const char *const kill_kind_names[STORE_KINDS] = { "the layer", "a cache of disk", "a cache of memory and disk" };
+static const char *const death_names[DEATHS] = { "after some steps",
+                                                 "while it opens",
+                                                 "before a system call",
+                                                 "before a system call that neither reads nor writes",
+                                                 "while it writes",
+                                                 "after a clear",
+                                                 "before a system call of its closing" };
+const char *const kill_kind_names[STORE_KINDS] = { "the layer", "a cache of disk", "a cache of memory and disk",
+                                                   "a cache of memory and a disk of what it evicts" };
 
 static void report(const struct plan *plan, const struct history *h, uint64_t seed, int round, const struct death *death)
 {
@@ -76,8 +80,9 @@ static void wait_for(struct history *h, pid_t child)
 static struct death some_death(struct history *h, uint64_t *random)
 {
     struct death death = { .history = h, .how = (int)below(random, DEATHS) };
-    uint32_t most[DEATHS] = { STEPS_MOST, 3000, 20000, 600, 3000, 8 };
+    uint32_t most[DEATHS] = { STEPS_MOST, 3000, 20000, 600, 3000, 8, 60 };
     death.nth = 1 + (int)below(random, 1 + below(random, most[death.how])); /* early ones more often */
+    death.close_at = 1 + below(random, STEPS_MOST / 4);
     return death;
 }
 

@@ -2,7 +2,8 @@
  * another one opens what is left and looks at every key.
  *
  * Where there is room for all, what may be missing is what was put last and replaced nothing, no more than the buffers
- * hold: that is counted, and everything else fails. */
+ * hold: that is counted, and everything else fails.  Where the disk gets what memory evicts, all that the process that died had put
+ * may be missing: it was in memory. */
 #ifndef STRATA_TESTS_KILL_ROUNDS_H
 #define STRATA_TESTS_KILL_ROUNDS_H
 #include "src/os/os_fault.h"
@@ -11,7 +12,16 @@
 enum { THREADS_MOST = 4, STEPS_MOST = 12000 };
 
 /* How a life ends. */
-enum { AFTER_STEPS, WHILE_OPENING, BEFORE_A_CALL, BEFORE_A_RARE_CALL, WHILE_WRITING, AFTER_A_CLEAR, DEATHS };
+enum {
+    AFTER_STEPS,
+    WHILE_OPENING,
+    BEFORE_A_CALL,
+    BEFORE_A_RARE_CALL,
+    WHILE_WRITING,
+    AFTER_A_CLEAR,
+    WHILE_CLOSING,
+    DEATHS
+};
 
 /* What is wrong with the disk. */
 enum { DISK_WELL, DISK_FULL, DISK_SAYS_FULL }; /* full: by itself; by the fault hook, once there is something on it */
@@ -35,7 +45,8 @@ struct death {
     int nth;           /* call, or after so many steps */
     int opening_alone; /* it shall not work */
     int full_from; /* DISK_SAYS_FULL: so many writes of an open cache find room, and as many none, in turn; 0: all */
-    _Atomic(int) seen, writes;
+    uint32_t close_at; /* WHILE_CLOSING: after so many steps */
+    _Atomic(int) seen, writes, closing;
 };
 
 extern const char *const kill_kind_names[STORE_KINDS];

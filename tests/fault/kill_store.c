@@ -94,7 +94,7 @@ static int open_cache(struct kill_store *s, strata_error *err)
     strata_layer *layers[2];
     size_t count = 0;
     memory.max_bytes = 256u << 10; /* most hits come from below */
-    if (s->kind == STORE_BOTH)
+    if (s->kind != STORE_DISK)
         layers[count++] = strata_memory_layer(&memory);
     layers[count++] = strata_disk_layer(&s->options);
     options.layers = layers;
@@ -122,6 +122,7 @@ static void must(struct kill_store *s, int rc, const char *what, const strata_er
 int kill_store_open(struct kill_store *s, uint64_t life, strata_error *err)
 {
     s->options.size = sizeof s->options;
+    s->options.admit_on = s->kind == STORE_DEMOTED ? STRATA_ADMIT_ON_EVICTION : STRATA_ADMIT_ON_INSERTION;
     return s->kind == STORE_LAYER ? open_layer(s, life, err) : open_cache(s, err);
 }
 
@@ -240,6 +241,6 @@ strata_layer_stats kill_store_stats(struct kill_store *s)
     if (s->kind == STORE_LAYER)
         s->layer->ops->stats(s->layer, &stats);
     else
-        (void)strata_stats_layer(s->cache, s->kind == STORE_BOTH, &stats);
+        (void)strata_stats_layer(s->cache, s->kind != STORE_DISK, &stats);
     return stats;
 }

@@ -1,5 +1,5 @@
 /* kill_store.h - the cache that is killed: a disk layer without a cache around it, or the public API with it alone or below
- * memory; with numbered keys of four classes, and every write and read held against a history. */
+ * memory, from which it takes what is loaded and set or what is evicted; with numbered keys of four classes, and every write and read held against a history. */
 #ifndef STRATA_TESTS_KILL_STORE_H
 #define STRATA_TESTS_KILL_STORE_H
 #include <pthread.h>
@@ -8,7 +8,8 @@
 #include "tests/fault/kill_history.h"
 #include "tests/support/test_host.h"
 
-enum { STORE_LAYER, STORE_DISK, STORE_BOTH, STORE_KINDS }; /* the layer; a cache of it; a cache of memory and it */
+/* The layer; a cache of it; a cache of memory and it; the same, where it gets what memory evicts. */
+enum { STORE_LAYER, STORE_DISK, STORE_BOTH, STORE_DEMOTED, STORE_KINDS };
 
 struct kill_store {
     int kind;

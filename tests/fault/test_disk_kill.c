@@ -1,8 +1,8 @@
 /* test_disk_kill.c - kill -9 at random moments of a mixed workload, reopen, and compare with the workload's own history.
  *
  * A *directory* has some rounds.  In each a child opens it and works on it with several threads: first puts, overwrites, removes,
- * clears, gets, of 0 to 64 KiB.  It is killed after a random number of steps, while it opens, before its n-th system call, or
- * just when it writes.  Another child opens what is left and looks at every key: never what was superseded, never what was
+ * clears, gets, of 0 to 64 KiB.  It is killed after a random number of steps, while it opens, before its n-th system call, just when
+ * it writes, or while it closes.  Another child opens what is left and looks at every key: never what was superseded, never what was
  * not written, nothing damaged.  Where there is room for all, what may be missing besides is what was put last and replaced
  * nothing, no more than the buffers hold.  Then the next round goes on from there.
  *
@@ -27,7 +27,7 @@ static void run(int kind, uint64_t salt)
             kill_one_round(&plan, h, seed, round);
         temp_dir_remove(plan.path);
     }
-    print_message("%s: %d rounds, %llu times a key was there, %llu first puts lost (%llu bytes)\n",
+    print_message("%s: %d rounds, %llu times a key was there, %llu puts lost (%llu bytes)\n",
                   kill_kind_names[kind], round, (unsigned long long)h->seen, (unsigned long long)h->lost,
                   (unsigned long long)h->lost_bytes);
     assert_true(h->seen > 0);
@@ -52,12 +52,19 @@ static void a_cache_of_memory_and_disk_is_killed(void **state)
     run(STORE_BOTH, 3);
 }
 
+static void a_cache_of_memory_and_a_disk_of_what_it_evicts_is_killed(void **state)
+{
+    (void)state;
+    run(STORE_DEMOTED, 4);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_layer_is_killed),
         cmocka_unit_test(a_cache_of_disk_is_killed),
         cmocka_unit_test(a_cache_of_memory_and_disk_is_killed),
+        cmocka_unit_test(a_cache_of_memory_and_a_disk_of_what_it_evicts_is_killed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

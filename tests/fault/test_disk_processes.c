@@ -359,6 +359,7 @@ static void files_are_cut_while_it_reads(void **state)
         cut_while_it_reads(STORE_LAYER, part);
         cut_while_it_reads(STORE_DISK, part);
         cut_while_it_reads(STORE_BOTH, part);
+        cut_while_it_reads(STORE_DEMOTED, part);
     }
 }
 
