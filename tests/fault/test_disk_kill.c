@@ -27,9 +27,8 @@ static void run(int kind, uint64_t salt)
             kill_one_round(&plan, h, seed, round);
         temp_dir_remove(plan.path);
     }
-    print_message("%s: %d rounds, %llu times a key was there, %llu puts lost (%llu bytes)\n",
-                  kill_kind_names[kind], round, (unsigned long long)h->seen, (unsigned long long)h->lost,
-                  (unsigned long long)h->lost_bytes);
+    print_message("%s: %d rounds, %llu times a key was there, %llu puts lost (%llu bytes)\n", kill_kind_names[kind],
+                  round, (unsigned long long)h->seen, (unsigned long long)h->lost, (unsigned long long)h->lost_bytes);
     assert_true(h->seen > 0);
     history_free(h);
 }

@@ -21,14 +21,15 @@
 
 struct nth_call {
     struct os_fault_hook hook;
-    int nth, seen;
+    int nth;
+    _Atomic(int) seen;
 };
 
 static int die_at(const char *call, void *ctx)
 {
     struct nth_call *at = ctx;
     (void)call;
-    if (++at->seen == at->nth) {
+    if (atomic_fetch_add(&at->seen, 1) + 1 == at->nth) {
         kill(getpid(), SIGKILL);
         for (;;)
             pause();
