@@ -73,7 +73,7 @@ static void load_together(struct batch *b, size_t count)
             strata__flight_loaded(f);
         strata__flight_unref(f);
     }
-    frame_pop(&frame);
+    frame_end(&frame);
 }
 
 /* Which of the flights are to be loaded?  They stand last then; how many.  Until it has looked at a flight, and where that
@@ -95,7 +95,7 @@ static size_t choose_loads(struct read *read)
         }
         strata__flight_unref(f);
     }
-    frame_pop(&frame);
+    frame_end(&frame);
     return chosen;
 }
 
@@ -111,7 +111,7 @@ static void load_alone(struct root *root, struct flight **flights, size_t count)
         strata__load_run(f);
         strata__flight_unref(f);
     }
-    frame_pop(&frame);
+    frame_end(&frame);
 }
 
 static void batch_missed(struct read *read)
@@ -132,7 +132,7 @@ static void batch_missed(struct read *read)
     frame.flight_count = alone;
     if (together != 0)
         load_together(b, together);
-    frame_pop(&frame);
+    frame_end(&frame);
     load_alone(b->root, read->flights, alone);
     batch_over(read);
 }

@@ -353,8 +353,9 @@ struct evicted_note {
     char key[];
 };
 
-/* FRAME_STRAND: a flight goes on on this thread, and listeners that it calls keep it from doing so. */
-enum frame_kind { FRAME_LOADER, FRAME_CALLBACK, FRAME_LOCKED, FRAME_STRAND };
+/* FRAME_STRAND: a flight goes on on this thread, and listeners that it calls keep it from doing so.  FRAME_WRITE: so does a write
+ * in slower layers. */
+enum frame_kind { FRAME_LOADER, FRAME_CALLBACK, FRAME_LOCKED, FRAME_STRAND, FRAME_WRITE };
 
 struct frame {
     struct frame *up;
@@ -363,7 +364,9 @@ struct frame {
     struct flight *const *flights; /* FRAME_LOADER, FRAME_STRAND: what it loads */
     size_t flight_count;
     const struct listener *listener; /* FRAME_CALLBACK of an event */
-    struct evicted_note *notes;      /* FRAME_LOCKED: evictions to tell once no lock is held */
+    /* _LOCKED, _STRAND, _WRITE: evictions to tell once no lock is held, and no key busy: who hears of them may write it.
+     * The latter two hold the root for them. */
+    struct evicted_note *notes;
 };
 
 extern _Thread_local struct frame *strata__frames;
@@ -376,8 +379,21 @@ static inline void frame_push(struct frame *f, struct root *root, enum frame_kin
 static inline void frame_pop(struct frame *f) { strata__frames = f->up; }
 /* Does a loader or callback of this cache run on this thread? */
 int strata__inside(const struct root *root);
-/* Tell what was evicted while the frame was on; after the lock is gone and the frame popped. */
+/* Tell what was evicted while the frame was on; after the lock is gone and the frame popped.  Within a flight or a write that
+ * is left to these. */
 void strata__frame_tell(struct frame *f);
+static inline void frame_end(struct frame *f)
+{
+    frame_pop(f);
+    if (__builtin_expect(f->notes != NULL, 0))
+        strata__frame_tell(f);
+}
+/* A note of the frame's, which is on. */
+void strata__frame_note(struct frame *f, struct evicted_note *first, struct evicted_note *last);
+static inline int frame_notes(const struct frame *f)
+{
+    return f->kind == FRAME_LOCKED || f->kind == FRAME_STRAND || f->kind == FRAME_WRITE;
+}
 
 /* What a thread that loads something sleeps for: those of its waiters that are `noted`. */
 struct waiter;

@@ -405,6 +405,6 @@ void strata__flight_run(struct strand *strand)
     frame.flights = &f->self;
     frame.flight_count = 1;
     step(f);
-    frame_pop(&frame);
+    frame_end(&frame);
     strata__flight_unref(f);
 }

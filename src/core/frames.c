@@ -17,10 +17,31 @@ int strata__inside(const struct root *root)
     return 0;
 }
 
+void strata__frame_note(struct frame *f, struct evicted_note *first, struct evicted_note *last)
+{
+    if (f->notes == NULL && f->kind != FRAME_LOCKED)
+        root_hold(f->root); /* what the frame tells of may end the call that it belongs to */
+    last->next = f->notes;
+    f->notes = first;
+}
+
+static void leave_to(struct frame *up, struct evicted_note *first)
+{
+    struct evicted_note *last = first;
+    while (last->next != NULL)
+        last = last->next;
+    strata__frame_note(up, first, last);
+}
+
 void strata__frame_tell(struct frame *f)
 {
     struct evicted_note *n = f->notes, *ordered = NULL;
+    struct root *root = f->root;
     f->notes = NULL;
+    if (f->up != NULL && f->up->root == root && frame_notes(f->up)) {
+        leave_to(f->up, n);
+        n = NULL;
+    }
     while (n != NULL) { /* they were pushed in front */
         struct evicted_note *next = n->next;
         n->next = ordered;
@@ -30,9 +51,11 @@ void strata__frame_tell(struct frame *f)
     while (ordered != NULL) {
         n = ordered;
         ordered = n->next;
-        strata__event_evicted(f->root, n->layer, n->space, strata_bytes(n->key, n->key_size));
-        strata__free(f->root->mem, n);
+        strata__event_evicted(root, n->layer, n->space, strata_bytes(n->key, n->key_size));
+        strata__free(root->mem, n);
     }
+    if (f->kind != FRAME_LOCKED)
+        root_leave(root);
 }
 
 static const struct frame *innermost_loader(const struct root *root)

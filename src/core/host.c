@@ -108,11 +108,12 @@ static void host_evicted(strata_layer_host *host, strata_layer *layer, uint32_t 
 {
     struct root *root = root_of(host);
     struct frame *f = strata__frames;
-    if (f == NULL || f->kind != FRAME_LOCKED) {
+    if (f == NULL || f->root != root || !frame_notes(f)) {
         strata__event_evicted(root, layer->name, space, key);
         return;
     }
-    /* A put of ours under a key lock: remember it until the lock is gone.  Out of memory: nobody hears of it. */
+    /* A put of ours, under a key lock or while its key is busy: remember it until that is over.  Out of memory: nobody hears
+     * of it. */
     struct evicted_note *n = strata__alloc(root->mem, sizeof *n + key.size);
     if (n == NULL)
         return;
@@ -120,8 +121,7 @@ static void host_evicted(strata_layer_host *host, strata_layer *layer, uint32_t 
     n->space = space;
     n->key_size = key.size;
     memcpy(n->key, key.data, key.size);
-    n->next = f->notes;
-    f->notes = n;
+    strata__frame_note(f, n, n);
 }
 
 void strata__host_init(struct root *root)

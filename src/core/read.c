@@ -156,7 +156,7 @@ static int collect(struct read *read, struct layer_slot *slot)
         strata__flight_store(f);
         strata__flight_unref(f);
     }
-    frame_pop(&frame);
+    frame_end(&frame);
     return left == 0;
 }
 

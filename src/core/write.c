@@ -243,9 +243,8 @@ static void write_over(struct write *w)
     w->over(w);
 }
 
-void strata__write_run(struct strand *strand)
+static void go_on(struct write *w)
 {
-    struct write *w = (struct write *)(void *)((char *)strand - offsetof(struct write, strand));
     struct root *root = w->root;
     for (;;) {
         while (w->asked) {
@@ -270,6 +269,15 @@ void strata__write_run(struct strand *strand)
             return;
     }
     write_over(w);
+}
+
+void strata__write_run(struct strand *strand)
+{
+    struct write *w = (struct write *)(void *)((char *)strand - offsetof(struct write, strand));
+    struct frame frame;
+    frame_push(&frame, w->root, FRAME_WRITE);
+    go_on(w);
+    frame_end(&frame);
 }
 
 /* One write ------------------------------------------------------------------------------------------------------ */
@@ -351,6 +359,8 @@ static void begin_driven(struct write *w, struct driver *d)
 void strata__writes_drive(struct root *root, struct write *writes, size_t count)
 {
     struct driver d;
+    struct frame frame; /* of all that this thread is to go on with */
+    frame_push(&frame, root, FRAME_WRITE);
     strata__driver_init(&d, root->ex, 0);
     d.left = count;
     for (size_t i = 0; i < count; i++) {
@@ -379,6 +389,7 @@ void strata__writes_drive(struct root *root, struct write *writes, size_t count)
         strata__strand_leave(&writes[i].strand, &d);
     }
     strata__driver_deinit(&d);
+    frame_end(&frame);
 }
 
 static int write_blocking(struct write *w, strata_slice key, strata_error *err)

@@ -422,14 +422,60 @@ static void test_fork_in_a_loader(void **state)
 #endif
 }
 
+/* Listeners ------------------------------------------------------------------------------------------------------- */
+
+struct echo {
+    struct stack *st;
+    int heard;
+};
+
+/* Writes the key that this thread is just at work on. */
+static void set_k(const strata_event *event, void *ctx)
+{
+    struct echo *echo = ctx;
+    (void)event;
+    if (echo->heard++ == 0)
+        assert_int_equal(strata_set(echo->st->cache, strata_str("k"), strata_str("two"), NULL, NULL), STRATA_OK);
+}
+
+/* "a" leaves the memory while "k" is put there, and the layer below has its part still to come. */
+static void test_eviction_listener_writes_the_same_key(void **state)
+{
+    (void)state;
+    for (int loads = 0; loads < 2; loads++) {
+        struct stack st;
+        struct echo echo = { .st = &st };
+        struct origin o = { .st = &st, .value = "one" };
+        uint64_t id;
+        open_stack(&st, &(struct stack_options){ .with_slow = 1, .memory_entries = 1 });
+        assert_int_equal(strata_on(st.cache, STRATA_EVENT_EVICT, set_k, &echo, &id), STRATA_OK);
+        assert_int_equal(strata_set(st.cache, strata_str("a"), strata_str("one"), NULL, NULL), STRATA_OK);
+        if (loads)
+            assert_load(&st, "k", &o, NULL, STRATA_OK, "one");
+        else
+            assert_int_equal(strata_set(st.cache, strata_str("k"), strata_str("one"), NULL, NULL), STRATA_OK);
+        run(&st);
+        assert_int_equal(echo.heard, 1);
+        assert_get(&st, "k", STRATA_OK, "two");
+        assert_memory_equal(script_find(st.slow, strata_str("k"), 0)->bytes, "two", 3);
+        close_stack(&st);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bulk_async_times_out), cmocka_unit_test(test_worker_times_out),
-        cmocka_unit_test(test_no_room_for_a_task),   cmocka_unit_test(test_listener_in_bulk_read),
-        cmocka_unit_test(test_later_set_wins),       cmocka_unit_test(test_later_set_wins_with_threads),
-        cmocka_unit_test(test_all_workers_wait),     cmocka_unit_test(test_loader_on_the_only_worker),
-        cmocka_unit_test(test_off_while_closing),    cmocka_unit_test(test_fork_in_a_loader),
+        cmocka_unit_test(test_eviction_listener_writes_the_same_key),
+        cmocka_unit_test(test_bulk_async_times_out),
+        cmocka_unit_test(test_worker_times_out),
+        cmocka_unit_test(test_no_room_for_a_task),
+        cmocka_unit_test(test_listener_in_bulk_read),
+        cmocka_unit_test(test_later_set_wins),
+        cmocka_unit_test(test_later_set_wins_with_threads),
+        cmocka_unit_test(test_all_workers_wait),
+        cmocka_unit_test(test_loader_on_the_only_worker),
+        cmocka_unit_test(test_off_while_closing),
+        cmocka_unit_test(test_fork_in_a_loader),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
