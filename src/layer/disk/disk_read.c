@@ -224,37 +224,56 @@ struct walk {
     int stop;
 };
 
-/* One key, if it still is where the copy says. */
-static int walk_one(struct disk *d, struct disk_shard *shard, const struct slot *copy, struct walk *w, strata_error *err)
+/* Where the tag's record is now: it may have moved, or been written again, since the copy was made. */
+static int find_again(struct disk *d, struct disk_shard *shard, uint32_t tag, struct found *out)
 {
-    struct disk_record record;
-    struct found f = { NULL, 0, copy->where };
-    int damaged;
     os_lock_take(&shard->lock);
-    struct slot *slot = strata__disk_index_find(shard, copy->tag);
-    if (slot != NULL && where_same(slot->where, copy->where) && !is_over(d, slot->expires_s)) {
-        f.segment = d->log.table[where_segment(slot->where)];
-        segment_pin(f.segment);
+    const struct slot *slot = strata__disk_index_find(shard, tag);
+    int found = slot != NULL && !is_over(d, slot->expires_s);
+    if (found) {
+        *out = (struct found){ d->log.table[where_segment(slot->where)], 0, slot->where };
+        segment_pin(out->segment);
     }
     os_lock_give(&shard->lock);
-    if (f.segment == NULL)
-        return STRATA_OK;
-    int rc = STRATA_OK;
-    if (where_size(f.where) > w->room) {
-        size_t room = (size_t)where_size(f.where) * 2;
+    return found;
+}
+
+/* STRATA_OK: told, or damaged; STRATA_MISS: it does not count, or is there no more. */
+static int walk_record(struct disk *d, const struct found *f, struct walk *w, strata_error *err)
+{
+    struct disk_record record;
+    int damaged;
+    if (where_size(f->where) > w->room) {
+        size_t room = (size_t)where_size(f->where) * 2;
         strata__free(d->mem, w->bytes);
         w->bytes = strata__alloc(d->mem, room);
         w->room = w->bytes != NULL ? room : 0;
         if (w->bytes == NULL)
-            rc = strata__fail(err, STRATA_ENOMEM, d->base.name, "no memory to read keys: free some");
+            return strata__fail(err, STRATA_ENOMEM, d->base.name, "no memory to read keys: free some");
     }
+    int rc = strata__disk_read_record(d, f->segment, f->where, w->bytes, &record, &damaged, err);
+    if (damaged)
+        return STRATA_OK; /* a get of it will say so */
+    if (rc == STRATA_OK && !counts(d, f, &record, record.key))
+        return STRATA_MISS;
     if (rc == STRATA_OK)
-        rc = strata__disk_read_record(d, f.segment, f.where, w->bytes, &record, &damaged, err);
-    if (rc == STRATA_OK && counts(d, &f, &record, record.key))
         w->stop = w->each(0, record.key, w->ctx);
-    strata__segment_unpin(f.segment);
-    if (rc == STRATA_EIO && damaged)
-        rc = STRATA_OK; /* a get of it will say so */
+    return rc;
+}
+
+static int walk_one(struct disk *d, struct disk_shard *shard, uint32_t tag, struct walk *w, strata_error *err)
+{
+    struct found f;
+    uint64_t before = 0;
+    int rc = STRATA_MISS, again = 1;
+    while (again && find_again(d, shard, tag, &f)) {
+        again = !where_same(f.where, before); /* else it was looked at */
+        if (again)
+            rc = walk_record(d, &f, w, err);
+        again = again && rc == STRATA_MISS;
+        before = f.where;
+        strata__segment_unpin(f.segment);
+    }
     return rc == STRATA_MISS ? STRATA_OK : rc;
 }
 
@@ -274,7 +293,7 @@ int strata__disk_keys(struct disk *d, int (*each)(uint32_t, strata_slice, void *
             rc = strata__fail(err, STRATA_ENOMEM, d->base.name, "no memory to list the keys: free some");
         for (uint64_t k = 0; copy != NULL && k < room && rc == STRATA_OK && !w.stop; k++)
             if (copy[k].where != 0)
-                rc = walk_one(d, shard, &copy[k], &w, err);
+                rc = walk_one(d, shard, copy[k].tag, &w, err);
         strata__free(d->mem, copy);
     }
     strata__free(d->mem, w.bytes);
