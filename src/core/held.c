@@ -2,15 +2,15 @@
  *
  * An entry of this life is judged by this cache's own clock and positions.  One of another life (stored by another
  * process, or before a restart) has only wall-clock time in common with us: its age is taken from that, and a clear of
- * ours bans it where it was born before. */
+ * ours bans it where it was born before.  In a layer that nobody else writes to it was, whatever a clock said. */
 #include "src/core/core_impl.h"
 
-static int banned(strata *handle, const strata_meta *meta)
+static int banned(strata *handle, const struct layer_slot *slot, const strata_meta *meta, uint32_t position)
 {
     if (meta->life == handle->root->life || meta->life == 0)
-        return meta->position < atomic_load_explicit(&handle->min_position, memory_order_acquire);
+        return meta->position < position;
     int64_t cleared = atomic_load_explicit(&handle->cleared_wall_ms, memory_order_acquire);
-    return cleared != 0 && meta->born_wall_ms <= cleared;
+    return cleared != 0 && ((slot->flags & STRATA__LAYER_ALONE) != 0 || meta->born_wall_ms <= cleared);
 }
 
 /* Birth in terms of our own clock. */
@@ -23,13 +23,13 @@ static int64_t born_here(struct root *root, const strata_meta *meta)
 }
 
 /* Make it ours: from here on it counts by this life's clock and positions. */
-static void adopt_life(strata *handle, strata_meta *meta, int64_t born)
+static void adopt_life(strata *handle, strata_meta *meta, int64_t born, uint32_t position)
 {
     if (meta->retry_at_ms != 0)
         meta->retry_at_ms += born - meta->born_ms;
     meta->born_ms = born;
     meta->life = handle->root->life;
-    meta->position = atomic_load_explicit(&handle->min_position, memory_order_acquire);
+    meta->position = position;
 }
 
 static int decode(struct root *root, struct layer_slot *slot, strata_op *op, strata_value **value)
@@ -59,16 +59,18 @@ int strata__held_init(strata *handle, struct layer_slot *slot, strata_op *op, st
 {
     struct root *root = handle->root;
     strata_value *value = op->found;
+    /* Once: where a clear comes between, what is found keeps the position of before it.  Acquire: see raise_locked(). */
+    uint32_t position = atomic_load_explicit(&handle->min_position, memory_order_acquire);
     op->found = NULL;
     if (value == NULL && !op->meta.negative) /* a careless layer */
         return 0;
-    if (banned(handle, &op->meta) || (!slot_instant(slot) && !decode(root, slot, op, &value))) {
+    if (banned(handle, slot, &op->meta, position) || (!slot_instant(slot) && !decode(root, slot, op, &value))) {
         strata_value_unref(value);
         return 0;
     }
     int64_t born = born_here(root, &op->meta);
     if (op->meta.life != root->life)
-        adopt_life(handle, &op->meta, born);
+        adopt_life(handle, &op->meta, born, position);
     out->there = 1;
     out->layer = slot->index;
     out->value = value;

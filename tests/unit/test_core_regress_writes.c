@@ -482,6 +482,58 @@ static void test_soft_above_hard(void **state)
     close_stack(&st);
 }
 
+/* A get comes while a clear is on its way to the layer below, finds what is still there, and answers later. */
+static struct {
+    struct stack *st;
+    strata_op *op;
+    int status;
+    struct ended end;
+} between;
+
+static void find_now(strata_layer *layer, strata_op *const *ops, size_t count)
+{
+    struct script_entry *e = script_find((struct script *)(void *)layer, ops[0]->key, 0);
+    assert_int_equal(count, 1);
+    assert_non_null(e);
+    between.op = ops[0];
+    between.status = strata_op_found(ops[0], e->bytes, e->size, &e->meta);
+}
+
+static int get_and_clear(strata_layer *layer, const strata_clear_op *what, strata_error *err)
+{
+    strata_layer_ops ops = script_ops;
+    ops.submit = find_now;
+    layer->ops = &ops;
+    assert_int_equal(strata_get_async(between.st->cache, strata_str("k"), NULL, on_done, &between.end, NULL),
+                     STRATA_PENDING);
+    run(between.st);
+    layer->ops = &script_ops;
+    return script_clear(layer, what, err);
+}
+
+/* An entry of a life before, whose clock was ahead of ours: what this process alone writes to was born before the clear. */
+static void test_cleared_before_its_birth(void **state)
+{
+    (void)state;
+    struct stack st;
+    strata_layer_ops ops = script_ops;
+    open_stack(&st, &(struct stack_options){ .with_slow = 1, .slow_flags = STRATA__LAYER_ALONE });
+    ops.clear = get_and_clear;
+    st.slow->base.ops = &ops;
+    memset(&between, 0, sizeof between);
+    between.st = &st;
+    struct script_entry *e = script_find(st.slow, strata_str("k"), 1);
+    memcpy(e->bytes, "old", 3);
+    e->size = 3;
+    e->meta = (strata_meta){ .life = 77, .born_wall_ms = ex_wall_ms(st.ex) + 5000, .fresh_ms = 100000 };
+    assert_int_equal(strata_clear(st.cache, NULL), STRATA_OK);
+    strata_op_done(between.op, between.status);
+    run(&st);
+    assert_int_equal(between.end.count, 1);
+    assert_get(&st, "k", STRATA_MISS, NULL);
+    close_stack(&st);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -491,7 +543,7 @@ int main(void)
         cmocka_unit_test(test_refused_finds),      cmocka_unit_test(test_negative_below),
         cmocka_unit_test(test_numbers_returned),   cmocka_unit_test(test_refused_completions),
         cmocka_unit_test(test_hard_timeout_words), cmocka_unit_test(test_soft_above_hard),
-        cmocka_unit_test(test_cleared_on_the_way),
+        cmocka_unit_test(test_cleared_on_the_way), cmocka_unit_test(test_cleared_before_its_birth),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -377,7 +377,8 @@ strata_layer *strata_disk_layer(const strata_disk_options *options)
         return strata__layer_out_of_memory();
     d->base.size = sizeof d->base;
     d->base.ops = &disk_ops;
-    d->base.flags = STRATA_LAYER_LOCAL | STRATA_LAYER_DURABLE | STRATA_LAYER_BLOCKS | STRATA__LAYER_COPIES;
+    d->base.flags = STRATA_LAYER_LOCAL | STRATA_LAYER_DURABLE | STRATA_LAYER_BLOCKS | STRATA__LAYER_COPIES |
+                    STRATA__LAYER_ALONE;
     d->dir_fd = -1;
     d->lock_fd = -1;
     snprintf(d->base.name, sizeof d->base.name, "disk");
