@@ -1,8 +1,11 @@
-/* hash.c - the hash, by xxhash, which this file and its twin for AVX2 alone include. */
+/* hash.c - the hash, by xxhash, which this file and its twins for AVX2 and AVX-512 alone include. */
 #include "src/base/hash.h"
 
 #ifdef STRATA_HASH_AVX2
 #include "src/base/hash_avx2.h"
+#endif
+#ifdef STRATA_HASH_AVX512
+#include "src/base/hash_avx512.h"
 #endif
 
 #define XXH_INLINE_ALL
@@ -13,17 +16,23 @@ _Static_assert(XXH_VERSION_NUMBER >= 800, "xxhash 0.8.0 or newer is needed");
 _Static_assert(sizeof(XXH3_state_t) <= sizeof(struct hash_stream), "hash.h has too little room for XXH3_state_t");
 _Static_assert(_Alignof(XXH3_state_t) <= _Alignof(struct hash_stream), "hash.h aligns less than XXH3_state_t needs");
 
-#ifdef STRATA_HASH_AVX2
-/* Shorter bytes go another way through XXH3, which has no vectors. */
-static int worth_avx2(size_t size) { return size > XXH3_MIDSIZE_MAX && __builtin_cpu_supports("avx2"); }
+/* Below, AVX2 is as fast: the widest vectors wait longer for the first of the seed's secret. */
+enum { WORTH_AVX512 = 4096 };
 
 uint64_t strata__hash(const void *data, size_t size, uint64_t seed)
 {
-    return worth_avx2(size) ? strata__hash_avx2(data, size, seed) : XXH3_64bits_withSeed(data, size, seed);
-}
-#else
-uint64_t strata__hash(const void *data, size_t size, uint64_t seed) { return XXH3_64bits_withSeed(data, size, seed); }
+#ifdef STRATA_HASH_AVX512
+    /* Processors that have AVX-512 without VBMI2 lower their clock for it, and for what runs beside us. */
+    if (size >= WORTH_AVX512 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vbmi2"))
+        return strata__hash_avx512(data, size, seed);
 #endif
+#ifdef STRATA_HASH_AVX2
+    /* Shorter bytes go another way through XXH3, which has no vectors. */
+    if (size > XXH3_MIDSIZE_MAX && __builtin_cpu_supports("avx2"))
+        return strata__hash_avx2(data, size, seed);
+#endif
+    return XXH3_64bits_withSeed(data, size, seed);
+}
 
 static XXH3_state_t *state_of(struct hash_stream *stream) { return (XXH3_state_t *)(void *)stream->room; }
 
