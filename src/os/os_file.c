@@ -9,6 +9,9 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#endif
 
 #include "src/os/os_fault.h"
 
@@ -99,6 +102,17 @@ void strata__os_file_close(int fd)
         (void)close(fd); /* interrupted or not, the descriptor is gone */
 }
 
+/* pread(2).  The C library's is a point where a thread can be cancelled: it says so before and after the call, which takes a
+ * twentieth of a get of a small value, and a thread that ended there would keep a segment pinned for ever. */
+static ssize_t read_at(int fd, void *out, size_t size, uint64_t offset)
+{
+#if defined(__linux__) && defined(__LP64__) && defined(SYS_pread64)
+    return (ssize_t)syscall(SYS_pread64, fd, out, size, (off_t)offset);
+#else
+    return pread(fd, out, size, (off_t)offset);
+#endif
+}
+
 int strata__os_file_read(int fd, void *out, size_t size, uint64_t offset, size_t *out_read)
 {
     char *to = out;
@@ -111,7 +125,7 @@ int strata__os_file_read(int fd, void *out, size_t size, uint64_t offset, size_t
         if (failed != 0)
             return failed;
         size_t ask = size - done < MOST_AT_ONCE ? size - done : MOST_AT_ONCE;
-        ssize_t got = pread(fd, to + done, strata__os_fault_cut("pread", ask), (off_t)(offset + done));
+        ssize_t got = read_at(fd, to + done, strata__os_fault_cut("pread", ask), offset + done);
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0)
