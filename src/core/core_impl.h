@@ -7,6 +7,7 @@
 #define STRATA_CORE_CORE_IMPL_H
 #include <assert.h>
 #include <stdatomic.h>
+#include <string.h>
 
 #include "src/base/counter.h"
 #include "src/base/err.h"
@@ -37,8 +38,8 @@ enum hot_word {
     HOT_SLOW,   /* the other reads */
     HOT_SETS_BEGUN,
     HOT_SETS,
-    HOT_FOUND,  /* finds of quick() besides HITS */
-    HOT_MISSED, /* its misses */
+    HOT_FOUND,  /* finds of quick() besides HITS; where layer 0 is not instant, those of get_direct.c */
+    HOT_MISSED, /* misses of the same */
     HOT_END
 };
 static_assert((int)HOT_END <= (int)COUNTER_WORDS, "a cell is one line");
@@ -82,6 +83,7 @@ struct strata {
                         uint64_t hash); /* its hint() and quick(); where it has none, ones that lead to */
     strata_value *(*quick)(const void *where, const void *key, size_t key_size, uint64_t hash, uint64_t who,
                            int64_t now_ms); /* lookup() */
+    int direct;                             /* 1: the one layer is asked on the caller's thread (get_direct.c) */
 
     struct counter_cell cells[COUNTER_CELLS];
     _Atomic(uint64_t) counts[COUNT_END];
@@ -274,8 +276,29 @@ void strata__maintain_start(struct root *root);
 void strata__maintain_stop(struct root *root);
 
 /* Fill an operation; done and owner are the caller's to set.  `mem` and err are set. */
-void strata__op_init(strata_op *op, const strata *handle, const struct layer_slot *slot, const struct key_forms *key,
-                     uint32_t kind, int64_t now_ms, strata_error *err);
+static inline void op_init(strata_op *op, const strata *handle, const struct layer_slot *slot,
+                           const struct key_forms *key, uint32_t kind, int64_t now_ms, strata_error *err)
+{
+    op->size = sizeof *op;
+    op->kind = kind;
+    op->space = handle->space;
+    op->hash = key->hash;
+    op->key = slot->flags & STRATA_LAYER_SPACES ? key->plain : key->storage;
+    op->value = NULL;
+    op->found = NULL;
+    memset(&op->meta, 0, sizeof op->meta);
+    op->meta.position = atomic_load_explicit(&handle->min_position, memory_order_acquire);
+    op->now_ms = now_ms;
+    op->expires_ms = STRATA_FOREVER;
+    op->status = STRATA_OK;
+    op->err = err;
+    op->mem = handle->root->mem;
+    op->layer_data = NULL;
+    op->flags = 0;
+    op->reserved = 0;
+    err->status = STRATA_OK;
+    err->message[0] = 0;
+}
 /* Did a GET find something?  Layers that look at deadlines themselves say STRATA_STALE. */
 int strata__op_found(const strata_op *op);
 /* Count what came of an operation, and tell listeners of failures.  Under no lock. */

@@ -56,7 +56,7 @@ static void submit_all(struct handover *h, strata_op *const *ops, uint32_t count
 
 static void begin_op(struct handover *h, struct parcel *p, uint32_t kind)
 {
-    strata__op_init(&p->op, p->handle, h->below, &p->key, kind, ex_now_ms(h->root->ex), &p->err);
+    op_init(&p->op, p->handle, h->below, &p->key, kind, ex_now_ms(h->root->ex), &p->err);
     p->op.done = answered;
     p->op.owner = h;
 }
@@ -125,7 +125,7 @@ static int keep_key(struct handover *h, struct parcel *p, strata_slice key)
 static int is_wanted(struct handover *h, struct parcel *p)
 {
     struct deadlines at;
-    strata__op_init(&p->op, p->handle, h->above, &p->key, STRATA_OP_GET, ex_now_ms(h->root->ex), &p->err);
+    op_init(&p->op, p->handle, h->above, &p->key, STRATA_OP_GET, ex_now_ms(h->root->ex), &p->err);
     strata__instant_submit(h->above, &p->op);
     p->value = p->op.found;
     if (!strata__op_found(&p->op) || p->value == NULL || p->value->object != NULL || p->op.meta.negative ||

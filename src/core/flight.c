@@ -22,7 +22,7 @@ static int recheck_locked(const struct want *want, struct flight *f, struct wait
     struct layer_slot *slot = &root->layers[0];
     if (!slot_instant(slot))
         return 0;
-    strata__op_init(&f->op, f->handle, slot, &f->key, STRATA_OP_GET, f->begun_ms, &f->op_err);
+    op_init(&f->op, f->handle, slot, &f->key, STRATA_OP_GET, f->begun_ms, &f->op_err);
     int rc = strata__layer_peek(f->handle, slot, &f->op);
     if (rc == STRATA_MISS)
         return 0;
@@ -212,7 +212,7 @@ static int still_seen_locked(struct flight *f)
     struct layer_slot *slot = &f->root->layers[0];
     if (!slot_instant(slot))
         return 1;
-    strata__op_init(&f->op, f->handle, slot, &f->key, STRATA_OP_GET, f->begun_ms, &f->op_err);
+    op_init(&f->op, f->handle, slot, &f->key, STRATA_OP_GET, f->begun_ms, &f->op_err);
     int rc = strata__layer_peek(f->handle, slot, &f->op);
     if (rc == STRATA_MISS)
         return 1;
@@ -353,7 +353,7 @@ static int answered_after_write(struct flight *f)
     f->previous = (struct held){ 0 };
     f->phase = FLIGHT_READING;
     if (slot_instant(slot)) {
-        strata__op_init(&f->op, f->handle, slot, &f->key, STRATA_OP_GET, at, &f->op_err);
+        op_init(&f->op, f->handle, slot, &f->key, STRATA_OP_GET, at, &f->op_err);
         rc = strata__layer_peek(f->handle, slot, &f->op);
     }
     stripe_unlock(s, &frame);

@@ -15,6 +15,8 @@
  * writers and time-outs. */
 #ifndef STRATA_CORE_FLIGHT_H
 #define STRATA_CORE_FLIGHT_H
+#include <limits.h>
+
 #include "src/core/core_impl.h"
 #include "src/core/strand.h"
 #include "src/loop/queue_impl.h"
@@ -320,9 +322,10 @@ int strata__read_first(const struct want *want, strata_slice key, uint64_t *hash
 /* A blocking read through a flight: after the nearest layer, if it is instant, did not answer. */
 int strata__read_blocking(const struct want *want, strata_slice key, uint64_t hash, strata_value **out,
                           strata_error *err);
-/* A plain get of a stack whose one layer may be asked on this thread (get_direct.c).  1: *status and *out are the answer,
- * counted; 0: it takes a flight. */
-int strata__get_direct(strata *cache, strata_slice key, uint64_t hash, strata_value **out, int *status,
+/* A plain get where cache->direct (get_direct.c): its status, with the call's end counted (HOT_LOOKED, HOT_SLOW); or NOT_DIRECT,
+ * and nothing was done: it takes a flight.  `now_ms` is when the call began. */
+#define NOT_DIRECT INT_MIN
+int strata__get_direct(strata *cache, strata_slice key, uint64_t hash, int64_t now_ms, strata_value **out,
                        strata_error *err);
 /* Which loader, which policy; `resolved` is room for the latter.  STRATA_OK, STRATA_EINVAL. */
 int strata__want_init(struct want *want, strata *cache, strata_loader loader, void *loader_ctx,

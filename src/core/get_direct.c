@@ -2,7 +2,11 @@
  *
  * With nothing above to fill and no loader to call, a read needs no flight: nobody could store what it found.  It asks the
  * layer, judges the answer, and sleeps only where the layer answers later.  While its stripe of the key lock is busy it takes
- * the general way in hit.c, so that it joins who reads the key, and comes after the writes that began before it. */
+ * the general way in hit.c, so that it joins who reads the key, and comes after the writes that began before it.
+ *
+ * Beside a small value out of the page cache every locked instruction and every reading of the clock shows.  So the usual
+ * answer (found, of this life, fresh, given on the caller's thread) is judged by the clock that the call began with, as a
+ * memory hit is, and counted in the thread's own cell. */
 #include "src/core/flight.h"
 
 enum { ASKED, ANSWERED, SLEEPS, SAMPLE_MASK = 15 };
@@ -11,14 +15,23 @@ struct direct {
     strata_op op;
     strata_error words;
     struct driver driver; /* set where the layer answers later */
+    const void *asker;    /* this_thread() of who asks */
     _Atomic(int) state;
 };
+
+/* An address that no other living thread has. */
+static const void *this_thread(void) { return &strata__counter_slot; }
 
 static void nothing_to_write(void *ctx) { (void)ctx; }
 
 static void answered(strata_op *op)
 {
     struct direct *g = op->owner;
+    /* Only the asker makes ASKED into SLEEPS, so on its own thread nothing can come between. */
+    if (g->asker == this_thread() && atomic_load_explicit(&g->state, memory_order_relaxed) == ASKED) {
+        atomic_store_explicit(&g->state, ANSWERED, memory_order_relaxed);
+        return;
+    }
     /* Acquire: it sleeps; release: what the layer wrote is seen. */
     if (atomic_exchange_explicit(&g->state, ANSWERED, memory_order_acq_rel) == SLEEPS)
         strata__driver_done(&g->driver, nothing_to_write, NULL);
@@ -61,8 +74,10 @@ static void ask(struct root *root, struct direct *g)
     strata_layer *layer = root->layers[0].layer;
     strata_op *op = &g->op;
     layer->ops->submit(layer, &op, 1);
-    if (atomic_load_explicit(&g->state, memory_order_acquire) != ANSWERED)
-        wait_for_answer(g, root->ex);
+    if (atomic_load_explicit(&g->state, memory_order_acquire) == ANSWERED)
+        return;
+    wait_for_answer(g, root->ex);
+    op->now_ms = ex_now_ms(root->ex); /* that took a while */
 }
 
 static void ask_timed(struct root *root, struct direct *g)
@@ -82,12 +97,30 @@ static int failed(struct root *root, const struct direct *g, strata_error *err)
     return STRATA_ELAYER;
 }
 
-static int judge(strata *cache, strata_slice key, struct direct *g, strata_value **out, strata_error *err)
+/* What came of it, for the layer: in the thread's cell, where a layer that is not instant counts nothing else. */
+static void count_answer(strata *cache, struct layer_slot *slot, const strata_op *op)
+{
+    if (op->status < 0)
+        strata__op_counted(cache, slot, op);
+    else
+        counter_raise(cache->cells, counter_index(), strata__op_found(op) ? HOT_FOUND : HOT_MISSED);
+}
+
+/* Found, ours, not banned, whole bytes, fresh; and nobody listens. */
+static int is_plain(const strata *cache, const strata_op *op)
+{
+    const strata_meta *meta = &op->meta;
+    return op->status == STRATA_OK && op->found != NULL && meta->life == cache->root->life && meta->codec == 0 &&
+           !meta->negative && meta->position >= atomic_load_explicit(&cache->min_position, memory_order_acquire) &&
+           strata__is_fresh(meta, meta->born_ms, op->now_ms) && !event_wanted(cache->root, STRATA_EVENT_HIT);
+}
+
+static __attribute__((noinline)) int judge(strata *cache, strata_slice key, struct direct *g, strata_value **out,
+                                           strata_error *err)
 {
     struct root *root = cache->root;
     struct layer_slot *slot = &root->layers[0];
     struct held held = { 0 };
-    strata__op_counted(cache, slot, &g->op);
     if (g->op.status < 0)
         return failed(root, g, err);
     int rc = STRATA_MISS;
@@ -102,27 +135,50 @@ static int judge(strata *cache, strata_slice key, struct direct *g, strata_value
     return rc;
 }
 
-int strata__get_direct(strata *cache, strata_slice key, uint64_t hash, strata_value **out, int *status,
+/* The key as the layer wants it; a prefix before it is written to `room`. */
+static int make_forms(strata *cache, strata_slice key, unsigned char room[KEY_ROOM], struct key_forms *forms)
+{
+    forms->plain = forms->storage = key;
+    if (cache->root->plain_keys)
+        return 1;
+    size_t size = strata__storage_size(cache, key);
+    if (size == key.size)
+        return 1;
+    if (size > KEY_ROOM)
+        return 0;
+    strata__storage_write(cache, key, room);
+    forms->storage = strata_bytes(room, size);
+    return 1;
+}
+
+int strata__get_direct(strata *cache, strata_slice key, uint64_t hash, int64_t now_ms, strata_value **out,
                        strata_error *err)
 {
     struct root *root = cache->root;
     struct layer_slot *slot = &root->layers[0];
     unsigned char room[KEY_ROOM];
-    size_t size = root->plain_keys ? 0 : strata__storage_size(cache, key);
-    if (root->layer_count != 1 || !(slot->flags & STRATA_LAYER_BLOCKS) || size > sizeof room || is_busy(root, hash))
-        return 0;
     struct direct g;
-    struct key_forms forms = { .plain = key, .storage = strata_bytes(room, size), .hash = hash };
-    if (size != 0)
-        strata__storage_write(cache, key, room);
+    struct key_forms forms = { .hash = hash };
+    if (is_busy(root, hash) || !make_forms(cache, key, room, &forms))
+        return NOT_DIRECT;
     atomic_init(&g.state, ASKED);
-    strata__op_init(&g.op, cache, slot, &forms, STRATA_OP_GET, ex_now_ms(root->ex), &g.words);
+    g.asker = this_thread();
+    op_init(&g.op, cache, slot, &forms, STRATA_OP_GET, now_ms, &g.words);
     g.op.done = answered;
     g.op.owner = &g;
     if (is_timed(cache))
         ask_timed(root, &g);
     else
         ask(root, &g);
-    *status = judge(cache, key, &g, out, err);
-    return 1;
+    count_answer(cache, slot, &g.op);
+    enum hot_word word = HOT_SLOW;
+    int rc = STRATA_OK;
+    if (__builtin_expect(is_plain(cache, &g.op), 1)) {
+        *out = g.op.found;
+        word = HOT_LOOKED;
+    } else {
+        rc = judge(cache, key, &g, out, err);
+    }
+    counter_raise(cache->cells, counter_index(), word);
+    return rc;
 }

@@ -168,6 +168,21 @@ static __attribute__((noinline)) int refuse_arguments(const strata *cache, strat
     return strata__bad_key(cache, key, err);
 }
 
+/* A direct get that has not looked yet: it is one in so many, or the gate is shut. */
+static int get_gated(strata *cache, strata_slice key, strata_value **out, strata_error *err)
+{
+    struct root *root = cache->root;
+    int shut = !gate_open(cache), rc = shut ? root_enter(root, err) : STRATA_OK;
+    if (rc != STRATA_OK) {
+        counter_raise(cache->cells, counter_index(), HOT_SLOW);
+        return rc;
+    }
+    rc = strata__get_direct(cache, key, handle_hash(cache, key), cache->now_ms(cache->ex), out, err);
+    if (shut)
+        root_leave(root);
+    return rc;
+}
+
 int strata_get(strata *cache, strata_slice key, strata_value **out, strata_error *err)
 {
     uint64_t begun, hash;
@@ -179,9 +194,15 @@ int strata_get(strata *cache, strata_slice key, strata_value **out, strata_error
         *out = said;
         return STRATA_OK;
     }
+    *out = NULL;
+    if (cache->direct) {
+        /* Through an open gate it needs no root_enter(): it is counted as begun, and close waits for that. */
+        int rc = said == NULL ? strata__get_direct(cache, key, hash, now, out, err) : get_gated(cache, key, out, err);
+        if (rc != NOT_DIRECT)
+            return rc;
+    }
     if (said == STRATA_NOT_HERE && miss_is_final(cache->root)) {
         uint32_t cell = counter_index();
-        *out = NULL;
         counter_raise(cache->cells, cell, HOT_MISSED);
         counter_raise(cache->cells, cell, HOT_SLOW);
         return STRATA_MISS;
@@ -288,8 +309,7 @@ int strata__get_slow(strata *cache, strata_op *op, int looked, strata_value **ou
     } else {
         count_refused(cache, looked);
         struct want want = { .handle = cache, .policy = &cache->policy };
-        if (!strata__get_direct(cache, op->key, op->hash, out, &rc, err))
-            rc = strata__read_blocking(&want, op->key, op->hash, out, err);
+        rc = strata__read_blocking(&want, op->key, op->hash, out, err);
     }
     strata__held_drop(&held);
     root_leave(root);

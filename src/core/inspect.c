@@ -48,7 +48,7 @@ static int probe(strata *cache, struct layer_slot *slot, const struct key_forms 
 {
     struct root *root = cache->root;
     memset(held, 0, sizeof *held);
-    strata__op_init(&p->op, cache, slot, key, STRATA_OP_GET, ex_now_ms(root->ex), &p->err);
+    op_init(&p->op, cache, slot, key, STRATA_OP_GET, ex_now_ms(root->ex), &p->err);
     int rc;
     if (slot_instant(slot)) {
         strata__instant_submit(slot, &p->op);

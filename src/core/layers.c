@@ -147,6 +147,8 @@ void strata__handle_rewire_locked(strata *h)
                 ops->hint != NULL && ops->quick != NULL;
     h->hint = quick ? ops->hint : no_hint;
     h->quick = quick ? ops->quick : no_quick;
+    h->direct = root->layer_count == 1 && !slot_instant(&root->layers[0]) &&
+                (root->layers[0].flags & STRATA_LAYER_BLOCKS);
     strata__set_quick_init(h);
     h->ex = root->ex;
     h->now_ms = root->ex->ops->now_ms;
@@ -154,30 +156,6 @@ void strata__handle_rewire_locked(strata *h)
 }
 
 int strata__op_found(const strata_op *op) { return op->status == STRATA_OK || op->status == STRATA_STALE; }
-
-void strata__op_init(strata_op *op, const strata *handle, const struct layer_slot *slot, const struct key_forms *key,
-                     uint32_t kind, int64_t now_ms, strata_error *err)
-{
-    op->size = sizeof *op;
-    op->kind = kind;
-    op->space = handle->space;
-    op->hash = key->hash;
-    op->key = slot->flags & STRATA_LAYER_SPACES ? key->plain : key->storage;
-    op->value = NULL;
-    op->found = NULL;
-    memset(&op->meta, 0, sizeof op->meta);
-    op->meta.position = atomic_load_explicit(&handle->min_position, memory_order_acquire);
-    op->now_ms = now_ms;
-    op->expires_ms = STRATA_FOREVER;
-    op->status = STRATA_OK;
-    op->err = err;
-    op->mem = handle->root->mem;
-    op->layer_data = NULL;
-    op->flags = 0;
-    op->reserved = 0;
-    err->status = STRATA_OK;
-    err->message[0] = 0;
-}
 
 void strata__op_counted(strata *handle, struct layer_slot *slot, const strata_op *op)
 {

@@ -42,7 +42,7 @@ static int ask(struct read *read, struct layer_slot *slot, size_t n)
     int64_t now = ex_now_ms(read->root->ex), ns = ex_now_ns(read->root->ex);
     for (size_t i = 0; i < n; i++) {
         struct flight *f = read->flights[i];
-        strata__op_init(&f->op, f->handle, slot, &f->key, STRATA_OP_GET, now, &f->op_err);
+        op_init(&f->op, f->handle, slot, &f->key, STRATA_OP_GET, now, &f->op_err);
         f->op.done = op_answered;
         f->op.owner = read;
         f->op_ns = ns;

@@ -99,7 +99,7 @@ size_t strata_layer_count(const strata *cache) { return cache != NULL ? cache->r
 
 static uint64_t less(uint64_t n, uint64_t base) { return n > base ? n - base : 0; }
 
-/* What the nearest layer's quick() answered: it does not count.  Tree lock held. */
+/* What the nearest layer answered to quick(), which does not count, or to a direct get.  Tree lock held. */
 static void add_quick_locked(const struct root *root, strata_layer_stats *s)
 {
     for (uint32_t i = 0; i < root->space_count; i++) {
@@ -131,6 +131,8 @@ static void add_slot_locked(const struct root *root, struct layer_slot *slot, st
     } else {
         s->hits = atomic_load(&slot->hits);
         s->misses = atomic_load(&slot->misses);
+        if (slot == &root->layers[0]) /* what get_direct.c counted */
+            add_quick_locked(root, s);
         s->puts = atomic_load(&slot->puts);
         s->removes = atomic_load(&slot->removes);
     }

@@ -139,7 +139,7 @@ static void fill_put(struct flight *f, strata_op *op)
 static void put_now_locked(struct flight *f)
 {
     struct layer_slot *slot = &f->root->layers[f->plan.layer++];
-    strata__op_init(&f->op, f->handle, slot, &f->key, f->plan.kind, ex_now_ms(f->root->ex), &f->op_err);
+    op_init(&f->op, f->handle, slot, &f->key, f->plan.kind, ex_now_ms(f->root->ex), &f->op_err);
     fill_put(f, &f->op);
     if (f->plan.is_backfill && f->plan.from == slot->index + 1)
         f->op.flags = STRATA_OP_BACKED;
@@ -178,7 +178,7 @@ static int encoded(struct flight *f, struct layer_slot *slot)
 
 static void begin_op(struct flight *f, struct layer_slot *slot, uint32_t kind)
 {
-    strata__op_init(&f->op, f->handle, slot, &f->key, kind, ex_now_ms(f->root->ex), &f->op_err);
+    op_init(&f->op, f->handle, slot, &f->key, kind, ex_now_ms(f->root->ex), &f->op_err);
     f->op.done = op_stored;
     f->op.owner = f;
 }
@@ -364,7 +364,7 @@ void strata__throttle(strata *handle, const struct key_forms *key, const struct 
     if (!slot_instant(slot) || retry_ms <= 0 || now >= held->d.gone_at)
         return;
     struct stripe *s = stripe_lock(root, key->hash, &frame);
-    strata__op_init(&op, handle, slot, key, STRATA_OP_GET, now, &words);
+    op_init(&op, handle, slot, key, STRATA_OP_GET, now, &words);
     strata__instant_submit(slot, &op);
     /* Only if it is still the same entry: a newer one must not be replaced. */
     strata_value *value = op.found;
@@ -372,7 +372,7 @@ void strata__throttle(strata *handle, const struct key_forms *key, const struct 
     if (op.status == STRATA_OK && value != NULL && meta.born_ms == held->meta.born_ms) {
         struct deadlines d;
         strata__deadlines(&meta, meta.born_ms, &d);
-        strata__op_init(&op, handle, slot, key, STRATA_OP_PUT, now, &words);
+        op_init(&op, handle, slot, key, STRATA_OP_PUT, now, &words);
         op.meta = meta;
         op.meta.retry_at_ms = now + retry_ms;
         op.value = value;

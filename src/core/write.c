@@ -70,7 +70,7 @@ static void note_failure(struct write *w, struct layer_slot *slot)
 
 static void op_begin(struct write *w, struct layer_slot *slot, uint32_t kind)
 {
-    strata__op_init(&w->op, w->handle, slot, &w->key, kind, ex_now_ms(w->root->ex), &w->op_err);
+    op_init(&w->op, w->handle, slot, &w->key, kind, ex_now_ms(w->root->ex), &w->op_err);
 }
 
 static void fill_put(struct write *w, strata_value *value)

@@ -102,6 +102,12 @@ void strata__deadlines(const strata_meta *meta, int64_t born, struct deadlines *
     out->retry_at = retry_moment(meta, born);
 }
 
+int strata__is_fresh(const strata_meta *meta, int64_t born, int64_t now)
+{
+    int64_t until = after(born, meta->fresh_ms);
+    return now < until || until == INT64_MAX;
+}
+
 int strata__freshness_state(const struct deadlines *d, int64_t now)
 {
     for (size_t i = 0; i < sizeof state_table / sizeof state_table[0]; i++) {

@@ -43,6 +43,8 @@ enum action {
 
 /* Where an entry born at `born` (same clock as the result) stands by its durations. */
 void strata__deadlines(const strata_meta *meta, int64_t born, struct deadlines *out);
+/* Is it fresh, early refresh or not?  Without the other deadlines. */
+int strata__is_fresh(const strata_meta *meta, int64_t born, int64_t now);
 /* STRATA_STATE_... */
 int strata__freshness_state(const struct deadlines *d, int64_t now);
 enum action strata__freshness_action(int state, enum situation situation);

@@ -1,5 +1,8 @@
 /* test_get_direct.c - gets of a stack whose one layer is asked on the caller's thread: answered at once or later, found, not
  * found, failed; and when the key is busy. */
+#include <pthread.h>
+#include <sched.h>
+
 #include "tests/unit/core_fixture.h"
 
 static void open_direct(struct stack *st, const strata_policy *policy, int64_t delay_ms)
@@ -87,6 +90,10 @@ static void test_keys(void **state)
     assert_int_equal(strata_get(users, strata_str("k"), &v, NULL), STRATA_OK);
     assert_value(v, "in users");
     assert_int_equal(strata_get(st.cache, strata_bytes(text, sizeof text), &v, NULL), STRATA_MISS);
+    assert_int_equal(strata_get(users, strata_bytes(text, sizeof text), &v, NULL), STRATA_MISS);
+    assert_int_equal(strata_set(st.cache, strata_bytes("\0zero", 5), strata_str("root"), NULL, NULL), STRATA_OK);
+    assert_int_equal(strata_get(st.cache, strata_bytes("\0zero", 5), &v, NULL), STRATA_OK);
+    assert_value(v, "root");
     strata_close(users);
     close_stack(&st);
 }
@@ -107,6 +114,119 @@ static void test_latency_is_sampled(void **state)
     close_stack(&st);
 }
 
+static void count_event(const strata_event *event, void *ctx)
+{
+    (void)event;
+    ++*(int *)ctx;
+}
+
+/* Through an open gate or a shut one, each answer is counted once, and told to who listens. */
+static void test_counts_once(void **state)
+{
+    (void)state;
+    struct stack st;
+    strata_layer_stats layer = { .size = sizeof layer };
+    int heard = 0;
+    uint64_t id = 0;
+    open_direct(&st, NULL, 0);
+    assert_int_equal(strata_set(st.cache, strata_str("k"), strata_str("v"), NULL, NULL), STRATA_OK);
+    for (int listens = 0; listens < 2; listens++) {
+        if (listens)
+            assert_int_equal(strata_on(st.cache, STRATA_EVENT_HIT | STRATA_EVENT_MISS, count_event, &heard, &id),
+                             STRATA_OK);
+        for (int i = 0; i < 3000; i++) { /* as many as are looked at more closely now and then */
+            assert_get(&st, "k", STRATA_OK, "v");
+            assert_get(&st, "none", STRATA_MISS, NULL);
+        }
+        assert_int_equal(strata_stats_layer(st.cache, 0, &layer), STRATA_OK);
+        assert_int_equal(layer.hits, 3000 * (listens + 1));
+        assert_int_equal(layer.misses, 3000 * (listens + 1));
+        strata_stats all = stats_of(st.cache);
+        assert_int_equal(all.requests, 6000 * (listens + 1));
+        assert_int_equal(all.hits, 3000 * (listens + 1));
+        assert_int_equal(heard, 6000 * listens);
+    }
+    assert_int_equal(strata_stats_reset(st.cache), STRATA_OK);
+    assert_get(&st, "k", STRATA_OK, "v");
+    assert_int_equal(strata_stats_layer(st.cache, 0, &layer), STRATA_OK);
+    assert_int_equal(layer.hits, 1);
+    assert_int_equal(layer.misses, 0);
+    assert_int_equal(stats_of(st.cache).hits, 1);
+    close_stack(&st);
+}
+
+/* A store whose get ends only once the cache is being closed. */
+struct late {
+    _Atomic(strata *) cache;
+    _Atomic(int) asked, answered, closed_early;
+};
+
+static int late_get(void *ctx, strata_slice key, strata_op *op)
+{
+    struct late *late = ctx;
+    strata_stats all = { .size = sizeof all };
+    (void)key, (void)op;
+    atomic_store(&late->asked, 1);
+    while (strata_stats_get(atomic_load(&late->cache), &all) != STRATA_ECLOSED)
+        sched_yield();
+    for (int i = 0; i < 1000; i++)
+        sched_yield();
+    atomic_store(&late->answered, 1);
+    return STRATA_MISS;
+}
+
+static int late_put(void *ctx, strata_slice key, strata_slice data, const strata_meta *meta, int64_t ttl_ms)
+{
+    (void)ctx, (void)key, (void)data, (void)meta, (void)ttl_ms;
+    return STRATA_AGAIN;
+}
+
+static int late_remove(void *ctx, strata_slice key)
+{
+    (void)ctx, (void)key;
+    return STRATA_OK;
+}
+
+static void late_close(void *ctx)
+{
+    struct late *late = ctx;
+    atomic_store(&late->closed_early, !atomic_load(&late->answered));
+}
+
+static void *get_late(void *ctx)
+{
+    struct late *late = ctx;
+    strata_value *v;
+    return (void *)(intptr_t)strata_get(atomic_load(&late->cache), strata_str("k"), &v, NULL);
+}
+
+/* Nothing but its count says that a direct get is under way. */
+static void test_close_waits(void **state)
+{
+    (void)state;
+    static const strata_blocking_ops ops = {
+        .size = sizeof ops, .get = late_get, .put = late_put, .remove = late_remove, .close = late_close
+    };
+    struct late late = { 0 };
+    strata *cache;
+    strata_layer *layers[1] = { strata_blocking_layer("late", 0, &ops, &late) };
+    strata_options options = STRATA_OPTIONS_INIT;
+    pthread_t thread;
+    void *rc;
+    options.layers = layers;
+    options.layer_count = 1;
+    assert_int_equal(strata_open(&cache, &options, NULL), STRATA_OK);
+    atomic_store(&late.cache, cache);
+    assert_int_equal(pthread_create(&thread, NULL, get_late, &late), 0);
+    while (!atomic_load(&late.asked))
+        sched_yield();
+    assert_int_equal(strata_close(cache), STRATA_OK);
+    assert_int_equal(pthread_join(thread, &rc), 0);
+    assert_int_equal((intptr_t)rc, STRATA_MISS);
+    assert_int_equal(late.answered, 1);
+    assert_int_equal(late.closed_early, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -115,6 +235,8 @@ int main(void)
         cmocka_unit_test(test_busy_key),
         cmocka_unit_test(test_keys),
         cmocka_unit_test(test_latency_is_sampled),
+        cmocka_unit_test(test_counts_once),
+        cmocka_unit_test(test_close_waits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
