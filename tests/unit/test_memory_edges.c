@@ -88,11 +88,15 @@ static void test_sweep_misses_none_that_moves(void **state)
     for (uint64_t n = 0; n < 20000; n++)
         assert_int_equal(fixture_put(&f, fixture_key(room, n), "v", 1, n % 2 != 0 ? 1000 : 6000), STRATA_OK);
     struct shard *s = first_shard(&f);
+    /* As full as it gets: only full buckets have anything behind them. */
+    for (uint64_t n = 20000; (s->entries + 1) * 7 <= atomic_load(&s->table)->slot_count * 5; n++)
+        assert_int_equal(fixture_put(&f, fixture_key(room, n), "v", 1, n % 2 != 0 ? 1000 : 6000), STRATA_OK);
     f.now_ms += 1000;
     do {
         f.layer->ops->maintain(f.layer, f.now_ms, 0);
         struct index_table *t = atomic_load(&s->table);
-        for (uint64_t at = s->sweep_at; at != 0 && t->slots[at - 1] != 0 && t->slots[at] != 0;) {
+        uint64_t at = s->sweep_at;
+        if (at != 0 && t->slots[at - 1] != 0) {
             struct entry *e = entry_at(s, (uint32_t)t->slots[at - 1]);
             size_t size = e->key_size;
             memcpy(room, entry_key(e), size);

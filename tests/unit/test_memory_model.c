@@ -41,6 +41,10 @@ static void check_index(struct shard *s, uint64_t *heap)
         struct entry *e = entry_at(s, (uint32_t)slot);
         uint64_t hash = strata__entry_hash(s->layer, e);
         assert_int_equal(slot >> 32, index_tag(hash));
+        for (uint64_t at = index_home(slot >> 32, t->slot_count); at != i - i % BUCKET_SLOTS;) {
+            assert_int_equal(bucket_empty(&t->slots[at]), 0); /* or a search would end before it */
+            at = at + BUCKET_SLOTS == t->slot_count ? 0 : at + BUCKET_SLOTS;
+        }
         assert_ptr_equal(strata__index_find(s, hash, e->space, entry_key(e), e->key_size), e);
         assert_int_not_equal(queue_in(e), QUEUE_NONE);
         assert_int_equal((e->kind & KIND_NEGATIVE) != 0, queue_in(e) == QUEUE_NEGATIVE);
@@ -138,7 +142,7 @@ static void check_bytes(struct shard *s, uint64_t heap)
             heap += entry_heap(entry_at(s, ref))->cost;
     assert_int_equal(heap, s->heap_bytes);
     uint64_t bytes = sizeof *s + s->slab_bytes + heap;
-    bytes += t->mapped != 0 ? t->mapped : sizeof *t + (t->slot_count + 1) * sizeof(uint64_t);
+    bytes += t->mapped != 0 ? t->mapped : sizeof *t + (t->slot_count + BUCKET_SLOTS) * sizeof(uint64_t);
     if (s->ghost.ring != NULL)
         bytes += s->ghost.ring_size * 8ull + (s->ghost.head_mask + 1ull) * 4;
     if (s->sketch.words != NULL)

@@ -24,6 +24,7 @@
 
 #include "src/layer/key_hash.h"
 #include "src/layer/layer_host.h"
+#include "src/layer/memory/memory_bucket.h"
 #include "src/layer/value_impl.h"
 #include "src/os/os_lock.h"
 #include "src/os/os_thread.h"
@@ -97,10 +98,11 @@ struct queue {
     uint64_t weight; /* entries, or units of 8 bytes where the layer is bounded by bytes */
 };
 
-/* The index: open addressing, linear probing; a slot is hash bits << 32 | reference, 0 is empty. */
+/* The index: open addressing in buckets of a cache line; a slot is hash bits << 32 | reference, 0 is empty. */
 struct index_table {
-    uint64_t slot_count;
+    uint64_t slot_count;      /* whole buckets */
     size_t mapped;            /* bytes of the mapping; 0: from the allocator */
+    void *block;              /* what the allocator gave; the table stands on a cache line inside */
     struct index_table *next; /* of the tables that were replaced */
     _Alignas(64) _Atomic(uint64_t) slots[];
 };
@@ -328,7 +330,11 @@ struct entry *strata__index_find_hash(struct shard *s, uint64_t hash);
 void strata__index_free_table(struct shard *s, struct index_table *t);
 /* Hash bits of a slot for `hash`: the shard's number is in the low bits, the home in the high ones. */
 static inline uint64_t index_tag(uint64_t hash) { return hash >> 32; }
-static inline uint64_t index_home(uint64_t tag, uint64_t slot_count) { return (tag * slot_count) >> 32; }
+/* The first slot of its bucket. */
+static inline uint64_t index_home(uint64_t tag, uint64_t slot_count)
+{
+    return (tag * slot_count) >> 32 & ~(uint64_t)(BUCKET_SLOTS - 1);
+}
 /* Its slot will be looked for in a moment. */
 static inline void index_fetch(struct shard *s, uint64_t hash)
 {

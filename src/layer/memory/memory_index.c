@@ -1,8 +1,10 @@
-/* memory_index.c - the index of a shard: open addressing with linear probing, read without a lock.
+/* memory_index.c - the index of a shard: open addressing, bucket after bucket, read without a lock.
  *
- * A slot holds 32 bits of the hash and the entry's reference; the home of a slot follows from these 32 bits alone, so that
- * growing and removing touch no entry.  Removing moves later slots of the run back into the gap (no tombstones): while
- * it does, `shifts` is odd, and a reader that found nothing looks again if `shifts` changed meanwhile. */
+ * A slot holds 32 bits of the hash and the entry's reference; its home, a bucket of eight slots in one cache line, follows
+ * from these 32 bits alone, so that growing and removing touch no entry.  Where in a bucket a slot stands means nothing;
+ * past its home it stands only if every bucket from there on is full.  So a search ends at a bucket with a hole, and a
+ * removal from a full bucket fetches one back that is not at home behind it (no tombstones): while it does, `shifts` is
+ * odd, and a reader that found nothing looks again if `shifts` changed meanwhile. */
 #include <string.h>
 
 #include "src/base/mem.h"
@@ -10,37 +12,51 @@
 #include "src/os/os_map.h"
 
 enum { HUGE_TABLE = 1 << 18 }; /* bytes from which a table gets pages of its own */
+enum { BUCKET_BYTES = BUCKET_SLOTS * sizeof(uint64_t) };
+
+static struct index_table *map_table(size_t bytes)
+{
+    size_t page = strata__os_page_size();
+    size_t mapped = (bytes + page - 1) / page * page;
+    void *at = NULL;
+    if (strata__os_map_reserve(&at, mapped) != 0)
+        return NULL;
+    if (strata__os_map_commit(at, mapped, 1) != 0) {
+        strata__os_map_release(at, mapped);
+        return NULL;
+    }
+    struct index_table *t = at;
+    t->mapped = mapped;
+    return t;
+}
+
+static size_t small_bytes(uint64_t slots)
+{
+    return sizeof(struct index_table) + (size_t)slots * sizeof(uint64_t) + BUCKET_BYTES; /* the allocator aligns less */
+}
 
 static struct index_table *new_table(const struct memory *m, uint64_t slots)
 {
-    size_t bytes = sizeof(struct index_table) +
-                   (size_t)(slots + 1) * sizeof(uint64_t); /* readers look at two at once */
+    size_t bytes = small_bytes(slots);
     struct index_table *t;
-    size_t mapped = 0;
     if (bytes >= HUGE_TABLE) {
-        size_t page = strata__os_page_size();
-        mapped = (bytes + page - 1) / page * page;
-        void *at = NULL;
-        if (strata__os_map_reserve(&at, mapped) != 0)
-            return NULL;
-        if (strata__os_map_commit(at, mapped, 1) != 0) {
-            strata__os_map_release(at, mapped);
-            return NULL;
-        }
-        t = at;
-    } else {
-        t = strata__alloc_zero(m->mem, bytes);
+        t = map_table(bytes);
         if (t == NULL)
             return NULL;
+    } else {
+        void *block = strata__alloc_zero(m->mem, bytes);
+        if (block == NULL)
+            return NULL;
+        t = (struct index_table *)(((uintptr_t)block + BUCKET_BYTES - 1) & ~(uintptr_t)(BUCKET_BYTES - 1));
+        t->block = block;
     }
     t->slot_count = slots;
-    t->mapped = mapped;
     return t;
 }
 
 static size_t table_bytes(const struct index_table *t)
 {
-    return t->mapped != 0 ? t->mapped : sizeof *t + (size_t)(t->slot_count + 1) * sizeof(uint64_t);
+    return t->mapped != 0 ? t->mapped : small_bytes(t->slot_count);
 }
 
 void strata__index_free_table(struct shard *s, struct index_table *t)
@@ -48,7 +64,7 @@ void strata__index_free_table(struct shard *s, struct index_table *t)
     if (t->mapped != 0)
         strata__os_map_release(t, t->mapped);
     else
-        strata__free(s->layer->mem, t);
+        strata__free(s->layer->mem, t->block);
 }
 
 static struct index_table *current(const struct shard *s)
@@ -75,12 +91,19 @@ void strata__index_deinit(struct shard *s)
     atomic_store(&s->table, NULL);
 }
 
+static uint64_t next_bucket(const struct index_table *t, uint64_t at)
+{
+    at += BUCKET_SLOTS;
+    return at == t->slot_count ? 0 : at;
+}
+
 static void place(struct index_table *t, uint64_t slot)
 {
-    uint64_t i = index_home(slot >> 32, t->slot_count);
-    while (atomic_load_explicit(&t->slots[i], memory_order_relaxed) != 0)
-        i = i + 1 == t->slot_count ? 0 : i + 1;
-    atomic_store_explicit(&t->slots[i], slot, memory_order_release);
+    uint64_t at = index_home(slot >> 32, t->slot_count);
+    unsigned holes;
+    while ((holes = bucket_empty(&t->slots[at])) == 0)
+        at = next_bucket(t, at);
+    atomic_store_explicit(&t->slots[at + (unsigned)__builtin_ctz(holes)], slot, memory_order_release);
 }
 
 /* At most 5/7 full; grows by half, so between 0.48 and 0.71 and at 0.58 on average.  Where neither memory nor budget allow
@@ -90,7 +113,7 @@ int strata__index_reserve(struct shard *s)
     struct index_table *old = current(s);
     if ((s->entries + 1) * 7 <= old->slot_count * 5)
         return 0;
-    uint64_t slots = old->slot_count + old->slot_count / 2;
+    uint64_t slots = (old->slot_count + old->slot_count / 2 + BUCKET_SLOTS - 1) & ~(uint64_t)(BUCKET_SLOTS - 1);
     struct index_table *t = NULL;
     if (s->bytes + (slots - old->slot_count) * sizeof(uint64_t) <= s->limit_bytes)
         t = new_table(s->layer, slots);
@@ -120,11 +143,13 @@ void strata__index_add(struct shard *s, uint64_t hash, uint32_t ref)
 
 static uint64_t slot_of(const struct index_table *t, uint64_t hash, uint32_t ref)
 {
-    uint64_t slot = index_tag(hash) << 32 | ref;
-    uint64_t i = index_home(index_tag(hash), t->slot_count);
-    while (atomic_load_explicit(&t->slots[i], memory_order_relaxed) != slot)
-        i = i + 1 == t->slot_count ? 0 : i + 1;
-    return i;
+    uint64_t tag = index_tag(hash), slot = tag << 32 | ref;
+    for (uint64_t at = index_home(tag, t->slot_count);; at = next_bucket(t, at))
+        for (unsigned mask = bucket_tagged(&t->slots[at], tag); mask != 0; mask &= mask - 1) {
+            uint64_t i = at + (unsigned)__builtin_ctz(mask);
+            if (atomic_load_explicit(&t->slots[i], memory_order_relaxed) == slot)
+                return i;
+        }
 }
 
 void strata__index_replace(struct shard *s, uint64_t hash, uint32_t old_ref, uint32_t new_ref)
@@ -148,19 +173,29 @@ static void note_expiry(struct shard *s, const struct entry *e)
         s->next_expiry = gone;
 }
 
+/* The first in the bucket at `bucket` that would stand better at `gap`; slot_count: none. */
+static uint64_t misplaced(const struct index_table *t, uint64_t gap, uint64_t bucket)
+{
+    for (uint64_t i = bucket; i < bucket + BUCKET_SLOTS; i++) {
+        uint64_t slot = atomic_load_explicit(&t->slots[i], memory_order_relaxed);
+        if (slot != 0 && !stays(gap, index_home(slot >> 32, t->slot_count), i))
+            return i;
+    }
+    return t->slot_count;
+}
+
 void strata__index_remove(struct shard *s, uint64_t hash, uint32_t ref)
 {
     struct index_table *t = current(s);
-    uint64_t gap = slot_of(t, hash, ref), i = gap;
+    uint64_t gap = slot_of(t, hash, ref), bucket = gap & ~(uint64_t)(BUCKET_SLOTS - 1);
     uint64_t shifts = atomic_load_explicit(&s->shifts, memory_order_relaxed);
     int moved = 0;
-    for (;;) {
-        i = i + 1 == t->slot_count ? 0 : i + 1;
-        uint64_t slot = atomic_load_explicit(&t->slots[i], memory_order_relaxed);
-        if (slot == 0)
-            break;
-        if (stays(gap, index_home(slot >> 32, t->slot_count), i))
+    while (bucket_empty(&t->slots[bucket]) == 0) {
+        bucket = next_bucket(t, bucket);
+        uint64_t i = misplaced(t, gap, bucket);
+        if (i == t->slot_count)
             continue;
+        uint64_t slot = atomic_load_explicit(&t->slots[i], memory_order_relaxed);
         if (!moved) {
             moved = 1;
             atomic_store_explicit(&s->shifts, shifts + 1, memory_order_relaxed);
@@ -180,28 +215,30 @@ void strata__index_remove(struct shard *s, uint64_t hash, uint32_t ref)
 struct entry *strata__index_find(struct shard *s, uint64_t hash, uint32_t space, const void *key, size_t key_size)
 {
     struct index_table *t = current(s);
-    uint64_t tag = index_tag(hash), i = index_home(tag, t->slot_count);
-    for (;; i = i + 1 == t->slot_count ? 0 : i + 1) {
-        uint64_t slot = atomic_load_explicit(&t->slots[i], memory_order_relaxed);
-        if (slot == 0)
+    uint64_t tag = index_tag(hash), at = index_home(tag, t->slot_count);
+    for (;; at = next_bucket(t, at)) {
+        for (unsigned mask = bucket_tagged(&t->slots[at], tag); mask != 0; mask &= mask - 1) {
+            uint64_t slot = atomic_load_explicit(&t->slots[at + (unsigned)__builtin_ctz(mask)], memory_order_relaxed);
+            struct entry *e = entry_at(s, (uint32_t)slot);
+            if (slot != 0 && e->space == space && e->key_size == key_size && memcmp(entry_key(e), key, key_size) == 0)
+                return e;
+        }
+        if (bucket_empty(&t->slots[at]) != 0)
             return NULL;
-        if (slot >> 32 != tag)
-            continue;
-        struct entry *e = entry_at(s, (uint32_t)slot);
-        if (e->space == space && e->key_size == key_size && memcmp(entry_key(e), key, key_size) == 0)
-            return e;
     }
 }
 
 struct entry *strata__index_find_hash(struct shard *s, uint64_t hash)
 {
     struct index_table *t = current(s);
-    uint64_t tag = index_tag(hash), i = index_home(tag, t->slot_count);
-    for (;; i = i + 1 == t->slot_count ? 0 : i + 1) {
-        uint64_t slot = atomic_load_explicit(&t->slots[i], memory_order_relaxed);
-        if (slot == 0)
+    uint64_t tag = index_tag(hash), at = index_home(tag, t->slot_count);
+    for (;; at = next_bucket(t, at)) {
+        for (unsigned mask = bucket_tagged(&t->slots[at], tag); mask != 0; mask &= mask - 1) {
+            uint64_t slot = atomic_load_explicit(&t->slots[at + (unsigned)__builtin_ctz(mask)], memory_order_relaxed);
+            if (slot != 0)
+                return entry_at(s, (uint32_t)slot);
+        }
+        if (bucket_empty(&t->slots[at]) != 0)
             return NULL;
-        if (slot >> 32 == tag)
-            return entry_at(s, (uint32_t)slot);
     }
 }

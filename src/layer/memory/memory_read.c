@@ -24,20 +24,23 @@ static inline int same_key(const char *a, const char *b, size_t n)
 static inline struct entry *search(struct shard *s, const strata_op *op)
 {
     struct index_table *t = atomic_load_explicit(&s->table, memory_order_acquire);
-    uint64_t tag = index_tag(op->hash), count = t->slot_count, i = index_home(tag, count);
+    uint64_t tag = index_tag(op->hash), count = t->slot_count, at = index_home(tag, count);
     for (;;) {
-        uint64_t slot = atomic_load_explicit(&t->slots[i], memory_order_acquire);
-        if (slot == 0)
-            return NULL;
-        if (slot >> 32 == tag) {
+        for (unsigned mask = bucket_tagged(&t->slots[at], tag); mask != 0; mask &= mask - 1) {
+            uint64_t slot = atomic_load_explicit(&t->slots[at + (unsigned)__builtin_ctz(mask)], memory_order_acquire);
+            if (slot >> 32 != tag || slot == 0)
+                continue;
             struct entry *e = entry_at(s, (uint32_t)slot);
             __builtin_prefetch((const char *)e + 64); /* key and value begin on two lines, as often as not */
             if (e->key_size == op->key.size && e->space == op->space &&
                 same_key(entry_key(e), op->key.data, op->key.size))
                 return e;
         }
-        if (++i == count)
-            i = 0;
+        if (bucket_empty(&t->slots[at]) != 0)
+            return NULL;
+        at += BUCKET_SLOTS;
+        if (at == count)
+            at = 0;
     }
 }
 
@@ -257,31 +260,24 @@ strata_value *strata__memory_quick(const void *where, const void *key, size_t n,
     struct index_table *t = atomic_load_explicit(&s->table, memory_order_acquire);
     uint64_t tag = index_tag(hash);
     const _Atomic(uint64_t) *at = &t->slots[index_home(tag, t->slot_count)];
-    /* Of the first two slots the one whose tag fits, without a branch that would be guessed wrong for every third key: a
-     * wrong guess throws away what the core has begun of the hits after this one. */
-    uint64_t slot = atomic_load_explicit(at, memory_order_acquire);
-    uint64_t second = atomic_load_explicit(at + 1, memory_order_acquire);
-    uint64_t keep = 0 - (uint64_t)(slot >> 32 == tag);
-    uint64_t either = second ^ ((slot ^ second) & keep);
-    struct entry *e = entry_at(s, (uint32_t)either);
-    __builtin_prefetch((const char *)e + 64); /* key and value begin on two lines, as often as not */
-    if (__builtin_expect(either >> 32 == tag && either != 0 && is_wanted(e, who, key, n), 1))
-        goto found;
+    struct entry *e;
     for (;;) {
-        if (slot == 0) { /* unless a removal moved the slot past us */
+        for (unsigned mask = bucket_tagged(at, tag); __builtin_expect(mask != 0, 1); mask &= mask - 1) {
+            uint64_t slot = atomic_load_explicit(at + (unsigned)__builtin_ctz(mask), memory_order_acquire);
+            e = entry_at(s, (uint32_t)slot);
+            __builtin_prefetch((const char *)e + 64); /* key and value begin on two lines, as often as not */
+            if (__builtin_expect(slot >> 32 == tag && slot != 0 && is_wanted(e, who, key, n), 1))
+                goto found;
+        }
+        if (bucket_empty(at) != 0) { /* unless a removal moved the slot past us */
             atomic_thread_fence(memory_order_acquire);
             if (atomic_load_explicit(&s->shifts, memory_order_relaxed) != shifts || (shifts & 1) != 0)
                 return section_over(r, section, NULL);
             return section_over(r, section, STRATA_NOT_HERE);
         }
-        if (slot >> 32 == tag) {
-            e = entry_at(s, (uint32_t)slot);
-            if (is_wanted(e, who, key, n))
-                break;
-        }
-        if (++at == &t->slots[t->slot_count])
+        at += BUCKET_SLOTS;
+        if (at == &t->slots[t->slot_count])
             at = t->slots;
-        slot = atomic_load_explicit(at, memory_order_acquire);
     }
 found:;
     struct reclaim_pin *p = &r->block.pins[r->hint];
