@@ -31,6 +31,8 @@ _Atomic(uint32_t) strata__reclaim_waiting;
 /* Guards the list of waiters, the cell map and joining.  Nothing is called under it but malloc. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic(struct reclaim_record *) records; /* push-only */
+static _Atomic(uint64_t) quiesces_begun;         /* the number of the latest */
+static _Atomic(uint64_t) quiesces_over;          /* the highest number of one that succeeded */
 static struct reclaim_waiter *waiters;
 static uint32_t cells_taken;
 static pthread_key_t exit_key;
@@ -189,11 +191,29 @@ static int has_left(struct reclaim_record *r, int insist)
 
 int strata__reclaim_quiesce(int insist)
 {
+    uint64_t mine = atomic_fetch_add(&quiesces_begun, 1) + 1;
     heavy_fence();
     for (struct reclaim_record *r = atomic_load_explicit(&records, memory_order_acquire); r != NULL; r = r->next)
         if (!has_left(r, insist))
             return 0;
+    uint64_t over = atomic_load_explicit(&quiesces_over, memory_order_relaxed);
+    while (over < mine && !atomic_compare_exchange_weak_explicit(&quiesces_over, &over, mine, memory_order_acq_rel,
+                                                                 memory_order_relaxed))
+        continue;
     return 1;
+}
+
+/* Who unlinks fences before it looks, and a quiesce() after it counted itself: one that is not in the stamp finds every
+ * reader that could still see what was unlinked. */
+uint64_t strata__reclaim_stamp(void)
+{
+    atomic_thread_fence(memory_order_seq_cst);
+    return atomic_load(&quiesces_begun);
+}
+
+int strata__reclaim_passed(uint64_t stamp)
+{
+    return atomic_load_explicit(&quiesces_over, memory_order_acquire) > stamp;
 }
 
 void strata__reclaim_each_pin(void (*each)(uintptr_t address, void *ctx), void *ctx)

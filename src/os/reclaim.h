@@ -139,6 +139,10 @@ static inline struct reclaim_touches *reclaim_touches_of(struct reclaim_record *
 /* After the caller unlinked things: wait a moment until no reader can still be looking at them without a pin.
  * 1: none can; 0: some thread is inside a section for longer: try again later.  With `insist`, yields until 1. */
 int strata__reclaim_quiesce(int insist);
+/* One quiesce() serves everybody who unlinked something before it began: take a stamp after unlinking; once it has
+ * passed, some quiesce() that began later has succeeded. */
+uint64_t strata__reclaim_stamp(void);
+int strata__reclaim_passed(uint64_t stamp);
 /* Call each(address, ctx) for every address that is pinned now.  After a quiesce(). */
 void strata__reclaim_each_pin(void (*each)(uintptr_t address, void *ctx), void *ctx);
 

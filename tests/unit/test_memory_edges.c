@@ -218,6 +218,23 @@ static void test_many_pins_on_what_left(void **state)
     fixture_close(&f);
 }
 
+/* What one shard waited out, the others need not: a quiesce() interrupts every thread. */
+static void test_shards_share_their_waits(void **state)
+{
+    (void)state;
+    enum { SHARDS = 16, FITS = SHARDS * 1024, PUTS = 4 * FITS, BATCH = 1024 / 8 };
+    strata_memory_options o = { STRATA_SIZED(strata_memory_options), .max_entries = FITS, .shards = SHARDS };
+    struct memory_fixture f;
+    assert_int_equal(fixture_open(&f, &o, NULL), STRATA_OK);
+    for (uint64_t n = 0; n < FITS * 2; n++)
+        assert_int_equal(fixture_put_number(&f, n, 100), STRATA_OK);
+    uint64_t before = strata__reclaim_stamp();
+    for (uint64_t n = FITS * 2; n < FITS * 2 + PUTS; n++)
+        assert_int_equal(fixture_put_number(&f, n, 100), STRATA_OK);
+    assert_in_range(strata__reclaim_stamp() - before, 1, PUTS / BATCH / 4);
+    fixture_close(&f);
+}
+
 /* An empty slot is no slot of tag 0: before the first put nothing stands where its reference would lead. */
 static void test_tag_zero_in_an_empty_layer(void **state)
 {
@@ -245,6 +262,7 @@ int main(void)
         cmocka_unit_test(test_no_users_code_inside_a_section),
         cmocka_unit_test(test_object_from_another_layer),
         cmocka_unit_test(test_many_pins_on_what_left),
+        cmocka_unit_test(test_shards_share_their_waits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

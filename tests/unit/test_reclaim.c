@@ -159,13 +159,55 @@ static void test_last_pin_against_the_waiter(void **state)
     }
 }
 
+/* A stamp passes with the next quiesce() that succeeds, and not with one that was over before. */
+static void test_stamp(void **state)
+{
+    (void)state;
+    assert_int_equal(strata__reclaim_quiesce(0), 1);
+    uint64_t stamp = strata__reclaim_stamp();
+    assert_int_equal(strata__reclaim_passed(stamp), 0);
+    assert_int_equal(strata__reclaim_quiesce(0), 1);
+    assert_int_equal(strata__reclaim_passed(stamp), 1);
+    assert_int_equal(strata__reclaim_passed(strata__reclaim_stamp()), 0);
+}
+
+static _Atomic(int) inside;
+
+static void *stay_inside(void *arg)
+{
+    (void)arg;
+    struct reclaim_record *r = reclaim_self();
+    reclaim_enter(r);
+    atomic_store(&inside, 1);
+    while (atomic_load(&inside) == 1)
+        sched_yield();
+    reclaim_leave(r);
+    return NULL;
+}
+
+/* One that gave up, because a thread stayed inside, serves nobody. */
+static void test_stamp_while_somebody_is_inside(void **state)
+{
+    (void)state;
+    pthread_t t;
+    assert_int_equal(pthread_create(&t, NULL, stay_inside, NULL), 0);
+    while (atomic_load(&inside) == 0)
+        sched_yield();
+    uint64_t stamp = strata__reclaim_stamp();
+    assert_int_equal(strata__reclaim_quiesce(0), 0);
+    assert_int_equal(strata__reclaim_passed(stamp), 0);
+    atomic_store(&inside, 2);
+    pthread_join(t, NULL);
+    assert_int_equal(strata__reclaim_quiesce(0), 1);
+    assert_int_equal(strata__reclaim_passed(stamp), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_without_a_key),
-        cmocka_unit_test(test_thread_ends_with_pins),
-        cmocka_unit_test(test_fork),
-        cmocka_unit_test(test_last_pin_against_the_waiter),
+        cmocka_unit_test(test_without_a_key), cmocka_unit_test(test_thread_ends_with_pins),
+        cmocka_unit_test(test_fork),          cmocka_unit_test(test_last_pin_against_the_waiter),
+        cmocka_unit_test(test_stamp),         cmocka_unit_test(test_stamp_while_somebody_is_inside),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -183,11 +183,13 @@ struct shard {
     _Alignas(64) uint64_t puts;
     uint64_t evictions;
     struct eviction_note *notes; /* for listeners, once the lock is free */
-    struct index_table *old_tables;
-    uint64_t retired_heap; /* of the retired, those with values on the heap */
-    uint64_t kept_heap;    /* of those kept */
-    uint64_t sweep_at;
-    uint64_t free_units;
+    uint64_t retired_heap;       /* of the retired, those with values on the heap */
+    uint64_t kept_heap;          /* of those kept */
+    uint32_t aged;               /* the older part of the retired begins here, at the list's end; 0: there is none */
+    uint32_t young_last;         /* the one before it; 0: there is none */
+    uint32_t young_count;
+    uint32_t kept_aged;  /* of those kept, in the older part */
+    uint64_t aged_stamp; /* the older part was unlinked before */
 
     struct quick_list {
         uint32_t units, head;
@@ -196,7 +198,10 @@ struct shard {
     uint32_t second_map[SLAB_FIRST];
     uint32_t free_lists[SLAB_FIRST][SLAB_SECOND];
     uint32_t spare_chunks; /* given back, their addresses kept: list through their first block's next */
+    uint64_t free_units;
 
+    struct index_table *old_tables;
+    uint64_t sweep_at;
     uint64_t slab_bytes;     /* of the bytes, chunks */
     uint64_t heap_bytes;     /* of the bytes, heap values */
     uint64_t negative_limit; /* weight of the negative queue */
@@ -369,6 +374,8 @@ void strata__retire(struct shard *s, struct entry *e);
 void strata__retire_table(struct shard *s, struct index_table *t);
 /* Free what nobody reads any more.  How many blocks came free. */
 size_t strata__retire_collect(struct shard *s, int insist);
+/* The same, but content with the older part where that has come free through others' doing. */
+size_t strata__retire_relieve(struct shard *s);
 /* Unlock the shard's lock, then give dead values back and tell listeners. */
 void strata__shard_unlock(struct shard *s);
 

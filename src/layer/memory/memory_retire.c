@@ -1,7 +1,9 @@
 /* memory_retire.c - entries that were unlinked and may still be read: freed in batches, once nobody does.
  *
- * A batch costs one membarrier and a look at all threads' pins (src/os/reclaim.h).  Entries that are pinned stay in the
- * list: they count against the shard's budget, as their room is not free. */
+ * A batch costs one membarrier and a look at all threads' pins (src/os/reclaim.h).  The membarrier interrupts every
+ * processor that runs a thread of ours, while the shard is locked: so shards share it.  Half a batch is given a stamp and
+ * ages; when the other half is full, some other shard has usually paid.  Entries that are pinned stay in the list: they
+ * count against the shard's budget, as their room is not free. */
 #include <stdlib.h>
 
 #include "src/base/mem.h"
@@ -16,12 +18,27 @@ struct pinned {
     uintptr_t at_hand[PINS_AT_HAND];
 };
 
+/* All that is retired is the older part from now on. */
+static void age(struct shard *s)
+{
+    s->aged = s->retired;
+    s->aged_stamp = strata__reclaim_stamp();
+    s->kept_aged = (uint32_t)s->kept;
+    s->young_last = 0;
+    s->young_count = 0;
+}
+
 void strata__retire(struct shard *s, struct entry *e)
 {
+    uint32_t ref = ref_of(s, e);
     e->next = s->retired;
-    s->retired = ref_of(s, e);
+    s->retired = ref;
     s->retired_count++;
     s->retired_heap += (e->kind & KIND_HEAP) != 0;
+    if (s->young_count++ == 0)
+        s->young_last = ref;
+    if (s->aged == 0 && s->young_count * 2 >= strata__memory_batch(s))
+        age(s);
 }
 
 void strata__retire_table(struct shard *s, struct index_table *t)
@@ -101,24 +118,19 @@ static void free_tables(struct shard *s)
     }
 }
 
-size_t strata__retire_collect(struct shard *s, int insist)
+/* A list that was cut off; what is pinned is retired again.  How many blocks came free. */
+static size_t free_unpinned(struct shard *s, uint32_t ref)
 {
-    if (s->retired == 0 && s->old_tables == NULL)
-        return 0;
-    if (!strata__reclaim_quiesce(insist))
-        return 0;
-    free_tables(s);
     struct pinned pins;
     list_pins(s, &pins);
     size_t freed = 0;
-    uint32_t ref = s->retired;
-    s->retired = 0;
-    s->retired_count = 0;
-    s->retired_heap = 0;
     while (ref != 0) {
         struct entry *e = entry_at(s, ref);
         ref = e->next;
+        s->retired_count--;
+        s->retired_heap -= (e->kind & KIND_HEAP) != 0;
         if (is_pinned(&pins, e) || ((e->kind & KIND_HEAP) && s->dead_count == DEAD_VALUES)) {
+            s->kept++;
             strata__retire(s, e);
             continue;
         }
@@ -130,11 +142,42 @@ size_t strata__retire_collect(struct shard *s, int insist)
         strata__slab_free(s, e);
         freed++;
     }
-    s->kept = s->retired_count;
-    s->kept_heap = s->retired_heap;
     if (pins.address != pins.at_hand)
         strata__free(s->layer->mem, pins.address);
     return freed;
+}
+
+size_t strata__retire_collect(struct shard *s, int insist)
+{
+    if (s->retired == 0 && s->old_tables == NULL)
+        return 0;
+    if (!strata__reclaim_quiesce(insist))
+        return 0;
+    free_tables(s);
+    uint32_t all = s->retired;
+    s->retired = s->aged = s->young_last = 0;
+    s->young_count = s->kept_aged = 0;
+    s->kept = 0;
+    size_t freed = free_unpinned(s, all);
+    s->kept_heap = s->retired_heap;
+    return freed;
+}
+
+size_t strata__retire_relieve(struct shard *s)
+{
+    size_t freed = 0;
+    if (s->aged != 0 && strata__reclaim_passed(s->aged_stamp)) {
+        uint32_t aged = s->aged;
+        s->aged = 0;
+        s->kept -= s->kept_aged;
+        s->kept_aged = 0;
+        if (s->young_last != 0)
+            entry_at(s, s->young_last)->next = 0;
+        else
+            s->retired = 0;
+        freed = free_unpinned(s, aged);
+    }
+    return freed != 0 ? freed : strata__retire_collect(s, 0);
 }
 
 void strata__shard_unlock(struct shard *s)

@@ -178,7 +178,7 @@ struct entry *strata__memory_room(struct shard *s, const struct incoming *in, in
         struct entry *e = strata__slab_alloc(s, in->bytes);
         if (e != NULL)
             return e;
-        if ((scattered || s->retired_count >= s->kept + strata__memory_batch(s)) && strata__retire_collect(s, 0) != 0) {
+        if ((scattered || s->retired_count >= s->kept + strata__memory_batch(s)) && strata__retire_relieve(s) != 0) {
             scattered = 1;
             continue;
         }

@@ -213,8 +213,10 @@ void strata__memory_remove(struct memory *m, strata_op *op)
         strata__memory_drop_locked(s, e, op->hash);
         s->removes++;
     }
-    if (s->retired_count >= s->kept + strata__memory_batch(s) + 128 || s->retired_heap >= s->kept_heap + DEAD_VALUES / 2)
+    if (s->retired_heap >= s->kept_heap + DEAD_VALUES / 2)
         strata__retire_collect(s, 0);
+    else if (s->retired_count >= s->kept + strata__memory_batch(s) + 128)
+        strata__retire_relieve(s);
     strata__shard_unlock(s);
     strata_op_done(op, e != NULL ? STRATA_OK : STRATA_MISS);
 }
