@@ -237,49 +237,18 @@ static inline strata_value *section_over(struct reclaim_record *r, uint64_t sect
 
 static inline int is_wanted(const struct entry *e, uint64_t who, const char *key, size_t key_size)
 {
-    if (e->key_size != key_size || e->space != who >> 32)
+    if ((e->key_size ^ key_size) | (e->space ^ who >> 32))
         return 0;
     if (key_size < 16)
         return same_short_key(entry_key(e), key, key_size);
     return key_size <= 32 ? same_usual_key(entry_key(e), key, key_size) : same_long_key(entry_key(e), key, key_size);
 }
 
-/* Kept free of calls, so that it needs no stack and few instructions: the fewer there are, the more hits overlap in the
- * core while they wait for memory. */
-strata_value *strata__memory_quick(const void *where, const void *key, size_t n, uint64_t hash, uint64_t who,
-                                   int64_t now_ms)
+/* A pin of what was found, or NULL; the section is over. */
+static inline __attribute__((always_inline)) strata_value *hand_out(struct shard *s, struct reclaim_record *r,
+                                                                    uint64_t section, struct entry *e, uint64_t who,
+                                                                    int64_t now_ms)
 {
-    struct shard *s = (struct shard *)(uintptr_t)where;
-    struct reclaim_record *r = strata__reclaim_quick;
-    if (__builtin_expect(r == NULL || n - 8 > 56 || s->no_quick, 0))
-        return NULL;
-    uint64_t section = atomic_load_explicit(&r->section, memory_order_relaxed);
-    atomic_store_explicit(&r->section, section + 1, memory_order_relaxed);
-    atomic_signal_fence(memory_order_seq_cst);
-    uint64_t shifts = atomic_load_explicit(&s->shifts, memory_order_acquire);
-    struct index_table *t = atomic_load_explicit(&s->table, memory_order_acquire);
-    uint64_t tag = index_tag(hash);
-    const _Atomic(uint64_t) *at = &t->slots[index_home(tag, t->slot_count)];
-    struct entry *e;
-    for (;;) {
-        for (unsigned mask = bucket_tagged(at, tag); __builtin_expect(mask != 0, 1); mask &= mask - 1) {
-            uint64_t slot = atomic_load_explicit(at + (unsigned)__builtin_ctz(mask), memory_order_acquire);
-            e = entry_at(s, (uint32_t)slot);
-            __builtin_prefetch((const char *)e + 64); /* key and value begin on two lines, as often as not */
-            if (__builtin_expect(slot >> 32 == tag && slot != 0 && is_wanted(e, who, key, n), 1))
-                goto found;
-        }
-        if (bucket_empty(at) != 0) { /* unless a removal moved the slot past us */
-            atomic_thread_fence(memory_order_acquire);
-            if (atomic_load_explicit(&s->shifts, memory_order_relaxed) != shifts || (shifts & 1) != 0)
-                return section_over(r, section, NULL);
-            return section_over(r, section, STRATA_NOT_HERE);
-        }
-        at += BUCKET_SLOTS;
-        if (at == &t->slots[t->slot_count])
-            at = t->slots;
-    }
-found:;
     struct reclaim_pin *p = &r->block.pins[r->hint];
     if (__builtin_expect((e->kind & KIND_NEGATIVE) != 0 || e->position < (uint32_t)who ||
                              (e->deadline <= now_ms && (e->kind & KIND_FOREVER) == 0) ||
@@ -295,6 +264,61 @@ found:;
     if (hits < s->quick_hits)
         atomic_store_explicit(&e->hits, (uint8_t)(hits + 1), memory_order_relaxed);
     return section_over(r, section, v);
+}
+
+/* The first look did not find it: not there, past its home, or beside another one of its tag.  In the section that was
+ * entered. */
+static __attribute__((noinline)) strata_value *quick_further(struct shard *s, const char *key, size_t n, uint64_t hash,
+                                                             uint64_t who, int64_t now_ms)
+{
+    struct reclaim_record *r = strata__reclaim_quick;
+    uint64_t section = atomic_load_explicit(&r->section, memory_order_relaxed) - 1;
+    uint64_t shifts = atomic_load_explicit(&s->shifts, memory_order_acquire);
+    struct index_table *t = atomic_load_explicit(&s->table, memory_order_acquire);
+    uint64_t tag = index_tag(hash);
+    const _Atomic(uint64_t) *at = &t->slots[index_home(tag, t->slot_count)];
+    for (;;) {
+        for (unsigned mask = bucket_tagged(at, tag); mask != 0; mask &= mask - 1) {
+            uint64_t slot = atomic_load_explicit(at + (unsigned)__builtin_ctz(mask), memory_order_acquire);
+            struct entry *e = entry_at(s, (uint32_t)slot);
+            if (slot != 0 && is_wanted(e, who, key, n))
+                return hand_out(s, r, section, e, who, now_ms);
+        }
+        if (bucket_empty(at) != 0)
+            break;
+        at += BUCKET_SLOTS;
+        if (at == &t->slots[t->slot_count])
+            at = t->slots;
+    }
+    atomic_thread_fence(memory_order_acquire);
+    if (atomic_load_explicit(&s->shifts, memory_order_relaxed) != shifts || (shifts & 1) != 0)
+        return section_over(r, section, NULL); /* a removal may have moved the slot past us */
+    return section_over(r, section, STRATA_NOT_HERE);
+}
+
+/* Kept free of calls but the last, so that it needs no stack and few instructions: the fewer there are, the more hits
+ * overlap in the core while they wait for memory. */
+strata_value *strata__memory_quick(const void *where, const void *key, size_t n, uint64_t hash, uint64_t who,
+                                   int64_t now_ms)
+{
+    struct shard *s = (struct shard *)(uintptr_t)where;
+    struct reclaim_record *r = strata__reclaim_quick;
+    if (__builtin_expect(r == NULL || n - 8 > 56 || s->no_quick, 0))
+        return NULL;
+    uint64_t section = atomic_load_explicit(&r->section, memory_order_relaxed);
+    atomic_store_explicit(&r->section, section + 1, memory_order_relaxed);
+    atomic_signal_fence(memory_order_seq_cst);
+    struct index_table *t = atomic_load_explicit(&s->table, memory_order_acquire);
+    const _Atomic(uint64_t) *at = &t->slots[index_home(index_tag(hash), t->slot_count)];
+    unsigned mask = bucket_tagged(at, index_tag(hash));
+    if (__builtin_expect(mask != 0, 1)) {
+        uint64_t slot = atomic_load_explicit(at + (unsigned)__builtin_ctz(mask), memory_order_acquire);
+        struct entry *e = entry_at(s, (uint32_t)slot);
+        __builtin_prefetch((const char *)e + 64); /* key and value begin on two lines, as often as not */
+        if (__builtin_expect(slot != 0 && is_wanted(e, who, key, n), 1))
+            return hand_out(s, r, section, e, who, now_ms);
+    }
+    return quick_further(s, key, n, hash, who, now_ms);
 }
 
 /* With a clock at its end every entry needs a thought, so its meta data are told; an entry that nobody needs is still
