@@ -57,6 +57,9 @@ struct disk_shard {
     struct slot *slots;
     uint64_t room; /* slots there are, with those behind the last home */
     uint64_t used;
+    /* Where homes are, for who looks ahead without the lock: may be of a table that is gone. */
+    _Atomic(uintptr_t) ahead;
+    _Atomic(uint64_t) ahead_homes;
 };
 
 /* Which shard and tag a hash has: two hashes that agree in both are one key to the index, and the later put takes the earlier
@@ -68,6 +71,15 @@ static inline uint32_t hash_shard(uint64_t hash, uint32_t shards) { return (uint
 
 int strata__disk_index_init(struct disk_shard *shard, const strata_allocator *mem, uint64_t entries);
 void strata__disk_index_deinit(struct disk_shard *shard, const strata_allocator *mem);
+/* These are its slots from now on. */
+void strata__disk_index_table(struct disk_shard *shard, struct slot *slots, uint64_t room);
+/* The slot of this tag will be looked for in a moment: fetch where it is likely to be.  No lock. */
+static inline void disk_index_ahead(const struct disk_shard *shard, uint32_t tag)
+{
+    uint64_t at = tag * atomic_load_explicit(&shard->ahead_homes, memory_order_relaxed) >> 32;
+    uintptr_t slots = atomic_load_explicit(&shard->ahead, memory_order_relaxed);
+    __builtin_prefetch((const void *)(slots + at * sizeof(struct slot)));
+}
 /* NULL where there is none. */
 struct slot *strata__disk_index_find(const struct disk_shard *shard, uint32_t tag);
 /* Make sure that insert() of this tag, which is not there, finds room.  STRATA_OK, STRATA_ENOMEM. */
@@ -87,6 +99,7 @@ struct segment {
     uint32_t saved_index; /* in the snapshot that is being written */
     int fd;
     _Atomic(uint32_t) pins;       /* the table's, and each reader's: the last closes the file */
+    _Atomic(int) unlinked;        /* its name is gone */
     _Atomic(uint64_t) written;    /* the file is good up to here; release: after the write */
     uint64_t end;                 /* of the records; log lock */
     uint64_t size;                /* of the file; log lock */
@@ -99,7 +112,6 @@ struct segment {
     uint32_t entry_room;    /* entries there is room for */
     unsigned char *entries; /* the footer to be; NULL: there was no memory, and there will be none */
     int sealed;             /* nothing is appended any more */
-    _Atomic(int) unlinked;  /* its name is gone */
 };
 
 /* The write buffers (disk_log.c) ------------------------------------------------------------------------------ */

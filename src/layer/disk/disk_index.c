@@ -14,15 +14,26 @@ enum { LEAST_ROOM = 32 };
 /* Slots behind the last home, for the cluster that begins there. */
 static uint64_t overflow(uint64_t room) { return room / 16 < 256 ? room / 16 : 256; }
 
-static uint64_t home(uint32_t tag, uint64_t room) { return (uint64_t)tag * (room - overflow(room)) >> 32; }
+static uint64_t homes(uint64_t room) { return room - overflow(room); }
+
+static uint64_t home(uint32_t tag, uint64_t room) { return (uint64_t)tag * homes(room) >> 32; }
 
 static uint64_t most_used(uint64_t room) { return room * 17 / 20; }
 
+void strata__disk_index_table(struct disk_shard *shard, struct slot *slots, uint64_t room)
+{
+    shard->slots = slots;
+    shard->room = room;
+    /* Relaxed: two words that do not belong together name a wrong line to fetch, no more. */
+    atomic_store_explicit(&shard->ahead, (uintptr_t)slots, memory_order_relaxed);
+    atomic_store_explicit(&shard->ahead_homes, homes(room), memory_order_relaxed);
+}
+
 int strata__disk_index_init(struct disk_shard *shard, const strata_allocator *mem, uint64_t entries)
 {
+    uint64_t room = entries / 17 * 20 + INDEX_FIRST_ROOM;
     shard->used = 0;
-    shard->room = entries / 17 * 20 + INDEX_FIRST_ROOM;
-    shard->slots = strata__alloc_array(mem, shard->room, sizeof *shard->slots);
+    strata__disk_index_table(shard, strata__alloc_array(mem, room, sizeof *shard->slots), room);
     return shard->slots != NULL ? STRATA_OK : STRATA_ENOMEM;
 }
 
@@ -84,8 +95,7 @@ static int enlarge(struct disk_shard *shard, const strata_allocator *mem)
             return STRATA_ENOMEM;
         if (spread(slots, room, shard)) {
             strata__free(mem, shard->slots);
-            shard->slots = slots;
-            shard->room = room;
+            strata__disk_index_table(shard, slots, room);
             return STRATA_OK;
         }
         strata__free(mem, slots);

@@ -17,19 +17,23 @@ struct found {
     uint64_t hash, where;
 };
 
-static int is_over(struct disk *d, uint32_t expires_s)
+static int64_t wall_s(struct disk *d) { return strata_host_wall_ms(d->host) / 1000; }
+
+static int is_over(const struct slot *slot, int64_t now_s)
 {
-    return expires_s != RECORD_NEVER && strata_host_wall_ms(d->host) / 1000 >= (int64_t)expires_s;
+    return slot->expires_s != RECORD_NEVER && now_s >= (int64_t)slot->expires_s;
 }
 
 /* The key's slot, and its segment pinned; `use` counts it as a read.  0 where there is none. */
 static int find(struct disk *d, uint64_t hash, int use, struct found *out)
 {
     struct disk_shard *shard = disk_shard_of(d, hash);
+    disk_index_ahead(shard, hash_tag(hash));
+    int64_t now_s = wall_s(d); /* while that is on its way, and not under the lock */
     os_lock_take(&shard->lock);
     struct slot *slot = strata__disk_index_find(shard, hash_tag(hash));
     /* What is over keeps its slot, so that what overwrites it knows that there is something to overwrite. */
-    int found = slot != NULL && !is_over(d, slot->expires_s);
+    int found = slot != NULL && !is_over(slot, now_s);
     if (found) {
         if (use && where_use(slot->where) < SLOT_USE_MOST)
             slot->where++;
@@ -227,9 +231,10 @@ struct walk {
 /* Where the tag's record is now: it may have moved, or been written again, since the copy was made. */
 static int find_again(struct disk *d, struct disk_shard *shard, uint32_t tag, struct found *out)
 {
+    int64_t now_s = wall_s(d);
     os_lock_take(&shard->lock);
     const struct slot *slot = strata__disk_index_find(shard, tag);
-    int found = slot != NULL && !is_over(d, slot->expires_s);
+    int found = slot != NULL && !is_over(slot, now_s);
     if (found) {
         *out = (struct found){ d->log.table[where_segment(slot->where)], 0, slot->where };
         segment_pin(out->segment);

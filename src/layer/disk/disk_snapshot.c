@@ -260,9 +260,8 @@ static int load_shards(struct disk *d, struct stream *f)
         if (slots == NULL)
             return -1;
         strata__free(d->mem, shard->slots);
-        shard->slots = slots;
+        strata__disk_index_table(shard, slots, fields.buckets);
         shard->used = 0; /* until it is known to be good */
-        shard->room = fields.buckets;
         if (!take(f, slots, (size_t)fields.buckets * sizeof *slots))
             return 0;
         shard->used = fields.used;
