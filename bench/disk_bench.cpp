@@ -13,6 +13,7 @@
 #include "bench/disk_scratch.hpp"
 #include "bench/peers/disk_files.hpp"
 #include "bench/peers/disk_log.hpp"
+#include "bench/peers/disk_log_duties.hpp"
 #ifdef BENCH_HAS_STRATA
 #include "bench/disk_above.hpp"
 #include "bench/peers/disk_strata.hpp"
@@ -47,6 +48,7 @@ struct entry {
 const entry backends[] = {
     { "log_pread", maker<bench::disk_log>(false) },
     { "log_mmap", maker<bench::disk_log>(true) },
+    { "log_duties", maker<bench::disk_log_duties>() },
 #ifdef BENCH_HAS_STRATA
     { "strata", maker<bench::disk_strata>(bench::disk_strata::DISK) },
     { "strata_mem", maker<bench::disk_strata>(bench::disk_strata::MEMORY_AND_DISK) },

@@ -41,10 +41,7 @@ struct log_index {
 class disk_log : public disk_store
 {
   public:
-    disk_log(const disk_config &c, bool mapped)
-        : disk_store(c), mapped_(mapped), index_(c.entries), scratch_(record_bytes())
-    {
-    }
+    disk_log(const disk_config &c, bool mapped) : disk_log(c, mapped, sizeof(key) + c.value_bytes()) {}
 
     void open() override
     {
@@ -77,15 +74,7 @@ class disk_log : public disk_store
         buffer_.clear();
     }
 
-    void put(const key &k, size_t value_number) override
-    {
-        if (buffer_.size() + record_bytes() > BUFFER)
-            flush();
-        uint64_t place = written_ + buffer_.size(), hash = hash_key(k) | 1;
-        buffer_.insert(buffer_.end(), (const char *)&k, (const char *)(&k + 1));
-        buffer_.insert(buffer_.end(), value(value_number), value(value_number) + cfg.value_bytes());
-        *index_.find(hash) = { hash, place };
-    }
+    void put(const key &k, size_t value_number) override { append(k, &k, sizeof k, value(value_number)); }
 
     bool get(const key &k, char *out) override
     {
@@ -93,11 +82,40 @@ class disk_log : public disk_store
         const log_index::slot *s = index_.find(hash);
         if (s->hash == 0)
             return false;
-        const char *record = read(s->place);
+        const char *record = read(s->place, scratch_.data());
         if (record == nullptr || memcmp(record, &k, sizeof k) != 0)
             return false;
         memcpy(out, record + sizeof k, cfg.value_bytes());
         return true;
+    }
+
+  protected:
+    const size_t record_bytes;
+    log_index index_;
+
+    disk_log(const disk_config &c, bool mapped, size_t bytes)
+        : disk_store(c), record_bytes(bytes), index_(c.entries), mapped_(mapped), scratch_(bytes)
+    {
+    }
+
+    void append(const key &k, const void *head, size_t head_bytes, const char *bytes)
+    {
+        if (buffer_.size() + record_bytes > BUFFER)
+            flush();
+        uint64_t hash = hash_key(k) | 1;
+        *index_.find(hash) = { hash, written_ + buffer_.size() };
+        buffer_.insert(buffer_.end(), (const char *)head, (const char *)head + head_bytes);
+        buffer_.insert(buffer_.end(), bytes, bytes + cfg.value_bytes());
+    }
+
+    // Where the record is: read into `room` unless it lies in memory.  NULL: a kill -9 took it.
+    const char *read(uint64_t place, char *room) const
+    {
+        if (place >= written_)
+            return buffer_.data() + (place - written_);
+        if (mapped_)
+            return bytes_ + place;
+        return pread(fd_, room, record_bytes, (off_t)place) == (ssize_t)record_bytes ? room : nullptr;
     }
 
   private:
@@ -105,11 +123,8 @@ class disk_log : public disk_store
     bool mapped_;
     int fd_ = -1;
     uint64_t written_ = 0;
-    log_index index_;
     const char *bytes_ = nullptr;
     std::vector<char> buffer_, scratch_;
-
-    size_t record_bytes() const { return sizeof(key) + cfg.value_bytes(); }
 
     int open_file(const char *name) const
     {
@@ -124,15 +139,6 @@ class disk_log : public disk_store
         if (at == MAP_FAILED)
             fail("mmap");
         return at;
-    }
-    const char *read(uint64_t place)
-    {
-        if (place >= written_)
-            return buffer_.data() + (place - written_);
-        if (mapped_)
-            return bytes_ + place;
-        bool whole = pread(fd_, scratch_.data(), record_bytes(), (off_t)place) == (ssize_t)record_bytes();
-        return whole ? scratch_.data() : nullptr; // what a kill -9 lost
     }
 };
 

@@ -48,6 +48,7 @@ std::string label_of(const std::string &backend)
         { "strata_layer", "strata's disk layer" },
         { "log_pread", "bare log" },
         { "log_mmap", "bare log, mapped" },
+        { "log_duties", "with a get's duties" },
         { "lmdb_wmap1", "LMDB writemap" },
         { "lmdb_nosync1", "LMDB nosync" },
         { "lmdb_wmap100", "LMDB writemap/100" },

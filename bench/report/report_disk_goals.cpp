@@ -59,6 +59,17 @@ goal gets(const results &r)
     return g;
 }
 
+// What a get's duties cost on this machine, whoever does them: that much of a ratio to log_pread no library can save.
+goal duties(const results &r, const char *id, const char *title, const char *backend, const char *floor)
+{
+    goal g = more(id, title, (std::string("no limit of its own; of ") + floor + "'s").c_str());
+    g.judged = false;
+    for (auto &d : r.disks) {
+        add_ratio(g, d.first, d.second, backend, floor, &disk_sample::gets_s, 0.85);
+    }
+    return g;
+}
+
 goal put_p999(const results &r)
 {
     goal g = make_goal("disk_put_p999", "Disk, 1 KB puts, 99.9th percentile, of the bare log's", "at most 2.5 x", " x");
@@ -197,6 +208,9 @@ void add_disk_goals(const results &r, std::vector<goal> &goals)
     goals.push_back(puts_of_lmdb(r));
     goals.push_back(put_p999(r));
     goals.push_back(gets(r));
+    goals.push_back(duties(r, "disk_get_duties", "log_duties, which does a disk get's duties and no more", "log_duties",
+                           "log_pread"));
+    goals.push_back(duties(r, "disk_gets_beside", "Disk, gets a second, beside log_duties", "strata", "log_duties"));
     goals.push_back(ahead(r));
     goals.push_back(reopen(r, "disk_reopen", "Disk, 1M entries: reopened after a clean close", "40 ms",
                            &disk_sample::reopen_ms, 40, true));

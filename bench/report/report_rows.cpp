@@ -168,8 +168,8 @@ double median(std::vector<double> v)
 
 bool is_floor(const std::string &backend)
 {
-    static const std::set<std::string> floors = { "flat_thp",    "flat",      "flat_duties",
-                                                  "setassoc_1t", "log_pread", "log_mmap" };
+    static const std::set<std::string> floors = { "flat_thp",  "flat",     "flat_duties", "setassoc_1t",
+                                                  "log_pread", "log_mmap", "log_duties" };
     return floors.count(backend) != 0;
 }
 
