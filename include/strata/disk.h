@@ -5,7 +5,8 @@
 #include "strata/sys/layer.h"
 STRATA_BEGIN_DECLS
 
-/** What opening does with damaged files. */
+/** What opening does with damaged files.  A missing one is damage where that can be told: delete or restore a directory as a
+ *  whole, never single files, or what was deleted may be back. */
 enum {
     STRATA_RECOVERY_DEFAULT = 0, /**< quiet */
     STRATA_RECOVERY_QUIET = 1,   /**< what is damaged is left out, and counted as an error */

@@ -7,7 +7,7 @@
 static const uint8_t head_magic[8] = { 'S', 't', 'r', 'a', 't', 'S', 'e', 'g' };
 static const uint8_t end_magic[8] = { 'g', 'e', 'S', 't', 'a', 'r', 't', 'S' };
 
-enum { VERSION_AT = 8, NUMBER_AT = 16, ID_AT = 24, CREATED_AT = 40, SEED_AT = 48, SUM_AT = 56 };
+enum { VERSION_AT = 8, REACH_AT = 12, NUMBER_AT = 16, ID_AT = 24, CREATED_AT = 40, SEED_AT = 48, SUM_AT = 56 };
 enum {
     END_NUMBER_AT = 0,
     END_FOOTER_AT = 8,
@@ -29,6 +29,8 @@ void strata__segment_head_write(void *out, const struct segment_head *head, cons
     memset(at, 0, SEGMENT_HEAD);
     memcpy(at, head_magic, sizeof head_magic);
     strata__le32_put(at + VERSION_AT, DISK_VERSION);
+    if (head->reach != 0 && head->number - head->reach <= UINT32_MAX)
+        strata__le32_put(at + REACH_AT, (uint32_t)(head->number - head->reach));
     strata__le64_put(at + NUMBER_AT, head->number);
     memcpy(at + ID_AT, dir->id, DISK_ID);
     strata__le64_put(at + CREATED_AT, (uint64_t)head->created_wall_ms);
@@ -63,7 +65,11 @@ int strata__segment_head_read(struct segment_head *out, const void *bytes, size_
         return FORMAT_FOREIGN;
     out->number = strata__le64(at + NUMBER_AT);
     out->created_wall_ms = (int64_t)strata__le64(at + CREATED_AT);
-    return out->number != 0 && out->number <= PLACE_SEGMENT_MAX ? FORMAT_OK : FORMAT_CORRUPT;
+    uint32_t below = strata__le32(at + REACH_AT);
+    if (out->number == 0 || out->number > PLACE_SEGMENT_MAX || below == 1 || (below != 0 && below >= out->number))
+        return FORMAT_CORRUPT;
+    out->reach = below != 0 ? out->number - below : 0;
+    return FORMAT_OK;
 }
 
 void strata__segment_entry_write(void *out, const struct segment_entry *entry)

@@ -1,6 +1,6 @@
 /* disk_segment.h - what stands around the records of a segment file: a head, and when it is sealed a footer.
  *
- *   head, 64 bytes:   | magic 8 | version 4 | reserved 4 | number 8 | directory id 16 | created_wall_ms 8 | seed check 8 | sum 8 |
+ *   head, 64 bytes:   | magic 8 | version 4 | reach 4 | number 8 | directory id 16 | created_wall_ms 8 | seed check 8 | sum 8 |
  *   records ...
  *   footer:           count entries of 24 bytes, in the order of the records:
  *                     | hash 8 | offset / 16 4 | kind << 30 + size / 16 4 | expires_s 4 | reserved 4 |
@@ -28,6 +28,9 @@ enum {
 struct segment_head {
     uint64_t number; /* 1 and up */
     int64_t created_wall_ms;
+    /* The youngest segment in which segment number - 1, when it was full, had superseded something; 0: in none, or that one was
+     * not there any more.  Where this one is there, and that one is not, what it superseded would be back. */
+    uint64_t reach;
 };
 
 void strata__segment_head_write(void *out, const struct segment_head *head, const struct disk_dir *dir);

@@ -108,6 +108,20 @@ static void segment_heads(void **state)
     assert_int_equal(strata__segment_head_read(&found, bytes, sizeof bytes, &other), FORMAT_FOREIGN);
     resummed(bytes, 8, 2, 56);
     assert_int_equal(read_head(bytes, sizeof bytes), FORMAT_NEWER);
+    head.number = UINT64_C(0x100000009);
+    for (head.reach = 1; head.reach <= head.number - 2; head.reach += 0x40000001) {
+        strata__segment_head_write(bytes, &head, &home);
+        assert_int_equal(strata__segment_head_read(&found, bytes, sizeof bytes, &home), FORMAT_OK);
+        assert_int_equal(found.reach, head.number - head.reach <= UINT32_MAX ? head.reach : 0); /* too far to be told */
+    }
+    resummed(bytes, 12, 1, 56); /* the one right before it, in itself */
+    assert_int_equal(read_head(bytes, sizeof bytes), FORMAT_CORRUPT);
+    head.number = 7;
+    head.reach = 5;
+    strata__segment_head_write(bytes, &head, &home);
+    resummed(bytes, 12, 7, 56);
+    assert_int_equal(read_head(bytes, sizeof bytes), FORMAT_CORRUPT);
+    head.reach = 0;
     head.number = 0;
     strata__segment_head_write(bytes, &head, &home);
     assert_int_equal(read_head(bytes, sizeof bytes), FORMAT_CORRUPT);

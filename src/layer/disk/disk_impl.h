@@ -228,8 +228,8 @@ static inline struct disk_shard *disk_shard_of(struct disk *d, uint64_t hash)
 uint64_t strata__disk_hash(const struct disk *d, strata_slice key);
 
 /* disk_segment.c: errno or 0 where an int is returned. */
-/* A new file for the log, of at least `need` bytes of records.  Not in the table yet. */
-int strata__segment_create(struct disk *d, uint64_t number, uint64_t need, struct segment **out);
+/* A new file for the log, of at least `need` bytes of records.  `reach` is the head's.  Not in the table yet. */
+int strata__segment_create(struct disk *d, uint64_t number, uint64_t reach, uint64_t need, struct segment **out);
 struct segment *strata__segment_new(struct disk *d, uint64_t number);
 /* Into the table, as the newest.  Log lock.  0 where the table is full. */
 int strata__segment_enter_locked(struct disk *d, struct segment *s);

@@ -82,6 +82,19 @@ static void count(struct trial *t)
         }
 }
 
+/* Is the one right before it missed, as an opening would find? */
+static int is_after_gap(struct trial *t, uint32_t which)
+{
+    const struct inspected *s = &t->in->segments[which];
+    char name[24];
+    if (t->in->report.in_use || s->reach == 0 || which == t->oldest || s[-1].number == s->number - 1 ||
+        s->reach < t->in->segments[t->oldest].number)
+        return 0;
+    strata__segment_name(name, s->number - 1);
+    strata__inspect_damage(t->in, name, 0, "it is missing", ADVICE_GAP);
+    return 1;
+}
+
 /* Neither what cannot be trusted nor anything older counts. */
 static int make_index(struct inspection *in)
 {
@@ -93,6 +106,8 @@ static int make_index(struct inspection *in)
     for (uint32_t i = t.oldest; i < in->count; i++)
         if (!in->segments[i].trusted && !in->segments[i].gone)
             t.oldest = i + 1;
+        else if (is_after_gap(&t, i))
+            t.oldest = i;
     void *block = strata__alloc_zero(NULL, INDEX_SHARDS * sizeof *t.shards + 64);
     t.shards = (struct disk_shard *)(((uintptr_t)block + 63) & ~(uintptr_t)63);
     while (block != NULL && made < INDEX_SHARDS && strata__disk_index_init(&t.shards[made], NULL, 0) == STRATA_OK)

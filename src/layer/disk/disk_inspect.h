@@ -12,6 +12,7 @@
 
 struct inspected {
     uint64_t number;
+    uint64_t reach; /* of its head */
     uint64_t file_size;
     struct segment_list list;
     int trusted; /* the list is what an opening would believe */
@@ -35,6 +36,8 @@ struct inspection {
 #define ADVICE_SEGMENT \
     "open it with recovery=quiet, which goes on without what cannot be trusted: this file and older ones; do not " \
     "delete it alone"
+#define ADVICE_GAP \
+    "bring it back, or open with recovery=quiet, which goes on without older ones: what it kept away would be back"
 #define ADVICE_RECORD "its key is a miss when it is next read; nothing else is lost, and nothing is to be done"
 #define ADVICE_SNAPSHOT "delete index.snap: opening reads the segments instead, and nothing is lost"
 #define ADVICE_MISSING \

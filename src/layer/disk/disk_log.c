@@ -429,9 +429,11 @@ static int open_next(struct disk *d, uint64_t need, int *os_errno)
     struct disk_log *log = &d->log;
     struct segment *s = NULL;
     os_mutex_lock(&log->lock);
-    uint64_t number = log->next_number;
+    uint64_t number = log->next_number, reach = 0;
+    if (log->newest != NULL && log->newest->number == number - 1)
+        reach = atomic_load_explicit(&log->newest->superseded, memory_order_relaxed);
     os_mutex_unlock(&log->lock);
-    *os_errno = strata__segment_create(d, number, need, &s);
+    *os_errno = strata__segment_create(d, number, reach, need, &s);
     if (*os_errno != 0) {
         disk_count(&d->errors);
         return *os_errno == EMFILE || *os_errno == ENFILE ? STRATA_AGAIN : STRATA_EIO;

@@ -164,10 +164,9 @@ static void seal(struct disk *d, struct segment *s, struct segment_list *list)
 enum { NOT_OURS = -1, NO_FILE = -2 };
 
 /* 0; errno; NOT_OURS; or NO_FILE: a link, a directory, a pipe. */
-static int open_segment(struct disk *d, uint64_t number, struct segment **out)
+static int open_segment(struct disk *d, uint64_t number, struct segment **out, struct segment_head *out_head)
 {
     unsigned char head[SEGMENT_HEAD];
-    struct segment_head fields;
     struct os_file_stat stat;
     char name[24];
     size_t got = 0;
@@ -185,7 +184,8 @@ static int open_segment(struct disk *d, uint64_t number, struct segment **out)
         failed = NO_FILE;
     if (failed == 0)
         failed = strata__os_file_read(s->fd, head, sizeof head, 0, &got);
-    if (failed == 0 && (strata__segment_head_read(&fields, head, got, &d->dir) != FORMAT_OK || fields.number != number))
+    if (failed == 0 &&
+        (strata__segment_head_read(out_head, head, got, &d->dir) != FORMAT_OK || out_head->number != number))
         failed = NOT_OURS;
     if (failed == 0) {
         s->size = stat.size;
@@ -221,14 +221,59 @@ static int fail_segment(struct disk *d, const char *name, int failed, strata_err
                                               : "look at the disk");
 }
 
+/* A segment that cannot be trusted goes, with all that are older: were one of them left, the next opening might trust it, and
+ * would not know what was removed meanwhile.  Oldest first and this one last, so that those that are left stay untrusted
+ * wherever this ends.  What is no file takes no room and holds no record: it stays. */
+static int distrust(struct disk *d, uint64_t number, int no_file, strata_error *err)
+{
+    char name[24];
+    strata__segment_name(name, number);
+    int failed = strata__disk_drop_through(d, number);
+    if (failed == 0 && !no_file)
+        failed = strata__os_file_remove(d->dir_fd, name);
+    if (failed != 0 && failed != ENOENT)
+        return strata__fail_os(err, STRATA_EIO, failed, d->base.name,
+                               "files of \"%s\" that cannot be trusted cannot be removed: look at the disk",
+                               d->options.path);
+    strata__disk_forget_all(d);
+    return STRATA_OK;
+}
+
+/* Was there a segment right before this one that is needed, and gone?  It was if it superseded something that is still here: a
+ * segment leaves out of turn only when that is not so.  Its file was deleted by hand, or not restored, and what it took away
+ * would be back: so all that is older goes. */
+static int mind_gap(struct disk *d, const struct segment_head *head, strata_error *err)
+{
+    struct segment *before = d->log.newest;
+    char name[24];
+    if (head->reach == 0 || before == NULL)
+        return STRATA_OK;
+    if (before->number == head->number - 1) {
+        strata__segment_outlives(before, head->reach); /* may be more than is found now, where writing failed */
+        return STRATA_OK;
+    }
+    if (head->reach < d->log.oldest->number)
+        return STRATA_OK;
+    strata__segment_name(name, head->number - 1);
+    int rc = strata__disk_damage(d, name, "is missing", err);
+    return rc == STRATA_OK ? distrust(d, head->number - 1, 1, err) : rc;
+}
+
 /* STRATA_OK; STRATA_MISS: nothing up to this one can be trusted; < 0.  *out_no_file: what has the name is no plain file. */
 static int recover_one(struct disk *d, uint64_t number, int *out_no_file, strata_error *err)
 {
     struct segment *s;
+    struct segment_head head;
     struct segment_list list = { 0 };
     char name[24];
     strata__segment_name(name, number);
-    int rc = STRATA_OK, failed = open_segment(d, number, &s);
+    int rc = STRATA_OK, failed = open_segment(d, number, &s, &head);
+    if (failed == 0)
+        rc = mind_gap(d, &head, err);
+    if (rc < 0) {
+        strata__segment_unpin(s);
+        return rc;
+    }
     if (failed == 0)
         failed = strata__segment_list_read(d, s->fd, number, s->size, &list);
     if (failed == 0 && !list.damaged) {
@@ -252,24 +297,6 @@ static int recover_one(struct disk *d, uint64_t number, int *out_no_file, strata
         rc = strict < 0 ? strict : STRATA_MISS;
     }
     return rc;
-}
-
-/* A segment that cannot be trusted goes, with all that are older: were one of them left, the next opening might trust it, and
- * would not know what was removed meanwhile.  Oldest first and this one last, so that those that are left stay untrusted
- * wherever this ends.  What is no file takes no room and holds no record: it stays. */
-static int distrust(struct disk *d, uint64_t number, int no_file, strata_error *err)
-{
-    char name[24];
-    strata__segment_name(name, number);
-    int failed = strata__disk_drop_through(d, number);
-    if (failed == 0 && !no_file)
-        failed = strata__os_file_remove(d->dir_fd, name);
-    if (failed != 0 && failed != ENOENT)
-        return strata__fail_os(err, STRATA_EIO, failed, d->base.name,
-                               "files of \"%s\" that cannot be trusted cannot be removed: look at the disk",
-                               d->options.path);
-    strata__disk_forget_all(d);
-    return STRATA_OK;
 }
 
 static int recover_all(struct disk *d, const uint64_t *numbers, size_t count, strata_error *err)

@@ -51,10 +51,10 @@ void strata__segment_unpin(struct segment *s)
     strata__free(s->mem, s);
 }
 
-static int write_head(struct disk *d, struct segment *s)
+static int write_head(struct disk *d, struct segment *s, uint64_t reach)
 {
     unsigned char head[SEGMENT_HEAD];
-    const struct segment_head fields = { s->number, strata__os_wall_ms() };
+    const struct segment_head fields = { s->number, strata__os_wall_ms(), reach };
     strata__segment_head_write(head, &fields, &d->dir);
     int failed = strata__os_file_write(s->fd, head, sizeof head, 0);
     if (failed == 0)
@@ -62,7 +62,7 @@ static int write_head(struct disk *d, struct segment *s)
     return failed;
 }
 
-int strata__segment_create(struct disk *d, uint64_t number, uint64_t need, struct segment **out)
+int strata__segment_create(struct disk *d, uint64_t number, uint64_t reach, uint64_t need, struct segment **out)
 {
     char name[24];
     struct segment *s = strata__segment_new(d, number);
@@ -84,7 +84,7 @@ int strata__segment_create(struct disk *d, uint64_t number, uint64_t need, struc
     if (failed == 0)
         failed = strata__os_file_truncate(s->fd, s->size); /* where there was no reserving: zeros stand behind the end */
     if (failed == 0)
-        failed = write_head(d, s);
+        failed = write_head(d, s, reach);
     strata__segment_name(name, number);
     if (failed == 0)
         failed = strata__os_file_rename(d->dir_fd, SEGMENT_NEW, name);

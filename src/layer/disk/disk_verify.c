@@ -149,6 +149,7 @@ static const char *read_head(struct inspection *in, struct inspected *s, int fd)
     }
     if (head.number != s->number)
         return "its name and its head say different numbers";
+    s->reach = head.reach;
     if (in->report.oldest_wall_ms == 0)
         in->report.oldest_wall_ms = head.created_wall_ms;
     in->report.newest_wall_ms = head.created_wall_ms;
