@@ -43,6 +43,13 @@ static int check_demoted(const strata_options *options, size_t index, strata_err
                             "layer \"%s\" takes what the layer above it evicts, so it must stand right below a memory "
                             "layer: \"memory:?max_bytes=64mb|disk:/var/cache/mine?admit_on=eviction\"",
                             layer->name);
+    for (size_t i = 0; i < index; i++)
+        if (options->layers[i]->flags & STRATA_LAYER_DEMOTED)
+            return strata__fail(
+                err, STRATA_EINVAL, layer->name,
+                "layers \"%s\" and \"%s\" both take what memory evicts: only one of a stack can, so give the "
+                "other admit_on=insertion",
+                options->layers[i]->name, layer->name);
     return STRATA_OK;
 }
 

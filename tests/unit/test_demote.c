@@ -499,6 +499,24 @@ static void it_stands_below_memory_alone(void **state)
     assert_non_null(strstr(st.err.message, "below a memory layer"));
 }
 
+/* The first of two would get nothing. */
+static void it_stands_there_once(void **state)
+{
+    (void)state;
+    const strata_memory_options small = { STRATA_SIZED(strata_memory_options), .max_bytes = 1 << 20 };
+    strata_layer *layers[] = { strata_memory_layer(&small), slow_layer_new(0), strata_memory_layer(&small),
+                               slow_layer_new(0) };
+    strata_options options = STRATA_OPTIONS_INIT;
+    strata_error err = STRATA_ERROR_INIT;
+    strata *cache;
+    slow_layer_demoted(layers[1]);
+    slow_layer_demoted(layers[3]);
+    options.layers = layers;
+    options.layer_count = 4;
+    assert_int_equal(strata_open(&cache, &options, &err), STRATA_EINVAL);
+    assert_non_null(strstr(err.message, "only one of a stack"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -521,6 +539,7 @@ int main(void)
         cmocka_unit_test(each_allocation_may_fail),
         cmocka_unit_test(objects_are_encoded_on_their_way),
         cmocka_unit_test(it_stands_below_memory_alone),
+        cmocka_unit_test(it_stands_there_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -27,7 +27,7 @@ enum {
     /** Gets its entries from the layer right above, when they leave there for want of room, and what is left there when the
      *  cache is closed.  What is loaded or set is put here only if that layer had no room for it; otherwise it reaches this
      *  one as a REMOVE, which should cost next to nothing for a key that is not here.  Not with INSTANT, and right below a
-     *  memory layer alone: strata_open() refuses it elsewhere. */
+     *  memory layer alone, once in a stack: strata_open() refuses it elsewhere. */
     STRATA_LAYER_DEMOTED = 64
 };
 
