@@ -32,6 +32,15 @@ static struct ghost_slot *find(const struct ghost *g, uint32_t fingerprint)
     return NULL;
 }
 
+void strata__ghost_fetch(const struct ghost *g, uint32_t fingerprint)
+{
+    if (g->live == 0)
+        return;
+    uint32_t number = *ghost_head(g, fingerprint);
+    if (number - g->oldest < g->next - g->oldest)
+        __builtin_prefetch(slot_at(g, number));
+}
+
 static void drop_holes_at_tail(struct ghost *g)
 {
     while (g->oldest != g->next && slot_at(g, g->oldest)->fingerprint == 0)
@@ -81,6 +90,12 @@ static void free_arrays(const struct shard *s, struct ghost_slot *ring, uint32_t
     strata__free(s->layer->mem, heads);
 }
 
+static void publish_hint(struct shard *s)
+{
+    atomic_store_explicit(&s->hint_heads, (uintptr_t)s->ghost.heads, memory_order_relaxed);
+    atomic_store_explicit(&s->hint_head_mask, s->ghost.head_mask, memory_order_relaxed);
+}
+
 /* Move the live ones into a ring of `ring_size` (which may be the same) without holes.  0, -1 no room for it. */
 static int repack(struct shard *s, uint32_t ring_size)
 {
@@ -105,6 +120,7 @@ static int repack(struct shard *s, uint32_t ring_size)
     s->bytes += ghost_bytes(ring_size, heads) - own_bytes(&old);
     free_arrays(s, old.ring, old.heads);
     *g = fresh;
+    publish_hint(s);
     return 0;
 }
 
@@ -152,4 +168,5 @@ void strata__ghost_deinit(struct shard *s)
     s->bytes -= own_bytes(g);
     free_arrays(s, g->ring, g->heads);
     *g = (struct ghost){ 0 };
+    publish_hint(s);
 }

@@ -158,7 +158,8 @@ struct shard {
     unsigned shift; /* the layer's */
     int no_quick;   /* quick() can't be used: the policy wants to hear of hits */
     struct memory *layer;
-    const struct eviction_ops *eviction;
+    _Atomic(uintptr_t) hint_heads; /* of the ghost, and its mask: for hints alone, as hint_slots */
+    _Atomic(uint32_t) hint_head_mask;
     uint8_t quick_hits; /* the policy's max_hits */
 
     /* What a put reads and writes stands together: when threads take turns in a shard, each line moves between them. */
@@ -200,6 +201,7 @@ struct shard {
     uint32_t spare_chunks; /* given back, their addresses kept: list through their first block's next */
     uint64_t free_units;
 
+    const struct eviction_ops *eviction;
     struct index_table *old_tables;
     uint64_t sweep_at;
     uint64_t slab_bytes;     /* of the bytes, chunks */
@@ -364,10 +366,25 @@ static inline uint32_t ghost_fingerprint(uint64_t hash)
     uint32_t f = (uint32_t)(hash >> 32);
     return f != 0 ? f : 1;
 }
+static inline uint32_t ghost_chain(uint32_t fingerprint, uint32_t head_mask)
+{
+    return (fingerprint * 0x9e3779b1u) >> 8 & head_mask;
+}
 static inline uint32_t *ghost_head(const struct ghost *g, uint32_t fingerprint)
 {
-    return &g->heads[(fingerprint * 0x9e3779b1u) >> 8 & g->head_mask];
+    return &g->heads[ghost_chain(fingerprint, g->head_mask)];
 }
+/* It will be looked for: a head leads to a slot of the ring, and each is a wait.  First the head; by anybody. */
+static inline void ghost_fetch_head(const struct shard *s, uint64_t hash)
+{
+    struct shard *any = (struct shard *)(uintptr_t)s;
+    uintptr_t heads = atomic_load_explicit(&any->hint_heads, memory_order_relaxed);
+    uint32_t mask = atomic_load_explicit(&any->hint_head_mask, memory_order_relaxed);
+    if (heads != 0)
+        __builtin_prefetch((const void *)(heads + ghost_chain(ghost_fingerprint(hash), mask) * sizeof(uint32_t)));
+}
+/* And some moments later, under the shard's lock, the slot. */
+void strata__ghost_fetch(const struct ghost *g, uint32_t fingerprint);
 
 /* memory_retire.c */
 void strata__retire(struct shard *s, struct entry *e);

@@ -293,6 +293,7 @@ static __attribute__((noinline)) strata_value *quick_further(struct shard *s, co
     atomic_thread_fence(memory_order_acquire);
     if (atomic_load_explicit(&s->shifts, memory_order_relaxed) != shifts || (shifts & 1) != 0)
         return section_over(r, section, NULL); /* a removal may have moved the slot past us */
+    ghost_fetch_head(s, hash);                 /* who finds nothing usually puts it */
     return section_over(r, section, STRATA_NOT_HERE);
 }
 

@@ -66,11 +66,13 @@ static struct entry *evict_one(struct shard *s, int negative_first)
         return NULL;
     uint64_t hash = strata__entry_hash(s->layer, e);
     index_fetch(s, hash);
+    ghost_fetch_head(s, hash);
     note_eviction(s, e, hash);
+    strata__index_remove(s, hash, ref_of(s, e));
+    strata__ghost_fetch(&s->ghost, ghost_fingerprint(hash));
+    strata__retire(s, e);
     if (chosen && s->eviction->evicted != NULL)
         s->eviction->evicted(s, hash);
-    strata__index_remove(s, hash, ref_of(s, e));
-    strata__retire(s, e);
     s->evictions++;
     return e;
 }

@@ -116,8 +116,7 @@ static int put_locked(struct shard *s, const struct incoming *in)
     const strata_op *op = in->op;
     int room = HEAP_ROOM_MADE;
     index_fetch(s, op->hash);
-    if (s->ghost.live != 0)
-        __builtin_prefetch(ghost_head(&s->ghost, ghost_fingerprint(op->hash)));
+    strata__ghost_fetch(&s->ghost, ghost_fingerprint(op->hash));
     /* Values that came free go back without the lock, a few at a time. */
     while (in->heap != NULL && (room = strata__memory_heap_room(s, in)) == HEAP_ROOM_LATER) {
         strata__shard_unlock(s);
@@ -189,6 +188,7 @@ void strata__memory_put(struct memory *m, strata_op *op)
         if (r != NULL)
             strata__memory_drain_touches(m, r); /* so that with one thread the order is exact */
     }
+    ghost_fetch_head(s, op->hash);
     int status = prepare(m, op, &in);
     os_lock_take(&s->lock);
     if (status == STRATA_OK && in.bytes <= strata__slab_max(m) && op->key.size <= MOST_KEY_BYTES &&

@@ -35,10 +35,10 @@ static int main_is_over(const struct shard *s)
     return main > (small + main) / 10 * 9;
 }
 
-/* The ghost knows as many keys as nine tenths of what fits. */
+/* The ghost knows as many keys as nine tenths of what fits.  The victim, which has just left, did. */
 static uint64_t ghost_capacity(const struct shard *s)
 {
-    uint64_t entries = s->limit_entries != UINT64_MAX ? shard_fits(s) : s->entries;
+    uint64_t entries = s->limit_entries != UINT64_MAX ? shard_fits(s) : s->entries + 1;
     return entries * 9 / 10;
 }
 
