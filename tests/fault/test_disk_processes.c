@@ -329,6 +329,10 @@ static void cut_while_it_reads(int kind, int part)
     s->options.max_bytes = 32u << 20;
     assert_int_equal(kill_store_open(s, 7, &err), STRATA_OK);
     fill(s, 0);
+    if (kind == STORE_DEMOTED) { /* until all is on the disk, none of it on its way */
+        kill_store_close(s);
+        assert_int_equal(kill_store_open(s, 8, &err), STRATA_OK);
+    }
     atomic_store(&enough, 0);
     for (uint32_t i = 0; i < READERS; i++) {
         readers[i] = (struct reader){ .store = s, .salt = i * 1000 };
