@@ -52,7 +52,13 @@ enum {
 /** A disk layer.  Start from STRATA_DISK_OPTIONS_INIT, set path, change what differs. */
 typedef struct strata_disk_options {
     size_t size;          /**< sizeof this struct; the INIT macro sets it */
-    const char *path;     /**< its directory, which nobody else uses; made with mode 0700 where it is missing; copied */
+    const char *path;     /**< its directory, 1 to 4,095 bytes; a relative one counts from where the process is when
+                               the cache is opened; copied.  It is made with mode 0700 where it is missing, if the one
+                               above it is there.  One that is there has to be this user's, writable by nobody else, and
+                               no symbolic link in its last part.  Without a strata.dir in it, it is made ours, but
+                               refused (STRATA_EINVAL), before anything in it is touched, if a file stands in it that
+                               would be written over or deleted: a lock that holds anything but a number, index.snap,
+                               <16 hex digits>.seg.  Other files stay as they are, and count for no budget */
     uint64_t max_bytes;   /**< of all files together; default 1 GiB; 1 MiB to 1 TiB */
     uint64_t max_entries; /**< budget by count as well; 0 none; at least 1,024 */
     uint64_t segment_bytes;        /**< of one file of the log; 0: chosen from max_bytes; 64 KiB to 1 GiB.  Each file

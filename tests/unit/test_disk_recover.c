@@ -239,14 +239,19 @@ static void what_is_not_trusted_takes_no_room(void **state)
 static void strict_names_what_is_not_ours(void **state)
 {
     (void)state;
-    struct disk_fixture f;
-    char file[512];
+    struct disk_fixture f, other;
+    char file[512], theirs[512];
+    make(&other);
+    assert_int_equal(disk_open(&other), STRATA_OK);
+    disk_close(&other);
     make(&f);
     assert_int_equal(disk_open(&f), STRATA_OK);
     (void)fill_up_to(&f, 3);
     disk_close(&f);
     snprintf(file, sizeof file, "%s/strata.dir", f.path);
-    assert_int_equal(unlink(file), 0);
+    snprintf(theirs, sizeof theirs, "%s/strata.dir", other.path);
+    assert_int_equal(rename(theirs, file), 0);
+    disk_unmake(&other);
     f.options.recovery = STRATA_RECOVERY_STRICT;
     assert_int_equal(disk_open(&f), STRATA_EIO);
     assert_non_null(strstr(f.err.message, "0000000000000001.seg"));

@@ -225,7 +225,9 @@ static int identify(struct inspection *in)
             verdict == FORMAT_END       ? "it is missing"
             : verdict == FORMAT_FOREIGN ? "it is none of strata's"
                                         : "it is damaged",
-            "nothing can be read without it: bring it back, or open with recovery=quiet, which begins anew");
+            verdict == FORMAT_END
+                ? "nothing can be read without it: bring it back, or empty the directory"
+                : "nothing can be read without it: bring it back, or open with recovery=quiet, which begins anew");
         return STRATA_MISS;
     }
     for (int i = 0; i < DISK_ID; i++)
