@@ -49,7 +49,7 @@ static int live(const char *path)
         printf("%llu answers from the disk, %d loads so far\n", (unsigned long long)disk.hits, loads);
     else
         fprintf(stderr, "%s: %s\n", err.where, err.message);
-    strata_close(cache); /* what is on its way to the disk gets there */
+    strata_close(cache); /* what is on its way to the disk gets there first */
     return status;
 }
 

@@ -24,7 +24,9 @@ typedef struct strata_options {
     const strata_codec *codec;         /**< borrowed, outlives the cache and its values; NULL: values are bytes */
     const strata_allocator *allocator; /**< borrowed, outlives the cache and its values; NULL is malloc */
     uint32_t workers;                  /**< threads for blocking loaders and background work; default 4, at most 256 */
-    uint32_t max_queued;               /**< tasks that may wait for a worker; default 10,000 */
+    uint32_t max_queued;               /**< tasks that may wait for a worker, and loaded values that may be on their
+                                            way to slower layers while their callers have them already; default
+                                            10,000.  Of the latter no more than 16 MiB, or one */
     uint32_t max_flights;              /**< loads in progress that others can join; default 65,536; past it callers
                                             load for themselves */
     uint32_t max_key_bytes;            /**< default 1,024, at most 16,384 */
@@ -81,7 +83,8 @@ STRATA_API int strata_open_url(strata **out, const char *url, const strata_optio
 
 /**
  * Close a cache: no more work is taken (STRATA_ECLOSED), loads are told that they are cancelled, their callers get
- * STRATA_ECLOSED, threads are joined.  A loaded value that has not come to a slower layer yet is not stored there.
+ * STRATA_ECLOSED, threads are joined.  A value whose caller has it, and that is on its way to slower layers, gets there first:
+ * that is as much as max_queued says, or 16 MiB.
  * What a memory layer holds is put into the disk below it where that has admit_on=eviction.
  * On a namespace: gives back this reference only.
  * Values that are held stay valid.  Namespaces that are held answer STRATA_ECLOSED and must still be closed.
@@ -126,7 +129,9 @@ STRATA_API int strata_get(strata *cache, strata_slice key, strata_value **out, s
 
 /**
  * The same, and where no layer has it, call `loader`, once for all callers at once, and store what it gives: in the nearest
- * layer before the call returns, in slower ones after.
+ * layer before the call returns, in slower ones after.  Where loaders are faster than a slower layer, and as much is on its
+ * way there as may be (max_queued), that layer is passed by: it does not get the value (rejections in its stats), and forgets
+ * what it held of the key.
  * A load that takes longer than the longer one of its hard_timeout_ms and refresh_timeout_ms is given up by the next caller:
  * it is not joined any more and stores nothing, its callers still get its value, and a second load starts beside it.
  * @param loader NULL takes the namespace's own.

@@ -330,6 +330,8 @@ static int forget_parent(struct root *root)
     init_locks(root);
     atomic_store(&root->active, 0);
     atomic_store(&root->flights, 0);
+    atomic_store(&root->late, 0);
+    atomic_store(&root->late_bytes, 0);
     list_init(&root->delayed);
     strata__demotions_forget(root);
     root->closing_thread = 0;

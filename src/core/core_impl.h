@@ -131,6 +131,7 @@ struct layer_slot {
     _Atomic(uint64_t) hits, misses, puts, removes, errors;
     _Atomic(uint64_t) own_hits, own_misses; /* looks of our own that the layer counted and nobody asked for */
     _Atomic(uint64_t) refused;              /* finds that the layer counted as hits, and that could not be served */
+    _Atomic(uint64_t) passed;               /* values that were not put there: too many were on their way (late_most) */
     strata_layer_stats base;                /* what a reset takes off; tree lock */
     struct histogram latency;               /* nanoseconds */
 };
@@ -181,6 +182,8 @@ struct root {
     struct stripe *stripes;
     void *stripes_block;
     _Atomic(uint32_t) flights; /* that can be joined */
+    _Atomic(uint32_t) late; /* flights whose callers have their answer, and that are still storing in slower layers */
+    _Atomic(uint64_t) late_bytes; /* of these: what they and their values take */
     _Atomic(uint32_t) position;
     struct key_mutex tree_lock;
     strata **spaces; /* by number; tree lock */
@@ -197,6 +200,10 @@ struct root {
     int has_maintain;
     int closing_thread; /* 1: some strata_close() is at work; tree lock */
 };
+
+/* So many bytes of values may be on their way to slower layers after their callers have them, and max_queued of these; past
+ * either the layers are passed by.  A value of any size goes where nothing else is on its way. */
+#define LATE_BYTES_MOST ((uint64_t)16 << 20)
 
 /* Life ------------------------------------------------------------------------------------------------------- */
 

@@ -228,9 +228,23 @@ static int still_seen_locked(struct flight *f)
     return same;
 }
 
+/* A worker stays with a layer that blocks until it has stored.  To others a refresh may not add without end, nor may it leave
+ * there what it supersedes. */
+static int refresh_would_pile_up(struct root *root)
+{
+    if (!late_is_full(root))
+        return 0;
+    for (size_t i = 0; i < root->layer_count; i++)
+        if (!(root->layers[i].flags & (STRATA_LAYER_INSTANT | STRATA_LAYER_BLOCKS)))
+            return 1;
+    return 0;
+}
+
 void strata__refresh_start(const struct want *want, strata_slice key, uint64_t hash, const struct held *seen)
 {
     struct root *root = want->handle->root;
+    if (refresh_would_pile_up(root))
+        return; /* the next hit tries again */
     strata_error err = STRATA_ERROR_INIT;
     struct flight *f = strata__flight_new(want, key, hash, &err);
     if (f == NULL)

@@ -113,6 +113,7 @@ struct plan {
     strata_meta meta;
     int is_backfill;
     int refused;   /* the layer that demotes did not take it: the one below gets it at once */
+    int passes;    /* too much is on its way to slow layers: they only lose what they hold of the key */
     uint32_t from; /* backfill: the layer it came from */
 };
 
@@ -150,6 +151,8 @@ struct flight {
     int64_t load_ms, load_ns, load_wall_ms; /* when the loader was called */
     struct held previous; /* the best that is held, to be served or validated; set under the key lock */
     int layer_failed;     /* a layer could not be asked: its error stands in `err` */
+    uint32_t missed_in;   /* bit i: layer i was asked, and holds nothing of the key */
+    size_t late_bytes;    /* what it counts for in root->late_bytes; 0: it is not counted */
     struct read solo;
     struct flight *self;
     strata_op *op_pointer;
@@ -342,6 +345,12 @@ static inline int want_posts(const struct want *want)
 {
     int times_out = want->policy->soft_timeout_ms > 0 || want->policy->hard_timeout_ms > 0;
     return wants_worker(want) && (times_out || !ex_on_worker(want->handle->root->ex));
+}
+/* Are as many values on their way to slow layers as there may be? */
+static inline int late_is_full(struct root *root)
+{
+    return atomic_load_explicit(&root->late, memory_order_relaxed) >= root->options.max_queued ||
+           atomic_load_explicit(&root->late_bytes, memory_order_relaxed) >= LATE_BYTES_MOST;
 }
 /* Begin a refresh in the background, unless the key is busy.  `seen`: what was found. */
 void strata__refresh_start(const struct want *want, strata_slice key, uint64_t hash, const struct held *seen);

@@ -99,6 +99,8 @@ static int judge(struct flight *f, struct layer_slot *slot, int64_t now)
 {
     struct held held = { 0 };
     strata__op_counted(f->handle, slot, &f->op);
+    if (f->op.status == STRATA_MISS && f->op_err.status >= 0)
+        f->missed_in |= 1u << slot->index;
     if (f->op.status < 0 && !f->layer_failed) {
         f->layer_failed = 1;
         strata__fail(&f->err, STRATA_ELAYER, slot->layer->name, "layer \"%s\" failed: %s", slot->layer->name,

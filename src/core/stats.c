@@ -135,6 +135,7 @@ static void add_slot_locked(const struct root *root, struct layer_slot *slot, st
             add_quick_locked(root, s);
         s->puts = atomic_load(&slot->puts);
         s->removes = atomic_load(&slot->removes);
+        s->rejections += atomic_load(&slot->passed);
     }
     s->errors += atomic_load(&slot->errors);
     if (slot->flags & STRATA_LAYER_DEMOTED) {

@@ -4,7 +4,11 @@
  * are looked at under the key lock, under which instant layers take it at once.  For slower layers the flight stays in the
  * table (STORING) and looks again before each of them; a write that comes meanwhile waits until it has settled.  A slow layer
  * that does not take the value is told to remove the key: what it may still hold is superseded.  So is one that was cleared
- * while the value was on its way: it may have been cleared first. */
+ * while the value was on its way: it may have been cleared first.
+ *
+ * The callers have their value before slower layers do, so they may load faster than those store.  What is on its way then has
+ * a bound: past it slow layers are passed by.  One that said that it holds nothing of the key is left alone; another loses
+ * what it holds, which is the affair of the thread that brings it, or its callers wait for it: so that neither piles up. */
 #include <string.h>
 
 #include "src/core/flight.h"
@@ -148,6 +152,94 @@ static void put_now_locked(struct flight *f)
         f->plan.refused = f->op.status != STRATA_OK;
 }
 
+static void late_leave(struct flight *f)
+{
+    if (f->late_bytes == 0)
+        return;
+    atomic_fetch_sub_explicit(&f->root->late_bytes, f->late_bytes, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&f->root->late, 1, memory_order_relaxed);
+    f->late_bytes = 0;
+}
+
+/* 1: its callers have their answer, or get it now, and this one may go on. */
+static int late_enter(struct flight *f, int always)
+{
+    struct root *root = f->root;
+    size_t bytes = sizeof *f + f->key.storage.size;
+    bytes += f->plan.value != NULL ? strata__value_cost(f->plan.value) : 0;
+    /* Relaxed: a bound, and no more.  Two that come to it at once may both be turned away. */
+    uint32_t others = atomic_fetch_add_explicit(&root->late, 1, memory_order_relaxed);
+    uint64_t their_bytes = atomic_fetch_add_explicit(&root->late_bytes, bytes, memory_order_relaxed);
+    f->late_bytes = bytes;
+    if (always || others == 0 || (others < root->options.max_queued && their_bytes + bytes <= LATE_BYTES_MOST))
+        return 1;
+    late_leave(f);
+    return 0;
+}
+
+/* May it be put into this slow layer?  A worker does that itself, and takes nothing else meanwhile, where the layer blocks. */
+static int may_go_on(struct flight *f, const struct layer_slot *slot)
+{
+    if (f->late_bytes != 0 || (f->plan.layer == 0 && !f->refresh))
+        return 1;
+    if ((slot->flags & STRATA_LAYER_BLOCKS) && ex_on_worker(f->root->ex))
+        return 1;
+    return late_enter(f, 0);
+}
+
+/* Is the value put there?  If not, the layer gets what is evicted above it, and is only to forget. */
+static int takes_puts(const struct flight *f, const struct layer_slot *slot)
+{
+    return f->plan.kind == STRATA_OP_PUT && (!(slot->flags & STRATA_LAYER_DEMOTED) || f->plan.refused);
+}
+
+/* What a layer below a memory layer holds may also have come from there since it was asked. */
+static int may_hold(const struct flight *f, const struct layer_slot *slot)
+{
+    return !(f->missed_in & 1u << slot->index) || (slot->flags & STRATA_LAYER_DEMOTED);
+}
+
+/* Store at once what can be, up to the next layer that takes its time.  Bit i: layer i has it. */
+static uint32_t advance_locked(struct flight *f)
+{
+    struct plan *p = &f->plan;
+    uint32_t stored = 0;
+    while (p->kind != 0 && p->layer < p->end) {
+        struct layer_slot *slot = &f->root->layers[p->layer];
+        if (slot_instant(slot)) {
+            stored |= 1u << p->layer;
+            put_now_locked(f);
+            continue;
+        }
+        if (!p->passes && !may_go_on(f, slot)) {
+            p->passes = 1;
+            if (f->refresh)
+                (void)late_enter(f, 1); /* it may have to forget; no more begin */
+        }
+        if (!p->passes)
+            break;
+        if (takes_puts(f, slot))
+            atomic_fetch_add_explicit(&slot->passed, 1, memory_order_relaxed);
+        if (may_hold(f, slot))
+            break;
+        p->layer++;
+    }
+    return stored;
+}
+
+/* Do the callers wait until the layers that are passed by have forgotten the key?  Theirs is then the bound.  Where the layer
+ * blocks, it is done by this thread in any case. */
+static int forgets_first(const struct flight *f)
+{
+    const struct plan *p = &f->plan;
+    for (uint32_t i = p->layer; p->passes && !f->refresh && i < p->end; i++) {
+        const struct layer_slot *slot = &f->root->layers[i];
+        if (!(slot->flags & (STRATA_LAYER_INSTANT | STRATA_LAYER_BLOCKS)) && may_hold(f, slot))
+            return 1;
+    }
+    return 0;
+}
+
 static int may_store_locked(const struct flight *f) { return !f->poisoned && !cleared_since(f->handle, f->position); }
 
 static void op_stored(strata_op *op)
@@ -198,7 +290,7 @@ static int submit_slow(struct flight *f, struct layer_slot *slot)
 static int put_slow(struct flight *f)
 {
     struct layer_slot *slot = &f->root->layers[f->plan.layer];
-    if (f->plan.kind == STRATA_OP_PUT && (slot->flags & STRATA_LAYER_DEMOTED) != 0 && !f->plan.refused) {
+    if (f->plan.passes || (f->plan.kind == STRATA_OP_PUT && !takes_puts(f, slot))) {
         begin_op(f, slot, STRATA_OP_REMOVE); /* it comes when it is evicted above; what it supersedes goes now */
         return submit_slow(f, slot);
     }
@@ -249,6 +341,7 @@ static void settle(struct flight *f)
     strata_value_unref(f->value);
     strata_value_unref(f->encoded);
     f->value = f->encoded = NULL;
+    late_leave(f);
     strata__strand_detach(&f->strand);
     strata__flight_unref(f);
     root_leave(root);
@@ -265,6 +358,40 @@ static int leave_table_locked(struct flight *f, struct stripe *s)
     return stop_timer;
 }
 
+/* What a round has to say, under no lock. */
+static void tell_round(struct flight *f, uint32_t stored, int fenced, struct list_node *taken)
+{
+    for (uint32_t i = 0; stored >> i != 0; i++)
+        if (stored >> i & 1)
+            tell_stored(f, i);
+    if (fenced && f->plan.value != NULL && !f->plan.is_backfill && f->load.status >= 0 &&
+        !atomic_load(&f->load.canceled))
+        count_up(f->handle, COUNT_FENCED);
+    struct answer a = { .status = f->status,
+                        .value = f->value,
+                        .err = &f->err,
+                        .is_hit = f->is_hit,
+                        .layer = f->hit_layer,
+                        .state = f->hit_state };
+    strata__waiters_give(f, taken, &a);
+}
+
+/* The next slow layer.  1: another round now. */
+static int go_on_slow(struct flight *f, int delivered)
+{
+    struct root *root = f->root;
+    const struct plan *p = &f->plan;
+    int blocks = (root->layers[p->layer].flags & STRATA_LAYER_BLOCKS) != 0;
+    if (delivered && blocks && !p->passes && !ex_on_worker(root->ex)) {
+        f->step = STEP_STORE;
+        strata__strand_pass(&f->strand); /* its caller has an answer, and shall not wait for this */
+        return 0;
+    }
+    if (delivered)
+        strata__strand_detach(&f->strand);
+    return put_slow(f);
+}
+
 /* One round: what can be stored at once, answers, and the next slow layer.  1: another round now. */
 static int store_round(struct flight *f)
 {
@@ -277,12 +404,9 @@ static int store_round(struct flight *f)
     int fenced = p->kind != 0 && p->layer < p->end && !may_store_locked(f);
     if (fenced)
         p->kind = 0;
-    uint32_t from = p->layer;
-    while (p->kind != 0 && p->layer < p->end && slot_instant(&root->layers[p->layer]))
-        put_now_locked(f);
-    uint32_t to = p->layer;
+    uint32_t stored = advance_locked(f);
     int slow = p->kind != 0 && p->layer < p->end;
-    int give = !f->delivered && (!slow || p->layer > 0);
+    int give = !f->delivered && (!slow || (p->layer > 0 && !forgets_first(f)));
     if (give) {
         f->delivered = 1;
         strata__waiters_take_locked(f, &taken, 1);
@@ -296,33 +420,15 @@ static int store_round(struct flight *f)
         stop_timer = leave_table_locked(f, s);
     stripe_unlock(s, &frame);
 
-    for (uint32_t i = from; i < to; i++)
-        tell_stored(f, i);
-    if (fenced && f->plan.value != NULL && !p->is_backfill && f->load.status >= 0 && !atomic_load(&f->load.canceled))
-        count_up(f->handle, COUNT_FENCED);
-    struct answer a = { .status = f->status,
-                        .value = f->value,
-                        .err = &f->err,
-                        .is_hit = f->is_hit,
-                        .layer = f->hit_layer,
-                        .state = f->hit_state };
-    strata__waiters_give(f, &taken, &a);
+    tell_round(f, stored, fenced, &taken);
     if (stop_timer && ex_cancel(root->ex, &f->refresh_timer)) {
         strata__flight_unref(f);
         root_leave(root);
     }
-    if (!slow) {
-        settle(f);
-        return 0;
-    }
-    if (delivered && (root->layers[p->layer].flags & STRATA_LAYER_BLOCKS) && !ex_on_worker(root->ex)) {
-        f->step = STEP_STORE;
-        strata__strand_pass(&f->strand); /* its caller has an answer, and shall not wait for this */
-        return 0;
-    }
-    if (delivered)
-        strata__strand_detach(&f->strand);
-    return put_slow(f);
+    if (slow)
+        return go_on_slow(f, delivered);
+    settle(f);
+    return 0;
 }
 
 /* A slow layer has answered.  1: go on; 0: it is asked again, and somebody else goes on. */

@@ -87,7 +87,7 @@ static const struct option_row cache_rows[] = {
     ROW(codec, OPTION_POINTER, 0, 0, 0, NULL, "how objects become bytes"),
     ROW(allocator, OPTION_POINTER, 0, 0, 0, NULL, "where memory comes from"),
     ROW(workers, OPTION_U32, 1, 256, 4, NULL, "threads for blocking loaders and background work"),
-    ROW(max_queued, OPTION_U32, 1, 1u << 30, 10000, NULL, "tasks that may wait for a worker"),
+    ROW(max_queued, OPTION_U32, 1, 1u << 30, 10000, NULL, "tasks that may wait for a worker, and loaded values on their way to slower layers"),
     ROW(max_flights, OPTION_U32, 1, 1u << 30, 65536, NULL, "loads in progress that others can join"),
     ROW(max_key_bytes, OPTION_BYTES32, 1, 16384, 1024, NULL, "longest key"),
     ROW(max_value_bytes, OPTION_BYTES, 1, MOST_BYTES, 16 * MIB, NULL, "largest value"),

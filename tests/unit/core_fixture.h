@@ -30,12 +30,14 @@ struct script {
     struct script_entry entries[SCRIPT_ROOM];
     int64_t delay_ms; /* each operation takes so long; 0: answered before submit returns */
     int fail_gets, fail_puts, fail_removes, fail_clear;
-    int no_room; /* puts are passed through, what is there stays */
-    int hold;    /* keep operations until script_release() */
+    int no_room;   /* puts are passed through, what is there stays */
+    int hold;      /* keep operations until script_release() */
+    int hold_puts; /* the same for puts alone */
     strata_op *held[SCRIPT_ROOM];
     size_t held_count;
     int submits, gets, puts, removes, clears, closed;
     strata_clear_op cleared; /* the last clear */
+    int *last_puts;          /* NULL, or where `puts` goes when it is closed */
 };
 
 static struct script_entry *script_find(struct script *s, strata_slice key, int make)
@@ -97,7 +99,7 @@ static void script_submit(strata_layer *layer, strata_op *const *ops, size_t cou
         strata_op *op = ops[i];
         op->layer_data = s;
         *(op->kind == STRATA_OP_GET ? &s->gets : op->kind == STRATA_OP_PUT ? &s->puts : &s->removes) += 1;
-        if (hold)
+        if (hold || (op->kind == STRATA_OP_PUT && s->hold_puts))
             s->held[s->held_count++] = op;
         else if (delay > 0)
             assert_int_equal(strata_host_after(s->host, delay, script_later, op), STRATA_OK);
@@ -108,7 +110,7 @@ static void script_submit(strata_layer *layer, strata_op *const *ops, size_t cou
 
 UNUSED static void script_release(struct script *s)
 {
-    s->hold = 0;
+    s->hold = s->hold_puts = 0;
     size_t n = s->held_count;
     s->held_count = 0;
     for (size_t i = 0; i < n; i++)
@@ -138,7 +140,13 @@ static int script_clear(strata_layer *layer, const strata_clear_op *what, strata
     return STRATA_OK;
 }
 
-static void script_close(strata_layer *layer) { free(layer); }
+static void script_close(strata_layer *layer)
+{
+    const struct script *s = (struct script *)(void *)layer;
+    if (s->last_puts != NULL)
+        *s->last_puts = s->puts;
+    free(layer);
+}
 
 static const strata_layer_ops script_ops = {
     .size = sizeof script_ops,
@@ -176,6 +184,7 @@ struct stack_options {
     const strata_codec *codec;
     const strata_allocator *allocator;
     uint32_t max_flights;
+    uint32_t max_queued;
     uint64_t max_value_bytes;
     uint64_t memory_entries; /* 0: more than any test has; else the first to come is the first to leave */
 };
@@ -207,6 +216,7 @@ UNUSED static int try_open(struct stack *st, const struct stack_options *o)
     options.codec = o->codec;
     options.allocator = o->allocator;
     options.max_flights = o->max_flights;
+    options.max_queued = o->max_queued;
     options.max_value_bytes = o->max_value_bytes;
     return strata__open_with(&st->cache, &options, st->ex, &st->err);
 }
