@@ -1,0 +1,87 @@
+/* redis_link.h - connections to one Redis or Valkey server: pipelined, reconnecting, bounded in time.
+ *
+ * A link has a few connections and one thread of its own that reads and writes them all.  Whoever submits requests at the same
+ * time shares writes and reads with the others: nobody asks for a pipeline.  A connection that is lost fails what was on its way,
+ * and is made again, with pauses that grow and are jittered; what is submitted meanwhile waits for it, as long as its own timeout
+ * allows.
+ *
+ * Replies are hiredis' redisReply, seen through the functions below: hiredis.h is included by this folder alone.
+ * Protocol: RESP2.  Threads: every function may be called from any thread, but for open, close and reopen. */
+#ifndef STRATA_LINK_REDIS_LINK_H
+#define STRATA_LINK_REDIS_LINK_H
+#include <stddef.h>
+#include <stdint.h>
+
+#include "strata/base.h"
+#include "strata/error.h"
+#include "strata/sys/allocator.h"
+
+struct redis_link;
+struct redisReply;
+
+/* Strings are borrowed for strata__redis_open(), which copies them. */
+struct redis_link_options {
+    const char *name;           /* of the layer: begins every error's words */
+    const char *host;           /* or NULL, and */
+    const char *socket_path;
+    uint32_t port;
+    const char *user;           /* NULL: AUTH with the password alone */
+    const char *password;       /* NULL: no AUTH */
+    uint32_t database;          /* SELECT, where it is not 0 */
+    uint32_t connections;       /* at least 1 */
+    int64_t connect_timeout_ms; /* to be connected, authenticated, and in the database */
+    int64_t backoff_min_ms, backoff_max_ms;
+    size_t max_pending;         /* requests of all connections that are out; one more is answered STRATA_EBUSY */
+    const strata_allocator *mem;
+};
+
+/* One command.  The caller's, from submit until its done() is called. */
+struct redis_request {
+    const strata_slice *args; /* in: borrowed until strata__redis_submit() returns */
+    size_t arg_count;
+    uint64_t affinity;        /* in: requests with the same one travel on one connection, in the order they were submitted */
+    int64_t timeout_ms;       /* in: from submit until done(), at most; its reply, should it come, is thrown away */
+    void (*done)(struct redis_request *request); /* in: once, on the link's thread or on the submitter's; no lock is held */
+    void *owner;              /* in */
+    /* out, until done() returns: */
+    int status;                     /* STRATA_OK: there is a reply, which may be an error reply; STRATA_ETIMEOUT; STRATA_EBUSY;
+                                       STRATA_ECLOSED; STRATA_ENOMEM; STRATA_EIO: no connection, or lost while it was out, and
+                                       nobody knows whether it was carried out */
+    const struct redisReply *reply; /* STRATA_OK alone */
+    strata_error err;               /* words, with the server's address, where status < 0 */
+    /* the link's: */
+    struct redis_request *next;
+    int64_t deadline_ms;
+    void *slot;
+};
+
+/* Starts the thread; does not wait for a connection: a server that is away is no error.  STRATA_OK, < 0 with words. */
+int strata__redis_open(struct redis_link **out, const struct redis_link_options *options, strata_error *err);
+/* What is out is answered STRATA_ECLOSED before it returns.  NULL is a no-op. */
+void strata__redis_close(struct redis_link *link);
+/* In a child after fork: the thread is not there, sockets are the parent's: closes the descriptors, gives memory back. */
+void strata__redis_abandon(struct redis_link *link);
+
+/* Those with one affinity stay in order.  Never blocks on the network. */
+void strata__redis_submit(struct redis_link *link, struct redis_request *const *requests, size_t count);
+/* submit(), and sleep until done() was called (it is).  Not from the link's own thread. */
+void strata__redis_call(struct redis_link *link, struct redis_request *request);
+
+/* Counters since open, for stats. */
+struct redis_link_counts {
+    uint64_t requests, timeouts, connects, disconnects, writes, reads; /* system calls, the last two */
+    uint32_t connected; /* connections that are up now */
+};
+void strata__redis_counts(const struct redis_link *link, struct redis_link_counts *out);
+
+/* Replies --------------------------------------------------------------------------------------------------------- */
+
+enum redis_reply_kind { REDIS_IS_TEXT, REDIS_IS_STATUS, REDIS_IS_ERROR, REDIS_IS_INTEGER, REDIS_IS_ARRAY, REDIS_IS_NIL };
+
+enum redis_reply_kind strata__redis_kind(const struct redisReply *reply);
+strata_slice strata__redis_text(const struct redisReply *reply); /* of TEXT, STATUS, ERROR */
+int64_t strata__redis_integer(const struct redisReply *reply);
+size_t strata__redis_count(const struct redisReply *reply); /* of ARRAY */
+const struct redisReply *strata__redis_at(const struct redisReply *reply, size_t i);
+
+#endif /* STRATA_LINK_REDIS_LINK_H */
