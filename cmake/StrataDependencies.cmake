@@ -1,6 +1,6 @@
-# What strata is built with.  The library needs libuv and threads, and XXH3 from xxhash's header, and compresses what it stores
-# with zstd and lz4 where they are; the command reads compressed traces with zstd and zlib; sqlite3 is the origin of the demo,
-# cmocka runs the tests.
+# What strata is built with.  The library needs libuv and threads, and XXH3 from xxhash's header, compresses what it stores
+# with zstd and lz4 where they are, and talks to Redis and Valkey with hiredis where that is; the command reads compressed traces
+# with zstd and zlib; sqlite3 is the origin of the demo, cmocka runs the tests.
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(UV REQUIRED IMPORTED_TARGET libuv)
 find_path(STRATA_XXHASH_INCLUDE xxhash.h REQUIRED)
@@ -30,6 +30,7 @@ macro(strata_optional name package link)
 endmacro()
 strata_optional(ZSTD libzstd zstd)
 strata_optional(LZ4 liblz4 lz4)
+strata_optional(REDIS hiredis hiredis)
 list(JOIN STRATA_PC_NAMES ", " STRATA_PC_NAMES)
 
 if(STRATA_BUILD_CLI OR STRATA_BUILD_TESTS OR STRATA_BUILD_FUZZ)

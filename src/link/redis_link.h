@@ -21,8 +21,8 @@ struct redisReply;
 
 /* Strings are borrowed for strata__redis_open(), which copies them. */
 struct redis_link_options {
-    const char *name;           /* of the layer: begins every error's words */
-    const char *host;           /* or NULL, and */
+    const char *name; /* of the layer: begins every error's words */
+    const char *host; /* or NULL, and */
     const char *socket_path;
     uint32_t port;
     const char *user;           /* NULL: AUTH with the password alone */
@@ -31,7 +31,7 @@ struct redis_link_options {
     uint32_t connections;       /* at least 1 */
     int64_t connect_timeout_ms; /* to be connected, authenticated, and in the database */
     int64_t backoff_min_ms, backoff_max_ms;
-    size_t max_pending;         /* requests of all connections that are out; one more is answered STRATA_EBUSY */
+    size_t max_pending; /* requests of all connections that are out; one more is answered STRATA_EBUSY */
     const strata_allocator *mem;
 };
 
@@ -39,12 +39,13 @@ struct redis_link_options {
 struct redis_request {
     const strata_slice *args; /* in: borrowed until strata__redis_submit() returns */
     size_t arg_count;
-    uint64_t affinity;        /* in: requests with the same one travel on one connection, in the order they were submitted */
-    int64_t timeout_ms;       /* in: from submit until done(), at most; its reply, should it come, is thrown away */
-    void (*done)(struct redis_request *request); /* in: once, on the link's thread or on the submitter's; no lock is held */
-    void *owner;              /* in */
+    uint64_t affinity;  /* in: requests with the same one travel on one connection, in the order they were submitted */
+    int64_t timeout_ms; /* in: from submit until done(), at most; its reply, should it come, is thrown away */
+    void (*done)(
+        struct redis_request *request); /* in: once, on the link's thread or on the submitter's; no lock is held */
+    void *owner;                        /* in */
     /* out, until done() returns: */
-    int status;                     /* STRATA_OK: there is a reply, which may be an error reply; STRATA_ETIMEOUT; STRATA_EBUSY;
+    int status; /* STRATA_OK: there is a reply, which may be an error reply; STRATA_ETIMEDOUT; STRATA_EBUSY;
                                        STRATA_ECLOSED; STRATA_ENOMEM; STRATA_EIO: no connection, or lost while it was out, and
                                        nobody knows whether it was carried out */
     const struct redisReply *reply; /* STRATA_OK alone */
@@ -70,13 +71,20 @@ void strata__redis_call(struct redis_link *link, struct redis_request *request);
 /* Counters since open, for stats. */
 struct redis_link_counts {
     uint64_t requests, timeouts, connects, disconnects, writes, reads; /* system calls, the last two */
-    uint32_t connected; /* connections that are up now */
+    uint32_t connected;                                                /* connections that are up now */
 };
 void strata__redis_counts(const struct redis_link *link, struct redis_link_counts *out);
 
 /* Replies --------------------------------------------------------------------------------------------------------- */
 
-enum redis_reply_kind { REDIS_IS_TEXT, REDIS_IS_STATUS, REDIS_IS_ERROR, REDIS_IS_INTEGER, REDIS_IS_ARRAY, REDIS_IS_NIL };
+enum redis_reply_kind {
+    REDIS_IS_TEXT,
+    REDIS_IS_STATUS,
+    REDIS_IS_ERROR,
+    REDIS_IS_INTEGER,
+    REDIS_IS_ARRAY,
+    REDIS_IS_NIL
+};
 
 enum redis_reply_kind strata__redis_kind(const struct redisReply *reply);
 strata_slice strata__redis_text(const struct redisReply *reply); /* of TEXT, STATUS, ERROR */

@@ -1,0 +1,72 @@
+/* redis_link_off.c - built where hiredis is not: no link can be opened, and the words say which cmake option brings it.
+ *
+ * There is no link to hand to the other functions, nor a reply: calling them is a mistake of ours. */
+#include "src/base/err.h"
+#include "src/link/redis_link.h"
+
+int strata__redis_open(struct redis_link **out, const struct redis_link_options *options, strata_error *err)
+{
+    *out = NULL;
+    return strata__fail(err, STRATA_EUNSUPPORTED, options->name,
+                        "this build of strata has no hiredis: build it with -DSTRATA_WITH_REDIS=ON");
+}
+
+static void never(const void *link)
+{
+    if (link != NULL)
+        STRATA_BUG("a link to a server in a build without hiredis");
+}
+
+void strata__redis_close(struct redis_link *link) { never(link); }
+
+void strata__redis_abandon(struct redis_link *link) { never(link); }
+
+void strata__redis_submit(struct redis_link *link, struct redis_request *const *requests, size_t count)
+{
+    (void)requests;
+    (void)count;
+    never(link);
+}
+
+void strata__redis_call(struct redis_link *link, struct redis_request *request)
+{
+    (void)request;
+    never(link);
+}
+
+void strata__redis_counts(const struct redis_link *link, struct redis_link_counts *out)
+{
+    *out = (struct redis_link_counts){ 0 };
+    never(link);
+}
+
+enum redis_reply_kind strata__redis_kind(const struct redisReply *reply)
+{
+    never(reply);
+    return REDIS_IS_NIL;
+}
+
+strata_slice strata__redis_text(const struct redisReply *reply)
+{
+    never(reply);
+    return strata_bytes(NULL, 0);
+}
+
+int64_t strata__redis_integer(const struct redisReply *reply)
+{
+    never(reply);
+    return 0;
+}
+
+size_t strata__redis_count(const struct redisReply *reply)
+{
+    never(reply);
+    return 0;
+}
+
+const struct redisReply *strata__redis_at(const struct redisReply *reply, size_t i)
+{
+    (void)i;
+    never(reply);
+    return NULL;
+}
