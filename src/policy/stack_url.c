@@ -14,14 +14,17 @@ static int is_blank(char c) { return c == ' ' || c == '\t'; }
 
 static int is_name_char(char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_'; }
 
-static int is_name(const char *text)
+static int is_name(const char *text, char also)
 {
     if (text[0] < 'a' || text[0] > 'z')
         return 0;
-    while (is_name_char(*text))
+    while (is_name_char(*text) || (*text == also && also != '\0'))
         text++;
     return *text == '\0';
 }
+
+/* What an error may quote of it. */
+static const char *shown(const struct stack_url *url, const char *text) { return url->has_secret ? "..." : text; }
 
 static int hex(char c)
 {
@@ -35,13 +38,13 @@ static int hex(char c)
 }
 
 /* Decode "%41" in place. */
-static int decode(char *text, strata_error *err)
+static int decode(const struct stack_url *url, char *text, strata_error *err)
 {
     char *to = text;
     for (const char *from = text; *from != '\0'; from++) {
         if (is_blank(*from))
             return strata__fail(err, STRATA_EINVAL, WHERE, "a blank in \"%.60s\": write it as %%20, or take it out",
-                                from);
+                                shown(url, from));
         if (*from != '%') {
             *to++ = *from;
             continue;
@@ -50,7 +53,7 @@ static int decode(char *text, strata_error *err)
         int low = high >= 0 ? hex(from[2]) : -1;
         if (low < 0)
             return strata__fail(err, STRATA_EINVAL, WHERE, "\"%.3s\" is no byte: write %%25 for a percent sign itself",
-                                from);
+                                shown(url, from));
         if (high == 0 && low == 0)
             return strata__fail(err, STRATA_EINVAL, WHERE, "%%00 cannot be part of a layer's URL: take it out");
         *to++ = (char)(high << 4 | low);
@@ -80,30 +83,39 @@ static char *trim(char *text)
     return text;
 }
 
-static int parse_param(char *text, struct url_layer *layer, strata_error *err)
+static int parse_param(const struct stack_url *url, char *text, struct url_layer *layer, strata_error *err)
 {
     if (*text == '\0')
         return strata__fail(err, STRATA_EINVAL, WHERE,
                             "%.30s: a parameter is missing after '?' or '&': write name=value", layer->scheme);
     char *value = cut(text, '=');
-    if (!is_name(text))
-        return strata__fail(err, STRATA_EINVAL, WHERE, "%.30s: \"%.60s\" is no parameter name: write name=value",
-                            layer->scheme, text);
+    if (!is_name(text, '\0'))
+        return strata__fail(err, STRATA_EINVAL, WHERE, "%.30s: \"%.60s\" is no parameter name: write name=value%s",
+                            layer->scheme, shown(url, text),
+                            url->has_secret ? "; a '?' in a password is written as %3F, '&' as %26" : "");
     if (value == NULL || *value == '\0')
         return strata__fail(err, STRATA_EINVAL, WHERE, "%.30s: %.60s has no value: write %.60s=value, or leave it out",
-                            layer->scheme, text, text);
+                            layer->scheme, shown(url, text), shown(url, text));
     if (layer->param_count == STACK_URL_PARAMS)
         return strata__fail(err, STRATA_EINVAL, WHERE, "%.30s: more than %d parameters", layer->scheme,
                             STACK_URL_PARAMS);
     for (size_t i = 0; i < layer->param_count; i++)
         if (strcmp(layer->params[i].name, text) == 0)
             return strata__fail(err, STRATA_EINVAL, WHERE, "%.30s: %.60s stands there twice: keep one", layer->scheme,
-                                text);
+                                shown(url, text));
     layer->params[layer->param_count++] = (struct url_param){ text, value };
-    return decode(value, err);
+    return decode(url, value, err);
 }
 
-static int parse_layer(char *text, struct url_layer *layer, strata_error *err)
+/* Before it is decoded: the copy has it at the same place. */
+static void keep_raw(struct stack_url *url, struct url_layer *layer)
+{
+    size_t at = (size_t)(layer->rest - url->text);
+    url->raw[at + strlen(layer->rest)] = '\0';
+    layer->raw_rest = url->raw + at;
+}
+
+static int parse_layer(struct stack_url *url, char *text, struct url_layer *layer, strata_error *err)
 {
     text = trim(text);
     if (*text == '\0')
@@ -112,18 +124,19 @@ static int parse_layer(char *text, struct url_layer *layer, strata_error *err)
                             "as \"memory:?max_bytes=64mb\"");
     char *params = cut(text, '?');
     char *rest = cut(text, ':');
-    if (!is_name(text))
+    if (!is_name(text, '+'))
         return strata__fail(err, STRATA_EINVAL, WHERE,
                             "\"%.60s\" does not begin with the kind of a layer and ':': write, "
-                            "for example, \"memory:?max_bytes=64mb\"",
-                            text);
+                            "for example, \"memory:?max_bytes=64mb\"%s",
+                            shown(url, text), url->has_secret ? "; a '|' in a password is written as %7C" : "");
     layer->scheme = text;
     layer->rest = rest != NULL ? rest : text + strlen(text);
     layer->param_count = 0;
-    int rc = rest != NULL ? decode(rest, err) : STRATA_OK;
+    keep_raw(url, layer);
+    int rc = rest != NULL ? decode(url, rest, err) : STRATA_OK;
     while (rc == STRATA_OK && params != NULL) {
         char *next = cut(params, '&');
-        rc = parse_param(params, layer, err);
+        rc = parse_param(url, params, layer, err);
         params = next;
     }
     return rc;
@@ -145,12 +158,14 @@ int strata__stack_url_parse(const char *url, struct stack_url *out, strata_error
                                 i + 1, (unsigned)(unsigned char)url[i]);
     memcpy(out->text, url, length);
     out->text[length] = '\0';
+    memcpy(out->raw, out->text, length + 1);
+    out->has_secret = strchr(out->text, '@') != NULL;
     char *text = out->text;
     while (text != NULL) {
         char *next = cut(text, '|');
         if (out->layer_count == STACK_URL_LAYERS)
             return strata__fail(err, STRATA_EINVAL, WHERE, "more than %d layers: take some out", STACK_URL_LAYERS);
-        int rc = parse_layer(text, &out->layers[out->layer_count], err);
+        int rc = parse_layer(out, text, &out->layers[out->layer_count], err);
         if (rc < 0)
             return rc;
         out->layer_count++;

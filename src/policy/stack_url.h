@@ -2,9 +2,10 @@
  *
  *   stack = layer *( "|" layer )          layers, nearest first; blanks around each are skipped
  *   layer = scheme [ ":" rest [ "?" parameter *( "&" parameter ) ] ]
- *   scheme = a-z, then a-z 0-9 - _        parameter = name "=" value
+ *   scheme = a-z, then a-z 0-9 - _ +      parameter = name "=" value
  *
- * rest and values are percent-decoded ("%7C" is "|", "%26" is "&").  Pure and bounded: no allocation, no recursion, and
+ * rest and values are percent-decoded ("%7C" is "|", "%26" is "&").  Where there is an '@' there may be a password: then no error
+ * quotes the text.  Pure and bounded: no allocation, no recursion, and
  * no idea which layers there are: that is src/builtin.c's. */
 #ifndef STRATA_POLICY_STACK_URL_H
 #define STRATA_POLICY_STACK_URL_H
@@ -21,7 +22,8 @@ struct url_param {
 
 struct url_layer {
     const char *scheme;
-    const char *rest; /* what stands between ':' and '?'; may be empty */
+    const char *rest;     /* what stands between ':' and '?'; may be empty */
+    const char *raw_rest; /* the same, not decoded: for kinds that decode its parts themselves */
     struct url_param params[STACK_URL_PARAMS];
     size_t param_count;
 };
@@ -30,7 +32,9 @@ struct url_layer {
 struct stack_url {
     struct url_layer layers[STACK_URL_LAYERS];
     size_t layer_count;
+    int has_secret; /* there is an '@' */
     char text[STACK_URL_BYTES + 1];
+    char raw[STACK_URL_BYTES + 1];
 };
 
 /* STRATA_OK, or STRATA_EINVAL that names the part. */

@@ -49,7 +49,12 @@ static void test_several_layers(void **state)
     assert_string_equal(url.layers[1].params[0].value, "4gb");
     assert_string_equal(url.layers[2].scheme, "redis");
     assert_string_equal(url.layers[2].rest, "//localhost:6379/0");
+    assert_string_equal(url.layers[2].raw_rest, "//localhost:6379/0");
+    assert_string_equal(url.layers[0].raw_rest, "");
     assert_string_equal(url.layers[2].params[0].value, "app:");
+    parse("redis+sentinel");
+    assert_string_equal(url.layers[0].scheme, "redis+sentinel");
+    assert_string_equal(url.layers[0].raw_rest, "");
 }
 
 static void test_percent(void **state)
@@ -57,6 +62,7 @@ static void test_percent(void **state)
     (void)state;
     parse("disk:/a%20b%7Cc?name=%41%25%26%3d&x=1=2?3");
     assert_string_equal(url.layers[0].rest, "/a b|c");
+    assert_string_equal(url.layers[0].raw_rest, "/a%20b%7Cc");
     assert_string_equal(url.layers[0].params[0].value, "A%&=");
     assert_string_equal(url.layers[0].params[1].value, "1=2?3");
 }
