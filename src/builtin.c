@@ -12,6 +12,7 @@
 #include "strata/cache.h"
 #include "strata/disk.h"
 #include "strata/memory.h"
+#include "strata/redis.h"
 #include "strata/version.h"
 
 /* Room for the options struct of any kind. */
@@ -19,32 +20,51 @@ union any_options {
     size_t size;
     strata_memory_options memory;
     strata_disk_options disk;
+    strata_redis_options redis;
 };
 
 struct layer_kind {
     const char *scheme;
     const struct option_rows *rows;
     const char *no_rest; /* how to write it instead; NULL where the kind takes something between ':' and '?' */
-    strata_layer *(*make)(const union any_options *options, const char *rest);
+    strata_layer *(*make)(const union any_options *options, const struct url_layer *url);
+    int is_hidden; /* not among those that errors offer */
 };
 
-static strata_layer *make_memory(const union any_options *options, const char *rest)
+static strata_layer *make_memory(const union any_options *options, const struct url_layer *url)
 {
-    (void)rest;
+    (void)url;
     return strata_memory_layer(&options->memory);
 }
 
-static strata_layer *make_disk(const union any_options *options, const char *rest)
+static strata_layer *make_disk(const union any_options *options, const struct url_layer *url)
 {
     strata_disk_options disk = options->disk;
-    if (rest[0] != '\0')
-        disk.path = rest;
+    if (url->rest[0] != '\0')
+        disk.path = url->rest;
     return strata_disk_layer(&disk);
 }
 
+/* What stands there is a URL in its own right: put together again, and decoded where its parts are told apart. */
+static strata_layer *make_redis(const union any_options *options, const struct url_layer *url)
+{
+    char text[STACK_URL_BYTES + 1];
+    strata_redis_options redis = options->redis;
+    snprintf(text, sizeof text, "%s:%s", url->scheme, url->raw_rest);
+    if (url->rest[0] != '\0' || strcmp(url->scheme, "redis") != 0)
+        redis.url = text;
+    return strata_redis_layer(&redis);
+}
+
 static const struct layer_kind layer_kinds[] = {
-    { "memory", &strata__memory_rows, "memory:?max_bytes=64mb", make_memory },
-    { "disk", &strata__disk_rows, NULL, make_disk },
+    { "memory", &strata__memory_rows, "memory:?max_bytes=64mb", make_memory, 0 },
+    { "disk", &strata__disk_rows, NULL, make_disk, 0 },
+    { "redis", &strata__redis_rows, NULL, make_redis, 0 },
+    { "unix", &strata__redis_rows, NULL, make_redis, 0 },
+    /* known, and refused in words */
+    { "rediss", &strata__redis_rows, NULL, make_redis, 1 },
+    { "redis+sentinel", &strata__redis_rows, NULL, make_redis, 1 },
+    { "redis+cluster", &strata__redis_rows, NULL, make_redis, 1 },
 };
 enum { KIND_COUNT = sizeof layer_kinds / sizeof layer_kinds[0] };
 
@@ -68,7 +88,7 @@ static int fail_scheme(const char *scheme, strata_error *err)
 {
     char names[128] = "";
     size_t used = 0;
-    for (size_t i = 0; i < KIND_COUNT; i++) {
+    for (size_t i = 0; i < KIND_COUNT && !layer_kinds[i].is_hidden; i++) {
         int n = snprintf(names + used, sizeof names - used, "%s%s", i != 0 ? ", " : "", layer_kinds[i].scheme);
         if (n > 0 && (size_t)n < sizeof names - used)
             used += (size_t)n;
@@ -84,6 +104,23 @@ static const struct layer_kind *find_kind(const char *scheme)
         if (strcmp(layer_kinds[i].scheme, scheme) == 0)
             return &layer_kinds[i];
     return NULL;
+}
+
+/* "redis://:a?b=c@host": the parameter is half of a password, and no error may quote it. */
+static int is_password(const struct layer_kind *kind, const struct url_layer *url)
+{
+    int has_at = 0;
+    for (size_t i = 0; i < url->param_count; i++)
+        has_at = has_at || strchr(url->params[i].value, '@') != NULL;
+    return kind->make == make_redis && has_at && strchr(url->raw_rest, '@') == NULL;
+}
+
+static int fail_password(const char *scheme, strata_error *err)
+{
+    return strata__fail(err, STRATA_EINVAL, "url",
+                        "%s: a parameter is wrong, and is not shown, for it may be part of a password: a '?' in one is "
+                        "written as %%3F; an '@' in a parameter as %%40",
+                        scheme);
 }
 
 static int make_layer(const struct url_layer *url, strata_layer **out, strata_error *err)
@@ -102,9 +139,9 @@ static int make_layer(const struct url_layer *url, strata_layer **out, strata_er
     for (size_t i = 0; i < url->param_count; i++) {
         int rc = strata__option_set(kind->rows, &options, url->scheme, url->params[i].name, url->params[i].value, err);
         if (rc < 0)
-            return rc;
+            return is_password(kind, url) ? fail_password(url->scheme, err) : rc;
     }
-    *out = kind->make(&options, url->rest);
+    *out = kind->make(&options, url);
     return STRATA_OK;
 }
 

@@ -1,32 +1,61 @@
-/* strata/redis.h - a Redis or Valkey server as a layer that many processes share. */
+/* strata/redis.h - a Redis or Valkey server as a layer that many processes share.  Part of the stable API. */
 #ifndef STRATA_REDIS_H
 #define STRATA_REDIS_H
 #include "strata/base.h"
+#include "strata/disk.h" /* STRATA_COMPRESS_... */
+#include "strata/sys/layer.h"
 STRATA_BEGIN_DECLS
 
-struct strata_layer;
-
-/** Options of a Redis layer.  0 and NULL mean the default.  Strings are copied. */
+/**
+ * A Redis layer.  Start from STRATA_REDIS_OPTIONS_INIT, change what differs.  Strings are copied.
+ *
+ * Keys stand in the server as they are, behind the prefix; values behind a head that says how fresh they are (docs/formats.md).
+ * What is under a key of ours and is not ours is a miss, and stays; until this process stores that key.  Nodes age what others
+ * stored by their own wall clocks: keep them in step.
+ */
 typedef struct strata_redis_options {
-    size_t size;                 /**< sizeof this struct */
-    const char *name;            /**< in stats and events; "redis" */
-    const char *url;             /**< "redis://[[user]:password@]host[:port][/database]" or
-                                      "unix:///path/to/socket"; "redis://127.0.0.1:6379" */
-    const char *prefix;          /**< in front of every key; clear and keys touch nothing else.  "strata:" */
-    uint64_t max_value_bytes;    /**< larger values pass through; 16 MiB */
-    int64_t soft_timeout_ms;     /**< a get goes on without the server after that; 250 */
-    int64_t timeout_ms;          /**< a put or delete has failed after that; 1000 */
-    int64_t connect_timeout_ms;  /**< 1000 */
-    uint32_t connections;        /**< pipelined, shared by all threads; 2 */
-    uint32_t scan_count;         /**< COUNT of SCAN, when keys are listed or cleared; 500 */
-    uint32_t use_del;            /**< 1: DEL instead of UNLINK */
-    uint32_t compression;        /**< STRATA_COMPRESS_..., as the disk layer's */
-    uint32_t compression_level;
-    uint32_t breaker_failures;   /**< so many failures in a row open the breaker; 5 */
-    uint64_t compress_above_bytes; /**< 1024 */
-    int64_t breaker_open_ms;     /**< and it lets one probe through after that; 2000 */
-    uint64_t max_queued_deletes; /**< keys to be deleted when the server is back; more make it a clear of the prefix; 10000 */
+    size_t size;                   /**< sizeof this struct; the INIT macro sets it */
+    const char *url;               /**< "redis://[[user]:password@]host[:port][/database]", or
+                                        "unix://[[user]:password@]/path/to/socket"; host may be "[::1]".  %40 is "@" in any
+                                        part.  Default "redis://127.0.0.1:6379" */
+    const char *prefix;            /**< in front of every key; clear and keys touch nothing else.  Default "strata:"; "" none,
+                                        for a database that is the cache's alone */
+    uint64_t max_value_bytes;      /**< larger values pass through, and none is unpacked to more; default 16 MiB; at most
+                                        128 MiB */
+    int64_t soft_timeout_ms;       /**< a get goes on without the server after that; default 250; at most an hour */
+    int64_t timeout_ms;            /**< everything else has failed after that, each round trip of a clear for itself; default
+                                        1,000; at most an hour */
+    int64_t connect_timeout_ms;    /**< to be connected and authenticated; default 1,000; at most an hour */
+    uint32_t connections;          /**< shared by all threads, who travel pipelined; default 2; at most 64 */
+    uint32_t max_pending;          /**< requests that may be under way at once; more fail at once; default 100,000 */
+    uint32_t scan_count;           /**< keys looked at in one step when keys are listed or cleared; default 500; at most
+                                        100,000 */
+    int32_t use_del;               /**< STRATA_ON: DEL, which frees memory at once, instead of UNLINK; default off */
+    int32_t allow_clear_all;       /**< STRATA_ON: strata_clear() may empty the whole database where the prefix is empty;
+                                        default off: it refuses */
+    int32_t compression;           /**< STRATA_COMPRESS_...; default none */
+    uint32_t compression_level;    /**< 0: the algorithm's default */
+    uint32_t breaker_failures;     /**< so many failures in a row open the breaker: the server is left alone; default 5 */
+    uint64_t compress_above_bytes; /**< smaller values are stored as they are; default 1,024 */
+    int64_t breaker_open_ms;       /**< then it is asked again, once; default 2,000; at most an hour */
+    uint64_t max_queued_deletes;   /**< keys to be deleted when the server is back; more of them make it a clear of the prefix;
+                                        default 10,000 */
+    const char *name;              /**< shown in stats and events; default "redis" */
 } strata_redis_options;
+#define STRATA_REDIS_OPTIONS_INIT \
+    { \
+        sizeof(strata_redis_options), NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL \
+    }
+
+/**
+ * A Redis layer.  strata_open() does not wait for the server: while it is away, gets go on without it and fail where nothing
+ * else has the value, and loads answer as ever.
+ * @param options borrowed; NULL takes every default.
+ * @return a layer; never NULL: one that could not be built remembers why, and strata_open() reports it: STRATA_EINVAL;
+ *         STRATA_EUNSUPPORTED, a URL of TLS, Sentinel or Cluster, or a strata built without hiredis; STRATA_ENOMEM.
+ * Ownership: strata_open() takes it over; otherwise strata_layer_free().
+ */
+STRATA_API strata_layer *strata_redis_layer(const strata_redis_options *options);
 
 STRATA_END_DECLS
-#endif
+#endif /* STRATA_REDIS_H */

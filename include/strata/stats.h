@@ -37,9 +37,10 @@ typedef struct strata_layer_stats {
     strata_latency latency; /**< of gets */
     uint64_t demotions;     /**< of the puts: entries that had left the layer above for want of room (STRATA_LAYER_DEMOTED) */
     uint64_t demotions_dropped; /**< entries that left it and did not get here: too many at once, or their key was in use */
+    uint64_t foreign; /**< of the misses: bytes under the key that are not ours, damaged, or of a newer strata (shared layers) */
 } strata_layer_stats;
 #define STRATA_LAYER_STATS_INIT \
-    { sizeof(strata_layer_stats), { 0 }, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0, 0, 0, 0, 0 }, 0, 0 }
+    { sizeof(strata_layer_stats), { 0 }, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0, 0, 0, 0, 0 }, 0, 0, 0 }
 
 /** A cache or a namespace.  Of a cache: all its namespaces together. */
 typedef struct strata_stats {

@@ -10,6 +10,7 @@
 #include "strata/memory.h"
 #include "strata/policy.h"
 #include "strata/queue.h"
+#include "strata/redis.h"
 #include "strata/stats.h"
 #include "strata/value.h"
 #include "strata/version.h"

@@ -169,11 +169,12 @@ int strata_stats_layer(strata *cache, size_t layer, strata_layer_stats *out)
     s.errors = less(s.errors, b->errors);
     s.demotions = less(s.demotions, b->demotions);
     s.demotions_dropped = less(s.demotions_dropped, b->demotions_dropped);
+    s.foreign = less(s.foreign, b->foreign);
     key_mutex_unlock(&root->tree_lock);
     read_latency(&slot->latency, &s.latency);
     if (!root->stats) {
         s.hits = s.misses = s.puts = s.removes = s.evictions = s.expirations = s.rejections = s.errors = 0;
-        s.demotions = s.demotions_dropped = 0;
+        s.demotions = s.demotions_dropped = s.foreign = 0;
         s.latency = (strata_latency){ 0 };
     }
     put_out(out, out->size, &s, sizeof s);

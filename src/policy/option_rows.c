@@ -5,6 +5,7 @@
 #include "strata/disk.h"
 #include "strata/memory.h"
 #include "strata/policy.h"
+#include "strata/redis.h"
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 #define KIB ((uint64_t)1 << 10)
@@ -78,6 +79,34 @@ static const struct option_row disk_rows[] = {
 };
 #undef STRUCT
 
+#define STRUCT strata_redis_options
+#define HOUR_MS 3600000
+static const struct option_row redis_rows[] = {
+    SIZE_ROW,
+    ROW(url, OPTION_STRING, 0, 4095, 0, NULL, "where the server is"),
+    ROW(prefix, OPTION_TEXT, 0, 512, 0, NULL, "in front of every key"),
+    ROW(max_value_bytes, OPTION_BYTES, 1, 128 * MIB, 16 * MIB, NULL, "largest value, also once unpacked"),
+    ROW(soft_timeout_ms, OPTION_DURATION, 1, HOUR_MS, 250, NULL, "a get goes on without the server after that"),
+    ROW(timeout_ms, OPTION_DURATION, 1, HOUR_MS, 1000, NULL, "everything else has failed after that"),
+    ROW(connect_timeout_ms, OPTION_DURATION, 1, HOUR_MS, 1000, NULL, "to be connected and authenticated"),
+    ROW(connections, OPTION_U32, 1, 64, 2, NULL, "pipelined, shared by all threads"),
+    ROW(max_pending, OPTION_U32, 1, 10000000, 100000, NULL, "requests that may be under way at once"),
+    ROW(scan_count, OPTION_U32, 1, 100000, 500, NULL, "keys looked at in one step of a clear or a listing"),
+    ROW(use_del, OPTION_SWITCH, STRATA_OFF, STRATA_ON, STRATA_OFF, NULL, "DEL instead of UNLINK"),
+    ROW(allow_clear_all, OPTION_SWITCH, STRATA_OFF, STRATA_ON, STRATA_OFF, NULL,
+        "with an empty prefix a clear may empty the database"),
+    ROW(compression, OPTION_ENUM, STRATA_COMPRESS_NONE, STRATA_COMPRESS_LZ4, STRATA_COMPRESS_NONE, compression_words,
+        "how values are packed, where it saves 15 %"),
+    ROW(compression_level, OPTION_U32, 1, 22, 0, NULL, "0 is the algorithm's default"),
+    ROW(breaker_failures, OPTION_U32, 1, 1000000, 5, NULL, "so many in a row, and the server is left alone"),
+    ROW(compress_above_bytes, OPTION_BYTES, 1, MOST_BYTES, KIB, NULL, "smaller values stay as they are"),
+    ROW(breaker_open_ms, OPTION_DURATION, 1, HOUR_MS, 2000, NULL, "then it is asked again"),
+    ROW(max_queued_deletes, OPTION_U64, 1, 10000000, 10000, NULL,
+        "deletes kept for a server that is away; more become a clear"),
+    ROW(name, OPTION_STRING, 0, 31, 0, NULL, "shown in stats and events"),
+};
+#undef STRUCT
+
 #define STRUCT strata_options
 static const struct option_row cache_rows[] = {
     SIZE_ROW,
@@ -136,4 +165,6 @@ const struct option_rows strata__namespace_option_rows = {
     COUNT(namespace_rows) };
 const struct option_rows strata__policy_rows = {
     "strata_policy", "STRATA_POLICY_INIT", sizeof(strata_policy), policy_rows, COUNT(policy_rows) };
+const struct option_rows strata__redis_rows = {
+    "strata_redis_options", "STRATA_REDIS_OPTIONS_INIT", sizeof(strata_redis_options), redis_rows, COUNT(redis_rows) };
 /* clang-format on */

@@ -221,7 +221,8 @@ int strata__option_set(const struct option_rows *rows, void *known, const char *
     if (p.row == NULL)
         return fail_unknown(rows, where, name, err);
     switch (p.row->type) {
-    case OPTION_STRING: return set_string(&p, known);
+    case OPTION_STRING:
+    case OPTION_TEXT: return set_string(&p, known);
     case OPTION_DURATION:
     case OPTION_SWITCH:
     case OPTION_ENUM:

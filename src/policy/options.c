@@ -23,6 +23,7 @@ size_t strata__option_width(enum option_type type)
     case OPTION_SIZE_FIELD:
     case OPTION_COUNT: return sizeof(size_t);
     case OPTION_STRING:
+    case OPTION_TEXT:
     case OPTION_POINTER: return sizeof(void *);
     }
     STRATA_BUG("no such option type");
@@ -72,6 +73,10 @@ static void write_number(const struct option_row *row, void *options, int64_t nu
 static int fail_bounds(const struct option_rows *rows, const struct option_row *row, int64_t given, strata_error *err)
 {
     const char *name = row->name;
+    if (row->type == OPTION_DURATION && row->min > 0)
+        return strata__fail(err, STRATA_EINVAL, name,
+                            "%s.%s is %" PRId64 ": give %" PRId64 " to %" PRIu64 " milliseconds, or 0 for the default",
+                            rows->what, name, given, row->min, row->max);
     if (row->type == OPTION_DURATION)
         return strata__fail(err, STRATA_EINVAL, name,
                             "%s.%s is %" PRId64 ": give milliseconds above 0, 0 for the default, "
@@ -101,7 +106,7 @@ static int check_string(const struct option_rows *rows, const struct option_row 
     if (text == NULL)
         return STRATA_OK;
     size_t length = strnlen(text, (size_t)row->max + 1);
-    if (length == 0)
+    if (length == 0 && row->type == OPTION_STRING)
         return strata__fail(err, STRATA_EINVAL, row->name,
                             "%s.%s is an empty text: give 1 to %" PRIu64 " bytes, or NULL for "
                             "the default",
@@ -116,7 +121,7 @@ static int check_row(const struct option_rows *rows, const struct option_row *ro
 {
     if (row->type == OPTION_SIZE_FIELD || row->type == OPTION_POINTER)
         return STRATA_OK;
-    if (row->type == OPTION_STRING)
+    if (row->type == OPTION_STRING || row->type == OPTION_TEXT)
         return check_string(rows, row, known, err);
     int64_t number = read_number(row, known);
     if (number == 0)

@@ -21,7 +21,8 @@ enum option_type {
     OPTION_DURATION, /* int64_t milliseconds, STRATA_OFF, STRATA_FOREVER; in text with a unit, "off", "forever" */
     OPTION_SWITCH,   /* int32_t: STRATA_ON, STRATA_OFF; in text "on", "off" */
     OPTION_ENUM,     /* int32_t: one of `words` */
-    OPTION_STRING,   /* const char *: at most `max` bytes */
+    OPTION_STRING,   /* const char *: at most `max` bytes, and not empty */
+    OPTION_TEXT,     /* the same, and may be empty where code gives it */
     OPTION_POINTER   /* anything else that only code can give */
 };
 
@@ -54,6 +55,7 @@ extern const struct option_rows strata__memory_rows;           /* strata_memory_
 extern const struct option_rows strata__cache_option_rows;     /* strata_options */
 extern const struct option_rows strata__namespace_option_rows; /* strata_namespace_options */
 extern const struct option_rows strata__policy_rows;           /* strata_policy */
+extern const struct option_rows strata__redis_rows;            /* strata_redis_options */
 
 /* How many bytes a field of this type takes. */
 size_t strata__option_width(enum option_type type);

@@ -72,6 +72,43 @@ static void test_refusals(void **state)
     }
 }
 
+/* Whatever is wrong around a password, and however it was not encoded: no error quotes it. */
+static void test_no_error_shows_a_password(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *url;
+        int status;
+        const char *words;
+    } wrong[] = {
+        { "rediss://:hunter2@h", STRATA_EUNSUPPORTED, "TLS" },
+        { "memory: | redis+sentinel://:hunter2@h:26379/main", STRATA_EUNSUPPORTED, "Sentinel" },
+        { "redis+cluster://:hunter2@h", STRATA_EUNSUPPORTED, "Cluster" },
+        { "redis://hunter2@h", STRATA_EINVAL, "':'" },
+        { "redis://:x|hunter2@h", STRATA_EINVAL, "%7C" },
+        { "redis://:x|hunter2|y@h", STRATA_EINVAL, "%7C" },
+        { "redis://:x?hunter2@h", STRATA_EINVAL, "%3F" },
+        { "redis://:x?hunter2=y@h", STRATA_EINVAL, "%3F" },
+        { "redis://:x?prefix=a&hunter2=y@h", STRATA_EINVAL, "%3F" },
+        { "redis://:x hunter2@h", STRATA_EINVAL, "%20" },
+        { "redis://:x%hunter2@h", STRATA_EINVAL, "%25" },
+        { "redis://:hunter2@h?prefix", STRATA_EINVAL, "has no value" },
+        { "redis://:hunter2@h:x", STRATA_EINVAL, "port" },
+        { "redis://:hunter2@h?prefx=a", STRATA_EINVAL, "no such parameter as \"prefx\"" },
+        { "redis://:hunter2@h?timeout_ms=2h", STRATA_EINVAL, "1 to 3600000 milliseconds" },
+        { "unix://:hunter2@run/sock", STRATA_EINVAL, "begins with '/'" },
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        strata *cache = NULL;
+        strata_error err = STRATA_ERROR_INIT;
+        int rc = strata_open_url(&cache, wrong[i].url, NULL, &err);
+        if (rc != wrong[i].status || strstr(err.message, wrong[i].words) == NULL)
+            fail_msg("%s: %d, \"%s\" does not say \"%s\"", wrong[i].url, rc, err.message, wrong[i].words);
+        assert_null(strstr(err.message, "hunter"));
+        assert_null(strstr(err.message, "y@"));
+    }
+}
+
 static void test_layers_come_from_one_place(void **state)
 {
     (void)state;
@@ -123,6 +160,7 @@ int main(void)
         cmocka_unit_test(test_parameters_reach_the_layers),
         cmocka_unit_test(test_options_go_along),
         cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_no_error_shows_a_password),
         cmocka_unit_test(test_layers_come_from_one_place),
         cmocka_unit_test(test_the_nth_allocation_fails),
         cmocka_unit_test(test_version_and_features),

@@ -11,6 +11,7 @@
 #include "strata/cache.h"
 #include "strata/disk.h"
 #include "strata/memory.h"
+#include "strata/redis.h"
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 
@@ -25,6 +26,7 @@ static const struct {
     { &strata__cache_option_rows, sizeof(strata_options), 4 },  /* after stats */
     { &strata__namespace_option_rows, sizeof(strata_namespace_options), 0 },
     { &strata__policy_rows, sizeof(strata_policy), 0 },
+    { &strata__redis_rows, sizeof(strata_redis_options), 0 },
 };
 
 static void test_every_field_has_its_row(void **state)

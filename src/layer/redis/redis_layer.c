@@ -1,0 +1,172 @@
+/* redis_layer.c - the Redis layer as a layer: options, start, ping, counters, end. */
+#include <stdio.h>
+#include <string.h>
+
+#include "src/base/err.h"
+#include "src/base/mem.h"
+#include "src/layer/redis/redis_impl.h"
+#include "src/layer/value_impl.h"
+#include "src/policy/options.h"
+
+enum { BACKOFF_MIN_MS = 50, BACKOFF_MAX_MS = 2000 };
+#define DEFAULT_PREFIX "strata:"
+
+static struct redis_layer *downcast(strata_layer *layer) { return (struct redis_layer *)(void *)layer; }
+
+static int redis_start(strata_layer *layer, strata_layer_host *host, strata_error *err)
+{
+    struct redis_layer *r = downcast(layer);
+    const strata_redis_options *o = &r->options;
+    const struct redis_link_options options = { .name = r->base.name,
+                                                .host = r->url.host,
+                                                .socket_path = r->url.socket_path,
+                                                .port = r->url.port,
+                                                .user = r->url.user,
+                                                .password = r->url.password,
+                                                .database = r->url.database,
+                                                .connections = o->connections,
+                                                .connect_timeout_ms = o->connect_timeout_ms,
+                                                .backoff_min_ms = BACKOFF_MIN_MS,
+                                                .backoff_max_ms = BACKOFF_MAX_MS,
+                                                .max_pending = o->max_pending,
+                                                .mem = host->mem };
+    int rc = strata__redis_open(&r->link, &options, err);
+    if (rc < 0)
+        return rc;
+    r->mem = host->mem;
+    strata__compressor_init(&r->compressor, r->mem);
+    r->host = host;
+    return STRATA_OK;
+}
+
+static void redis_close(strata_layer *layer)
+{
+    struct redis_layer *r = downcast(layer);
+    if (r->host != NULL) {
+        strata__redis_close(r->link);
+        strata__compressor_deinit(&r->compressor);
+        strata__redis_bans_deinit(&r->bans, r->mem);
+    }
+    strata__free(NULL, r->url_text);
+    strata__free(NULL, (void *)(uintptr_t)r->options.prefix);
+    strata__free(NULL, r);
+}
+
+/* In a child after fork: whoever held the lock of the bans does not exist here.  Its life is another one's: they are void. */
+static int redis_reopen(strata_layer *layer, strata_layer_host *host, strata_error *err)
+{
+    struct redis_layer *r = downcast(layer);
+    if (r->host != NULL) {
+        strata__redis_abandon(r->link);
+        strata__compressor_deinit(&r->compressor);
+        if (os_lock_try(&r->bans.lock))
+            strata__redis_bans_deinit(&r->bans, r->mem);
+        memset(&r->bans, 0, sizeof r->bans);
+    }
+    r->link = NULL;
+    r->host = NULL;
+    atomic_store(&r->rejections, 0);
+    atomic_store(&r->foreign, 0);
+    return redis_start(layer, host, err);
+}
+
+/* Small things -------------------------------------------------------------------------------------------------- */
+
+struct ping {
+    struct redis_request request; /* first */
+    const struct redis_layer *r;
+    strata_error *err;
+    int rc;
+};
+
+static void pong(struct redis_request *request)
+{
+    struct ping *p = (struct ping *)(void *)request;
+    p->rc = request->status;
+    if (p->rc == STRATA_OK && strata__redis_kind(request->reply) != REDIS_IS_STATUS)
+        p->rc = strata__redis_no_answer(p->r, "PING", request->reply, p->err);
+}
+
+static int redis_ping(strata_layer *layer, strata_error *err)
+{
+    struct redis_layer *r = downcast(layer);
+    const strata_slice word = strata_str("PING");
+    struct ping p = { .request = { .args = &word, .arg_count = 1, .timeout_ms = r->options.timeout_ms, .done = pong },
+                      .r = r,
+                      .err = err };
+    if (r->host == NULL)
+        return strata__fail(err, STRATA_EIO, r->base.name, "the layer is not open: open the cache again");
+    strata__redis_call(r->link, &p.request);
+    if (p.request.status != STRATA_OK && err != NULL)
+        *err = p.request.err;
+    return p.rc;
+}
+
+/* How many entries there are only the server could say, and what of its memory is ours not even it. */
+static void redis_stats(strata_layer *layer, strata_layer_stats *out)
+{
+    struct redis_layer *r = downcast(layer);
+    out->rejections = atomic_load_explicit(&r->rejections, memory_order_relaxed);
+    out->foreign = atomic_load_explicit(&r->foreign, memory_order_relaxed);
+}
+
+static const strata_layer_ops redis_ops = {
+    .size = sizeof(strata_layer_ops),
+    .kind = "redis",
+    .start = redis_start,
+    .submit = strata__redis_layer_submit,
+    .clear = strata__redis_layer_clear,
+    .keys = strata__redis_layer_keys,
+    .ping = redis_ping,
+    .stats = redis_stats,
+    .reopen = redis_reopen,
+    .close = redis_close,
+};
+
+/* The constructor --------------------------------------------------------------------------------------------- */
+
+static int copy_texts(struct redis_layer *r, const char *url, const char *prefix, strata_error *err)
+{
+    r->url_text = strata__strdup(NULL, url != NULL ? url : REDIS_URL_DEFAULT);
+    r->options.prefix = strata__strdup(NULL, prefix != NULL ? prefix : DEFAULT_PREFIX);
+    if (r->url_text == NULL || r->options.prefix == NULL)
+        return strata__fail(err, STRATA_ENOMEM, "url", "no memory for url and prefix: free some");
+    r->prefix = strata_str(r->options.prefix);
+    return strata__redis_url_parse(r->url_text, &r->url, err);
+}
+
+static int check(struct redis_layer *r, const strata_redis_options *given, strata_error *err)
+{
+    static const strata_redis_options defaults = STRATA_REDIS_OPTIONS_INIT;
+    strata_redis_options *o = &r->options;
+    if (given == NULL)
+        given = &defaults;
+    int rc = strata__options_check(&strata__redis_rows, given, given->size, o, sizeof *o, err);
+    const char *url = o->url, *prefix = o->prefix;
+    o->url = o->prefix = NULL; /* theirs, until they are copied */
+    if (rc < 0)
+        return rc;
+    strata__options_fill(&strata__redis_rows, o);
+    if (o->compression == STRATA_COMPRESS_ZSTD)
+        rc = strata__compress_check(COMPRESS_ZSTD, err);
+    if (o->compression == STRATA_COMPRESS_LZ4)
+        rc = strata__compress_check(COMPRESS_LZ4, err);
+    return rc < 0 ? rc : copy_texts(r, url, prefix, err);
+}
+
+strata_layer *strata__redis_make(const strata_redis_options *options)
+{
+    struct redis_layer *r = strata__alloc_zero(NULL, sizeof *r);
+    if (r == NULL)
+        return strata__layer_out_of_memory();
+    r->base.size = sizeof r->base;
+    r->base.ops = &redis_ops;
+    r->base.flags = STRATA_LAYER_SHARED | STRATA_LAYER_DURABLE | STRATA__LAYER_COPIES;
+    snprintf(r->base.name, sizeof r->base.name, "redis");
+    if (check(r, options, &r->base.failed) == STRATA_OK && r->options.name != NULL)
+        snprintf(r->base.name, sizeof r->base.name, "%s", r->options.name);
+    r->options.name = r->base.name;
+    return &r->base;
+}
+
+strata_layer *strata_redis_layer(const strata_redis_options *options) { return strata__redis_make(options); }

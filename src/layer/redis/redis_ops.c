@@ -1,0 +1,238 @@
+/* redis_ops.c - get, put and remove: one request each, all of a batch handed to the link at once.
+ *
+ * A batch is one block: the requests, their arguments and keys.  Whoever answers the last request frees it, so each is
+ * answered as soon as its reply is there.  Order per key is the link's: requests of one key have one affinity. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "src/base/err.h"
+#include "src/base/hash.h"
+#include "src/base/mem.h"
+#include "src/layer/redis/redis_impl.h"
+#include "src/layer/redis/redis_reply.h"
+
+enum { ARGS_MOST = 5, PX_ROOM = 24 };
+
+/* One operation on its way. */
+struct job {
+    struct redis_request request; /* first: the link gives it back */
+    strata_op *op;
+    struct batch *batch;
+    const char *command;
+    strata_slice args[ARGS_MOST];
+    char px[PX_ROOM];
+};
+
+struct batch {
+    struct redis_layer *r;
+    const strata_allocator *mem;
+    _Atomic(size_t) left; /* jobs without an answer, and one while they are submitted */
+    size_t count;
+    struct redis_request **list;
+    char *keys; /* where the next one goes */
+    struct job jobs[];
+};
+
+static void leave(struct batch *b)
+{
+    /* Release: what was read of the batch here comes before it is freed there. */
+    if (atomic_fetch_sub_explicit(&b->left, 1, memory_order_acq_rel) == 1)
+        strata__free(b->mem, b);
+}
+
+/* Answers ------------------------------------------------------------------------------------------------------ */
+
+int strata__redis_no_answer(const struct redis_layer *r, const char *command, const struct redisReply *reply,
+                            strata_error *err)
+{
+    if (strata__redis_kind(reply) == REDIS_IS_ERROR)
+        return strata__redis_refused(r->base.name, command, strata__redis_text(reply), err);
+    return strata__fail(err, STRATA_EIO, r->base.name,
+                        "%s was answered with what it is never answered with: is there a Redis or Valkey server at the "
+                        "address in url?",
+                        command);
+}
+
+static int judge(struct redis_layer *r, const struct job *job)
+{
+    const struct redisReply *reply = job->request.reply;
+    enum redis_reply_kind kind = strata__redis_kind(reply);
+    switch (job->command[0]) {
+    case 'G':
+        if (kind == REDIS_IS_NIL)
+            return STRATA_MISS;
+        if (kind == REDIS_IS_TEXT)
+            return strata__redis_decode(r, job->op, strata__redis_text(reply));
+        break;
+    case 'S':
+        if (kind == REDIS_IS_STATUS)
+            return STRATA_OK;
+        break;
+    default: /* UNLINK, DEL */
+        if (kind == REDIS_IS_INTEGER)
+            return STRATA_OK;
+    }
+    return strata__redis_no_answer(r, job->command, reply, job->op->err);
+}
+
+static void answered(struct redis_request *request)
+{
+    struct job *job = (struct job *)(void *)request;
+    struct batch *b = job->batch;
+    strata_op *op = job->op;
+    int rc = request->status;
+    if (rc == STRATA_OK)
+        rc = judge(b->r, job);
+    else
+        *op->err = request->err;
+    strata_op_done(op, rc);
+    leave(b);
+}
+
+/* Questions ---------------------------------------------------------------------------------------------------- */
+
+static strata_slice full_key(struct batch *b, strata_slice key)
+{
+    const strata_slice prefix = b->r->prefix;
+    char *at = b->keys;
+    if (prefix.size != 0)
+        memcpy(at, prefix.data, prefix.size);
+    if (key.size != 0)
+        memcpy(at + prefix.size, key.data, key.size);
+    b->keys += prefix.size + key.size;
+    return strata_bytes(at, prefix.size + key.size);
+}
+
+static void add_job(struct batch *b, strata_op *op, const char *command)
+{
+    struct job *job = &b->jobs[b->count];
+    struct redis_request *q = &job->request;
+    const strata_redis_options *o = &b->r->options;
+    job->op = op;
+    job->batch = b;
+    job->command = command;
+    job->args[0] = strata_str(command);
+    job->args[1] = full_key(b, op->key);
+    memset(q, 0, offsetof(struct redis_request, err));
+    q->args = job->args;
+    q->arg_count = 2;
+    q->affinity = strata__hash(op->key.data, op->key.size, 0);
+    q->timeout_ms = op->kind == STRATA_OP_GET ? o->soft_timeout_ms : o->timeout_ms;
+    q->done = answered;
+    q->next = NULL;
+    q->deadline_ms = 0;
+    q->slot = NULL;
+    b->list[b->count++] = q;
+}
+
+static const char *remove_command(const struct redis_layer *r)
+{
+    return r->options.use_del == STRATA_ON ? "DEL" : "UNLINK";
+}
+
+/* STRATA_OK: on its way; else the answer. */
+static int add_put(struct batch *b, strata_op *op)
+{
+    struct redis_layer *r = b->r;
+    void *bytes;
+    size_t size;
+    int64_t ttl_ms = strata__redis_ttl_ms(op->expires_ms, op->now_ms);
+    if (strata_value_size(op->value) > r->options.max_value_bytes ||
+        strata__redis_banned(&r->bans, op->key, op->meta.life, op->meta.position)) {
+        redis_count(&r->rejections);
+        return STRATA_AGAIN;
+    }
+    if (ttl_ms == 0) { /* nobody needs it, but what it replaces must go */
+        add_job(b, op, remove_command(r));
+        return STRATA_OK;
+    }
+    if (strata__redis_encode(r, op, &bytes, &size) != STRATA_OK)
+        return strata__fail(op->err, STRATA_ENOMEM, r->base.name,
+                            "no memory to send a value of %zu bytes: free some, or lower max_value_bytes",
+                            strata_value_size(op->value));
+    struct job *job = &b->jobs[b->count];
+    add_job(b, op, "SET");
+    job->args[2] = strata_bytes(bytes, size);
+    job->request.arg_count = 3;
+    if (ttl_ms != STRATA_FOREVER) {
+        int digits = snprintf(job->px, sizeof job->px, "%" PRId64, ttl_ms);
+        job->args[3] = strata_str("PX");
+        job->args[4] = strata_bytes(job->px, (size_t)digits);
+        job->request.arg_count = 5;
+    }
+    return STRATA_OK;
+}
+
+static int add(struct batch *b, strata_op *op)
+{
+    switch (op->kind) {
+    case STRATA_OP_GET:
+        op->found = NULL;
+        add_job(b, op, "GET");
+        return STRATA_OK;
+    case STRATA_OP_PUT: return add_put(b, op);
+    case STRATA_OP_REMOVE: add_job(b, op, remove_command(b->r)); return STRATA_OK;
+    default:
+        return strata__fail(op->err, STRATA_EUNSUPPORTED, b->r->base.name,
+                            "a Redis layer knows get, put and remove alone");
+    }
+}
+
+static struct batch *new_batch(struct redis_layer *r, strata_op *const *ops, size_t count)
+{
+    size_t keys = 0, each = sizeof(struct job) + sizeof(struct redis_request *);
+    for (size_t i = 0; i < count; i++)
+        keys += r->prefix.size + ops[i]->key.size;
+    if (count > (SIZE_MAX / 2 - keys) / each)
+        return NULL;
+    struct batch *b = strata__alloc(r->mem, sizeof *b + count * each + keys);
+    if (b == NULL)
+        return NULL;
+    b->r = r;
+    b->mem = r->mem;
+    b->count = 0;
+    b->list = (struct redis_request **)(void *)(b->jobs + count);
+    b->keys = (char *)(b->list + count);
+    return b;
+}
+
+static void answer_all(struct redis_layer *r, strata_op *const *ops, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        strata_op_done(ops[i],
+                       strata__fail(ops[i]->err, STRATA_ENOMEM, r->base.name, "no memory for a request: free some"));
+}
+
+/* A reopening that failed: there is nothing. */
+static void answer_nothing(strata_op *const *ops, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        strata_op_done(ops[i], ops[i]->kind == STRATA_OP_PUT ? STRATA_AGAIN : STRATA_MISS);
+}
+
+void strata__redis_layer_submit(strata_layer *layer, strata_op *const *ops, size_t count)
+{
+    struct redis_layer *r = (struct redis_layer *)(void *)layer;
+    if (r->host == NULL || count == 0) {
+        answer_nothing(ops, count);
+        return;
+    }
+    struct batch *b = new_batch(r, ops, count);
+    if (b == NULL) {
+        answer_all(r, ops, count);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        int rc = add(b, ops[i]);
+        if (rc != STRATA_OK)
+            strata_op_done(ops[i], rc);
+    }
+    atomic_init(&b->left, b->count + 1);
+    strata__redis_submit(r->link, b->list, b->count);
+    /* Arguments were borrowed until now.  The jobs are there yet: we have not left. */
+    for (size_t i = 0; i < b->count; i++)
+        if (b->jobs[i].request.arg_count > 2)
+            strata__free(b->mem, (void *)(uintptr_t)b->jobs[i].args[2].data);
+    leave(b);
+}

@@ -1,0 +1,22 @@
+/* redis_reply.h - what the server is asked with, and what its answers are worth: pure, without a connection.
+ *
+ * An error reply is an error with the server's text and what to do about it, whatever was asked: never a miss. */
+#ifndef STRATA_LAYER_REDIS_REPLY_H
+#define STRATA_LAYER_REDIS_REPLY_H
+#include <stddef.h>
+#include <stdint.h>
+
+#include "strata/base.h"
+#include "strata/error.h"
+
+/* STRATA_EIO: "GET was refused: "WRONGTYPE ..."", and what to do.  `name` is the layer's. */
+int strata__redis_refused(const char *name, const char *command, strata_slice text, strata_error *err);
+
+/* The key as a pattern of SCAN that matches what begins with it.  `out` has room for 2 * prefix.size + 1 bytes; how many were
+ * written. */
+size_t strata__redis_glob_prefix(strata_slice prefix, char *out);
+
+/* What PX says: above 0; 0: it is over; STRATA_FOREVER: no PX at all. */
+int64_t strata__redis_ttl_ms(int64_t expires_ms, int64_t now_ms);
+
+#endif /* STRATA_LAYER_REDIS_REPLY_H */

@@ -1,0 +1,177 @@
+/* redis_url.c - see redis_url.h. */
+#include "src/layer/redis/redis_url.h"
+
+#include <string.h>
+
+#include "src/base/err.h"
+
+#define WHERE "url"
+#define EXAMPLE "\"redis://:password@host:6379/0\""
+
+static int hex(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c |= 0x20;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* In place.  `what` names the part, which is not shown. */
+static int decode(char *text, const char *what, strata_error *err)
+{
+    char *to = text;
+    for (const char *from = text; *from != '\0'; from++) {
+        int high = *from == '%' ? hex(from[1]) : 0;
+        int low = *from == '%' && high >= 0 ? hex(from[2]) : 0;
+        if (high < 0 || low < 0 || (*from == '%' && high == 0 && low == 0))
+            return strata__fail(err, STRATA_EINVAL, WHERE,
+                                "%s has a percent sign before what is no byte: write the sign itself as %%25", what);
+        int is_escape = *from == '%'; /* before what stands there is overwritten */
+        *to++ = is_escape ? (char)(high << 4 | low) : *from;
+        from += is_escape ? 2 : 0;
+    }
+    *to = '\0';
+    return STRATA_OK;
+}
+
+/* Digits alone, at most `most`. */
+static int read_number(const char *text, uint32_t most, uint32_t *out)
+{
+    uint64_t n = 0;
+    const char *at = text;
+    for (; *at >= '0' && *at <= '9' && n <= most; at++)
+        n = n * 10 + (uint64_t)(*at - '0');
+    if (at == text || *at != '\0' || n > most)
+        return 0;
+    *out = (uint32_t)n;
+    return 1;
+}
+
+static int parse_user(char *text, struct redis_url *out, strata_error *err)
+{
+    char *password = strchr(text, ':');
+    if (password == NULL)
+        return strata__fail(
+            err, STRATA_EINVAL, WHERE,
+            "there is no ':' before the '@', so that a password cannot be told from a user: write " EXAMPLE
+            " or \"redis://user:password@host\"");
+    *password++ = '\0';
+    int rc = decode(text, "the user", err);
+    if (rc == STRATA_OK)
+        rc = decode(password, "the password", err);
+    if (rc == STRATA_OK && password[0] == '\0')
+        rc = strata__fail(err, STRATA_EINVAL, WHERE, "the password is empty: write " EXAMPLE ", or take the '@' out");
+    out->user = text[0] != '\0' ? text : NULL;
+    out->password = password;
+    return rc;
+}
+
+/* Cut off at the last '@' before the path: a password that was not encoded may contain others. */
+static int take_user(char **text, struct redis_url *out, strata_error *err)
+{
+    char *path = strchr(*text, '/');
+    char *at = strrchr(*text, '@');
+    if (at == NULL)
+        return STRATA_OK;
+    if (path != NULL && path < at)
+        return strata__fail(
+            err, STRATA_EINVAL, WHERE,
+            "there is a '/' before the '@': write it as %%2F in a password, and an '@' in a path as %%40");
+    *at = '\0';
+    int rc = parse_user(*text, out, err);
+    *text = at + 1;
+    return rc;
+}
+
+static int parse_host(char *text, struct redis_url *out, strata_error *err)
+{
+    char *port = strrchr(text, ':');
+    if (text[0] == '[') {
+        char *end = strchr(++text, ']');
+        if (end == NULL || (end[1] != '\0' && end[1] != ':'))
+            return strata__fail(err, STRATA_EINVAL, WHERE,
+                                "an address in brackets ends with ']' or \"]:port\": write \"redis://[::1]:6379\"");
+        port = end[1] == ':' ? end + 1 : NULL;
+        *end = '\0';
+    } else if (port != NULL && strchr(text, ':') != port) {
+        return strata__fail(err, STRATA_EINVAL, WHERE,
+                            "the host has several ':': write an IPv6 address in brackets, as \"redis://[::1]:6379\"");
+    }
+    if (port != NULL) {
+        *port++ = '\0';
+        if (!read_number(port, 65535, &out->port) || out->port == 0)
+            return strata__fail(err, STRATA_EINVAL, WHERE,
+                                "the port is no number from 1 to 65535: write \"redis://host:6379\"; a ':' or '@' of a "
+                                "password is written as %%3A, %%40");
+    }
+    int rc = decode(text, "the host", err);
+    out->host = text[0] != '\0' ? text : "127.0.0.1";
+    return rc;
+}
+
+static int parse_tcp(char *text, struct redis_url *out, strata_error *err)
+{
+    int rc = take_user(&text, out, err);
+    if (rc != STRATA_OK)
+        return rc;
+    char *database = strchr(text, '/');
+    if (database != NULL)
+        *database++ = '\0';
+    if (database != NULL && database[0] != '\0' && !read_number(database, INT32_MAX, &out->database))
+        return strata__fail(err, STRATA_EINVAL, WHERE,
+                            "what follows the host's '/' is no number of a database: write " EXAMPLE);
+    return parse_host(text, out, err);
+}
+
+static int parse_unix(char *text, struct redis_url *out, strata_error *err)
+{
+    int rc = take_user(&text, out, err);
+    if (rc == STRATA_OK && text[0] != '/')
+        rc = strata__fail(err, STRATA_EINVAL, WHERE,
+                          "a socket's path begins with '/': write \"unix:///run/redis/redis.sock\"");
+    if (rc == STRATA_OK)
+        rc = decode(text, "the path", err);
+    out->socket_path = text;
+    return rc;
+}
+
+/* What other programs know, and we do not yet. */
+static int refuse_scheme(const char *scheme, strata_error *err)
+{
+    static const char *const later[][2] = { { "rediss", "TLS" },
+                                            { "redis+sentinel", "Sentinel" },
+                                            { "redis-sentinel", "Sentinel" },
+                                            { "redis+cluster", "Cluster" },
+                                            { "redis-cluster", "Cluster" } };
+    for (size_t i = 0; i < sizeof later / sizeof later[0]; i++)
+        if (strcmp(scheme, later[i][0]) == 0)
+            return strata__fail(
+                err, STRATA_EUNSUPPORTED, WHERE,
+                "%s is not there yet (%s): write redis:// with the address of one server, or unix:// with "
+                "its socket; for TLS, put a tunnel between",
+                later[i][1], later[i][0]);
+    return strata__fail(err, STRATA_EINVAL, WHERE,
+                        "a Redis URL begins with redis:// or unix://: write " EXAMPLE
+                        " or \"unix:///run/redis/redis.sock\"");
+}
+
+int strata__redis_url_parse(char *text, struct redis_url *out, strata_error *err)
+{
+    memset(out, 0, sizeof *out);
+    out->port = 6379;
+    char *rest = strchr(text, ':');
+    if (rest == NULL)
+        return refuse_scheme("", err);
+    *rest++ = '\0';
+    int is_tcp = strcmp(text, "redis") == 0;
+    if (!is_tcp && strcmp(text, "unix") != 0)
+        return refuse_scheme(text, err);
+    if (strchr(rest, '?') != NULL)
+        return strata__fail(err, STRATA_EINVAL, WHERE,
+                            "there is a '?': options have fields of their own; one in a password is written as %%3F");
+    if (strncmp(rest, "//", 2) == 0)
+        rest += 2;
+    else if (is_tcp && rest[0] != '\0')
+        return refuse_scheme("", err);
+    return is_tcp ? parse_tcp(rest, out, err) : parse_unix(rest, out, err);
+}

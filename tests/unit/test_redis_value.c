@@ -1,0 +1,203 @@
+/* test_redis_value.c - values as they stand in the server: the vectors of docs/formats.md, packing, and what is not ours. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/support/cmocka_all.h"
+
+#include "src/base/mem.h"
+#include "src/layer/redis/redis_impl.h"
+#include "src/layer/value_impl.h"
+#include "tests/support/doc_vector.h"
+#include "tests/support/fail_alloc.h"
+
+/* A layer that was never started, and one operation. */
+struct fixture {
+    struct redis_layer *r;
+    strata_op op;
+    strata_error err;
+};
+
+static void make(struct fixture *f, int32_t compression, const strata_allocator *mem)
+{
+    const strata_redis_options options = { .size = sizeof options,
+                                           .compression = compression,
+                                           .max_value_bytes = 10000 };
+    memset(f, 0, sizeof *f);
+    f->r = (struct redis_layer *)(void *)strata__redis_make(&options);
+    assert_int_equal(f->r->base.failed.status, STRATA_OK);
+    f->r->mem = mem;
+    strata__compressor_init(&f->r->compressor, mem);
+    f->op.err = &f->err;
+    f->op.mem = mem;
+}
+
+static void unmake(struct fixture *f)
+{
+    strata__compressor_deinit(&f->r->compressor);
+    strata_value_unref(f->op.found);
+    strata_value_unref(f->op.value);
+    strata_layer_free(&f->r->base);
+}
+
+static strata_meta meta_of_vector(void)
+{
+    return (strata_meta){ .life = 0x0102030405060708,
+                          .born_ms = 1000,
+                          .born_wall_ms = 1767225600000,
+                          .fresh_ms = 60000,
+                          .position = 9,
+                          .load_ms = 12 };
+}
+
+static void test_vectors(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *hex, *text; /* NULL: negative */
+    } vectors[] = {
+        { "ca 01 02 1d 813e 78 80a0d5edee66 d00f 0807060504030201 09 0c bf6bce67 76616c7565", "value" },
+        { "ca 01 03 1d 813e 78 80a0d5edee66 d00f 0807060504030201 09 0c 03f75911", NULL },
+    };
+    for (size_t i = 0; i < 2; i++) {
+        struct fixture f;
+        void *bytes;
+        size_t size;
+        make(&f, STRATA_COMPRESS_NONE, NULL);
+        f.op.meta = meta_of_vector();
+        f.op.meta.negative = vectors[i].text == NULL;
+        if (vectors[i].text != NULL)
+            f.op.value = strata__value_copy(NULL, vectors[i].text, strlen(vectors[i].text));
+        assert_int_equal(strata__redis_encode(f.r, &f.op, &bytes, &size), STRATA_OK);
+        doc_vector_check(vectors[i].hex, bytes, size);
+        memset(&f.op.meta, 0xee, sizeof f.op.meta);
+        assert_int_equal(strata__redis_decode(f.r, &f.op, strata_bytes(bytes, size)), STRATA_OK);
+        assert_int_equal(f.op.meta.life, 0x0102030405060708);
+        assert_int_equal(f.op.meta.fresh_ms, 60000);
+        assert_int_equal(f.op.meta.negative, vectors[i].text == NULL);
+        assert_int_equal(strata_value_size(f.op.found), vectors[i].text != NULL ? 5 : 0);
+        strata__free(NULL, bytes);
+        unmake(&f);
+    }
+}
+
+/* Every byte counts: a flipped one anywhere, and one that is cut off, make it nobody's. */
+static void test_what_is_not_whole_is_foreign(void **state)
+{
+    (void)state;
+    struct fixture f;
+    void *stored;
+    size_t size;
+    uint64_t misses = 0;
+    make(&f, STRATA_COMPRESS_NONE, NULL);
+    f.op.meta = meta_of_vector();
+    f.op.value = strata__value_copy(NULL, "value", 5);
+    assert_int_equal(strata__redis_encode(f.r, &f.op, &stored, &size), STRATA_OK);
+    unsigned char *bytes = stored;
+    for (size_t i = 0; i < size; i++) {
+        bytes[i] ^= 0x10;
+        assert_int_equal(strata__redis_decode(f.r, &f.op, strata_bytes(bytes, size)), STRATA_MISS);
+        bytes[i] ^= 0x10;
+        unsigned char *cut = malloc(i + 1); /* so that a reader that goes too far is seen */
+        assert_non_null(cut);
+        memcpy(cut, bytes, i);
+        assert_int_equal(strata__redis_decode(f.r, &f.op, strata_bytes(cut, i)), STRATA_MISS);
+        free(cut);
+        misses += 2;
+    }
+    assert_null(f.op.found);
+    assert_int_equal(strata__redis_decode(f.r, &f.op, strata_str("{\"json\": true}")), STRATA_MISS);
+    /* The disk layer's have no checksum of their own. */
+    uint8_t bare[64];
+    size_t bare_size = doc_vector_bytes("ca010006017876616c7565", bare, sizeof bare);
+    assert_int_equal(strata__redis_decode(f.r, &f.op, strata_bytes(bare, bare_size)), STRATA_MISS);
+    assert_int_equal(atomic_load(&f.r->foreign), misses + 2);
+    strata__free(NULL, stored);
+    unmake(&f);
+}
+
+static void pack(int32_t compression, size_t raw, int shrinks)
+{
+    struct fixture f;
+    char text[20000];
+    void *bytes;
+    size_t size;
+    make(&f, compression, NULL);
+    uint64_t noise = 1;
+    for (size_t i = 0; i < raw; i++) {
+        noise = noise * 6364136223846793005u + 1442695040888963407u;
+        text[i] = shrinks ? "layers"[i % 6] : (char)(noise >> 56);
+    }
+    f.op.meta = meta_of_vector();
+    f.op.value = strata__value_copy(NULL, text, raw);
+    assert_int_equal(strata__redis_encode(f.r, &f.op, &bytes, &size), STRATA_OK);
+    assert_int_equal(size < raw, shrinks && raw >= 1024);
+    int rc = strata__redis_decode(f.r, &f.op, strata_bytes(bytes, size));
+    if (raw > 10000 && size < raw) {
+        assert_int_equal(rc, STRATA_MISS); /* it would unfold to more than the cap */
+        assert_int_equal(atomic_load(&f.r->foreign), 1);
+    } else {
+        assert_int_equal(rc, STRATA_OK);
+        assert_int_equal(strata_value_size(f.op.found), raw);
+        assert_memory_equal(strata_value_data(f.op.found), text, raw);
+    }
+    strata__free(NULL, bytes);
+    unmake(&f);
+}
+
+static void test_packing(void **state)
+{
+    (void)state;
+    static const struct {
+        int32_t compression;
+        uint32_t alg;
+    } each[] = { { STRATA_COMPRESS_ZSTD, COMPRESS_ZSTD }, { STRATA_COMPRESS_LZ4, COMPRESS_LZ4 } };
+    for (size_t i = 0; i < 2; i++) {
+        if (strata__compress_check(each[i].alg, NULL) != STRATA_OK)
+            continue;
+        pack(each[i].compression, 1023, 1); /* below the threshold */
+        pack(each[i].compression, 1024, 1);
+        pack(each[i].compression, 10000, 1);
+        pack(each[i].compression, 10000, 0); /* nothing to save */
+        pack(each[i].compression, 10001, 1);
+    }
+}
+
+static void test_the_nth_allocation_fails(void **state)
+{
+    (void)state;
+    struct fail_alloc a;
+    long n = 0;
+    int32_t compression = strata__compress_check(COMPRESS_ZSTD, NULL) == STRATA_OK ? STRATA_COMPRESS_ZSTD
+                                                                                   : STRATA_COMPRESS_NONE;
+    do {
+        struct fixture f;
+        char text[4000];
+        void *bytes;
+        size_t size;
+        memset(text, 'a', sizeof text);
+        fail_alloc_init(&a, ++n);
+        make(&f, compression, &a.mem);
+        f.op.meta = meta_of_vector();
+        f.op.value = strata__value_copy(NULL, text, sizeof text);
+        int rc = strata__redis_encode(f.r, &f.op, &bytes, &size);
+        assert_true(rc == STRATA_OK || rc == STRATA_ENOMEM);
+        if (rc == STRATA_OK) {
+            rc = strata__redis_decode(f.r, &f.op, strata_bytes(bytes, size));
+            assert_true(rc == STRATA_OK || rc == STRATA_ENOMEM);
+            strata__free(&a.mem, bytes);
+        }
+        unmake(&f);
+        assert_int_equal(a.live, 0);
+    } while (a.failed);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_vectors),
+        cmocka_unit_test(test_what_is_not_whole_is_foreign),
+        cmocka_unit_test(test_packing),
+        cmocka_unit_test(test_the_nth_allocation_fails),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
