@@ -66,6 +66,7 @@ enum count {
 };
 
 struct root;
+struct strand;
 
 struct strata {
     /* What a hit reads: one line. */
@@ -312,6 +313,8 @@ int strata__op_found(const strata_op *op);
 void strata__op_counted(strata *handle, struct layer_slot *slot, const strata_op *op);
 /* One look into an instant layer, which is no request of a user's.  As lookup(). */
 int strata__layer_peek(strata *handle, struct layer_slot *slot, strata_op *op);
+/* Submit what a strand waits for.  1: all of it is answered; 0: somebody else goes on, touch nothing. */
+int strata__strand_submit(struct strand *strand, const struct layer_slot *slot, strata_op *const *ops, uint32_t count);
 /* Submit one operation of an instant layer; it is done on return.  Under the key lock, but for a GET. */
 void strata__instant_submit(struct layer_slot *slot, strata_op *op);
 /* Bytes for layers that hold no objects: one reference.  STRATA_ECODEC, STRATA_ENOMEM. */

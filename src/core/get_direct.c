@@ -74,9 +74,11 @@ static void ask(struct root *root, struct direct *g)
     strata_layer *layer = root->layers[0].layer;
     strata_op *op = &g->op;
     layer->ops->submit(layer, &op, 1);
-    if (atomic_load_explicit(&g->state, memory_order_acquire) == ANSWERED)
+    int answered_here = atomic_load_explicit(&g->state, memory_order_acquire) == ANSWERED;
+    if (answered_here && !(op->flags & STRATA_OP_WAITED))
         return;
-    wait_for_answer(g, root->ex);
+    if (!answered_here)
+        wait_for_answer(g, root->ex);
     op->now_ms = ex_now_ms(root->ex); /* that took a while */
 }
 
@@ -164,6 +166,7 @@ int strata__get_direct(strata *cache, strata_slice key, uint64_t hash, int64_t n
     atomic_init(&g.state, ASKED);
     g.asker = this_thread();
     op_init(&g.op, cache, slot, &forms, STRATA_OP_GET, now_ms, &g.words);
+    g.op.flags |= slot->flags & STRATA_LAYER_LENDS ? STRATA_OP_WAITED : 0;
     g.op.done = answered;
     g.op.owner = &g;
     if (is_timed(cache))

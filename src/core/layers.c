@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "src/core/demote.h"
+#include "src/core/strand.h"
 
 static int miss_lookup(strata_layer *layer, strata_op *op)
 {
@@ -155,7 +156,7 @@ void strata__handle_rewire_locked(strata *h)
     h->hint = quick ? ops->hint : no_hint;
     h->quick = quick ? ops->quick : no_quick;
     h->direct = root->layer_count == 1 && !slot_instant(&root->layers[0]) &&
-                (root->layers[0].flags & STRATA_LAYER_BLOCKS);
+                (root->layers[0].flags & (STRATA_LAYER_BLOCKS | STRATA_LAYER_LENDS));
     strata__set_quick_init(h);
     h->ex = root->ex;
     h->now_ms = root->ex->ops->now_ms;
@@ -186,6 +187,16 @@ int strata__layer_peek(strata *handle, struct layer_slot *slot, strata_op *op)
     int rc = slot->layer->ops->lookup(slot->layer, op);
     atomic_fetch_add_explicit(rc == STRATA_MISS ? &slot->own_misses : &slot->own_hits, 1, memory_order_relaxed);
     return rc;
+}
+
+int strata__strand_submit(struct strand *strand, const struct layer_slot *slot, strata_op *const *ops, uint32_t count)
+{
+    if ((slot->flags & STRATA_LAYER_LENDS) && strata__strand_is_driven_here(strand))
+        for (uint32_t i = 0; i < count; i++)
+            ops[i]->flags |= STRATA_OP_WAITED;
+    strand_expect(strand, count);
+    slot->layer->ops->submit(slot->layer, ops, count);
+    return strand_asked(strand);
 }
 
 static void nothing_done(strata_op *op) { (void)op; }

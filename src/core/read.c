@@ -49,10 +49,7 @@ static int ask(struct read *read, struct layer_slot *slot, size_t n)
         read->ops[i] = &f->op;
     }
     read->asked = n;
-    struct strand *strand = read->strand;
-    strand_expect(strand, (uint32_t)n);
-    slot->layer->ops->submit(slot->layer, read->ops, n);
-    return strand_asked(strand);
+    return strata__strand_submit(read->strand, slot, read->ops, (uint32_t)n);
 }
 
 /* Of two that can't be served now, the one that is worth more to a loader or a failed load. */

@@ -280,10 +280,7 @@ static int submit_slow(struct flight *f, struct layer_slot *slot)
 {
     f->step = STEP_STORED;
     strata_op *op = &f->op;
-    struct strand *strand = &f->strand;
-    strand_expect(strand, 1);
-    slot->layer->ops->submit(slot->layer, &op, 1);
-    return strand_asked(strand);
+    return strata__strand_submit(&f->strand, slot, &op, 1);
 }
 
 /* 1: done at once (or passed by); 0: somebody else goes on. */

@@ -123,6 +123,14 @@ void strata__strand_help(struct strand *s, struct driver *d)
     key_mutex_unlock(&s->lock);
 }
 
+int strata__strand_is_driven_here(struct strand *s)
+{
+    key_mutex_lock(&s->lock);
+    int here = s->driver != NULL && s->driver == innermost;
+    key_mutex_unlock(&s->lock);
+    return here;
+}
+
 void strata__strand_leave(struct strand *s, struct driver *d)
 {
     key_mutex_lock(&s->lock);

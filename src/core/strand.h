@@ -71,6 +71,8 @@ static inline int strand_asked(struct strand *s)
 }
 /* Become its driver where it has none; takes over what is queued in the pool. */
 void strata__strand_help(struct strand *s, struct driver *d);
+/* The calling thread is its driver's: it would sleep for what the strand asks now. */
+int strata__strand_is_driven_here(struct strand *s);
 /* Stop being its driver; what was handed over goes to a worker. */
 void strata__strand_leave(struct strand *s, struct driver *d);
 /* By who runs it: it has no driver any more. */

@@ -155,10 +155,7 @@ static int submit_slow(struct write *w, struct layer_slot *slot)
     w->op.owner = w;
     w->asked = 1;
     strata_op *op = &w->op;
-    struct strand *strand = &w->strand;
-    strand_expect(strand, 1);
-    slot->layer->ops->submit(slot->layer, &op, 1);
-    return strand_asked(strand);
+    return strata__strand_submit(&w->strand, slot, &op, 1);
 }
 
 static strata_value *bytes_of(struct write *w)

@@ -28,7 +28,10 @@ enum {
      *  cache is closed.  What is loaded or set is put here only if that layer had no room for it; otherwise it reaches this
      *  one as a REMOVE, which should cost next to nothing for a key that is not here.  Not with INSTANT, and right below a
      *  memory layer alone, once in a stack: strata_open() refuses it elsewhere. */
-    STRATA_LAYER_DEMOTED = 64
+    STRATA_LAYER_DEMOTED = 64,
+    /** Answers later, on a thread of its own; but where an operation is marked STRATA_OP_WAITED, submit may use the caller's
+     *  thread until it is answered, to read the answer for example, so that a call that waits alone changes threads nowhere. */
+    STRATA_LAYER_LENDS = 128
 };
 
 /** What is stored beside the bytes.  A layer keeps it as it is, and gives it back as it is. */
@@ -51,9 +54,12 @@ typedef struct strata_meta {
 
 enum { STRATA_OP_GET = 1, STRATA_OP_PUT = 2, STRATA_OP_REMOVE = 3 };
 
-/** strata_op.flags.  PUT: it was just found in the layer right below, and need not go there when it leaves.  GET by submit(),
- *  out: a memory layer says so of what it has found. */
-enum { STRATA_OP_BACKED = 1 };
+/** strata_op.flags. */
+enum {
+    STRATA_OP_BACKED = 1, /**< PUT: it was just found in the layer right below, and need not go there when it leaves.  GET by
+                               submit(), out: a memory layer says so of what it has found */
+    STRATA_OP_WAITED = 2  /**< with STRATA_LAYER_LENDS: the thread that submits would sleep until this is answered */
+};
 
 /** One operation.  Belongs to the cache; the layer has it from submit() until it calls strata_op_done(). */
 struct strata_op {
