@@ -53,7 +53,6 @@ struct redis_request {
     /* the link's: */
     struct redis_request *next;
     int64_t deadline_ms;
-    void *slot;
 };
 
 /* Starts the thread; does not wait for a connection: a server that is away is no error.  STRATA_OK, < 0 with words. */

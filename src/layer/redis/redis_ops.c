@@ -122,7 +122,6 @@ static void add_job(struct batch *b, strata_op *op, const char *command)
     q->done = answered;
     q->next = NULL;
     q->deadline_ms = 0;
-    q->slot = NULL;
     b->list[b->count++] = q;
 }
 

@@ -27,7 +27,7 @@ static int decode(char *text, const char *what, strata_error *err)
             return strata__fail(err, STRATA_EINVAL, WHERE,
                                 "%s has a percent sign before what is no byte: write the sign itself as %%25", what);
         int is_escape = *from == '%'; /* before what stands there is overwritten */
-        *to++ = is_escape ? (char)(high << 4 | low) : *from;
+        *to++ = (char)(is_escape ? high << 4 | low : *from);
         from += is_escape ? 2 : 0;
     }
     *to = '\0';

@@ -1,0 +1,356 @@
+/* redis_conn.c - the life of a connection, all of it on the link's thread: connect, greet, watch, lose, wait, connect again.
+ *
+ * Whoever waits in the queue of an attempt that fails is told at once, and so is who asks before the next one.  A connection that
+ * had worked is made again without a pause; after that the pauses double, from backoff_min_ms to backoff_max_ms, and a random part
+ * of them keeps the clients of a server that comes back from coming all at the same moment. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "src/base/err.h"
+#include "src/base/mem.h"
+#include "src/link/redis_link_impl.h"
+#include "src/os/os_clock.h"
+#include "src/os/os_random.h"
+
+/* For how long a connection that callers read from is left to them without a look. */
+enum { WATCH_AGAIN_MS = 100, MOST_DOUBLINGS = 30 };
+
+int strata__redis_conn_init(struct redis_conn *c, struct redis_link *link)
+{
+    c->link = link;
+    c->fd = -1;
+    c->state = REDIS_CONNECTING;
+    c->earliest_ms = INT64_MAX;
+    c->replies.mem = link->mem;
+    atomic_init(&c->inside, 0);
+    atomic_init(&c->heard_ms, 0);
+    c->in = strata__alloc(link->mem, REDIS_IN_ROOM);
+    return c->in != NULL;
+}
+
+void strata__redis_conn_deinit(struct redis_conn *c)
+{
+    const strata_allocator *mem = c->link->mem;
+    strata__redis_reader_free(c->reader);
+    strata__redis_buffer_free(mem, &c->pending);
+    strata__redis_buffer_free(mem, &c->out);
+    strata__free(mem, c->queue.slots);
+    strata__free(mem, c->in);
+}
+
+static void set_state(struct redis_conn *c, enum redis_state state)
+{
+    os_lock_take(&c->lock);
+    c->state = state;
+    os_lock_give(&c->lock);
+}
+
+/* Losing it --------------------------------------------------------------------------------------------------------- */
+
+/* How long to wait after so many attempts in a row. */
+static int64_t pause_ms(const struct redis_link *link, uint32_t failures)
+{
+    int64_t least = link->options.backoff_min_ms > 0 ? link->options.backoff_min_ms : 1;
+    int64_t most = link->options.backoff_max_ms > least ? link->options.backoff_max_ms : least;
+    int64_t pause = least;
+    for (uint32_t i = 0; i < failures && i < MOST_DOUBLINGS && pause < most; i++)
+        pause = pause < most / 2 ? pause * 2 : most;
+    return least + (int64_t)(strata__os_random() % (uint64_t)(pause - least + 1));
+}
+
+/* The socket and what stands half-way on it. */
+static void drop_socket(struct redis_conn *c)
+{
+    strata__os_socket_close(c->fd);
+    c->fd = -1;
+    strata__redis_reader_free(c->reader);
+    c->reader = NULL;
+    strata__redis_buffer_reset(c->link->mem, &c->out);
+    c->out_at = c->in_at = c->in_size = c->greetings = 0;
+}
+
+/* It is broken, and nobody has a role: close it, tell those who are out, and say when to try again. */
+static void lose(struct redis_conn *c, int64_t now)
+{
+    os_lock_take(&c->lock);
+    int was_up = c->state == REDIS_UP;
+    if (was_up && now - c->up_ms >= c->link->options.backoff_max_ms)
+        c->failures = 0; /* a server that closes idle connections is not sick */
+    int at_once = was_up && c->failures == 0;
+    c->failures++;
+    strata_error why = c->reason;
+    struct redis_request *list = strata__redis_queue_drop(c, at_once ? c->queue.sent : c->queue.count);
+    c->disconnects += was_up != 0;
+    c->state = at_once ? REDIS_CONNECTING : REDIS_AWAY;
+    c->broken = c->blocked = c->unread = 0;
+    c->address_count = 0;
+    c->retry_ms = now + pause_ms(c->link, c->failures);
+    drop_socket(c);
+    os_lock_give(&c->lock);
+    strata__redis_fail_all(list, &why);
+}
+
+static void fail_attempt(struct redis_conn *c, int64_t now, int os_errno, const char *what, const char *advice)
+{
+    os_lock_take(&c->lock);
+    strata__redis_break_locked(c, STRATA_EIO, os_errno, "%s: %s", what, advice);
+    os_lock_give(&c->lock);
+    lose(c, now);
+}
+
+/* Making it --------------------------------------------------------------------------------------------------------- */
+
+/* The commands of a greeting, in order; the PING shows whether the server wants a password that we do not have. */
+static int write_greeting(struct redis_conn *c)
+{
+    const struct redis_link_options *o = &c->link->options;
+    const strata_allocator *mem = c->link->mem;
+    char number[16];
+    (void)snprintf(number, sizeof number, "%u", (unsigned)o->database);
+    const strata_slice auth2[] = { strata_str("AUTH"), strata_str(o->user), strata_str(o->password) };
+    const strata_slice auth1[] = { strata_str("AUTH"), strata_str(o->password) };
+    const strata_slice choose[] = { strata_str("SELECT"), strata_str(number) };
+    const strata_slice ping[] = { strata_str("PING") };
+    int good = 1;
+    c->greetings = 1;
+    if (o->password != NULL) {
+        good = strata__redis_command(mem, &c->out, o->user != NULL ? auth2 : auth1, o->user != NULL ? 3 : 2) > 0;
+        c->greetings++;
+    }
+    if (o->database != 0) {
+        good = good && strata__redis_command(mem, &c->out, choose, 2) > 0;
+        c->greetings++;
+    }
+    return good && strata__redis_command(mem, &c->out, ping, 1) > 0;
+}
+
+static void greet(struct redis_conn *c, int64_t now)
+{
+    c->replies.foreign = 0;
+    c->reader = strata__redis_reader_new(&c->replies);
+    if (c->reader == NULL || !write_greeting(c)) {
+        fail_attempt(c, now, ENOMEM, "no memory for a connection", "free some; it is tried again");
+        return;
+    }
+    set_state(c, REDIS_GREETING);
+    strata__redis_flush(c);
+}
+
+static void try_next(struct redis_conn *c, int64_t now, int os_errno)
+{
+    while (c->address_at < c->address_count) {
+        os_errno = strata__os_socket_connect(&c->address[c->address_at++], &c->fd);
+        if (os_errno == EINPROGRESS)
+            return;
+        if (os_errno == 0) {
+            greet(c, now);
+            return;
+        }
+    }
+    fail_attempt(c, now, os_errno, strerror(os_errno), "is the server running, and is this its address?");
+}
+
+static void begin(struct redis_conn *c, int64_t now)
+{
+    const struct redis_link_options *o = &c->link->options;
+    const char *why = "";
+    int failed;
+    c->address_at = c->address_count = 0;
+    if (o->socket_path != NULL) {
+        failed = strata__os_address_unix(o->socket_path, &c->address[0]);
+        c->address_count = failed == 0;
+    } else {
+        failed = strata__os_resolve(o->host, (uint16_t)o->port, c->address, REDIS_ADDRESSES, &c->address_count, &why);
+    }
+    now = strata__os_now_ms(); /* name servers took their time */
+    c->connect_deadline_ms = now + o->connect_timeout_ms;
+    if (failed != 0) {
+        fail_attempt(c, now, failed, why[0] != '\0' ? why : strerror(failed),
+                     "the address cannot be used: correct it, or look at the name servers");
+        return;
+    }
+    try_next(c, now, 0);
+}
+
+static int starts_with(strata_slice text, const char *word)
+{
+    return text.size >= strlen(word) && memcmp(text.data, word, strlen(word)) == 0;
+}
+
+/* Errors that are no reason to hang up: the layer sees them in the replies to its own commands. */
+static int bearable(const struct redis_conn *c, strata_slice text)
+{
+    return c->greetings == 1 && (starts_with(text, "NOPERM") || starts_with(text, "LOADING") ||
+                                 starts_with(text, "BUSY") || starts_with(text, "MASTERDOWN"));
+}
+
+void strata__redis_greeted(struct redis_conn *c, const struct redisReply *reply)
+{
+    strata_slice text = strata__redis_text(reply);
+    int refused = strata__redis_kind(reply) == REDIS_IS_ERROR && !bearable(c, text);
+    os_lock_take(&c->lock);
+    if (refused)
+        strata__redis_break_locked(c, STRATA_EIO, 0, "%.*s: correct user, password and database of this layer",
+                                   text.size < 90 ? (int)text.size : 90, (const char *)text.data);
+    if (--c->greetings == 0 && !c->broken) {
+        c->state = REDIS_UP;
+        c->up_ms = strata__os_now_ms();
+        c->connects++;
+    }
+    os_lock_give(&c->lock);
+}
+
+/* The thread's rounds ----------------------------------------------------------------------------------------------- */
+
+/* only_unread: only where a caller left something. */
+static void take_and_receive(struct redis_conn *c, int only_unread)
+{
+    os_lock_take(&c->lock);
+    int may = (c->unread || !only_unread) && !c->reading && !c->broken &&
+              (c->state == REDIS_UP || c->state == REDIS_GREETING);
+    if (may) {
+        c->reading = 1;
+        c->unread = 0;
+    }
+    os_lock_give(&c->lock);
+    if (!may)
+        return;
+    (void)strata__redis_receive(c, NULL);
+    os_lock_take(&c->lock);
+    c->reading = 0;
+    os_lock_give(&c->lock);
+}
+
+/* Break it where nothing was heard for too long; those whose time is over are told. */
+static int64_t watch_time(struct redis_conn *c, int64_t now)
+{
+    os_lock_take(&c->lock);
+    struct redis_request *late = strata__redis_queue_expire(c, now);
+    int64_t next = c->earliest_ms;
+    if (c->state == REDIS_UP && c->queue.sent > 0) {
+        int64_t heard = atomic_load_explicit(&c->heard_ms, memory_order_relaxed);
+        int64_t silent = c->longest_ms < INT64_MAX / 4 ? 2 * c->longest_ms : INT64_MAX / 2;
+        if (now - heard > silent)
+            strata__redis_break_locked(c, STRATA_EIO, ETIMEDOUT,
+                                       "silent for %lld ms; the connection is made anew: is the server stopped?",
+                                       (long long)(now - heard));
+        else if (heard + silent + 1 < next)
+            next = heard + silent + 1;
+    }
+    os_lock_give(&c->lock);
+    strata__redis_late(c, late);
+    return next;
+}
+
+static int64_t service_connecting(struct redis_conn *c, int64_t now)
+{
+    if (c->fd < 0) {
+        begin(c, now);
+        return c->state == REDIS_AWAY ? c->retry_ms : c->connect_deadline_ms;
+    }
+    if (now < c->connect_deadline_ms)
+        return c->connect_deadline_ms;
+    fail_attempt(c, now, ETIMEDOUT,
+                 c->state == REDIS_GREETING ? "did not answer AUTH, SELECT or PING in time" : "no answer",
+                 "is the server there and not stopped, and is the way to it open?");
+    return c->retry_ms;
+}
+
+/* 1: it is broken, and may be lost now. */
+static int may_lose(struct redis_conn *c)
+{
+    os_lock_take(&c->lock);
+    int broken = c->broken, free = !c->reading && !c->writing;
+    os_lock_give(&c->lock);
+    if (broken && !free)
+        strata__os_socket_shutdown(c->fd); /* a caller waits for it: it comes back, and wakes us */
+    return broken && free;
+}
+
+int64_t strata__redis_conn_service(struct redis_conn *c, int64_t now)
+{
+    int64_t next = watch_time(c, now), moment = INT64_MAX;
+    take_and_receive(c, 1);
+    if (may_lose(c))
+        lose(c, now);
+    if (c->state == REDIS_AWAY && now >= c->retry_ms)
+        set_state(c, REDIS_CONNECTING);
+    if (c->state == REDIS_CONNECTING || c->state == REDIS_GREETING)
+        moment = service_connecting(c, now);
+    else if (c->state == REDIS_AWAY)
+        moment = c->retry_ms;
+    else
+        strata__redis_flush(c);
+    return moment < next ? moment : next;
+}
+
+/* Callers read by themselves, and would wake this thread for nothing: it looks away as long as they keep coming. */
+static int looks_away(struct redis_conn *c, int64_t now, int64_t *next)
+{
+    if (c->state != REDIS_UP || c->queue.count > 0 || c->borrowed == c->seen_borrowed)
+        return 0;
+    if (now - c->seen_ms >= WATCH_AGAIN_MS) {
+        c->seen_borrowed = c->borrowed;
+        c->seen_ms = now;
+    }
+    *next = now + WATCH_AGAIN_MS < *next ? now + WATCH_AGAIN_MS : *next;
+    return 1;
+}
+
+short strata__redis_conn_events(struct redis_conn *c, int64_t now, int64_t *next)
+{
+    short events = 0;
+    os_lock_take(&c->lock);
+    if (c->broken && !c->reading && !c->writing)
+        *next = now;
+    else if (c->state == REDIS_CONNECTING && c->fd >= 0)
+        events = POLLOUT;
+    else if (!c->broken && (c->state == REDIS_UP || c->state == REDIS_GREETING)) {
+        if (!c->reading && !looks_away(c, now, next))
+            events |= POLLIN;
+        if (c->blocked && !c->writing)
+            events |= POLLOUT;
+    }
+    os_lock_give(&c->lock);
+    return events;
+}
+
+void strata__redis_conn_ready(struct redis_conn *c, int64_t now)
+{
+    if (c->state == REDIS_CONNECTING) {
+        int failed = strata__os_socket_connected(c->fd);
+        if (failed == 0) {
+            greet(c, now);
+            return;
+        }
+        strata__os_socket_close(c->fd);
+        c->fd = -1;
+        try_next(c, now, failed);
+        return;
+    }
+    strata__redis_flush(c);
+    take_and_receive(c, 0);
+}
+
+int strata__redis_conn_close(struct redis_conn *c)
+{
+    struct redis_request *list = NULL;
+    os_lock_take(&c->lock);
+    if (!c->broken) /* those with a role give up */
+        strata__redis_break_locked(c, STRATA_ECLOSED, 0, "the cache is closed");
+    int free = !c->reading && !c->writing;
+    if (c->fd >= 0 && !free)
+        strata__os_socket_shutdown(c->fd);
+    strata_error why = STRATA_ERROR_INIT;
+    if (free) {
+        list = strata__redis_queue_drop(c, c->queue.count);
+        c->state = REDIS_CLOSED;
+        drop_socket(c);
+    }
+    os_lock_give(&c->lock);
+    (void)strata__fail_plain(&why, STRATA_ECLOSED, c->link->options.name);
+    strata__redis_fail_all(list, &why);
+    /* Acquire: pairs with the release of who left last. */
+    return free && atomic_load_explicit(&c->inside, memory_order_acquire) == 0;
+}

@@ -1,0 +1,204 @@
+/* redis_io.c - bytes of a connection, by whoever has the role of the writer or the reader: see redis_link_impl.h. */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "src/base/err.h"
+#include "src/base/mem.h"
+#include "src/link/redis_link_impl.h"
+#include "src/os/os_clock.h"
+
+/* The reader moves what is left of its buffer after each reply: little at a time keeps that cheap. */
+enum { FEED_BYTES = 8 * 1024, READS_AT_ONCE = 16 };
+
+void strata__redis_break_locked(struct redis_conn *c, int status, int os_errno, const char *format, ...)
+{
+    if (c->broken)
+        return;
+    char what[160];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(what, sizeof what, format, args);
+    va_end(args);
+    (void)strata__fail_os(&c->reason, status, os_errno, c->link->options.name, "%s: %s", c->link->address, what);
+    c->broken = 1;
+}
+
+/* Without the lock, with the role of the writer: 0 all of `out` is written, EAGAIN, or what went wrong. */
+static int write_out(struct redis_conn *c)
+{
+    while (c->out_at < c->out.size) {
+        size_t put;
+        int failed = strata__os_socket_write(c->fd, c->out.data + c->out_at, c->out.size - c->out_at, &put);
+        atomic_fetch_add_explicit(&c->writes, 1, memory_order_relaxed); /* a count */
+        if (failed != 0)
+            return failed;
+        c->out_at += put;
+    }
+    return 0;
+}
+
+void strata__redis_flush(struct redis_conn *c)
+{
+    os_lock_take(&c->lock);
+    /* A greeting is alone on the wire: what is pending waits for its end. */
+    int may = (c->state == REDIS_UP || c->state == REDIS_GREETING) && !c->broken && !c->writing;
+    if (!may) {
+        os_lock_give(&c->lock);
+        return;
+    }
+    c->writing = 1;
+    int failed = 0;
+    /* What others leave while this writes is found in the next round: one writer, and few writes. */
+    while (failed == 0 &&
+           (c->out_at < c->out.size || (c->state == REDIS_UP && strata__redis_queue_load(c, strata__os_now_ms())))) {
+        os_lock_give(&c->lock);
+        failed = write_out(c);
+        os_lock_take(&c->lock);
+    }
+    c->blocked = failed == EAGAIN;
+    if (failed != 0 && failed != EAGAIN)
+        strata__redis_break_locked(c, STRATA_EIO, failed,
+                                   "the connection was lost (%s); whether the server carried it out is not known",
+                                   strerror(failed));
+    c->writing = 0;
+    os_lock_give(&c->lock);
+}
+
+static void break_now(struct redis_conn *c, int status, int os_errno, const char *what, const char *more)
+{
+    os_lock_take(&c->lock);
+    strata__redis_break_locked(c, status, os_errno, "%s%s", what, more);
+    os_lock_give(&c->lock);
+}
+
+/* A reply for the first of the queue: 1 when that is `stop`, -1 when there is none. */
+static int hand_out(struct redis_conn *c, struct redisReply *reply, const struct redis_request *stop)
+{
+    struct redis_request *request = NULL;
+    os_lock_take(&c->lock);
+    int expected = strata__redis_queue_pop(c, &request);
+    if (expected)
+        c->failures = 0;
+    else
+        strata__redis_break_locked(
+            c, STRATA_EIO, 0, "sent a reply that nobody asked for; the connection is made anew: is it a Redis server?");
+    os_lock_give(&c->lock);
+    int last = request != NULL && request == stop;
+    if (request != NULL) {
+        request->status = STRATA_OK;
+        request->reply = reply;
+        request->done(request); /* may free it */
+    }
+    strata__redis_reply_free(reply);
+    return !expected ? -1 : last;
+}
+
+/* All replies in what was read: 1 when `stop` was among them, 0: none is left, -1: broken. */
+static int take_replies(struct redis_conn *c, const struct redis_request *stop)
+{
+    for (;;) {
+        struct redisReply *reply;
+        const char *why;
+        int got = strata__redis_reader_next(c->reader, &reply, &why);
+        if (got < 0) {
+            break_now(c, got == -ENOMEM ? STRATA_ENOMEM : STRATA_EIO, -got,
+                      "its reply could not be read; the connection is made anew: ", why);
+            return -1;
+        }
+        if (got > 0 && c->greetings > 0) {
+            strata__redis_greeted(c, reply);
+            strata__redis_reply_free(reply);
+            continue;
+        }
+        if (got > 0) {
+            int told = hand_out(c, reply, stop);
+            if (told != 0)
+                return told;
+            continue;
+        }
+        if (c->in_at == c->in_size)
+            return 0;
+        size_t some = c->in_size - c->in_at;
+        some = some < FEED_BYTES ? some : FEED_BYTES;
+        if (!strata__redis_reader_feed(c->reader, c->in + c->in_at, some)) {
+            break_now(c, STRATA_ENOMEM, ENOMEM, "no memory for a reply", "");
+            return -1;
+        }
+        c->in_at += some;
+    }
+}
+
+static void ended(struct redis_conn *c)
+{
+    const char *how = strata__redis_reader_inside(c->reader) ? "closed the connection in the middle of a reply"
+                                                             : "closed the connection";
+    break_now(c, STRATA_EIO, 0, how, "; whether it carried out what was on its way is not known");
+}
+
+int strata__redis_receive(struct redis_conn *c, const struct redis_request *stop)
+{
+    for (int round = 0; round < READS_AT_ONCE; round++) {
+        int told = take_replies(c, stop); /* the last reader may have left some */
+        if (told != 0)
+            return told > 0;
+        size_t got;
+        int failed = strata__os_socket_read(c->fd, c->in, REDIS_IN_ROOM, &got);
+        atomic_fetch_add_explicit(&c->reads, 1, memory_order_relaxed); /* a count */
+        if (failed == EAGAIN)
+            return 0;
+        if (failed != 0)
+            break_now(c, STRATA_EIO, failed, "the connection was lost: ", strerror(failed));
+        else if (got == 0)
+            ended(c);
+        if (failed != 0 || got == 0)
+            return 0;
+        atomic_store_explicit(&c->heard_ms, strata__os_now_ms(), memory_order_relaxed);
+        c->in_at = 0;
+        c->in_size = got;
+        if (got < REDIS_IN_ROOM) {
+            told = take_replies(c, stop);
+            return told > 0;
+        }
+    }
+    return 0;
+}
+
+/* Is there nothing that a reader other than the caller of this moment would have to wait for? */
+static int idle(const struct redis_conn *c)
+{
+    return c->state == REDIS_UP && c->queue.count == 0 && !c->reading && !c->writing && c->in_at == c->in_size;
+}
+
+int strata__redis_enqueue(struct redis_conn *c, struct redis_request *request, int may_read)
+{
+    strata_error why = STRATA_ERROR_INIT;
+    int64_t now = strata__os_now_ms();
+    request->status = STRATA_OK;
+    request->reply = NULL;
+    request->next = NULL;
+    request->deadline_ms = request->timeout_ms < INT64_MAX - now ? now + request->timeout_ms : INT64_MAX;
+    os_lock_take(&c->lock);
+    /* Relaxed: counted under the lock, which whoever waits for zero has taken before. */
+    atomic_fetch_add_explicit(&c->inside, 1, memory_order_relaxed);
+    int status = STRATA_OK, borrow = 0;
+    if (c->state == REDIS_CLOSED) {
+        status = strata__fail_plain(&why, STRATA_ECLOSED, c->link->options.name);
+    } else if (c->state == REDIS_AWAY) {
+        why = c->reason;
+        status = STRATA_EIO;
+    } else {
+        borrow = may_read && !c->broken && idle(c);
+        status = strata__redis_queue_push(c, request, &why);
+    }
+    borrow = borrow && status == STRATA_OK;
+    if (borrow) {
+        c->reading = 1;
+        c->borrowed++;
+    }
+    os_lock_give(&c->lock);
+    if (status != STRATA_OK)
+        strata__redis_fail(request, &why);
+    return borrow;
+}

@@ -1,0 +1,349 @@
+/* redis_link.c - a link: its thread, and the way in for requests.
+ *
+ * The thread sleeps in poll until a socket is ready, a moment has come or somebody left work.  Who leaves work wakes it only
+ * where it sleeps: `work` is raised before `sleeping` is read here, `sleeping` before `work` there, both sequentially consistent,
+ * so one of the two sees the other.  While the thread is busy, requests pile up, and leave in one write. */
+#include "src/link/redis_link.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "src/base/err.h"
+#include "src/base/hash.h"
+#include "src/base/mem.h"
+#include "src/link/redis_link_impl.h"
+#include "src/os/os_clock.h"
+#include "src/os/os_futex.h"
+
+void strata__redis_wake(struct redis_link *link)
+{
+    atomic_store(&link->work, 1);
+    if (atomic_load(&link->sleeping) && atomic_exchange(&link->sleeping, 0))
+        strata__os_wake_signal(&link->wake);
+}
+
+void strata__redis_fail(struct redis_request *request, const strata_error *reason)
+{
+    request->status = reason->status;
+    request->reply = NULL;
+    request->err = *reason;
+    request->done(request); /* may free it */
+}
+
+void strata__redis_fail_all(struct redis_request *list, const strata_error *reason)
+{
+    while (list != NULL) {
+        struct redis_request *next = list->next;
+        strata__redis_fail(list, reason);
+        list = next;
+    }
+}
+
+void strata__redis_late(struct redis_conn *c, struct redis_request *list)
+{
+    if (list == NULL)
+        return;
+    strata_error why = STRATA_ERROR_INIT;
+    (void)strata__fail(
+        &why, STRATA_ETIMEDOUT, c->link->options.name,
+        "%s: no reply in time; whether the server carries it out is not known: look at its load (SLOWLOG "
+        "GET), or allow more time",
+        c->link->address);
+    strata__redis_fail_all(list, &why);
+}
+
+/* The thread -------------------------------------------------------------------------------------------------------- */
+
+/* What every connection can do now; when to look again. */
+static int64_t service_all(struct redis_link *link, int64_t now)
+{
+    int64_t next = INT64_MAX;
+    for (size_t i = 0; i < link->conn_count; i++) {
+        int64_t moment = strata__redis_conn_service(&link->conns[i], now);
+        next = moment < next ? moment : next;
+    }
+    return next;
+}
+
+static void sleep_until(struct redis_link *link, int64_t now, int64_t next)
+{
+    link->fds[0] = (struct pollfd){ link->wake.read_fd, POLLIN, 0 };
+    for (size_t i = 0; i < link->conn_count; i++) {
+        short events = strata__redis_conn_events(&link->conns[i], now, &next);
+        link->fds[i + 1] = (struct pollfd){ events != 0 ? link->conns[i].fd : -1, events, 0 };
+    }
+    int64_t timeout = next == INT64_MAX ? -1 : next > now ? next - now : 0;
+    atomic_store(&link->sleeping, 1);
+    if (atomic_load(&link->work))
+        timeout = 0; /* and still look at the sockets: whoever submits without end must not starve the replies */
+    int ready = strata__os_poll(link->fds, link->conn_count + 1, timeout);
+    atomic_store(&link->sleeping, 0);
+    if (ready == 0)
+        return;
+    if (link->fds[0].revents != 0)
+        strata__os_wake_clear(&link->wake);
+    now = strata__os_now_ms();
+    for (size_t i = 0; i < link->conn_count; i++)
+        if (link->fds[i + 1].revents != 0)
+            strata__redis_conn_ready(&link->conns[i], now);
+}
+
+static int close_all(struct redis_link *link)
+{
+    size_t closed = 0;
+    for (size_t i = 0; i < link->conn_count; i++)
+        closed += strata__redis_conn_close(&link->conns[i]) != 0;
+    return closed == link->conn_count;
+}
+
+static void run(void *ctx)
+{
+    struct redis_link *link = ctx;
+    for (;;) {
+        atomic_store(&link->work, 0);
+        if (atomic_load(&link->closing)) {
+            if (close_all(link))
+                return;
+            (void)strata__os_poll(NULL, 0, 1); /* callers that have the roles are on their way out */
+            continue;
+        }
+        int64_t now = strata__os_now_ms();
+        sleep_until(link, now, service_all(link, now));
+    }
+}
+
+/* Opening and closing ----------------------------------------------------------------------------------------------- */
+
+static char *keep(char **at, const char *text)
+{
+    if (text == NULL)
+        return NULL;
+    size_t size = strlen(text) + 1;
+    char *copy = memcpy(*at, text, size);
+    *at += size;
+    return copy;
+}
+
+static size_t size_of(const char *text) { return text != NULL ? strlen(text) + 1 : 0; }
+
+static int keep_options(struct redis_link *link, const struct redis_link_options *options)
+{
+    struct redis_link_options *own = &link->options;
+    *own = *options;
+    char *at = strata__alloc(link->mem, 1 + size_of(options->name) + size_of(options->host) +
+                                            size_of(options->socket_path) + size_of(options->user) +
+                                            size_of(options->password));
+    if (at == NULL)
+        return 0;
+    link->strings = at;
+    own->name = keep(&at, options->name);
+    own->host = keep(&at, options->host);
+    own->socket_path = keep(&at, options->socket_path);
+    own->user = keep(&at, options->user);
+    own->password = keep(&at, options->password);
+    if (own->socket_path != NULL)
+        (void)snprintf(link->address, sizeof link->address, "%s", own->socket_path);
+    else
+        (void)snprintf(link->address, sizeof link->address, strchr(own->host, ':') != NULL ? "[%s]:%u" : "%s:%u",
+                       own->host, (unsigned)own->port);
+    return 1;
+}
+
+/* Memory alone; what is not there is NULL. */
+static void give_back(struct redis_link *link)
+{
+    for (size_t i = 0; i < link->conn_count; i++)
+        strata__redis_conn_deinit(&link->conns[i]);
+    const strata_allocator *mem = link->mem;
+    strata__free(mem, link->conns);
+    strata__free(mem, link->fds);
+    strata__free(mem, link->strings);
+    strata__free(mem, link);
+}
+
+static int make_parts(struct redis_link *link, const struct redis_link_options *options)
+{
+    if (!keep_options(link, options))
+        return 0;
+    link->fds = strata__alloc_array(link->mem, options->connections + (size_t)1, sizeof *link->fds);
+    link->conns = strata__alloc_array(link->mem, options->connections, sizeof *link->conns);
+    if (link->fds == NULL || link->conns == NULL)
+        return 0;
+    for (; link->conn_count < options->connections; link->conn_count++)
+        if (!strata__redis_conn_init(&link->conns[link->conn_count], link))
+            return 0;
+    return 1;
+}
+
+int strata__redis_open(struct redis_link **out, const struct redis_link_options *options, strata_error *err)
+{
+    *out = NULL;
+    struct redis_link *link = strata__alloc_zero(options->mem, sizeof *link);
+    if (link == NULL)
+        return strata__fail_plain(err, STRATA_ENOMEM, options->name);
+    link->mem = options->mem;
+    if (!make_parts(link, options)) {
+        give_back(link);
+        return strata__fail_plain(err, STRATA_ENOMEM, options->name);
+    }
+    int failed = strata__os_wake_init(&link->wake);
+    if (failed == 0) {
+        failed = strata__os_thread_start(&link->thread, "strata-redis", run, link);
+        if (failed != 0)
+            strata__os_wake_deinit(&link->wake);
+    }
+    if (failed != 0) {
+        int status = strata__fail_os(
+            err, STRATA_EIO, failed, options->name,
+            "the thread for %s could not be started (%s): close descriptors or raise the limits "
+            "(ulimit -n, ulimit -u)",
+            link->address, strerror(failed));
+        give_back(link);
+        return status;
+    }
+    *out = link;
+    return STRATA_OK;
+}
+
+void strata__redis_close(struct redis_link *link)
+{
+    if (link == NULL)
+        return;
+    atomic_store(&link->closing, 1);
+    strata__redis_wake(link);
+    strata__os_thread_join(&link->thread);
+    strata__os_wake_deinit(&link->wake);
+    give_back(link);
+}
+
+void strata__redis_abandon(struct redis_link *link)
+{
+    if (link == NULL)
+        return;
+    for (size_t i = 0; i < link->conn_count; i++) {
+        struct redis_conn *c = &link->conns[i];
+        strata__os_socket_close(c->fd);
+        /* What somebody was just changing when the process forked stays as it is: it belongs to nobody any more. */
+        int still = os_lock_try(&c->lock);
+        if (!still || c->reading) {
+            c->reader = NULL;
+            c->in = NULL;
+        }
+        if (!still || c->writing)
+            c->out = (struct redis_buffer){ 0 };
+        if (!still) {
+            c->pending = (struct redis_buffer){ 0 };
+            c->queue = (struct redis_queue){ 0 };
+        }
+    }
+    strata__os_wake_deinit(&link->wake);
+    give_back(link);
+}
+
+/* Requests ---------------------------------------------------------------------------------------------------------- */
+
+static struct redis_conn *pick(struct redis_link *link, uint64_t affinity)
+{
+    return &link->conns[((strata__mix64(affinity) >> 32) * link->conn_count) >> 32];
+}
+
+/* The last that a thread does with a link: it may be closed from here on. */
+static void leave(struct redis_conn *c)
+{
+    /* Release: closing comes after all of what was done here. */
+    atomic_fetch_sub_explicit(&c->inside, 1, memory_order_release);
+}
+
+void strata__redis_submit(struct redis_link *link, struct redis_request *const *requests, size_t count)
+{
+    struct redis_conn *last = NULL; /* the connection that keeps the link open for this thread */
+    for (size_t i = 0; i < count; i++) {
+        struct redis_conn *c = pick(link, requests[i]->affinity);
+        (void)strata__redis_enqueue(c, requests[i], 0);
+        if (last != NULL)
+            leave(last);
+        last = c;
+    }
+    if (last == NULL)
+        return;
+    strata__redis_wake(link);
+    leave(last);
+}
+
+struct waiter {
+    _Atomic(uint32_t) word;
+    void (*done)(struct redis_request *request);
+    void *owner;
+};
+
+static void called(struct redis_request *request)
+{
+    struct waiter *waiter = request->owner;
+    request->done = waiter->done;
+    request->owner = waiter->owner;
+    request->done(request);
+    strata__os_unpark(&waiter->word);
+}
+
+/* This thread reads and writes until its own reply is there, and then gives the roles back. */
+static void drive(struct redis_conn *c, struct redis_request *request, struct waiter *waiter)
+{
+    struct redis_link *link = c->link;
+    for (;;) {
+        strata__redis_flush(c);
+        if (strata__redis_receive(c, request))
+            break;
+        os_lock_take(&c->lock);
+        int64_t now = strata__os_now_ms();
+        struct redis_request *late = c->broken ? NULL : strata__redis_queue_expire(c, now);
+        int broken = c->broken;
+        short events = c->blocked ? POLLIN | POLLOUT : POLLIN;
+        int64_t next = c->earliest_ms;
+        os_lock_give(&c->lock);
+        strata__redis_late(c, late);
+        /* Relaxed: os_park below looks again. */
+        if (broken || atomic_load_explicit(&waiter->word, memory_order_relaxed) != 0)
+            break;
+        struct pollfd fd = { c->fd, events, 0 };
+        (void)strata__os_poll(&fd, 1, next == INT64_MAX ? -1 : next - now);
+    }
+    os_lock_take(&c->lock);
+    c->reading = 0;
+    c->unread = c->in_at < c->in_size || strata__redis_reader_inside(c->reader);
+    int left = c->queue.count > 0 || c->broken || c->unread;
+    os_lock_give(&c->lock);
+    if (left)
+        strata__redis_wake(link);
+}
+
+void strata__redis_call(struct redis_link *link, struct redis_request *request)
+{
+    struct waiter waiter = { .done = request->done, .owner = request->owner };
+    atomic_init(&waiter.word, 0);
+    request->done = called;
+    request->owner = &waiter;
+    struct redis_conn *c = pick(link, request->affinity);
+    if (strata__redis_enqueue(c, request, 1))
+        drive(c, request, &waiter);
+    else
+        strata__redis_wake(link);
+    leave(c);
+    (void)strata__os_park(&waiter.word, INT64_MAX);
+}
+
+void strata__redis_counts(const struct redis_link *link, struct redis_link_counts *out)
+{
+    *out = (struct redis_link_counts){ 0 };
+    for (size_t i = 0; i < link->conn_count; i++) {
+        struct redis_conn *c = &link->conns[i];
+        os_lock_take(&c->lock);
+        out->requests += c->requests;
+        out->timeouts += c->timeouts;
+        out->connects += c->connects;
+        out->disconnects += c->disconnects;
+        out->connected += c->state == REDIS_UP;
+        os_lock_give(&c->lock);
+        out->writes += atomic_load_explicit(&c->writes, memory_order_relaxed); /* counts */
+        out->reads += atomic_load_explicit(&c->reads, memory_order_relaxed);
+    }
+}

@@ -1,0 +1,164 @@
+/* redis_server.c - see redis_server.h. */
+#include "tests/support/redis_server.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#if defined(__linux__)
+#include <sys/prctl.h>
+#endif
+
+#include "tests/support/temp_dir.h"
+
+enum { MOST_SERVERS = 16, LOOKS = 1000, LOOK_NS = 10 * 1000 * 1000 };
+
+static struct redis_server *running[MOST_SERVERS];
+
+static _Noreturn void give_up(const char *what)
+{
+    (void)fprintf(stderr, "redis_server: %s\n", what);
+    abort();
+}
+
+static struct sockaddr_in at_port(uint16_t port)
+{
+    struct sockaddr_in name = { .sin_family = AF_INET, .sin_port = htons(port) };
+    name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    return name;
+}
+
+uint16_t redis_server_free_port(void)
+{
+    struct sockaddr_in name = at_port(0);
+    socklen_t size = sizeof name;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (fd < 0 || bind(fd, (struct sockaddr *)(void *)&name, sizeof name) != 0 ||
+        getsockname(fd, (struct sockaddr *)(void *)&name, &size) != 0)
+        give_up("no free port");
+    (void)close(fd);
+    return ntohs(name.sin_port);
+}
+
+static void kill_all(void)
+{
+    for (int i = 0; i < MOST_SERVERS; i++)
+        if (running[i] != NULL)
+            redis_server_stop(running[i]);
+}
+
+static void remember(struct redis_server *s)
+{
+    static int registered;
+    if (!registered)
+        registered = atexit(kill_all) == 0;
+    for (int i = 0; i < MOST_SERVERS; i++)
+        if (running[i] == NULL || running[i] == s) {
+            running[i] = s;
+            return;
+        }
+    give_up("too many servers");
+}
+
+static _Noreturn void become_server(const struct redis_server *s)
+{
+    char port[8], log[300];
+#if defined(__linux__)
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that crashes takes it along */
+#endif
+    (void)snprintf(port, sizeof port, "%u", (unsigned)s->port);
+    (void)snprintf(log, sizeof log, "%s/log", s->dir);
+    execlp("redis-server", "redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
+           "--dir", s->dir, "--logfile", log, "--unixsocket", s->socket_path, "--daemonize", "no", "--requirepass",
+           s->password != NULL ? s->password : "", (char *)NULL);
+    _exit(127);
+}
+
+/* +PONG, or that it wants a password. */
+static int answers(uint16_t port)
+{
+    struct sockaddr_in name = at_port(port);
+    char reply[64] = { 0 };
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    int good = fd >= 0 && connect(fd, (struct sockaddr *)(void *)&name, sizeof name) == 0 &&
+               send(fd, "PING\r\n", 6, MSG_NOSIGNAL) == 6 && recv(fd, reply, sizeof reply - 1, 0) > 0 &&
+               (strncmp(reply, "+PONG", 5) == 0 || strncmp(reply, "-NOAUTH", 7) == 0);
+    if (fd >= 0)
+        (void)close(fd);
+    return good;
+}
+
+/* 1: it answers; 0: it has ended, as on a port that somebody else got first. */
+static int run(struct redis_server *s)
+{
+    s->pid = fork();
+    if (s->pid < 0)
+        give_up("fork failed");
+    if (s->pid == 0)
+        become_server(s);
+    for (int i = 0; i < LOOKS; i++) {
+        int status;
+        if (waitpid(s->pid, &status, WNOHANG) == s->pid) {
+            s->pid = 0;
+            if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
+                give_up("there is no redis-server here: install the package redis-server");
+            return 0;
+        }
+        if (answers(s->port))
+            return 1;
+        nanosleep(&(struct timespec){ 0, LOOK_NS }, NULL);
+    }
+    redis_server_kill(s);
+    return 0;
+}
+
+void redis_server_start(struct redis_server *s, const char *password)
+{
+    *s = (struct redis_server){ .password = password };
+    temp_dir_make(s->dir, sizeof s->dir);
+    (void)snprintf(s->socket_path, sizeof s->socket_path, "%s/socket", s->dir);
+    remember(s);
+    for (int i = 0; i < 5; i++) {
+        s->port = redis_server_free_port();
+        if (run(s))
+            return;
+    }
+    give_up("it does not start");
+}
+
+void redis_server_kill(struct redis_server *s)
+{
+    if (s->pid == 0)
+        return;
+    (void)kill(s->pid, SIGKILL);
+    (void)waitpid(s->pid, NULL, 0);
+    s->pid = 0;
+}
+
+void redis_server_restart(struct redis_server *s)
+{
+    redis_server_kill(s);
+    for (int i = 0; i < 5; i++)
+        if (run(s))
+            return;
+    give_up("it does not start again");
+}
+
+void redis_server_stop(struct redis_server *s)
+{
+    redis_server_kill(s);
+    temp_dir_remove(s->dir);
+    for (int i = 0; i < MOST_SERVERS; i++)
+        if (running[i] == s)
+            running[i] = NULL;
+}
+
+void redis_server_pause(struct redis_server *s) { (void)kill(s->pid, SIGSTOP); }
+
+void redis_server_resume(struct redis_server *s) { (void)kill(s->pid, SIGCONT); }

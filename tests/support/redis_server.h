@@ -1,0 +1,30 @@
+/* redis_server.h - a real redis-server of the test's own: on a free port of this machine and in a folder of its own, without
+ * persistence, and gone when the test is, however it ends. */
+#ifndef STRATA_TESTS_REDIS_SERVER_H
+#define STRATA_TESTS_REDIS_SERVER_H
+#include <stdint.h>
+#include <sys/types.h>
+
+struct redis_server {
+    pid_t pid; /* 0: not running */
+    uint16_t port;
+    char dir[256];
+    char socket_path[288]; /* it listens there, too */
+    const char *password;  /* or NULL */
+};
+
+/* Starts it and waits until it answers.  Says why, and aborts, where there is no redis-server.  `s` stays where it is until it
+ * is stopped. */
+void redis_server_start(struct redis_server *s, const char *password);
+void redis_server_stop(struct redis_server *s);
+/* kill -9. */
+void redis_server_kill(struct redis_server *s);
+/* On the same port; empty. */
+void redis_server_restart(struct redis_server *s);
+/* SIGSTOP, SIGCONT. */
+void redis_server_pause(struct redis_server *s);
+void redis_server_resume(struct redis_server *s);
+/* A port of 127.0.0.1 where nobody listens. */
+uint16_t redis_server_free_port(void);
+
+#endif /* STRATA_TESTS_REDIS_SERVER_H */
