@@ -19,7 +19,14 @@
 
 enum { MOST_SERVERS = 16, LOOKS = 1000, LOOK_NS = 10 * 1000 * 1000 };
 
-static struct redis_server *running[MOST_SERVERS];
+/* What has to be ended at exit, in storage of this file's own: a test that failed has left its stack, and the number of a
+ * process read from there would be anything. */
+static struct {
+    const struct redis_server *of; /* compared, never looked into */
+    pid_t starter;                 /* a child that exits leaves its parent's servers alone */
+    pid_t pid;                     /* 0: not running */
+    char dir[256];
+} running[MOST_SERVERS];
 
 static _Noreturn void give_up(const char *what)
 {
@@ -46,24 +53,59 @@ uint16_t redis_server_free_port(void)
     return ntohs(name.sin_port);
 }
 
-static void kill_all(void)
+static void end(pid_t pid)
 {
-    for (int i = 0; i < MOST_SERVERS; i++)
-        if (running[i] != NULL)
-            redis_server_stop(running[i]);
+    if (pid <= 1)
+        return;
+    (void)kill(pid, SIGKILL);
+    (void)waitpid(pid, NULL, 0);
 }
 
-static void remember(struct redis_server *s)
+static void end_all(void)
+{
+    for (int i = 0; i < MOST_SERVERS; i++) {
+        if (running[i].of == NULL || running[i].starter != getpid())
+            continue;
+        end(running[i].pid);
+        temp_dir_remove(running[i].dir);
+        running[i].of = NULL;
+    }
+}
+
+static int place_of(const struct redis_server *s)
+{
+    for (int i = 0; i < MOST_SERVERS; i++)
+        if (running[i].of == s)
+            return i;
+    return -1;
+}
+
+static void remember(const struct redis_server *s)
 {
     static int registered;
     if (!registered)
-        registered = atexit(kill_all) == 0;
-    for (int i = 0; i < MOST_SERVERS; i++)
-        if (running[i] == NULL || running[i] == s) {
-            running[i] = s;
-            return;
-        }
-    give_up("too many servers");
+        registered = atexit(end_all) == 0;
+    int i = place_of(s); /* of a test that failed, with its server in the same place of the stack */
+    if (i >= 0) {
+        end(running[i].pid);
+        temp_dir_remove(running[i].dir);
+    } else {
+        i = place_of(NULL);
+    }
+    if (i < 0)
+        give_up("too many servers");
+    running[i].of = s;
+    running[i].starter = getpid();
+    running[i].pid = 0;
+    (void)snprintf(running[i].dir, sizeof running[i].dir, "%s", s->dir);
+}
+
+static void set_pid(struct redis_server *s, pid_t pid)
+{
+    int i = place_of(s);
+    s->pid = pid;
+    if (i >= 0)
+        running[i].pid = pid;
 }
 
 static _Noreturn void become_server(const struct redis_server *s)
@@ -97,15 +139,16 @@ static int answers(uint16_t port)
 /* 1: it answers; 0: it has ended, as on a port that somebody else got first. */
 static int run(struct redis_server *s)
 {
-    s->pid = fork();
-    if (s->pid < 0)
+    pid_t pid = fork();
+    if (pid < 0)
         give_up("fork failed");
-    if (s->pid == 0)
+    if (pid == 0)
         become_server(s);
+    set_pid(s, pid);
     for (int i = 0; i < LOOKS; i++) {
         int status;
-        if (waitpid(s->pid, &status, WNOHANG) == s->pid) {
-            s->pid = 0;
+        if (waitpid(pid, &status, WNOHANG) == pid) {
+            set_pid(s, 0);
             if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
                 give_up("there is no redis-server here: install the package redis-server");
             return 0;
@@ -134,11 +177,8 @@ void redis_server_start(struct redis_server *s, const char *password)
 
 void redis_server_kill(struct redis_server *s)
 {
-    if (s->pid == 0)
-        return;
-    (void)kill(s->pid, SIGKILL);
-    (void)waitpid(s->pid, NULL, 0);
-    s->pid = 0;
+    end(s->pid);
+    set_pid(s, 0);
 }
 
 void redis_server_restart(struct redis_server *s)
@@ -152,13 +192,20 @@ void redis_server_restart(struct redis_server *s)
 
 void redis_server_stop(struct redis_server *s)
 {
+    int i = place_of(s);
     redis_server_kill(s);
+    if (i < 0)
+        return; /* it is stopped */
     temp_dir_remove(s->dir);
-    for (int i = 0; i < MOST_SERVERS; i++)
-        if (running[i] == s)
-            running[i] = NULL;
+    running[i].of = NULL;
 }
 
-void redis_server_pause(struct redis_server *s) { (void)kill(s->pid, SIGSTOP); }
+static void tell(const struct redis_server *s, int signal)
+{
+    if (s->pid > 1)
+        (void)kill(s->pid, signal);
+}
 
-void redis_server_resume(struct redis_server *s) { (void)kill(s->pid, SIGCONT); }
+void redis_server_pause(struct redis_server *s) { tell(s, SIGSTOP); }
+
+void redis_server_resume(struct redis_server *s) { tell(s, SIGCONT); }
