@@ -164,7 +164,8 @@ STRATA_API int strata_size(strata *cache, uint64_t *out, strata_error *err);
  * @return STRATA_OK (also where a layer had no room for it: rejections in its stats); STRATA_EKEYSIZE,
  *         STRATA_EVALUESIZE, STRATA_EINVAL, STRATA_ENOMEM, STRATA_ECLOSED, STRATA_ELAYER (one failed; the others have it).
  * A layer that does not take the value, for want of room or because it failed, is told to remove the key: unless that fails
- * too, what was there before is gone.
+ * too, what was there before is gone.  STRATA_PENDING: a layer on another machine can't be reached.  This cache serves nothing
+ * older from it; other nodes may, until it can be reached again and is told.
  */
 STRATA_API int strata_set(strata *cache, strata_slice key, strata_slice value, const strata_policy *policy,
                           strata_error *err);
@@ -174,15 +175,18 @@ STRATA_API int strata_set_object(strata *cache, strata_slice key, void *object, 
                                  strata_error *err);
 
 /** Take the key out of every layer.  A value loaded before is never stored after.  @return STRATA_OK (whether or not
- *  it was there); errors as strata_set(): after STRATA_ELAYER the layer that failed may still serve it, so delete again. */
+ *  it was there); STRATA_PENDING: this cache serves it no more, but a layer on another machine can't be reached, and other
+ *  nodes may still get it there.  The delete is kept, and carried out when that layer is back; what closing the cache can't
+ *  carry out is lost.  Errors as strata_set(): after STRATA_ELAYER the layer that failed may still serve it, so delete again. */
 STRATA_API int strata_delete(strata *cache, strata_slice key, strata_error *err);
 
 /** End the key's freshness now.  Its stale windows end when they would have ended without this: an hour left of freshness
- *  lengthens them by an hour.  @return STRATA_OK, STRATA_MISS; errors as strata_set(). */
+ *  lengthens them by an hour.  @return STRATA_OK, STRATA_MISS, STRATA_PENDING as strata_delete(); errors as
+ *  strata_set(). */
 STRATA_API int strata_expire(strata *cache, strata_slice key, strata_error *err);
 
 /** Forget everything in this cache or namespace, and in those below it.  O(1) for the caller.
- *  @return STRATA_OK, STRATA_ECLOSED, STRATA_EFORKED, STRATA_ELAYER. */
+ *  @return STRATA_OK, STRATA_PENDING as strata_delete(), STRATA_ECLOSED, STRATA_EFORKED, STRATA_ELAYER. */
 STRATA_API int strata_clear(strata *cache, strata_error *err);
 
 /* Many at once ----------------------------------------------------------------------------------------------- */

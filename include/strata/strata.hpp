@@ -388,7 +388,7 @@ public:
     bool expire(slice key) const
     {
         strata_error err = STRATA_ERROR_INIT;
-        return detail::check(try_expire(key, &err), err) == STRATA_OK;
+        return detail::check(try_expire(key, &err), err) != STRATA_MISS;
     }
     int try_expire(slice key, strata_error *err = nullptr) const noexcept { return strata_expire(raw_, key.raw(), err); }
 

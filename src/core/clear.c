@@ -54,7 +54,7 @@ static int clear_layer(strata *cache, strata_layer *layer, const struct spaces *
     for (size_t i = 0; i < spaces->count; i++) {
         what->space = spaces->list[i]->space;
         int rc = layer->ops->clear(layer, what, err);
-        if (rc < 0)
+        if (rc < 0 || (rc == STRATA_PENDING && worst == STRATA_OK))
             worst = rc;
     }
     return worst;
@@ -79,6 +79,8 @@ static int clear_layers(strata *cache, uint32_t position, strata_error *err)
         struct layer_slot *slot = &root->layers[i];
         strata_error words = STRATA_ERROR_INIT;
         int rc = clear_layer(cache, slot->layer, &spaces, &what, &words);
+        if (rc == STRATA_PENDING && worst == STRATA_OK)
+            worst = rc;
         if (rc >= 0)
             continue;
         atomic_fetch_add_explicit(&slot->errors, 1, memory_order_relaxed);

@@ -438,6 +438,7 @@ static int stored(struct flight *f)
         tell_stored(f, f->plan.layer);
     } else if (too_late || (is_put && supersedes(f))) {
         begin_op(f, slot, STRATA_OP_REMOVE);
+        f->op.flags = too_late ? 0 : STRATA_OP_LOADED;
         return submit_slow(f, slot);
     }
     f->plan.layer++;

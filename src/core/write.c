@@ -58,6 +58,7 @@ static uint32_t expired_meta(strata_meta *meta, int64_t now)
 
 static void note_failure(struct write *w, struct layer_slot *slot)
 {
+    w->pending |= w->op.kind == STRATA_OP_REMOVE && w->op.status == STRATA_PENDING;
     if (w->op.status >= 0 || w->status < 0)
         return;
     const char *words = w->op_err.message[0] != 0 ? w->op_err.message : strata_status_text(w->op.status);
@@ -304,7 +305,7 @@ int strata__write_result(struct write *w)
     count_write(w);
     if (w->status >= 0 && w->kind == WRITE_EXPIRE && !w->found)
         return STRATA_MISS;
-    return w->status;
+    return w->status == STRATA_OK && w->pending ? STRATA_PENDING : w->status;
 }
 
 void strata__write_instant(struct write *w)

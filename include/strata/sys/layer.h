@@ -58,7 +58,8 @@ enum { STRATA_OP_GET = 1, STRATA_OP_PUT = 2, STRATA_OP_REMOVE = 3 };
 enum {
     STRATA_OP_BACKED = 1, /**< PUT: it was just found in the layer right below, and need not go there when it leaves.  GET by
                                submit(), out: a memory layer says so of what it has found */
-    STRATA_OP_WAITED = 2  /**< with STRATA_LAYER_LENDS: the thread that submits would sleep until this is answered */
+    STRATA_OP_WAITED = 2, /**< with STRATA_LAYER_LENDS: the thread that submits would sleep until this is answered */
+    STRATA_OP_LOADED = 4  /**< REMOVE: of what a loaded value replaces, which the layer did not take; nobody deleted the key */
 };
 
 /** One operation.  Belongs to the cache; the layer has it from submit() until it calls strata_op_done(). */
@@ -77,7 +78,8 @@ struct strata_op {
     int64_t expires_ms;  /**< PUT, in: nobody needs it after this moment of the cache's clock; STRATA_FOREVER */
     int status;          /**< out: STRATA_OK; STRATA_STALE (GET, by a layer that looks at deadlines itself: found);
                                STRATA_MISS (GET; REMOVE, if it likes: nothing was there); STRATA_AGAIN (PUT: no room,
-                               passed through); < 0.  After a PUT that is not STRATA_OK the cache sends a REMOVE of the
+                               passed through); STRATA_PENDING (REMOVE: this layer answers nothing older from now on, and
+                               goes on trying to take it out of a store that it can't reach); < 0.  After a PUT that is not STRATA_OK the cache sends a REMOVE of the
                                key, so that nothing older is served; an instant layer forgets it by itself */
     strata_error *err;   /**< out: words for a status < 0; never NULL */
     const strata_allocator *mem; /**< for `found`: the cache's; NULL is malloc.  Not set for lookup() */
@@ -86,6 +88,12 @@ struct strata_op {
     void *layer_data;            /**< the layer's own use while it has the operation */
     uint32_t flags;              /**< STRATA_OP_...: may be ignored */
     uint32_t reserved;           /**< 0 */
+    /* The library's own, for layers that it asks through a guard: what stood in done and owner, and what the guard needs to
+       know when they are called.  Not set before. */
+    void (*guarded_done)(strata_op *op);
+    void *guarded_owner;
+    uint64_t guarded_ticket;
+    uint64_t guarded_stamp;
 };
 
 /** What quick() answers where there is no entry. */
@@ -119,6 +127,7 @@ typedef struct strata_layer_ops {
     /** Forget the entries of one namespace, or all.  A put that began before may still be on its way: the cache sends a
      *  REMOVE after it.  A layer that outlives the process better refuses it by itself, for the process may end between
      *  the two: where op->meta.life == what->life and op->meta.position < what->position, answer STRATA_AGAIN.
+     *  @return STRATA_OK; STRATA_PENDING, as of a REMOVE; an error.
      *  NULL: entries are made unreachable by their position alone.  May block as submit may. */
     int (*clear)(strata_layer *layer, const strata_clear_op *what, strata_error *err);
     /** Call `each` for every key held, in any order; stop when it returns non-zero.  NULL: cannot. */
