@@ -19,6 +19,13 @@ typedef struct strata_latency {
     double p99_us;
 } strata_latency;
 
+/** strata_layer_stats.breaker. */
+enum {
+    STRATA_BREAKER_CLOSED = 0,   /**< the layer is asked */
+    STRATA_BREAKER_OPEN = 1,     /**< it failed too often in a row, and is left alone for a while */
+    STRATA_BREAKER_HALF_OPEN = 2 /**< it is looked at, whether it is back */
+};
+
 /** One layer.  hits + misses = requests that reached it. */
 typedef struct strata_layer_stats {
     size_t size;         /**< sizeof this struct, set by the caller */
@@ -38,9 +45,15 @@ typedef struct strata_layer_stats {
     uint64_t demotions;     /**< of the puts: entries that had left the layer above for want of room (STRATA_LAYER_DEMOTED) */
     uint64_t demotions_dropped; /**< entries that left it and did not get here: too many at once, or their key was in use */
     uint64_t foreign; /**< of the misses: bytes under the key that are not ours, damaged, or of a newer strata (shared layers) */
+    /* Layers of other machines alone. */
+    uint32_t breaker;         /**< STRATA_BREAKER_..., now */
+    uint32_t reserved;        /**< 0 */
+    uint64_t breaker_opened;  /**< how often it opened */
+    uint64_t breaker_refused; /**< operations that were answered without asking the layer, because it was open */
+    uint64_t queued_deletes;  /**< now: keys and clears that the layer will be told of when it is back */
 } strata_layer_stats;
 #define STRATA_LAYER_STATS_INIT \
-    { sizeof(strata_layer_stats), { 0 }, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0, 0, 0, 0, 0 }, 0, 0, 0 }
+    { sizeof(strata_layer_stats), { 0 }, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0, 0, 0, 0, 0 }, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /** A cache or a namespace.  Of a cache: all its namespaces together. */
 typedef struct strata_stats {

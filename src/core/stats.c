@@ -170,11 +170,13 @@ int strata_stats_layer(strata *cache, size_t layer, strata_layer_stats *out)
     s.demotions = less(s.demotions, b->demotions);
     s.demotions_dropped = less(s.demotions_dropped, b->demotions_dropped);
     s.foreign = less(s.foreign, b->foreign);
+    s.breaker_opened = less(s.breaker_opened, b->breaker_opened);
+    s.breaker_refused = less(s.breaker_refused, b->breaker_refused);
     key_mutex_unlock(&root->tree_lock);
     read_latency(&slot->latency, &s.latency);
     if (!root->stats) {
         s.hits = s.misses = s.puts = s.removes = s.evictions = s.expirations = s.rejections = s.errors = 0;
-        s.demotions = s.demotions_dropped = s.foreign = 0;
+        s.demotions = s.demotions_dropped = s.foreign = s.breaker_opened = s.breaker_refused = 0;
         s.latency = (strata_latency){ 0 };
     }
     put_out(out, out->size, &s, sizeof s);

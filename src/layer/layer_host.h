@@ -28,7 +28,8 @@ struct strata_layer_host {
     int64_t (*now_ms)(struct strata_layer_host *host);
     int64_t (*wall_ms)(struct strata_layer_host *host); /* Unix time */
     /* As strata_host_post() and strata_host_after(): STRATA_OK, _EBUSY, _ECLOSED, _ENOMEM.  What was accepted runs,
-     * also while the cache closes (a delay is then cut short): operations may hang on it. */
+     * also while the cache closes (a delay is then cut short): operations may hang on it.  All of it has run when close() is
+     * called. */
     int (*post)(struct strata_layer_host *host, void (*fn)(void *ctx), void *ctx);
     int (*after)(struct strata_layer_host *host, int64_t delay_ms, void (*fn)(void *ctx), void *ctx);
     /* An entry had to leave for want of room.  NULL where nobody can ever listen. */

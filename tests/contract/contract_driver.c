@@ -44,6 +44,7 @@ int contract_open(struct contract *c, const struct contract_subject *subject, co
 
 void contract_close_layer(struct contract *c)
 {
+    test_host_drain(&c->host); /* as a cache does: what was posted has run */
     c->layer->ops->close(c->layer);
     c->layer = NULL;
 }

@@ -8,7 +8,7 @@
 
 struct host_item {
     struct host_item *next;
-    int64_t delay_ms;
+    int64_t order; /* its delay; where delays are kept, when it is due */
     void (*fn)(void *ctx);
     void *ctx;
 };
@@ -27,8 +27,10 @@ static int after(strata_layer_host *host, int64_t delay_ms, void (*fn)(void *ctx
         return STRATA_ENOMEM;
     *item = (struct host_item){ NULL, delay_ms, fn, ctx };
     pthread_mutex_lock(&h->mutex);
+    if (h->keeps_delays)
+        item->order += atomic_load(&h->now_ms);
     struct host_item **at = &h->items;
-    while (*at != NULL && (*at)->delay_ms <= delay_ms)
+    while (*at != NULL && (*at)->order <= item->order)
         at = &(*at)->next;
     item->next = *at;
     *at = item;
@@ -47,12 +49,18 @@ static void evicted(strata_layer_host *host, strata_layer *layer, uint32_t space
     atomic_fetch_add(&self(host)->evicted, 1);
 }
 
+static struct host_item *first_due(struct test_host *h)
+{
+    struct host_item *item = h->items;
+    return item == NULL || !h->keeps_delays || item->order <= atomic_load(&h->now_ms) ? item : NULL;
+}
+
 static void *run(void *ctx)
 {
     struct test_host *h = ctx;
     pthread_mutex_lock(&h->mutex);
     for (;;) {
-        struct host_item *item = h->items;
+        struct host_item *item = first_due(h);
         if (item == NULL && h->stopping)
             break;
         if (item == NULL) {
@@ -93,15 +101,41 @@ void test_host_start(struct test_host *h, const strata_allocator *mem)
 void test_host_drain(struct test_host *h)
 {
     pthread_mutex_lock(&h->mutex);
-    while (h->items != NULL || h->running)
+    while (first_due(h) != NULL || h->running)
         pthread_cond_wait(&h->changed, &h->mutex);
     pthread_mutex_unlock(&h->mutex);
+}
+
+void test_host_keep_delays(struct test_host *h)
+{
+    pthread_mutex_lock(&h->mutex);
+    h->keeps_delays = 1;
+    pthread_mutex_unlock(&h->mutex);
+}
+
+void test_host_advance(struct test_host *h, int64_t ms)
+{
+    pthread_mutex_lock(&h->mutex);
+    atomic_fetch_add(&h->now_ms, ms);
+    pthread_cond_broadcast(&h->changed);
+    pthread_mutex_unlock(&h->mutex);
+    test_host_drain(h);
+}
+
+void test_host_cut(struct test_host *h)
+{
+    pthread_mutex_lock(&h->mutex);
+    h->keeps_delays = 0;
+    pthread_cond_broadcast(&h->changed);
+    pthread_mutex_unlock(&h->mutex);
+    test_host_drain(h);
 }
 
 void test_host_stop(struct test_host *h)
 {
     pthread_mutex_lock(&h->mutex);
     h->stopping = 1;
+    h->keeps_delays = 0;
     pthread_cond_broadcast(&h->changed);
     pthread_mutex_unlock(&h->mutex);
     pthread_join(h->thread, NULL);

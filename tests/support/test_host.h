@@ -20,12 +20,19 @@ struct test_host {
     pthread_cond_t changed;
     struct host_item *items;
     int stopping;
-    int running; /* items that have begun, and not ended */
+    int running;      /* items that have begun, and not ended */
+    int keeps_delays; /* what is delayed waits for the clock: test_host_advance(), test_host_cut() */
 };
 
 /* `mem` may be NULL: malloc. */
 void test_host_start(struct test_host *h, const strata_allocator *mem);
-/* Until everything that was posted has run. */
+/* From now on delays are kept. */
+void test_host_keep_delays(struct test_host *h);
+/* Move the clock, and run what is due then. */
+void test_host_advance(struct test_host *h, int64_t ms);
+/* As when a cache closes: no delay is kept any more; run everything. */
+void test_host_cut(struct test_host *h);
+/* Until everything that was posted has run, but for what is delayed and not due. */
 void test_host_drain(struct test_host *h);
 /* Runs what is left, and joins the thread. */
 void test_host_stop(struct test_host *h);
