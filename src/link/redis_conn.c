@@ -14,7 +14,7 @@
 #include "src/os/os_random.h"
 
 /* For how long a connection that callers read from is left to them without a look. */
-enum { WATCH_AGAIN_MS = 100, MOST_DOUBLINGS = 30 };
+enum { WATCH_AGAIN_MS = 100, MOST_DOUBLINGS = 30, WRITE_ROUNDS = 4 };
 
 int strata__redis_conn_init(struct redis_conn *c, struct redis_link *link)
 {
@@ -134,7 +134,7 @@ static void greet(struct redis_conn *c, int64_t now)
         return;
     }
     set_state(c, REDIS_GREETING);
-    strata__redis_flush(c);
+    strata__redis_flush(c, WRITE_ROUNDS);
 }
 
 static void try_next(struct redis_conn *c, int64_t now, int os_errno)
@@ -281,7 +281,7 @@ int64_t strata__redis_conn_service(struct redis_conn *c, int64_t now)
     else if (c->state == REDIS_AWAY)
         moment = c->retry_ms;
     else
-        strata__redis_flush(c);
+        strata__redis_flush(c, WRITE_ROUNDS);
     return moment < next ? moment : next;
 }
 
@@ -329,7 +329,7 @@ void strata__redis_conn_ready(struct redis_conn *c, int64_t now)
         try_next(c, now, failed);
         return;
     }
-    strata__redis_flush(c);
+    strata__redis_flush(c, WRITE_ROUNDS);
     take_and_receive(c, 0);
 }
 

@@ -39,10 +39,16 @@ static int write_out(struct redis_conn *c)
     return 0;
 }
 
-void strata__redis_flush(struct redis_conn *c)
+/* Under the lock: is there something to write? */
+static int load(struct redis_conn *c)
+{
+    /* A greeting is alone on the wire: what is pending waits for its end. */
+    return c->out_at < c->out.size || (c->state == REDIS_UP && strata__redis_queue_load(c, strata__os_now_ms()));
+}
+
+void strata__redis_flush(struct redis_conn *c, int rounds)
 {
     os_lock_take(&c->lock);
-    /* A greeting is alone on the wire: what is pending waits for its end. */
     int may = (c->state == REDIS_UP || c->state == REDIS_GREETING) && !c->broken && !c->writing;
     if (!may) {
         os_lock_give(&c->lock);
@@ -51,8 +57,7 @@ void strata__redis_flush(struct redis_conn *c)
     c->writing = 1;
     int failed = 0;
     /* What others leave while this writes is found in the next round: one writer, and few writes. */
-    while (failed == 0 &&
-           (c->out_at < c->out.size || (c->state == REDIS_UP && strata__redis_queue_load(c, strata__os_now_ms())))) {
+    while (rounds-- > 0 && failed == 0 && load(c)) {
         os_lock_give(&c->lock);
         failed = write_out(c);
         os_lock_take(&c->lock);
@@ -63,7 +68,10 @@ void strata__redis_flush(struct redis_conn *c)
                                    "the connection was lost (%s); whether the server carried it out is not known",
                                    strerror(failed));
     c->writing = 0;
+    int more = failed == 0 && c->state == REDIS_UP && c->pending.size > 0;
     os_lock_give(&c->lock);
+    if (more)
+        strata__redis_wake(c->link);
 }
 
 static void break_now(struct redis_conn *c, int status, int os_errno, const char *what, const char *more)
@@ -171,14 +179,19 @@ static int idle(const struct redis_conn *c)
     return c->state == REDIS_UP && c->queue.count == 0 && !c->reading && !c->writing && c->in_at == c->in_size;
 }
 
+int64_t strata__redis_deadline(int64_t timeout_ms)
+{
+    int64_t now = strata__os_now_ms();
+    return timeout_ms < INT64_MAX - now ? now + timeout_ms : INT64_MAX;
+}
+
 int strata__redis_enqueue(struct redis_conn *c, struct redis_request *request, int may_read)
 {
     strata_error why = STRATA_ERROR_INIT;
-    int64_t now = strata__os_now_ms();
     request->status = STRATA_OK;
     request->reply = NULL;
     request->next = NULL;
-    request->deadline_ms = request->timeout_ms < INT64_MAX - now ? now + request->timeout_ms : INT64_MAX;
+    request->deadline_ms = strata__redis_deadline(request->timeout_ms);
     os_lock_take(&c->lock);
     /* Relaxed: counted under the lock, which whoever waits for zero has taken before. */
     atomic_fetch_add_explicit(&c->inside, 1, memory_order_relaxed);

@@ -285,27 +285,26 @@ static void called(struct redis_request *request)
     strata__os_unpark(&waiter->word);
 }
 
-/* This thread reads and writes until its own reply is there, and then gives the roles back. */
-static void drive(struct redis_conn *c, struct redis_request *request, struct waiter *waiter)
+/* This thread reads and writes until its own reply is there, and then gives the roles back.  It stops early where the
+ * connection is broken or its time is over: the link's thread says so, here as everywhere. */
+static void drive(struct redis_conn *c, const struct redis_request *request, int64_t deadline_ms,
+                  const struct waiter *waiter)
 {
     struct redis_link *link = c->link;
     for (;;) {
-        strata__redis_flush(c);
-        if (strata__redis_receive(c, request))
-            break;
+        strata__redis_flush(c, 1);
         os_lock_take(&c->lock);
-        int64_t now = strata__os_now_ms();
-        struct redis_request *late = c->broken ? NULL : strata__redis_queue_expire(c, now);
         int broken = c->broken;
         short events = c->blocked ? POLLIN | POLLOUT : POLLIN;
-        int64_t next = c->earliest_ms;
         os_lock_give(&c->lock);
-        strata__redis_late(c, late);
-        /* Relaxed: os_park below looks again. */
-        if (broken || atomic_load_explicit(&waiter->word, memory_order_relaxed) != 0)
+        int64_t now = strata__os_now_ms();
+        /* Relaxed: os_park looks again. */
+        if (broken || now >= deadline_ms || atomic_load_explicit(&waiter->word, memory_order_relaxed) != 0)
             break;
         struct pollfd fd = { c->fd, events, 0 };
-        (void)strata__os_poll(&fd, 1, next == INT64_MAX ? -1 : next - now);
+        if (strata__os_poll(&fd, 1, deadline_ms == INT64_MAX ? -1 : deadline_ms - now) > 0 &&
+            strata__redis_receive(c, request))
+            break;
     }
     os_lock_take(&c->lock);
     c->reading = 0;
@@ -323,8 +322,9 @@ void strata__redis_call(struct redis_link *link, struct redis_request *request)
     request->done = called;
     request->owner = &waiter;
     struct redis_conn *c = pick(link, request->affinity);
+    const int64_t deadline_ms = strata__redis_deadline(request->timeout_ms);
     if (strata__redis_enqueue(c, request, 1))
-        drive(c, request, &waiter);
+        drive(c, request, deadline_ms, &waiter);
     else
         strata__redis_wake(link);
     leave(c);

@@ -160,10 +160,12 @@ void strata__redis_reply_free(struct redisReply *reply);
 /* Marks it broken, under the lock; the first reason counts. */
 void strata__redis_break_locked(struct redis_conn *c, int status, int os_errno, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
-/* Writes what is pending, unless somebody does. */
-void strata__redis_flush(struct redis_conn *c);
+/* Writes what is pending, unless somebody does; after so many rounds the link's thread goes on. */
+void strata__redis_flush(struct redis_conn *c, int rounds);
 /* The role of the reader is the caller's: reads and hands out what there is, up to the reply of `stop`.  1: that was it. */
 int strata__redis_receive(struct redis_conn *c, const struct redis_request *stop);
+/* The moment at which so much time, from now, is over. */
+int64_t strata__redis_deadline(int64_t timeout_ms);
 /* submit for one; the words of those that fail are theirs.  1: queued, and the caller has become the reader (may_read). */
 int strata__redis_enqueue(struct redis_conn *c, struct redis_request *request, int may_read);
 

@@ -175,16 +175,23 @@ static void callers_share_a_connection(void **state)
     redis_server_start(&s, NULL);
     struct redis_link_options options = redis_ask_options(s.port);
     struct redis_link *link = open_link(&options);
+    struct stream *stream = calloc(1, sizeof *stream); /* and one that does not wait, for disorder */
+    assert_non_null(stream);
+    stream->link = link;
     for (int threads = 1; threads <= THREADS; threads *= 2) {
         for (int i = 0; i < threads; i++) {
             askers[i] = (struct asker){ .link = link, .number = i };
             assert_int_equal(strata__os_thread_start(&askers[i].thread, "asker", ask_often, &askers[i]), 0);
         }
+        if (threads == THREADS)
+            push_all(stream);
         for (int i = 0; i < threads; i++) {
             strata__os_thread_join(&askers[i].thread);
             assert_int_equal(askers[i].good, 300);
         }
     }
+    assert_int_equal(stream->wrong, 0);
+    free(stream);
     strata__redis_close(link);
     redis_server_stop(&s);
 }
