@@ -381,7 +381,7 @@ static void a_delete_that_is_refused_keeps_its_key_away(void **state)
 static void too_many_become_a_clear(void **state)
 {
     (void)state;
-    char key[8];
+    char key[16];
     for (int i = 0; i < 5; i++)
         assert_int_equal(put((snprintf(key, sizeof key, "e%d", i), key), "text"), STRATA_OK);
     sick.log[0] = 0;
@@ -400,7 +400,7 @@ static void too_many_become_a_clear(void **state)
 static void loads_fill_no_more_than_half(void **state)
 {
     (void)state;
-    char key[8];
+    char key[16];
     break_it();
     for (int i = 0; i < 300; i++) {
         strata_op op = make_op(STRATA_OP_REMOVE, (snprintf(key, sizeof key, "k%d", i), key));
