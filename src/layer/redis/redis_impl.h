@@ -54,7 +54,7 @@ int strata__redis_layer_clear(strata_layer *layer, const strata_clear_op *what, 
 int strata__redis_layer_keys(strata_layer *layer, int (*each)(uint32_t space, strata_slice key, void *ctx), void *ctx,
                              strata_error *err);
 
-/* A reply that is an error, or nothing that the command is answered with: STRATA_EIO. */
+/* A reply that is an error, as strata__redis_refused(), or nothing that the command is answered with: STRATA_EIO. */
 int strata__redis_no_answer(const struct redis_layer *r, const char *command, const struct redisReply *reply,
                             strata_error *err);
 

@@ -4,11 +4,12 @@
 
 #include "src/base/err.h"
 #include "src/base/mem.h"
+#include "src/layer/guard.h"
 #include "src/layer/redis/redis_impl.h"
 #include "src/layer/value_impl.h"
 #include "src/policy/options.h"
 
-enum { BACKOFF_MIN_MS = 50, BACKOFF_MAX_MS = 2000 };
+enum { BACKOFF_MIN_MS = 50, BACKOFF_MAX_MS = 2000, BYTES_A_DELETE = 512 };
 #define DEFAULT_PREFIX "strata:"
 
 static struct redis_layer *downcast(strata_layer *layer) { return (struct redis_layer *)(void *)layer; }
@@ -169,4 +170,16 @@ strata_layer *strata__redis_make(const strata_redis_options *options)
     return &r->base;
 }
 
-strata_layer *strata_redis_layer(const strata_redis_options *options) { return strata__redis_make(options); }
+strata_layer *strata_redis_layer(const strata_redis_options *options)
+{
+    strata_layer *layer = strata__redis_make(options);
+    if (layer->failed.status < 0)
+        return layer;
+    const strata_redis_options *o = &downcast(layer)->options;
+    const struct guard_options guard = { .breaker_failures = o->breaker_failures,
+                                         .breaker_open_ms = o->breaker_open_ms,
+                                         .probe_ms = o->connect_timeout_ms + 2 * o->timeout_ms,
+                                         .max_queued_deletes = o->max_queued_deletes,
+                                         .max_queued_bytes = o->max_queued_deletes * BYTES_A_DELETE };
+    return strata__guard_layer(layer, &guard);
+}

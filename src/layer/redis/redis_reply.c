@@ -39,10 +39,21 @@ static const char *advice_of(strata_slice text)
     return "look at the server";
 }
 
+/* It answers everything so: as good as away. */
+static int serves_nobody(strata_slice text)
+{
+    static const char *const codes[] = { "LOADING ", "BUSY ", "MASTERDOWN ", "CLUSTERDOWN " };
+    for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++)
+        if (text.size >= strlen(codes[i]) && memcmp(text.data, codes[i], strlen(codes[i])) == 0)
+            return 1;
+    return 0;
+}
+
 int strata__redis_refused(const char *name, const char *command, strata_slice text, strata_error *err)
 {
     enum { SHOWN = 90 }; /* so that the advice fits behind it */
-    return strata__fail(err, STRATA_EIO, name, "%s was refused: \"%.*s\": %s", command,
+    int status = serves_nobody(text) ? STRATA_EIO : STRATA_ELAYER;
+    return strata__fail(err, status, name, "%s was refused: \"%.*s\": %s", command,
                         (int)(text.size < SHOWN ? text.size : SHOWN), (const char *)text.data, advice_of(text));
 }
 

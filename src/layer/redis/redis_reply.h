@@ -9,7 +9,8 @@
 #include "strata/base.h"
 #include "strata/error.h"
 
-/* STRATA_EIO: "GET was refused: "WRONGTYPE ..."", and what to do.  `name` is the layer's. */
+/* "GET was refused: "WRONGTYPE ..."", and what to do.  `name` is the layer's.  STRATA_ELAYER: the server is well, and won't;
+ * STRATA_EIO: it answers everything so, as while it loads its data. */
 int strata__redis_refused(const char *name, const char *command, strata_slice text, strata_error *err);
 
 /* The key as a pattern of SCAN that matches what begins with it.  `out` has room for 2 * prefix.size + 1 bytes; how many were
