@@ -127,9 +127,12 @@ static int write_greeting(struct redis_conn *c)
 
 static void greet(struct redis_conn *c, int64_t now)
 {
+    os_lock_take(&c->lock); /* nobody else looks at these yet; but see strata__redis_abandon() */
     c->replies.foreign = 0;
     c->reader = strata__redis_reader_new(&c->replies);
-    if (c->reader == NULL || !write_greeting(c)) {
+    int good = c->reader != NULL && write_greeting(c);
+    os_lock_give(&c->lock);
+    if (!good) {
         fail_attempt(c, now, ENOMEM, "no memory for a connection", "free some; it is tried again");
         return;
     }

@@ -57,14 +57,16 @@ struct redis_request {
 
 /* Starts the thread; does not wait for a connection: a server that is away is no error.  STRATA_OK, < 0 with words. */
 int strata__redis_open(struct redis_link **out, const struct redis_link_options *options, strata_error *err);
-/* What is out is answered STRATA_ECLOSED before it returns.  NULL is a no-op. */
+/* What is out is answered STRATA_ECLOSED before it returns.  Waits for a host name that is just being looked up.  NULL is a
+ * no-op. */
 void strata__redis_close(struct redis_link *link);
 /* In a child after fork: the thread is not there, sockets are the parent's: closes the descriptors, gives memory back. */
 void strata__redis_abandon(struct redis_link *link);
 
 /* Those with one affinity stay in order.  Never blocks on the network. */
 void strata__redis_submit(struct redis_link *link, struct redis_request *const *requests, size_t count);
-/* submit(), and sleep until done() was called (it is).  Not from the link's own thread. */
+/* submit(), and sleep until done() was called (it is).  Where its connection is idle, this thread writes and reads for itself,
+ * which saves two switches of threads.  Not from the link's own thread. */
 void strata__redis_call(struct redis_link *link, struct redis_request *request);
 
 /* Counters since open, for stats. */

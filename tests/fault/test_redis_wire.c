@@ -171,6 +171,45 @@ static void a_late_reply_is_thrown_away(void **state)
     fake_server_stop(&f);
 }
 
+struct slow_greeting {
+    _Atomic(uint32_t) go;
+    char first[32]; /* the key of the first command that came */
+};
+
+static void serve_slow_greeting(struct fake_server *f, int fd, int nth)
+{
+    struct slow_greeting *slow = f->ctx;
+    char name[32];
+    (void)nth;
+    if (!fake_read_command(fd, name, slow->first))
+        return;
+    (void)strata__os_park(&slow->go, INT64_MAX);
+    if (fake_send(fd, "+PONG\r\n") && fake_read_command(fd, name, slow->first) && fake_send(fd, "+there\r\n"))
+        echo(fd);
+}
+
+/* What timed out before it was written is not carried out minutes later. */
+static void a_late_connection_sends_no_stale_commands(void **state)
+{
+    struct fake_server f;
+    struct slow_greeting slow = { .first = "" };
+    (void)state;
+    fake_server_start(&f, serve_slow_greeting, &slow);
+    struct redis_link_options options = redis_ask_options(f.port);
+    struct redis_link *link = open_link(&options);
+    struct redis_answer answer = redis_ask(link, 20, "SET", "stale", "1");
+    assert_int_equal(answer.status, STRATA_ETIMEDOUT);
+    answer = redis_ask(link, 20, "SET", "stale", "2");
+    assert_int_equal(answer.status, STRATA_ETIMEDOUT);
+    strata__os_unpark(&slow.go);
+    answer = redis_ask(link, LONG_MS, "GET", "fresh", NULL);
+    assert_int_equal(answer.status, STRATA_OK);
+    assert_string_equal(answer.text, "there");
+    strata__redis_close(link);
+    fake_server_stop(&f);
+    assert_string_equal(slow.first, "fresh");
+}
+
 /* Accepts, and says nothing at all. */
 static void serve_silence(struct fake_server *f, int fd, int nth)
 {
@@ -502,13 +541,21 @@ static void byte_by_byte(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_reply_is_cut),           cmocka_unit_test(garbage),
-        cmocka_unit_test(a_reply_nobody_asked_for), cmocka_unit_test(a_late_reply_is_thrown_away),
-        cmocka_unit_test(a_silent_server),          cmocka_unit_test(silence_makes_a_new_connection),
-        cmocka_unit_test(a_refused_port),           cmocka_unit_test(addresses_that_are_none),
-        cmocka_unit_test(close_with_requests_out),  cmocka_unit_test(close_with_a_caller_on_the_socket),
-        cmocka_unit_test(more_than_max_pending),    cmocka_unit_test(the_nth_allocation_fails),
-        cmocka_unit_test(the_nth_call_fails),       cmocka_unit_test(byte_by_byte),
+        cmocka_unit_test(a_reply_is_cut),
+        cmocka_unit_test(garbage),
+        cmocka_unit_test(a_reply_nobody_asked_for),
+        cmocka_unit_test(a_late_reply_is_thrown_away),
+        cmocka_unit_test(a_late_connection_sends_no_stale_commands),
+        cmocka_unit_test(a_silent_server),
+        cmocka_unit_test(silence_makes_a_new_connection),
+        cmocka_unit_test(a_refused_port),
+        cmocka_unit_test(addresses_that_are_none),
+        cmocka_unit_test(close_with_requests_out),
+        cmocka_unit_test(close_with_a_caller_on_the_socket),
+        cmocka_unit_test(more_than_max_pending),
+        cmocka_unit_test(the_nth_allocation_fails),
+        cmocka_unit_test(the_nth_call_fails),
+        cmocka_unit_test(byte_by_byte),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
