@@ -94,7 +94,7 @@ static void lose(struct redis_conn *c, int64_t now)
 static void fail_attempt(struct redis_conn *c, int64_t now, int os_errno, const char *what, const char *advice)
 {
     os_lock_take(&c->lock);
-    strata__redis_break_locked(c, STRATA_EIO, os_errno, "%s: %s", what, advice);
+    strata__redis_break_locked(c, os_errno == ENOMEM ? STRATA_ENOMEM : STRATA_EIO, os_errno, "%s: %s", what, advice);
     os_lock_give(&c->lock);
     lose(c, now);
 }

@@ -5,7 +5,7 @@
 #include "tests/support/cmocka_all.h"
 
 #include "src/base/mem.h"
-#include "src/layer/redis/redis_impl.h"
+#include "src/layer/redis/redis_layer_impl.h"
 #include "src/layer/value_impl.h"
 #include "tests/support/doc_vector.h"
 #include "tests/support/fail_alloc.h"
@@ -67,10 +67,10 @@ static void test_vectors(void **state)
         f.op.meta.negative = vectors[i].text == NULL;
         if (vectors[i].text != NULL)
             f.op.value = strata__value_copy(NULL, vectors[i].text, strlen(vectors[i].text));
-        assert_int_equal(strata__redis_encode(f.r, &f.op, &bytes, &size), STRATA_OK);
+        assert_int_equal(strata__redis_value_encode(f.r, &f.op, &bytes, &size), STRATA_OK);
         doc_vector_check(vectors[i].hex, bytes, size);
         memset(&f.op.meta, 0xee, sizeof f.op.meta);
-        assert_int_equal(strata__redis_decode(f.r, &f.op, strata_bytes(bytes, size)), STRATA_OK);
+        assert_int_equal(strata__redis_value_decode(f.r, &f.op, strata_bytes(bytes, size)), STRATA_OK);
         assert_int_equal(f.op.meta.life, 0x0102030405060708);
         assert_int_equal(f.op.meta.fresh_ms, 60000);
         assert_int_equal(f.op.meta.negative, vectors[i].text == NULL);
@@ -91,25 +91,25 @@ static void test_what_is_not_whole_is_foreign(void **state)
     make(&f, STRATA_COMPRESS_NONE, NULL);
     f.op.meta = meta_of_vector();
     f.op.value = strata__value_copy(NULL, "value", 5);
-    assert_int_equal(strata__redis_encode(f.r, &f.op, &stored, &size), STRATA_OK);
+    assert_int_equal(strata__redis_value_encode(f.r, &f.op, &stored, &size), STRATA_OK);
     unsigned char *bytes = stored;
     for (size_t i = 0; i < size; i++) {
         bytes[i] ^= 0x10;
-        assert_int_equal(strata__redis_decode(f.r, &f.op, strata_bytes(bytes, size)), STRATA_MISS);
+        assert_int_equal(strata__redis_value_decode(f.r, &f.op, strata_bytes(bytes, size)), STRATA_MISS);
         bytes[i] ^= 0x10;
         unsigned char *cut = malloc(i + 1); /* so that a reader that goes too far is seen */
         assert_non_null(cut);
         memcpy(cut, bytes, i);
-        assert_int_equal(strata__redis_decode(f.r, &f.op, strata_bytes(cut, i)), STRATA_MISS);
+        assert_int_equal(strata__redis_value_decode(f.r, &f.op, strata_bytes(cut, i)), STRATA_MISS);
         free(cut);
         misses += 2;
     }
     assert_null(f.op.found);
-    assert_int_equal(strata__redis_decode(f.r, &f.op, strata_str("{\"json\": true}")), STRATA_MISS);
+    assert_int_equal(strata__redis_value_decode(f.r, &f.op, strata_str("{\"json\": true}")), STRATA_MISS);
     /* The disk layer's have no checksum of their own. */
     uint8_t bare[64];
     size_t bare_size = doc_vector_bytes("ca010006017876616c7565", bare, sizeof bare);
-    assert_int_equal(strata__redis_decode(f.r, &f.op, strata_bytes(bare, bare_size)), STRATA_MISS);
+    assert_int_equal(strata__redis_value_decode(f.r, &f.op, strata_bytes(bare, bare_size)), STRATA_MISS);
     assert_int_equal(atomic_load(&f.r->foreign), misses + 2);
     strata__free(NULL, stored);
     unmake(&f);
@@ -129,9 +129,9 @@ static void pack(int32_t compression, size_t raw, int shrinks)
     }
     f.op.meta = meta_of_vector();
     f.op.value = strata__value_copy(NULL, text, raw);
-    assert_int_equal(strata__redis_encode(f.r, &f.op, &bytes, &size), STRATA_OK);
+    assert_int_equal(strata__redis_value_encode(f.r, &f.op, &bytes, &size), STRATA_OK);
     assert_int_equal(size < raw, shrinks && raw >= 1024);
-    int rc = strata__redis_decode(f.r, &f.op, strata_bytes(bytes, size));
+    int rc = strata__redis_value_decode(f.r, &f.op, strata_bytes(bytes, size));
     if (raw > 10000 && size < raw) {
         assert_int_equal(rc, STRATA_MISS); /* it would unfold to more than the cap */
         assert_int_equal(atomic_load(&f.r->foreign), 1);
@@ -179,10 +179,10 @@ static void test_the_nth_allocation_fails(void **state)
         make(&f, compression, &a.mem);
         f.op.meta = meta_of_vector();
         f.op.value = strata__value_copy(NULL, text, sizeof text);
-        int rc = strata__redis_encode(f.r, &f.op, &bytes, &size);
+        int rc = strata__redis_value_encode(f.r, &f.op, &bytes, &size);
         assert_true(rc == STRATA_OK || rc == STRATA_ENOMEM);
         if (rc == STRATA_OK) {
-            rc = strata__redis_decode(f.r, &f.op, strata_bytes(bytes, size));
+            rc = strata__redis_value_decode(f.r, &f.op, strata_bytes(bytes, size));
             assert_true(rc == STRATA_OK || rc == STRATA_ENOMEM);
             strata__free(&a.mem, bytes);
         }

@@ -5,7 +5,7 @@
 #include "src/base/err.h"
 #include "src/base/mem.h"
 #include "src/layer/guard.h"
-#include "src/layer/redis/redis_impl.h"
+#include "src/layer/redis/redis_layer_impl.h"
 #include "src/layer/value_impl.h"
 #include "src/policy/options.h"
 

@@ -9,8 +9,8 @@
 #include "src/base/err.h"
 #include "src/base/hash.h"
 #include "src/base/mem.h"
-#include "src/layer/redis/redis_impl.h"
-#include "src/layer/redis/redis_reply.h"
+#include "src/layer/redis/redis_layer_impl.h"
+#include "src/layer/redis/redis_words.h"
 
 enum { ARGS_MOST = 5, PX_ROOM = 24 };
 
@@ -63,7 +63,7 @@ static int judge(struct redis_layer *r, const struct job *job)
         if (kind == REDIS_IS_NIL)
             return STRATA_MISS;
         if (kind == REDIS_IS_TEXT)
-            return strata__redis_decode(r, job->op, strata__redis_text(reply));
+            return strata__redis_value_decode(r, job->op, strata__redis_text(reply));
         break;
     case 'S':
         if (kind == REDIS_IS_STATUS)
@@ -114,14 +114,12 @@ static void add_job(struct batch *b, strata_op *op, const char *command)
     job->command = command;
     job->args[0] = strata_str(command);
     job->args[1] = full_key(b, op->key);
-    memset(q, 0, offsetof(struct redis_request, err));
+    memset(q, 0, sizeof *q);
     q->args = job->args;
     q->arg_count = 2;
     q->affinity = strata__hash(op->key.data, op->key.size, 0);
     q->timeout_ms = op->kind == STRATA_OP_GET ? o->soft_timeout_ms : o->timeout_ms;
     q->done = answered;
-    q->next = NULL;
-    q->deadline_ms = 0;
     b->list[b->count++] = q;
 }
 
@@ -146,7 +144,7 @@ static int add_put(struct batch *b, strata_op *op)
         add_job(b, op, remove_command(r));
         return STRATA_OK;
     }
-    if (strata__redis_encode(r, op, &bytes, &size) != STRATA_OK)
+    if (strata__redis_value_encode(r, op, &bytes, &size) != STRATA_OK)
         return strata__fail(op->err, STRATA_ENOMEM, r->base.name,
                             "no memory to send a value of %zu bytes: free some, or lower max_value_bytes",
                             strata_value_size(op->value));

@@ -8,8 +8,8 @@
 
 #include "src/base/err.h"
 #include "src/base/mem.h"
-#include "src/layer/redis/redis_impl.h"
-#include "src/layer/redis/redis_reply.h"
+#include "src/layer/redis/redis_layer_impl.h"
+#include "src/layer/redis/redis_words.h"
 
 /* One request that is waited for. */
 struct call {

@@ -6,7 +6,7 @@
 #include "src/base/err.h"
 #include "src/base/mem.h"
 #include "src/format/envelope.h"
-#include "src/layer/redis/redis_impl.h"
+#include "src/layer/redis/redis_layer_impl.h"
 #include "src/layer/value_impl.h"
 
 /* Writing ------------------------------------------------------------------------------------------------------ */
@@ -48,7 +48,7 @@ static int encode_packed(struct redis_layer *r, struct envelope *e, strata_slice
     return STRATA_OK;
 }
 
-int strata__redis_encode(struct redis_layer *r, const strata_op *op, void **out_bytes, size_t *out_size)
+int strata__redis_value_encode(struct redis_layer *r, const strata_op *op, void **out_bytes, size_t *out_size)
 {
     struct envelope e;
     strata_slice payload = strata_bytes(strata_value_data(op->value),
@@ -104,7 +104,7 @@ static int unpack(struct redis_layer *r, strata_op *op, const struct envelope *e
     return rc == STRATA_ENOMEM ? fail_memory(r, op, e->raw_size) : foreign(r);
 }
 
-int strata__redis_decode(struct redis_layer *r, strata_op *op, strata_slice bytes)
+int strata__redis_value_decode(struct redis_layer *r, strata_op *op, strata_slice bytes)
 {
     struct envelope e;
     struct strata_value *value = NULL;

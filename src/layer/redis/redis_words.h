@@ -1,8 +1,8 @@
-/* redis_reply.h - what the server is asked with, and what its answers are worth: pure, without a connection.
+/* redis_words.h - what the server is asked with, and what its answers are worth: pure, without a connection.
  *
  * An error reply is an error with the server's text and what to do about it, whatever was asked: never a miss. */
-#ifndef STRATA_LAYER_REDIS_REPLY_H
-#define STRATA_LAYER_REDIS_REPLY_H
+#ifndef STRATA_LAYER_REDIS_WORDS_H
+#define STRATA_LAYER_REDIS_WORDS_H
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,4 +20,4 @@ size_t strata__redis_glob_prefix(strata_slice prefix, char *out);
 /* What PX says: above 0; 0: it is over; STRATA_FOREVER: no PX at all. */
 int64_t strata__redis_ttl_ms(int64_t expires_ms, int64_t now_ms);
 
-#endif /* STRATA_LAYER_REDIS_REPLY_H */
+#endif /* STRATA_LAYER_REDIS_WORDS_H */

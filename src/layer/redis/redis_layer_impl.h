@@ -1,13 +1,13 @@
-/* redis_impl.h - the inside of the Redis layer: storage keys behind a prefix, values behind an envelope, on a link.
+/* redis_layer_impl.h - the inside of the Redis layer: storage keys behind a prefix, values behind an envelope, on a link.
  *
  *   redis_layer.c  options, opening, ping, counters, closing      redis_url.c    the server's URL
- *   redis_ops.c    get, put and remove, pipelined                 redis_reply.c  words for refusals, patterns, PX
+ *   redis_ops.c    get, put and remove, pipelined                 redis_words.c  words for refusals, patterns, PX
  *   redis_value.c  values to bytes and back                       redis_bans.c   what a clear leaves
  *   redis_scan.c   clear and keys
  *
  * There is no state of an entry here: all of it is in the server.  Nothing waits for the network but clear, keys and ping. */
-#ifndef STRATA_LAYER_REDIS_IMPL_H
-#define STRATA_LAYER_REDIS_IMPL_H
+#ifndef STRATA_LAYER_REDIS_LAYER_IMPL_H
+#define STRATA_LAYER_REDIS_LAYER_IMPL_H
 #include <stdatomic.h>
 #include <stdint.h>
 
@@ -45,17 +45,17 @@ void strata__redis_layer_submit(strata_layer *layer, strata_op *const *ops, size
 
 /* redis_value.c */
 /* What SET stores: strata__free(r->mem, *out_bytes).  STRATA_OK, STRATA_ENOMEM. */
-int strata__redis_encode(struct redis_layer *r, const strata_op *op, void **out_bytes, size_t *out_size);
+int strata__redis_value_encode(struct redis_layer *r, const strata_op *op, void **out_bytes, size_t *out_size);
 /* What GET found: op->found and op->meta.  STRATA_OK; STRATA_MISS, foreign or damaged: counted; STRATA_ENOMEM. */
-int strata__redis_decode(struct redis_layer *r, strata_op *op, strata_slice bytes);
+int strata__redis_value_decode(struct redis_layer *r, strata_op *op, strata_slice bytes);
 
 /* redis_scan.c */
 int strata__redis_layer_clear(strata_layer *layer, const strata_clear_op *what, strata_error *err);
 int strata__redis_layer_keys(strata_layer *layer, int (*each)(uint32_t space, strata_slice key, void *ctx), void *ctx,
                              strata_error *err);
 
-/* A reply that is an error, as strata__redis_refused(), or nothing that the command is answered with: STRATA_EIO. */
+/* A reply that is an error, or nothing that the command is answered with: as strata__redis_refused(). */
 int strata__redis_no_answer(const struct redis_layer *r, const char *command, const struct redisReply *reply,
                             strata_error *err);
 
-#endif /* STRATA_LAYER_REDIS_IMPL_H */
+#endif /* STRATA_LAYER_REDIS_LAYER_IMPL_H */
