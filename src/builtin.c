@@ -7,6 +7,7 @@
 
 #include "src/base/err.h"
 #include "src/format/compress.h"
+#include "src/link/redis_link.h"
 #include "src/policy/options.h"
 #include "src/policy/stack_url.h"
 #include "strata/cache.h"
@@ -78,9 +79,11 @@ const char *strata_version(void)
 
 const char *strata_features(void)
 {
-    static const char *const words[2][2] = { { "memory disk", "memory disk lz4" },
-                                             { "memory disk zstd", "memory disk zstd lz4" } };
-    return words[strata__compress_check(COMPRESS_ZSTD, NULL) == STRATA_OK]
+    static const char *const words[2][2][2] = {
+        { { "memory disk", "memory disk lz4" }, { "memory disk zstd", "memory disk zstd lz4" } },
+        { { "memory disk redis", "memory disk redis lz4" }, { "memory disk redis zstd", "memory disk redis zstd lz4" } },
+    };
+    return words[strata__redis_built_in()][strata__compress_check(COMPRESS_ZSTD, NULL) == STRATA_OK]
                 [strata__compress_check(COMPRESS_LZ4, NULL) == STRATA_OK];
 }
 

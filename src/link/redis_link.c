@@ -175,6 +175,8 @@ static int make_parts(struct redis_link *link, const struct redis_link_options *
     return 1;
 }
 
+int strata__redis_built_in(void) { return 1; }
+
 int strata__redis_open(struct redis_link **out, const struct redis_link_options *options, strata_error *err)
 {
     *out = NULL;

@@ -55,6 +55,8 @@ struct redis_request {
     int64_t deadline_ms;
 };
 
+/* 1: hiredis is there; 0: strata__redis_open() is unsupported. */
+int strata__redis_built_in(void);
 /* Starts the thread; does not wait for a connection: a server that is away is no error.  STRATA_OK, < 0 with words. */
 int strata__redis_open(struct redis_link **out, const struct redis_link_options *options, strata_error *err);
 /* What is out is answered STRATA_ECLOSED before it returns.  Waits for a host name that is just being looked up.  NULL is a

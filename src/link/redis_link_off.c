@@ -4,6 +4,8 @@
 #include "src/base/err.h"
 #include "src/link/redis_link.h"
 
+int strata__redis_built_in(void) { return 0; }
+
 int strata__redis_open(struct redis_link **out, const struct redis_link_options *options, strata_error *err)
 {
     *out = NULL;

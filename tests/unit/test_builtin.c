@@ -152,6 +152,13 @@ static void test_version_and_features(void **state)
     assert_int_equal(minor, STRATA_VERSION_MINOR);
     assert_int_equal(patch, STRATA_VERSION_PATCH);
     assert_non_null(strstr(strata_features(), "memory"));
+    /* What it says it has can be opened; what not says what would bring it. */
+    strata *cache = NULL;
+    strata_error err = STRATA_ERROR_INIT;
+    int rc = strata_open_url(&cache, "redis:", NULL, &err);
+    strata_close(cache);
+    assert_int_equal(rc, strstr(strata_features(), " redis") != NULL ? STRATA_OK : STRATA_EUNSUPPORTED);
+    assert_true(rc == STRATA_OK || strstr(err.message, "STRATA_WITH_REDIS") != NULL);
 }
 
 int main(void)

@@ -226,7 +226,10 @@ void strata__redis_layer_submit(strata_layer *layer, strata_op *const *ops, size
             strata_op_done(ops[i], rc);
     }
     atomic_init(&b->left, b->count + 1);
-    strata__redis_submit(r->link, b->list, b->count);
+    if (count == 1 && b->count == 1 && (ops[0]->flags & STRATA_OP_WAITED) != 0)
+        strata__redis_call(r->link, b->list[0]); /* its caller would sleep anyway */
+    else
+        strata__redis_submit(r->link, b->list, b->count);
     /* Arguments were borrowed until now.  The jobs are there yet: we have not left. */
     for (size_t i = 0; i < b->count; i++)
         if (b->jobs[i].request.arg_count > 2)
