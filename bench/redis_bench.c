@@ -80,8 +80,8 @@ static void start_server(void)
     server = fork();
     if (server == 0) {
         if (chdir(folder) == 0 && freopen("/dev/null", "w", stdout) != NULL)
-            execlp("redis-server", "redis-server", "--port", number, "--bind", "127.0.0.1", "--save", "", "--appendonly",
-                   "no", (char *)NULL);
+            execlp("redis-server", "redis-server", "--port", number, "--bind", "127.0.0.1", "--save", "",
+                   "--appendonly", "no", (char *)NULL);
         _exit(127);
     }
     for (int tries = 0; tries < 200; tries++) {
@@ -433,8 +433,8 @@ static void report(void)
             ratios[r] = cells[g->above][r] / cells[g->below][r];
         double ratio = median(ratios, rounds);
         int met = g->at_most ? ratio <= g->asked : ratio >= g->asked;
-        printf("%-66s %7.2f x  %s  at %s %.2f x\n", g->words, ratio, met ? "met   " : "missed", g->at_most ? "most " : "least",
-               g->asked);
+        printf("%-66s %7.2f x  %s  at %s %.2f x\n", g->words, ratio, met ? "met   " : "missed",
+               g->at_most ? "most " : "least", g->asked);
     }
 }
 

@@ -32,7 +32,9 @@ typedef struct strata_redis_options {
                                         100,000 */
     int32_t use_del;               /**< STRATA_ON: DEL, which frees memory at once, instead of UNLINK; default off */
     int32_t allow_clear_all;       /**< STRATA_ON: strata_clear() may empty the whole database where the prefix is empty;
-                                        default off: it refuses */
+                                        default off: it refuses.  A clear of all that has to be made up for when the server
+                                        is back (max_queued_deletes) is refused as well, and the layer is then left alone
+                                        until the cache is opened again */
     int32_t compression;           /**< STRATA_COMPRESS_...; default none */
     uint32_t compression_level;    /**< 0: the algorithm's default */
     uint32_t breaker_failures;     /**< so many failures in a row open the breaker: the server is left alone; default 5 */

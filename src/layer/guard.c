@@ -226,7 +226,8 @@ static int guard_clear(strata_layer *layer, const strata_clear_op *what, strata_
             strata__guard_note_why_locked(g, verdict, rc, err);
         g->hidden += rc < 0;
     }
-    if (!asks || rc < 0) {
+    /* One that the layer will never carry out is its caller's business, who has its words. */
+    if (!asks || (rc < 0 && rc != STRATA_EUNSUPPORTED)) {
         strata__owed_clear(&g->owed, what);
         rc = STRATA_PENDING;
     }
