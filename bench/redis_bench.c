@@ -3,6 +3,7 @@
  *
  * The server is the benchmark's own: on a free port of 127.0.0.1, in a folder of its own, without persistence.  What is compared
  * runs in turn, in rounds, and the ratios are of the same round; medians are printed.
+ * Then the server is stopped (SIGSTOP), below a memory layer: what hits in memory and cold misses cost meanwhile.
  *     redis_bench [--rounds N] [--seconds S]
  */
 #include <errno.h>
@@ -438,6 +439,77 @@ static void report(void)
     }
 }
 
+/* A server that does not answer ----------------------------------------------------------------------------------- */
+
+enum { SOFT_TIMEOUT_MS = 50, BREAKER_FAILURES = 5, COLD = 200, HITS = 200000 };
+
+static int load_at_once(strata_load *load, strata_slice key, void *ctx)
+{
+    (void)key;
+    return strata_load_copy(load, ctx, VALUE_BYTES);
+}
+
+/* Microseconds of one load of a key that nobody has. */
+static double cold_us(strata *stack, uint32_t number)
+{
+    static char value[VALUE_BYTES];
+    char key[32];
+    strata_error err = STRATA_ERROR_INIT;
+    strata_value *found = NULL;
+    size_t size = (size_t)snprintf(key, sizeof key, "cold:%u", number);
+    uint64_t began = bench_now_ns();
+    if (strata_get_or_load(stack, strata_bytes(key, size), load_at_once, value, NULL, &found, &err) < 0)
+        die("strata_get_or_load", err.message);
+    strata_value_unref(found);
+    return (double)(bench_now_ns() - began) / 1e3;
+}
+
+static double cold_median_us(strata *stack, uint32_t from, int count)
+{
+    double each[COLD];
+    for (int i = 0; i < count; i++)
+        each[i] = cold_us(stack, from + (uint32_t)i);
+    return median(each, count);
+}
+
+static double hit_ns(strata *stack)
+{
+    uint64_t began = bench_now_ns();
+    for (int i = 0; i < HITS; i++) {
+        strata_value *found = NULL;
+        if (strata_get(stack, strata_str("cold:0"), &found, NULL) != STRATA_OK)
+            die("strata_get", "what was loaded is not in memory");
+        strata_value_unref(found);
+    }
+    return (double)(bench_now_ns() - began) / HITS;
+}
+
+static void stopped_server(void)
+{
+    char url[256];
+    strata *stack;
+    strata_error err = STRATA_ERROR_INIT;
+    snprintf(url, sizeof url,
+             "memory:?max_bytes=16mb|redis://127.0.0.1:%u?prefix=stopped:&soft_timeout_ms=%dms&breaker_failures=%d"
+             "&breaker_open_ms=60s",
+             (unsigned)port, SOFT_TIMEOUT_MS, BREAKER_FAILURES);
+    if (strata_open_url(&stack, url, NULL, &err) < 0)
+        die("strata_open_url", err.message);
+    double cold = cold_median_us(stack, 0, COLD), hit = hit_ns(stack);
+    kill(server, SIGSTOP);
+    double first = cold_median_us(stack, 1000, BREAKER_FAILURES - 1), hit_stopped = hit_ns(stack);
+    (void)cold_median_us(stack, 2000, BREAKER_FAILURES); /* it opens */
+    double open = cold_median_us(stack, 3000, COLD);
+    kill(server, SIGCONT);
+    printf("\n%-45s %14s %14s %14s\n", "Memory over Redis, soft timeout 50 ms", "server well", "stopped",
+           "breaker open");
+    printf("%-45s %11.1f ns %11.1f ns %14s\n", "hit in memory", hit, hit_stopped, "");
+    printf("%-45s %11.3f ms %11.3f ms %11.3f ms\n", "cold miss, a loader that takes no time", cold / 1e3, first / 1e3,
+           open / 1e3);
+    if (strata_close(stack) < 0)
+        die("strata_close", "it failed");
+}
+
 int main(int argc, char **argv)
 {
     char url[128];
@@ -462,5 +534,6 @@ int main(int argc, char **argv)
     if (isatty(STDERR_FILENO))
         fprintf(stderr, "\n");
     report();
+    stopped_server();
     return strata_close(cache) < 0;
 }

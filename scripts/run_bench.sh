@@ -15,6 +15,7 @@ usage: ./run bench [OPTION]...
   --seconds S      of each pass (0.15; with --full 0.5)
   --mem-only       no stampede, nothing on disk
   --disk-only      only what is about stores on disk
+  --redis          only gets over a Redis of its own on this machine, beside hiredis
   --disk-dir DIR   where those make their folders, and remove them again (build/bench)
   --details        each cell of each goal
   --traces DIR     besides, the hit ratios of every policy over a folder of traces with their anchors.csv
@@ -23,7 +24,7 @@ usage: ./run bench [OPTION]...
 TXT
 }
 
-full=no rounds=3 cells='' only='' seconds='' memory=yes disk=yes stampede=yes traces='' measure=yes docs=no details=
+full=no rounds=3 cells='' only='' seconds='' memory=yes disk=yes stampede=yes traces='' measure=yes docs=no redis=no details=
 disk_dir=build/bench
 while [ $# -gt 0 ]; do
   option=$1
@@ -41,6 +42,7 @@ while [ $# -gt 0 ]; do
   --mem-only) stampede=no disk=no ;;
   --disk-only) stampede=no memory=no ;;
   --disk-dir) disk_dir=$1 && shift ;;
+  --redis) redis=yes ;;
   --report) measure=no ;;
   --write-docs) docs=yes ;;
   --details) details=--details ;;
@@ -284,6 +286,11 @@ in_rounds() {
 broken=0
 need_build
 need_examples # the bench preset is the release build and more
+if [ $redis = yes ]; then
+  need_redis_server
+  build bench strata_redis_bench
+  exec "$bin/strata_redis_bench" --rounds "$rounds" --seconds "${seconds:-0.5}"
+fi
 need "for the caches and stores to compare with" librocksdb-dev libtbb-dev libglib2.0-dev liblmdb-dev
 build bench strata_bench ${traces:+strata_cli}
 if [ $measure = yes ]; then measure_all; fi

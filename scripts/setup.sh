@@ -50,13 +50,16 @@ need_build() {
   need "to build" gcc libc6-dev cmake ninja-build pkgconf libuv1-dev libxxhash-dev libzstd-dev liblz4-dev libhiredis-dev zlib1g-dev
 }
 need_examples() { need "for the examples and the demo's origin" g++ libsqlite3-dev; }
+# Debian starts the service that comes with the package; what needs a server starts its own, on a free port, and stops it.
+need_redis_server() {
+  command -v redis-server >/dev/null || {
+    say "Debian will start a redis-server on port 6379 with its package; nothing here needs it: systemctl disable --now redis-server"
+    need "for the redis layer: servers of its tests' own" redis-server
+  }
+}
 need_tests() {
   need "to test" libcmocka-dev
-  # Debian starts the service that comes with the package; the tests start servers of their own, on free ports, and stop them.
-  command -v redis-server >/dev/null || {
-    say "Debian will start a redis-server on port 6379 with its package; no test needs it: systemctl disable --now redis-server"
-    need "to test the redis layer: programs of the tests' own" redis-server
-  }
+  need_redis_server
 }
 need_clang() { need "to build with clang" clang libclang-rt-dev; }
 

@@ -92,7 +92,7 @@ static int read_duration(const struct place *p, int64_t *out)
         *out = STRATA_FOREVER;
         return STRATA_OK;
     }
-    int rc = read_with_unit(p, duration_units, "10s", "ms, s, m, h, d; or off, forever", &ms);
+    int rc = read_with_unit(p, duration_units, "500ms", "ms, s, m, h, d; or off, forever", &ms);
     if (rc < 0)
         return rc;
     if (ms >= (uint64_t)STRATA_FOREVER)

@@ -245,7 +245,7 @@ static void test_durations_and_switches(void **state)
         assert_int_equal(p.ttl_ms, durations[i].ms);
     }
     assert_int_equal(set_policy("ttl_ms", "10", &p, &err), STRATA_EINVAL);
-    assert_non_null(strstr(err.message, "ms, s, m, h, d"));
+    assert_non_null(strstr(err.message, "write ttl_ms=10ms (units: ms, s, m, h, d"));
     assert_int_equal(set_policy("ttl_ms", "9223372036854775807ms", &p, &err), STRATA_EINVAL);
     assert_non_null(strstr(err.message, "forever"));
     assert_int_equal(set_policy("single_flight", "off", &p, &err), STRATA_OK);
