@@ -2,7 +2,13 @@
  *
  * Whoever waits in the queue of an attempt that fails is told at once, and so is who asks before the next one.  A connection that
  * had worked is made again without a pause; after that the pauses double, from backoff_min_ms to backoff_max_ms, and a random part
- * of them keeps the clients of a server that comes back from coming all at the same moment. */
+ * of them keeps the clients of a server that comes back from coming all at the same moment.
+ *
+ * What was on its way on a connection that is given up may still be carried out: it waits in the server's buffers, in a tunnel,
+ * or is sent again by the kernel.  What is asked on the next connection must not overtake it: a delete, of a value that then
+ * comes back.  So only our half is closed at first.  The server reads to its end, carries out what is there, and closes the
+ * other half; that is awaited before the next connection is used.  A server that answers there, and has not closed the old one
+ * within connect_timeout_ms, will hardly ever get what it has not got yet: the old one is reset. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,7 +25,7 @@ enum { WATCH_AGAIN_MS = 100, MOST_DOUBLINGS = 30, WRITE_ROUNDS = 4 };
 int strata__redis_conn_init(struct redis_conn *c, struct redis_link *link)
 {
     c->link = link;
-    c->fd = -1;
+    c->fd = c->old_fd = -1;
     c->state = REDIS_CONNECTING;
     c->earliest_ms = INT64_MAX;
     c->replies.mem = link->mem;
@@ -70,6 +76,31 @@ static void drop_socket(struct redis_conn *c)
     c->out_at = c->in_at = c->in_size = c->greetings = 0;
 }
 
+/* What was on its way may be carried out yet: keep the socket until the server is through with it.  There is no other that is
+ * kept: a connection is used only after its predecessor is over. */
+static void keep_old(struct redis_conn *c)
+{
+    strata__os_socket_finish(c->fd);
+    c->old_fd = c->fd;
+    c->fd = -1;
+}
+
+/* Is the server through with what came before? */
+static void watch_old(struct redis_conn *c)
+{
+    char thrown_away[4096];
+    size_t got;
+    while (c->old_fd >= 0) {
+        int failed = strata__os_socket_read(c->old_fd, thrown_away, sizeof thrown_away, &got);
+        if (failed == EAGAIN)
+            return;
+        if (failed == 0 && got > 0)
+            continue;
+        strata__os_socket_close(c->old_fd);
+        c->old_fd = -1;
+    }
+}
+
 /* It is broken, and nobody has a role: close it, tell those who are out, and say when to try again. */
 static void lose(struct redis_conn *c, int64_t now)
 {
@@ -80,6 +111,8 @@ static void lose(struct redis_conn *c, int64_t now)
     int at_once = was_up && c->failures == 0;
     c->failures++;
     strata_error why = c->reason;
+    if (c->queue.sent > 0)
+        keep_old(c);
     struct redis_request *list = strata__redis_queue_drop(c, at_once ? c->queue.sent : c->queue.count);
     c->disconnects += was_up != 0;
     c->state = at_once ? REDIS_CONNECTING : REDIS_AWAY;
@@ -196,12 +229,27 @@ void strata__redis_greeted(struct redis_conn *c, const struct redisReply *reply)
     if (refused)
         strata__redis_break_locked(c, STRATA_EIO, 0, "%.*s: correct user, password and database of this layer",
                                    text.size < 90 ? (int)text.size : 90, (const char *)text.data);
-    if (--c->greetings == 0 && !c->broken) {
+    if (--c->greetings == 0)
+        c->fence_ms = strata__redis_deadline(c->link->options.connect_timeout_ms);
+    os_lock_give(&c->lock);
+}
+
+/* Greeted: it is up once nothing can come behind what is asked on it.  When to look again. */
+static int64_t pass_fence(struct redis_conn *c, int64_t now)
+{
+    if (c->old_fd >= 0 && now < c->fence_ms)
+        return c->fence_ms;
+    strata__os_socket_reset(c->old_fd);
+    c->old_fd = -1;
+    os_lock_take(&c->lock);
+    if (!c->broken) {
         c->state = REDIS_UP;
-        c->up_ms = strata__os_now_ms();
+        c->up_ms = now;
         c->connects++;
     }
     os_lock_give(&c->lock);
+    strata__redis_flush(c, WRITE_ROUNDS);
+    return INT64_MAX;
 }
 
 /* The thread's rounds ----------------------------------------------------------------------------------------------- */
@@ -252,6 +300,8 @@ static int64_t service_connecting(struct redis_conn *c, int64_t now)
         begin(c, now);
         return c->state == REDIS_AWAY ? c->retry_ms : c->connect_deadline_ms;
     }
+    if (c->state == REDIS_GREETING && c->greetings == 0)
+        return pass_fence(c, now);
     if (now < c->connect_deadline_ms)
         return c->connect_deadline_ms;
     fail_attempt(c, now, ETIMEDOUT,
@@ -275,6 +325,7 @@ int64_t strata__redis_conn_service(struct redis_conn *c, int64_t now)
 {
     int64_t next = watch_time(c, now), moment = INT64_MAX;
     take_and_receive(c, 1);
+    watch_old(c);
     if (may_lose(c))
         lose(c, now);
     if (c->state == REDIS_AWAY && now >= c->retry_ms)
@@ -350,6 +401,8 @@ int strata__redis_conn_close(struct redis_conn *c)
         list = strata__redis_queue_drop(c, c->queue.count);
         c->state = REDIS_CLOSED;
         drop_socket(c);
+        strata__os_socket_close(c->old_fd);
+        c->old_fd = -1;
     }
     os_lock_give(&c->lock);
     (void)strata__fail_plain(&why, STRATA_ECLOSED, c->link->options.name);

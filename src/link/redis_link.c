@@ -72,11 +72,13 @@ static void sleep_until(struct redis_link *link, int64_t now, int64_t next)
         short events = strata__redis_conn_events(&link->conns[i], now, &next);
         link->fds[i + 1] = (struct pollfd){ events != 0 ? link->conns[i].fd : -1, events, 0 };
     }
+    for (size_t i = 0; i < link->conn_count; i++)
+        link->fds[link->conn_count + i + 1] = (struct pollfd){ link->conns[i].old_fd, POLLIN, 0 }; /* service looks */
     int64_t timeout = next == INT64_MAX ? -1 : next > now ? next - now : 0;
     atomic_store(&link->sleeping, 1);
     if (atomic_load(&link->work))
         timeout = 0; /* and still look at the sockets: whoever submits without end must not starve the replies */
-    int ready = strata__os_poll(link->fds, link->conn_count + 1, timeout);
+    int ready = strata__os_poll(link->fds, 2 * link->conn_count + 1, timeout);
     atomic_store(&link->sleeping, 0);
     if (ready == 0)
         return;
@@ -165,7 +167,7 @@ static int make_parts(struct redis_link *link, const struct redis_link_options *
 {
     if (!keep_options(link, options))
         return 0;
-    link->fds = strata__alloc_array(link->mem, options->connections + (size_t)1, sizeof *link->fds);
+    link->fds = strata__alloc_array(link->mem, 2 * (size_t)options->connections + 1, sizeof *link->fds);
     link->conns = strata__alloc_array(link->mem, options->connections, sizeof *link->conns);
     if (link->fds == NULL || link->conns == NULL)
         return 0;
@@ -225,6 +227,7 @@ void strata__redis_abandon(struct redis_link *link)
     for (size_t i = 0; i < link->conn_count; i++) {
         struct redis_conn *c = &link->conns[i];
         strata__os_socket_close(c->fd);
+        strata__os_socket_close(c->old_fd);
         /* What somebody was just changing when the process forked stays as it is: it belongs to nobody any more. */
         int still = os_lock_try(&c->lock);
         if (!still || c->reading) {

@@ -88,6 +88,8 @@ struct redis_conn {
 
     /* The link's thread's; the socket is read by who has a role. */
     int fd;
+    int old_fd;       /* the one before, where something was out: until the server closes it; else -1 */
+    int64_t fence_ms; /* greeted, and waiting for that: no longer than until here */
     struct os_address address[REDIS_ADDRESSES];
     size_t address_count, address_at;
     int64_t retry_ms, connect_deadline_ms, up_ms;
@@ -105,7 +107,7 @@ struct redis_link {
     char address[128]; /* for words */
     struct redis_conn *conns;
     size_t conn_count;
-    struct pollfd *fds; /* the wake-up, and one for each connection */
+    struct pollfd *fds; /* the wake-up, one for each connection, and one for the one before it */
     struct os_thread thread;
     struct os_wake wake;
     _Atomic(int) sleeping; /* the thread is in poll, or about to be */

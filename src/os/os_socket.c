@@ -160,6 +160,17 @@ int strata__os_socket_write(int fd, const void *bytes, size_t size, size_t *out_
 
 void strata__os_socket_shutdown(int fd) { (void)shutdown(fd, SHUT_RDWR); }
 
+void strata__os_socket_finish(int fd) { (void)shutdown(fd, SHUT_WR); }
+
+void strata__os_socket_reset(int fd)
+{
+    const struct linger at_once = { .l_onoff = 1, .l_linger = 0 };
+    if (fd < 0)
+        return;
+    (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    strata__os_socket_close(fd);
+}
+
 void strata__os_socket_close(int fd)
 {
     if (fd >= 0)

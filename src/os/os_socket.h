@@ -31,7 +31,10 @@ int strata__os_socket_read(int fd, void *out, size_t size, size_t *out_got);
 int strata__os_socket_write(int fd, const void *bytes, size_t size, size_t *out_put);
 /* Whoever waits for it wakes, and reads its end. */
 void strata__os_socket_shutdown(int fd);
-/* -1 is a no-op. */
+/* Nothing more is written; what was, is delivered, and then the other side reads the end. */
+void strata__os_socket_finish(int fd);
+/* Close it, and what the other side has not got yet is thrown away.  -1 is a no-op, here and below. */
+void strata__os_socket_reset(int fd);
 void strata__os_socket_close(int fd);
 
 /* Sleep until one of them is ready, or for timeout_ms (< 0: without an end).  Those with fd -1 are left out.  How many are
