@@ -221,6 +221,24 @@ static int bearable(const struct redis_conn *c, strata_slice text)
                                  starts_with(text, "BUSY") || starts_with(text, "MASTERDOWN"));
 }
 
+/* How much of a refusal may be shown: what does not know AUTH may repeat what followed it, quoted or not, whole or cut. */
+static int shown_size(const struct redis_conn *c, strata_slice text)
+{
+    enum { SHOWN = 90 };
+    const char *password = c->link->options.password, *bytes = text.data;
+    size_t size = text.size < SHOWN ? text.size : SHOWN, from = 0;
+    if (password == NULL)
+        return (int)size;
+    for (; from < size && bytes[from] != '\'' && bytes[from] != '"' && bytes[from] != '`'; from++) {
+        size_t same = 0;
+        while (from + same < size && password[same] != '\0' && password[same] == bytes[from + same])
+            same++;
+        if (same > 0 && (password[same] == '\0' || from + same == size))
+            break;
+    }
+    return (int)from;
+}
+
 void strata__redis_greeted(struct redis_conn *c, const struct redisReply *reply)
 {
     strata_slice text = strata__redis_text(reply);
@@ -228,7 +246,7 @@ void strata__redis_greeted(struct redis_conn *c, const struct redisReply *reply)
     os_lock_take(&c->lock);
     if (refused)
         strata__redis_break_locked(c, STRATA_EIO, 0, "%.*s: correct user, password and database of this layer",
-                                   text.size < 90 ? (int)text.size : 90, (const char *)text.data);
+                                   shown_size(c, text), (const char *)text.data);
     if (--c->greetings == 0)
         c->fence_ms = strata__redis_deadline(c->link->options.connect_timeout_ms);
     os_lock_give(&c->lock);
