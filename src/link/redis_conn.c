@@ -85,6 +85,13 @@ static void keep_old(struct redis_conn *c)
     c->fd = -1;
 }
 
+static void forget_old(struct redis_conn *c)
+{
+    os_lock_take(&c->lock);
+    c->old_fd = -1;
+    os_lock_give(&c->lock);
+}
+
 /* Is the server through with what came before? */
 static void watch_old(struct redis_conn *c)
 {
@@ -97,7 +104,7 @@ static void watch_old(struct redis_conn *c)
         if (failed == 0 && got > 0)
             continue;
         strata__os_socket_close(c->old_fd);
-        c->old_fd = -1;
+        forget_old(c);
     }
 }
 
@@ -258,8 +265,8 @@ static int64_t pass_fence(struct redis_conn *c, int64_t now)
     if (c->old_fd >= 0 && now < c->fence_ms)
         return c->fence_ms;
     strata__os_socket_reset(c->old_fd);
-    c->old_fd = -1;
     os_lock_take(&c->lock);
+    c->old_fd = -1;
     if (!c->broken) {
         c->state = REDIS_UP;
         c->up_ms = now;

@@ -320,13 +320,13 @@ static void drive(struct redis_conn *c, const struct redis_request *request, int
         strata__redis_wake(link);
 }
 
-void strata__redis_call(struct redis_link *link, struct redis_request *request)
+static void call_on(struct redis_conn *c, struct redis_request *request)
 {
+    struct redis_link *link = c->link;
     struct waiter waiter = { .done = request->done, .owner = request->owner };
     atomic_init(&waiter.word, 0);
     request->done = called;
     request->owner = &waiter;
-    struct redis_conn *c = pick(link, request->affinity);
     const int64_t deadline_ms = strata__redis_deadline(request->timeout_ms);
     if (strata__redis_enqueue(c, request, 1))
         drive(c, request, deadline_ms, &waiter);
@@ -334,6 +334,34 @@ void strata__redis_call(struct redis_link *link, struct redis_request *request)
         strata__redis_wake(link);
     leave(c);
     (void)strata__os_park(&waiter.word, INT64_MAX);
+}
+
+void strata__redis_call(struct redis_link *link, struct redis_request *request)
+{
+    call_on(pick(link, request->affinity), request);
+}
+
+static void settled(struct redis_request *request) { (void)request; }
+
+int strata__redis_settle(struct redis_link *link, int64_t timeout_ms, strata_error *err)
+{
+    const strata_slice word = strata_str("PING");
+    for (size_t i = 0; i < link->conn_count; i++) {
+        struct redis_conn *c = &link->conns[i];
+        struct redis_request ping = { .args = &word, .arg_count = 1, .timeout_ms = timeout_ms, .done = settled };
+        os_lock_take(&c->lock);
+        int out = c->queue.count > 0 || c->old_fd >= 0;
+        os_lock_give(&c->lock);
+        if (!out)
+            continue;
+        call_on(c, &ping); /* replies come in order: any that comes will do */
+        if (ping.status == STRATA_OK)
+            continue;
+        if (err != NULL)
+            *err = ping.err;
+        return ping.status;
+    }
+    return STRATA_OK;
 }
 
 void strata__redis_counts(const struct redis_link *link, struct redis_link_counts *out)

@@ -71,6 +71,10 @@ void strata__redis_submit(struct redis_link *link, struct redis_request *const *
  * which saves two switches of threads.  Not from the link's own thread. */
 void strata__redis_call(struct redis_link *link, struct redis_request *request);
 
+/* Waits until the server is through with everything that was submitted before, on all connections, timed out or not; so much
+ * time for each.  What is carried out after that was submitted after it.  STRATA_OK, < 0.  Not from the link's own thread. */
+int strata__redis_settle(struct redis_link *link, int64_t timeout_ms, strata_error *err);
+
 /* Counters since open, for stats. */
 struct redis_link_counts {
     uint64_t requests, timeouts, connects, disconnects, writes, reads; /* system calls, the last two */

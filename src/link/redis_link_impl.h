@@ -64,8 +64,10 @@ struct redis_conn {
     int reading, writing;   /* the role is taken */
     int unread;             /* a caller gave the role back, and left bytes that it had read */
     int blocked;            /* the socket took no more: who writes next waits until it is writable */
-    int broken;             /* to be closed by the link's thread, which says why with: */
-    strata_error reason;    /* also why the last attempt failed */
+    int old_fd;          /* the socket before, where something was out, until the server closes it; else -1.  Written by
+                               the link's thread alone */
+    int broken;          /* to be closed by the link's thread, which says why with: */
+    strata_error reason; /* also why the last attempt failed */
     struct redis_queue queue;
     struct redis_buffer pending; /* commands that nobody has begun to write */
     int64_t earliest_ms;         /* no deadline in the queue is earlier; INT64_MAX: none */
@@ -88,8 +90,7 @@ struct redis_conn {
 
     /* The link's thread's; the socket is read by who has a role. */
     int fd;
-    int old_fd;       /* the one before, where something was out: until the server closes it; else -1 */
-    int64_t fence_ms; /* greeted, and waiting for that: no longer than until here */
+    int64_t fence_ms; /* greeted, and waiting for the end of old_fd: no longer than until here */
     struct os_address address[REDIS_ADDRESSES];
     size_t address_count, address_at;
     int64_t retry_ms, connect_deadline_ms, up_ms;

@@ -36,6 +36,14 @@ void strata__redis_call(struct redis_link *link, struct redis_request *request)
     never(link);
 }
 
+int strata__redis_settle(struct redis_link *link, int64_t timeout_ms, strata_error *err)
+{
+    (void)timeout_ms;
+    (void)err;
+    never(link);
+    return STRATA_EUNSUPPORTED;
+}
+
 void strata__redis_counts(const struct redis_link *link, struct redis_link_counts *out)
 {
     *out = (struct redis_link_counts){ 0 };

@@ -6,6 +6,7 @@
 
 #include "tests/support/cmocka_all.h"
 
+#include "src/base/hash.h"
 #include "src/layer/redis/redis_layer_impl.h"
 #include "src/layer/value_impl.h"
 #include "tests/contract/contract.h"
@@ -229,6 +230,46 @@ static void test_clear_leaves_strangers_alone(void **state)
     }
 }
 
+static void nothing(struct redis_request *request) { (void)request; }
+
+/* A key of the other connection of two than the one that clears. */
+static const char *key_elsewhere(void)
+{
+    static char key[16];
+    char stored[20] = { 0 };
+    for (int i = 0;; i++) {
+        size_t size = (size_t)snprintf(key, sizeof key, "key:%d", i);
+        memcpy(stored + 4, key, size);
+        if (strata__mix64(strata__hash(stored, 4 + size, 0)) >> 63 != strata__mix64(0) >> 63)
+            return key;
+    }
+}
+
+/* A put that timed out is still waiting to be carried out on a connection that something else keeps busy. */
+static void test_clear_overtakes_no_put(void **state)
+{
+    (void)state;
+    strata_error err = STRATA_ERROR_INIT;
+    const strata_clear_op all = { .size = sizeof all, .all = 1, .life = 1, .position = 1 };
+    const strata_slice block[] = { strata_str("BLPOP"), strata_str("gate"), strata_str("0") };
+    options.connections = 2;
+    open_with("app:");
+    struct redis_layer *r = (struct redis_layer *)(void *)c.layer;
+    r->options.timeout_ms = 50;
+    const char *key = key_elsewhere();
+    strata_slice stored = stored_key(key);
+    struct redis_request gate = { .args = block, .arg_count = 3, .timeout_ms = 3600000, .done = nothing };
+    gate.affinity = strata__hash((const char *)stored.data + 4, stored.size - 4, 0);
+    struct redis_request *gates = &gate;
+    strata__redis_submit(r->link, &gates, 1);
+    assert_int_equal(run(STRATA_OP_PUT, key, "late", &err), STRATA_ETIMEDOUT);
+    assert_int_equal(c.layer->ops->clear(c.layer, &all, &err), STRATA_ETIMEDOUT);
+    redis_do(other, "LPUSH", "gate", "open");
+    r->options.timeout_ms = 60000;
+    assert_int_equal(c.layer->ops->clear(c.layer, &all, &err), STRATA_OK);
+    assert_false(there(key));
+}
+
 static int count_key(uint32_t space, strata_slice key, void *ctx)
 {
     assert_int_equal(space, 0);
@@ -289,6 +330,7 @@ int main(void)
         CASE(test_times_to_live_are_the_servers),
         CASE(test_too_large_passes_through),
         CASE(test_clear_leaves_strangers_alone),
+        CASE(test_clear_overtakes_no_put),
         CASE(test_many_keys),
         CASE(test_without_a_prefix_clear_asks_for_permission),
     };

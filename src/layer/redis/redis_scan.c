@@ -149,10 +149,13 @@ int strata__redis_layer_clear(strata_layer *layer, const strata_clear_op *what, 
             "without a prefix a clear would empty the whole database, other programs' keys too: set prefix, "
             "or allow_clear_all");
     strata__redis_ban(&r->bans, r->mem, what);
+    /* A put on another connection that nobody waits for any more must not be carried out behind all this. */
+    int rc = strata__redis_settle(r->link, r->options.timeout_ms, err);
+    if (rc != STRATA_OK)
+        return rc;
     char *bytes = make_pattern(r, what->all ? strata_bytes("", 0) : what->prefix, &pattern);
     if (bytes == NULL)
         return fail_memory(r, err);
-    int rc;
     do {
         rc = scan(&c, pattern);
         if (rc == STRATA_OK)
