@@ -213,9 +213,11 @@ static void open_world(uint64_t seed)
         slow_layer_demoted(layers[1]);
     if (stack == 7)
         layers[count++] = slow_layer_new(1);
-    const strata_options options = { STRATA_SIZED(strata_options),  .layers = layers,
-                                     .layer_count = count,          .policy = &policy,
-                                     .allocator = &world.alloc.mem, .max_flights = draw(10) == 0 ? 1 : 0 };
+    strata_options options = { STRATA_SIZED(strata_options),  .layers = layers,
+                               .layer_count = count,          .policy = &policy,
+                               .allocator = &world.alloc.mem, .max_flights = draw(10) == 0 ? 1 : 0 };
+    if (draw(3) == 0) /* so many may be on their way to slow layers; the simulated pool has its own bound */
+        options.max_queued = 1;
     CHECK(strata__executor_sim_new(&world.ex, &world.alloc.mem, seed, NULL) == STRATA_OK);
     CHECK(strata__open_with(&world.cache, &options, world.ex, NULL) == STRATA_OK);
     CHECK(strata_namespace(world.cache, "space", NULL, &world.space, NULL) == STRATA_OK);
