@@ -122,7 +122,8 @@ STRATA_API int strata_namespace(strata *parent, const char *name, const strata_n
  * Never loads and starts no refresh; what only stale-if-error would serve is a miss.
  * @param[out] out one reference, owned by the caller (strata_value_unref); NULL unless STRATA_OK or STRATA_STALE.
  * @return STRATA_OK, STRATA_STALE, STRATA_MISS, STRATA_ABSENT (remembered); STRATA_EKEYSIZE, STRATA_ECLOSED,
- *         STRATA_EFORKED, STRATA_ENOMEM, STRATA_ELAYER (the only layers left to ask failed).
+ *         STRATA_EFORKED, STRATA_ENOMEM, STRATA_ELAYER (the only layers left to ask failed; a disk's damaged record is a miss
+ *         that is counted in its errors, a disk that can't be read fails).
  * Blocks: up to the layers' timeouts; never on a memory hit.
  */
 STRATA_API int strata_get(strata *cache, strata_slice key, strata_value **out, strata_error *err);

@@ -24,7 +24,7 @@ struct strata;
     X(NEGATIVE_SET, 12)                                                                                \
     X(BACKFILL, 13)     /* from_layer, layer */                                                        \
     X(EVICT, 14)        /* layer */                                                                    \
-    X(ERROR, 15)        /* status, layer, message */
+    X(ERROR, 15)        /* status, layer, message; of one layer's writes that fail: the first, then one a second */
 
 #define STRATA_EVENT_CONSTANT_(name, bit) STRATA_EVENT_##name = 1 << (bit),
 /** Kinds of events; or them together to choose. */

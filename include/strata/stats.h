@@ -40,7 +40,7 @@ typedef struct strata_layer_stats {
     uint64_t evictions;  /**< entries that had to leave for want of room */
     uint64_t expirations; /**< entries that left because their time was over */
     uint64_t rejections; /**< puts that were passed through: for want of room, or because too many were on their way */
-    uint64_t errors;
+    uint64_t errors;     /**< what failed: reads and writes, each once, puts on a full disk included; damaged records */
     strata_latency latency; /**< of gets */
     uint64_t demotions;     /**< of the puts: entries that had left the layer above for want of room (STRATA_LAYER_DEMOTED) */
     uint64_t demotions_dropped; /**< entries that left it and did not get here: too many at once, or their key was in use */

@@ -16,6 +16,31 @@ static void fill(strata_error *err, int status, int os_errno, const char *where,
     vsnprintf(err->message, sizeof err->message, format, args);
 }
 
+/* strerror_r() is one of two functions. */
+static const char *reason_of_pointer(const char *reason, const char *room)
+{
+    (void)room;
+    return reason;
+}
+
+static const char *reason_of_code(int failed, const char *room) { return failed == 0 ? room : ""; }
+
+#define SYSTEM_REASON(code, room) \
+    _Generic(strerror_r((code), (room), sizeof(room)), char *: reason_of_pointer, int: reason_of_code)( \
+        strerror_r((code), (room), sizeof(room)), (room))
+
+/* The system's own words, at the end; they stay whole where the message is cut. */
+static void add_reason(strata_error *err)
+{
+    char room[96] = "", text[100];
+    const char *reason = SYSTEM_REASON(err->os_errno, room);
+    int length = reason[0] != '\0' ? snprintf(text, sizeof text, " (%s)", reason) : 0;
+    if (length <= 0 || (size_t)length >= sizeof text)
+        return;
+    size_t at = strlen(err->message), most = sizeof err->message - 1 - (size_t)length;
+    memcpy(err->message + (at < most ? at : most), text, (size_t)length + 1);
+}
+
 int strata__fail(strata_error *err, int status, const char *where, const char *format, ...)
 {
     va_list args;
@@ -31,6 +56,8 @@ int strata__fail_os(strata_error *err, int status, int os_errno, const char *whe
     va_start(args, format);
     fill(err, status, os_errno, where, format, args);
     va_end(args);
+    if (err != NULL && os_errno > 0)
+        add_reason(err);
     return status;
 }
 

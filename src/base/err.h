@@ -7,7 +7,7 @@
  * `where` is the part or the option; the message is cut at its room. */
 int strata__fail(strata_error *err, int status, const char *where, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
-/* The same with errno of the system call behind it. */
+/* The same with errno of the system call behind it, whose meaning is added to the words: "... (No space left on device)". */
 int strata__fail_os(strata_error *err, int status, int os_errno, const char *where, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
 /* Fill with the status' own sentence, if nothing has been said yet. */

@@ -63,10 +63,12 @@ static void begin_op(struct handover *h, struct parcel *p, uint32_t kind)
 
 static void note_errors(struct handover *h, strata_op *const *ops, uint32_t count)
 {
-    uint32_t failed = 0;
-    for (uint32_t i = 0; i < count; i++)
+    uint32_t failed = 0, told = 0;
+    for (uint32_t i = 0; i < count; i++) {
         failed += ops[i]->status < 0;
-    atomic_fetch_add_explicit(&h->below->errors, failed, memory_order_relaxed);
+        told += ops[i]->status < 0 || ops[i]->err->status < 0;
+    }
+    atomic_fetch_add_explicit(&h->below->errors, told, memory_order_relaxed);
     h->hopeless |= failed == PARCELS;
 }
 

@@ -191,6 +191,7 @@ struct write {
     unsigned char asked;   /* an operation is out */
     unsigned char got;     /* expire: the entry of this layer was read */
     unsigned char refused; /* the layer that demotes did not take it: the one below gets it at once */
+    unsigned char told;    /* what failed was counted, and told to listeners as often as they are */
     unsigned char demotes; /* this is what it evicted, on its way to the one below */
     unsigned char pending; /* a layer forgot the key, and its store is yet to follow */
     uint32_t done_layers, end;

@@ -102,7 +102,7 @@ static int failed(struct root *root, const struct direct *g, strata_error *err)
 /* What came of it, for the layer: in the thread's cell, where a layer that is not instant counts nothing else. */
 static void count_answer(strata *cache, struct layer_slot *slot, const strata_op *op)
 {
-    if (op->status < 0)
+    if (op->status < 0 || __builtin_expect(op->err->status < 0, 0))
         strata__op_counted(cache, slot, op);
     else
         counter_raise(cache->cells, counter_index(), strata__op_found(op) ? HOT_FOUND : HOT_MISSED);

@@ -165,20 +165,38 @@ void strata__handle_rewire_locked(strata *h)
 
 int strata__op_found(const strata_op *op) { return op->status == STRATA_OK || op->status == STRATA_STALE; }
 
+/* Where a layer can't be written to, every key would be told of: the first is, and then one a second. */
+static int may_tell(struct layer_slot *slot, const strata_op *op, int64_t now)
+{
+    if (op->kind == STRATA_OP_GET)
+        return 1;
+    _Atomic(int64_t) *told = &slot->told_ms[op->kind == STRATA_OP_REMOVE];
+    int64_t last = atomic_load_explicit(told, memory_order_relaxed);
+    return (last == 0 || now + 1 - last >= 1000) && atomic_compare_exchange_strong(told, &last, now + 1);
+}
+
+static void count_failure(strata *handle, struct layer_slot *slot, const strata_op *op, int status)
+{
+    struct root *root = handle->root;
+    atomic_fetch_add_explicit(&slot->errors, 1, memory_order_relaxed);
+    count_up(handle, COUNT_ERRORS);
+    if (event_wanted(root, STRATA_EVENT_ERROR) && may_tell(slot, op, ex_now_ms(root->ex)))
+        strata__event_error(handle, op->key, slot->layer->name, status,
+                            op->err->message[0] != 0 ? op->err->message : strata_status_text(status));
+}
+
 void strata__op_counted(strata *handle, struct layer_slot *slot, const strata_op *op)
 {
-    if (op->status < 0) {
-        atomic_fetch_add_explicit(&slot->errors, 1, memory_order_relaxed);
-        count_up(handle, COUNT_ERRORS);
-        strata__event_error(handle, op->key, slot->layer->name, op->status,
-                            op->err->message[0] != 0 ? op->err->message : strata_status_text(op->status));
-    } else if (op->kind == STRATA_OP_PUT) {
+    if (op->status < 0 || op->err->status < 0)
+        count_failure(handle, slot, op, op->status < 0 ? op->status : op->err->status);
+    if (op->status < 0)
+        return;
+    if (op->kind == STRATA_OP_PUT)
         atomic_fetch_add_explicit(&slot->puts, 1, memory_order_relaxed);
-    } else if (op->kind == STRATA_OP_REMOVE) {
+    else if (op->kind == STRATA_OP_REMOVE)
         atomic_fetch_add_explicit(&slot->removes, 1, memory_order_relaxed);
-    } else {
+    else
         atomic_fetch_add_explicit(strata__op_found(op) ? &slot->hits : &slot->misses, 1, memory_order_relaxed);
-    }
 }
 
 int strata__layer_peek(strata *handle, struct layer_slot *slot, strata_op *op)

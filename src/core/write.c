@@ -212,6 +212,7 @@ static int slow_answered(struct write *w, struct layer_slot *slot)
 {
     w->asked = 0;
     strata__op_counted(w->handle, slot, &w->op);
+    w->told |= w->op.status < 0;
     note_failure(w, slot);
     if (w->op.kind == STRATA_OP_PUT && (w->op.status != STRATA_OK || cleared_since(w->handle, w->op.meta.position))) {
         op_begin(w, slot, STRATA_OP_REMOVE);
@@ -296,7 +297,7 @@ static void count_write(struct write *w)
         count_up(w->handle, kinds[i].count);
         event_fire(w->handle, kinds[i].event, w->key.plain, NULL);
     }
-    if (w->status < 0)
+    if (w->status < 0 && !w->told)
         strata__event_error(w->handle, w->key.plain, w->err.where, w->status, w->err.message);
 }
 

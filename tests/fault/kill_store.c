@@ -32,7 +32,7 @@ static int submit(struct kill_store *s, strata_op *op, uint32_t kind, uint32_t k
     s->layer->ops->submit(s->layer, &op, 1);
     if (finished != 1)
         history_fail(s->history, "an operation was finished %d times", finished);
-    if (op->status < 0 && kind == STRATA_OP_GET && s->gets_may_fail)
+    if ((op->status < 0 || err.status < 0) && kind == STRATA_OP_GET && s->gets_may_fail)
         atomic_fetch_add(&s->failed_gets, 1);
     else if (op->status < 0)
         history_fail(s->history, "operation %u of key %u answers %d: %s", kind, key, op->status, err.message);

@@ -71,6 +71,7 @@ static strata_slice key_of(char room[32], uint64_t key)
 static int run(struct disk_fixture *f, strata_op *op, uint32_t kind, strata_slice key)
 {
     int finished = 0;
+    f->err = (strata_error)STRATA_ERROR_INIT;
     op->size = sizeof *op;
     op->kind = kind;
     op->key = key;

@@ -477,7 +477,7 @@ static void test_a_damaged_record_takes_no_other_along(void **state)
     struct disk_fixture f, after;
     open_with_key_1(&f);
     assert_int_equal(pwrite(disk_of(&f)->log.oldest->fd, "?", 1, SEGMENT_HEAD + RECORD_HEAD + 60), 1);
-    assert_int_equal(interrupted_get(&f, 1, put_in_the_same_place), STRATA_EIO);
+    assert_int_equal(interrupted_get(&f, 1, put_in_the_same_place), STRATA_OK); /* the later one */
     assert_int_equal(disk_status(&f, 1), STRATA_OK);
     assert_int_equal(disk_remove(&f, 1), STRATA_OK);
     disk_crash_copy(&f, &after);

@@ -81,7 +81,8 @@ struct strata_op {
                                passed through); STRATA_PENDING (REMOVE: this layer answers nothing older from now on, and
                                goes on trying to take it out of a store that it can't reach); < 0.  After a PUT that is not STRATA_OK the cache sends a REMOVE of the
                                key, so that nothing older is served; an instant layer forgets it by itself */
-    strata_error *err;   /**< out: words for a status < 0; never NULL */
+    strata_error *err;   /**< out: words for a status < 0; never NULL.  With another status, where err->status is set < 0:
+                               counted as an error of the layer and told to listeners, and no more */
     const strata_allocator *mem; /**< for `found`: the cache's; NULL is malloc.  Not set for lookup() */
     void (*done)(strata_op *op); /**< the cache's; call it through strata_op_done() */
     void *owner;                 /**< the cache's */
@@ -119,7 +120,10 @@ typedef struct strata_layer_ops {
     int (*start)(strata_layer *layer, strata_layer_host *host, strata_error *err);
     /** Carry out `count` operations and strata_op_done() each, now or later, from any thread.  A put is a
      *  suggestion; a remove must make every older version unreachable, also one whose put is still on its way
-     *  for an operation that was submitted before; a miss is an ordinary answer, a corrupt record is STRATA_EIO. */
+     *  for an operation that was submitted before; a miss is an ordinary answer.  What the operator should hear of, though
+     *  the cache can go on as with any miss or pass-through, is answered so, with words and a status < 0 in op->err: a
+     *  record that is damaged (STRATA_MISS), a disk that is full (STRATA_AGAIN).  A store that can't be asked at all is an
+     *  error, STRATA_EIO. */
     void (*submit)(strata_layer *layer, strata_op *const *ops, size_t count);
     /** STRATA_LAYER_INSTANT: answer one GET at once, without a lock, without allocation.  As a GET by submit(),
      *  but only the fields of `op` before `value` are set, and nothing calls done. */

@@ -169,7 +169,7 @@ static int write_ban(struct disk *d, struct disk_ban *ban, strata_slice prefix)
     struct log_waiter waiter = { 0 };
     struct disk_record record = { .kind = RECORD_BAN, .expires_s = RECORD_NEVER, .key = prefix };
     struct append a = { .key = prefix, .ban = ban, .waiter = &waiter };
-    int os_errno, answer;
+    int os_errno = 0, answer;
     record.body.size = RECORD_BAN_BODY;
     a.entry = (struct segment_entry){ strata__disk_hash(d, ban->prefix), 0,
                                       strata__record_size(ban->prefix.size, RECORD_BAN_BODY), RECORD_BAN,
@@ -177,10 +177,12 @@ static int write_ban(struct disk *d, struct disk_ban *ban, strata_slice prefix)
     if (a.entry.size > d->log.buffer_bytes)
         return STRATA_AGAIN;
     while ((answer = strata__log_append(d, &a)) != APPEND_OK) {
-        if (answer == APPEND_BUFFER_FULL && strata__log_drain(d, a.entry.size) == 0)
+        if (answer == APPEND_BUFFER_FULL && (os_errno = strata__log_drain(d, a.entry.size)) == 0)
             continue;
         if (answer == APPEND_SEGMENT_FULL && strata__disk_make_room(d, a.entry.size, &os_errno) == STRATA_OK)
             continue;
+        if (os_errno != 0)
+            disk_count(&d->errors); /* the clear goes another way */
         return STRATA_AGAIN;
     }
     /* `prefix` is the caller's: the list's own may be replaced by now. */
@@ -189,7 +191,10 @@ static int write_ban(struct disk *d, struct disk_ban *ban, strata_slice prefix)
     strata__ban_write(a.bytes + RECORD_HEAD + prefix.size, ban);
     strata__record_seal(a.bytes, &record, d->dir.seed);
     strata__log_filled(d, &a);
-    return strata__log_wait(d, &waiter) == 0 ? STRATA_OK : STRATA_AGAIN;
+    if (strata__log_wait(d, &waiter) == 0)
+        return STRATA_OK;
+    disk_count(&d->errors);
+    return STRATA_AGAIN;
 }
 
 int strata__disk_clear(struct disk *d, const strata_clear_op *what, strata_error *err)

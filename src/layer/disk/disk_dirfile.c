@@ -21,7 +21,8 @@ static int fail_path(struct disk *d, int code, const char *doing, strata_error *
                                ? "it is no directory, or a symbolic link: name the directory"
                            : code == ENOENT ? "make the directory above it"
                            : code == EACCES ? "give this user the right to it, and to pass through those above it"
-                                            : "look at the disk");
+                           : code == ENOSPC || code == EDQUOT ? "free some space"
+                                                              : "look at the disk");
 }
 
 int strata__disk_damage(struct disk *d, const char *name, const char *what, strata_error *err)

@@ -208,7 +208,8 @@ static int cut_off(struct disk *d, struct segment *s, uint64_t from)
     return -1;
 }
 
-/* A write failed: all that is pending is lost.  The writer's role, no lock.  Returns `failed`. */
+/* A write failed: all that is pending is lost.  The writer's role, no lock.  Returns `failed`, to be counted by who asked for
+ * the write, where no operation answers with it: what one answers with, the cache counts. */
 static int give_up(struct disk *d, uint64_t from, int failed)
 {
     struct disk_log *log = &d->log;
@@ -220,7 +221,6 @@ static int give_up(struct disk *d, uint64_t from, int failed)
     if (moving != NULL)
         segment_pin(moving); /* who reclaims it may be done with it meanwhile */
     os_mutex_unlock(&log->lock);
-    disk_count(&d->errors);
     strata__disk_sweep(d, strata__place(s->number, from), strata__place(s->number + 1, 0));
     /* What it was to supersede must not come back.  The list stands still: nothing is appended, nothing settled. */
     for (struct log_waiter *w = log->waiters; w != NULL; w = w->next)
@@ -309,6 +309,8 @@ int strata__log_flush(struct disk *d)
     strata__log_take_role(d);
     int failed = write_pending(d);
     strata__log_give_role(d);
+    if (failed != 0)
+        disk_count(&d->errors);
     return failed;
 }
 
@@ -434,10 +436,8 @@ static int open_next(struct disk *d, uint64_t need, int *os_errno)
         reach = atomic_load_explicit(&log->newest->superseded, memory_order_relaxed);
     os_mutex_unlock(&log->lock);
     *os_errno = strata__segment_create(d, number, reach, need, &s);
-    if (*os_errno != 0) {
-        disk_count(&d->errors);
+    if (*os_errno != 0)
         return *os_errno == EMFILE || *os_errno == ENFILE ? STRATA_AGAIN : STRATA_EIO;
-    }
     os_mutex_lock(&log->lock);
     if (!strata__segment_enter_locked(d, s))
         STRATA_BUG("the segment table was full, and room had been found in it");
@@ -474,5 +474,7 @@ int strata__log_seal(struct disk *d)
     strata__log_take_role(d);
     int failed = seal_active(d);
     strata__log_give_role(d);
+    if (failed != 0)
+        disk_count(&d->errors);
     return failed;
 }

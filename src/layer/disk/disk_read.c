@@ -180,7 +180,7 @@ static int answer(struct disk *d, strata_op *op, const struct disk_record *r, st
         op->found = value;
     else
         strata_value_unref(value);
-    return rc;
+    return rc == STRATA_EIO ? STRATA_MISS : rc; /* with words */
 }
 
 static int get(struct disk *d, strata_op *op, const struct found *f)
@@ -192,8 +192,10 @@ static int get(struct disk *d, strata_op *op, const struct found *f)
     if (value == NULL)
         return fail_memory(d, op, (size_t)where_size(f->where));
     int rc = strata__disk_read_record(d, f->segment, f->where, bytes, &record, &damaged, op->err);
-    if (damaged)
+    if (damaged) { /* as good as none; its words are for the operator */
         forget_damaged(d, f);
+        rc = STRATA_MISS;
+    }
     if (rc == STRATA_OK && !counts(d, f, &record, op->key))
         rc = STRATA_MISS;
     if (rc == STRATA_OK)

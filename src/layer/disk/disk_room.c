@@ -210,19 +210,21 @@ static int try_move(struct reclaim *r, struct append *a, uint64_t where, int dir
 static int append_moved(struct reclaim *r, struct append *a, uint64_t where)
 {
     struct disk *d = r->d;
-    int direct = a->entry.size > d->log.buffer_bytes / 2, os_errno;
+    int direct = a->entry.size > d->log.buffer_bytes / 2, os_errno = 0;
     for (;;) {
         if (direct)
             strata__log_take_role(d);
         int answer = try_move(r, a, where, direct);
-        if (direct && answer == APPEND_OK && strata__log_write_direct(d, a, r->bytes) != 0)
+        if (direct && answer == APPEND_OK && (os_errno = strata__log_write_direct(d, a, r->bytes)) != 0)
             answer = APPEND_BROKEN;
         if (direct)
             strata__log_give_role(d);
-        if (answer == APPEND_BUFFER_FULL && strata__log_drain(d, a->entry.size) == 0)
+        if (answer == APPEND_BUFFER_FULL && (os_errno = strata__log_drain(d, a->entry.size)) == 0)
             continue;
         if (answer == APPEND_SEGMENT_FULL && strata__log_rotate(d, a->entry.size, &os_errno) == STRATA_OK)
             continue;
+        if (os_errno != 0)
+            disk_count(&d->errors); /* no operation answers with it */
         return answer;
     }
 }

@@ -305,11 +305,20 @@ static int append_any(struct disk *d, struct pending *p, int *os_errno)
 
 /* Operations -------------------------------------------------------------------------------------------------- */
 
+/* Words for a put that could not be written; its status: what there is no room for passes through. */
 static int fail_write(struct disk *d, strata_op *op, int os_errno)
 {
-    return strata__fail_os(op->err, STRATA_EIO, os_errno, d->base.name,
-                           "writing to \"%s\" failed: look at the disk; until it is well, values pass through",
-                           d->options.path);
+    const char *advice = os_errno == EMFILE || os_errno == ENFILE ? "raise the limit of open files"
+                         : os_errno == ENOMEM                     ? "free some memory"
+                                                                  : "look at the disk";
+    if (os_errno == ENOSPC || os_errno == EDQUOT)
+        strata__fail_os(op->err, STRATA_EIO, os_errno, d->base.name,
+                        "no space left on \"%s\": free some, or lower max_bytes; until then values pass through",
+                        d->options.path);
+    else
+        strata__fail_os(op->err, STRATA_EIO, os_errno, d->base.name,
+                        "writing to \"%s\" failed: %s; until it is well, values pass through", d->options.path, advice);
+    return os_errno == ENOSPC || os_errno == EDQUOT || os_errno == ENOMEM ? STRATA_AGAIN : STRATA_EIO;
 }
 
 static int known(struct disk *d, uint64_t hash)
@@ -347,9 +356,11 @@ void strata__disk_put(struct disk *d, strata_op *op)
     }
     if (rc == STRATA_OK)
         disk_count(&d->puts);
-    else if (rc == STRATA_EIO && os_errno != ENOSPC && os_errno != EDQUOT && os_errno != ENOMEM)
+    else if (rc == STRATA_EIO)
+        rc = fail_write(d, op, os_errno);
+    else if (os_errno != 0) /* no descriptor for another file */
         (void)fail_write(d, op, os_errno);
-    else
+    if (rc != STRATA_OK && rc != STRATA_EIO)
         rc = STRATA_AGAIN;
     if (rc != STRATA_OK)
         disk_count(&d->rejections);
@@ -395,6 +406,8 @@ void strata__disk_remove(struct disk *d, strata_op *op)
     if (op->key.size <= RECORD_KEY_MAX) {
         prepare_tombstone(&p, op->key, hash);
         rc = append_any(d, &p, &os_errno);
+        if (os_errno != 0 && !atomic_load(&d->lost))
+            disk_count(&d->errors); /* what comes now makes it good for this key, and nobody hears of it */
         if (p.taken_back && !atomic_load(&d->lost))
             rc = STRATA_OK;
         else if (rc == STRATA_EIO || rc == STRATA_AGAIN || rc == STRATA_ENOMEM)
