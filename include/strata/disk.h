@@ -9,8 +9,18 @@ STRATA_BEGIN_DECLS
  *  whole, never single files, or what was deleted may be back. */
 enum {
     STRATA_RECOVERY_DEFAULT = 0, /**< quiet */
-    STRATA_RECOVERY_QUIET = 1,   /**< what is damaged is left out, and counted as an error */
-    STRATA_RECOVERY_STRICT = 2   /**< damage fails the open, and says which file */
+    /** A damaged file of the log is deleted, and with it all that are older: it may have held the delete, the overwrite or the
+     *  clear of anything in them.  What is younger stays.  So one flipped bit in the newest file, if that was being filled
+     *  when the process was killed, empties the cache.  A damaged index.snap costs nothing but time, a damaged strata.dir
+     *  everything.  It is counted (errors in strata_layer_stats), and said nowhere: `strata disk check`, before the
+     *  directory is opened, names it. */
+    STRATA_RECOVERY_QUIET = 1,
+    /** Damage that opening sees fails it (STRATA_EIO), says which file, and nothing is deleted.  Opening does not look at
+     *  everything: after a clean close at every byte of index.snap, and that each file of the log is there and has its size;
+     *  otherwise at the head and the footer of each file of the log, and at every record of those that have no footer yet.
+     *  Never at the values of the others: a damaged one is a miss and a counted error when it is read.  `strata disk check`
+     *  and strata_disk_inspect() look at every byte. */
+    STRATA_RECOVERY_STRICT = 2
 };
 
 /** When written bytes are made to survive the power's loss; the process' end they survive anyhow. */

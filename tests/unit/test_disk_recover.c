@@ -225,6 +225,7 @@ static void no_room_for_strangers(const char *name, off_t at, int all)
     f.options.recovery = STRATA_RECOVERY_STRICT;
     assert_int_equal(disk_open(&f), STRATA_EIO);
     assert_non_null(strstr(f.err.message, all ? name : "index.snap"));
+    assert_non_null(strstr(f.err.message, all ? "which begins anew" : "delete this one file"));
     disk_unmake(&f);
 }
 
@@ -233,6 +234,83 @@ static void what_is_not_trusted_takes_no_room(void **state)
     (void)state;
     no_room_for_strangers("strata.dir", 33, 1); /* all segments are of another directory now */
     no_room_for_strangers("a segment", 50, 0);  /* a head is damaged */
+}
+
+/* Delete index.snap, and nothing is lost: as the advice has it. */
+static void a_damaged_snapshot_may_be_deleted(void **state)
+{
+    (void)state;
+    struct disk_fixture f;
+    char file[512];
+    make(&f);
+    assert_int_equal(disk_open(&f), STRATA_OK);
+    for (uint64_t k = 0; k < 100; k++)
+        assert_int_equal(disk_put(&f, k, 1, 1000), STRATA_OK);
+    for (uint64_t k = 0; k < 100; k += 2)
+        assert_int_equal(disk_remove(&f, k), STRATA_OK);
+    disk_close(&f);
+    flip(&f, "index.snap", 200);
+    f.options.recovery = STRATA_RECOVERY_STRICT;
+    assert_int_equal(disk_open(&f), STRATA_EIO);
+    assert_non_null(strstr(f.err.message, "index.snap"));
+    assert_non_null(strstr(f.err.message, "nothing is lost"));
+    snprintf(file, sizeof file, "%s/index.snap", f.path);
+    assert_int_equal(unlink(file), 0);
+    assert_int_equal(disk_open(&f), STRATA_OK);
+    for (uint64_t k = 0; k < 100; k++)
+        assert_int_equal(disk_status(&f, k), k % 2 != 0 ? STRATA_OK : STRATA_MISS);
+    disk_unmake(&f);
+}
+
+/* What goes when a segment is damaged, and what the strict error says about it: it and what is older, not what is younger. */
+static void damage_takes_what_is_older(void **state)
+{
+    (void)state;
+    struct disk_fixture f, live;
+    make(&live);
+    live.options.dead_percent = 1000; /* nothing is written again, and younger by that */
+    assert_int_equal(disk_open(&live), STRATA_OK);
+    assert_int_equal(disk_put(&live, 1, 1, 500), STRATA_OK);
+    (void)fill_up_to(&live, 2);
+    assert_int_equal(disk_put(&live, 2, 1, 500), STRATA_OK);
+    (void)fill_up_to(&live, 3);
+    assert_int_equal(disk_put(&live, 3, 1, 500), STRATA_OK);
+    assert_int_equal(disk_put(&live, 3, 2, 500), STRATA_OK); /* written, with all before it */
+    disk_crash_copy(&live, &f);
+    disk_unmake(&live);
+    flip(&f, "0000000000000002.seg", SEGMENT_HEAD - 40);
+    f.options.recovery = STRATA_RECOVERY_STRICT;
+    assert_int_equal(disk_open(&f), STRATA_EIO);
+    assert_non_null(strstr(f.err.message, "0000000000000002.seg"));
+    assert_non_null(strstr(f.err.message, "deletes it and all that is older"));
+    assert_non_null(strstr(f.err.message, "what is younger stays"));
+    f.options.recovery = STRATA_RECOVERY_QUIET;
+    assert_int_equal(disk_open(&f), STRATA_OK);
+    assert_int_equal(disk_status(&f, 1), STRATA_MISS);
+    assert_int_equal(disk_status(&f, 2), STRATA_MISS);
+    assert_int_equal(disk_status(&f, 3), STRATA_OK);
+    disk_unmake(&f);
+}
+
+/* A flipped bit in a value is none of opening's business, also not of a strict one's: it is found when the value is read. */
+static void strict_does_not_read_values(void **state)
+{
+    (void)state;
+    struct disk_fixture f;
+    strata_disk_inspect_options look = STRATA_DISK_INSPECT_OPTIONS_INIT;
+    strata_disk_report report = STRATA_DISK_REPORT_INIT;
+    make(&f);
+    assert_int_equal(disk_open(&f), STRATA_OK);
+    assert_int_equal(disk_put(&f, 1, 1, 1000), STRATA_OK);
+    disk_close(&f);
+    flip(&f, "0000000000000001.seg", SEGMENT_HEAD + 700);
+    look.flags = STRATA_DISK_INSPECT_RECORDS;
+    assert_int_equal(strata_disk_inspect(f.path, &look, &report, &f.err), STRATA_OK);
+    assert_int_equal(report.damages, 1);
+    f.options.recovery = STRATA_RECOVERY_STRICT;
+    assert_int_equal(disk_open(&f), STRATA_OK);
+    assert_int_not_equal(disk_status(&f, 1), STRATA_OK);
+    disk_unmake(&f);
 }
 
 /* Segments of another directory: strict names the first of them, and touches none. */
@@ -476,6 +554,9 @@ int main(void)
         cmocka_unit_test(what_fails_for_a_moment_brings_nothing_back),
         cmocka_unit_test(damage_goes_last),
         cmocka_unit_test(what_is_not_trusted_takes_no_room),
+        cmocka_unit_test(a_damaged_snapshot_may_be_deleted),
+        cmocka_unit_test(damage_takes_what_is_older),
+        cmocka_unit_test(strict_does_not_read_values),
         cmocka_unit_test(strict_names_what_is_not_ours),
         cmocka_unit_test(damage_is_not_torn),
         cmocka_unit_test(torn_anywhere_is_no_damage),

@@ -25,14 +25,12 @@ static int fail_path(struct disk *d, int code, const char *doing, strata_error *
                                                               : "look at the disk");
 }
 
-int strata__disk_damage(struct disk *d, const char *name, const char *what, strata_error *err)
+int strata__disk_damage(struct disk *d, const char *name, const char *what, const char *advice, strata_error *err)
 {
     disk_count(&d->errors);
     if (d->options.recovery != STRATA_RECOVERY_STRICT)
         return STRATA_OK;
-    return strata__fail(err, STRATA_EIO, d->base.name,
-                        "%s in \"%.120s\" %s: open with recovery=quiet to go on without it, or empty the directory",
-                        name, d->options.path, what);
+    return strata__fail(err, STRATA_EIO, d->base.name, "%s in \"%.80s\" %s: %s", name, d->options.path, what, advice);
 }
 
 /* No right to make it says nothing about one that is there, and the other way round. */
@@ -247,7 +245,9 @@ int strata__disk_open_dir(struct disk *d, strata_error *err)
                             d->options.path);
     if (verdict != FORMAT_END) {
         /* Without the seed nothing in here can be read.  It is kept, under another name, for who wants to look. */
-        rc = strata__disk_damage(d, DIR_NAME, "is damaged, or not ours", err);
+        rc = strata__disk_damage(
+            d, DIR_NAME, "is damaged, or not ours",
+            "bring it back, or open with recovery=quiet, which begins anew, for nothing can be read without it", err);
         failed = rc == STRATA_OK ? strata__os_file_rename(d->dir_fd, DIR_NAME, DIR_BAD) : 0;
     }
     if (rc == STRATA_OK && failed == 0)

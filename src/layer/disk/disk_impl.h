@@ -406,8 +406,8 @@ int64_t strata__disk_lock_holder(int fd);
 int strata__disk_recover(struct disk *d, strata_error *err);
 /* The numbers of the segment files there are, ascending; strata__free().  errno or 0. */
 int strata__segment_numbers(struct disk *d, uint64_t **out, size_t *out_count);
-/* Damage in a file: counted; an error where the recovery is strict. */
-int strata__disk_damage(struct disk *d, const char *name, const char *what, strata_error *err);
+/* Damage in a file: counted; an error where the recovery is strict, which `advice` ends. */
+int strata__disk_damage(struct disk *d, const char *name, const char *what, const char *advice, strata_error *err);
 /* No segment, no slot, no ban. */
 void strata__disk_forget_all(struct disk *d);
 /* STRATA_OK, STRATA_MISS (there is none that is good), < 0. */

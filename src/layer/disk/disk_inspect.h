@@ -34,10 +34,11 @@ struct inspection {
 
 /* What to do about it. */
 #define ADVICE_SEGMENT \
-    "open it with recovery=quiet, which goes on without what cannot be trusted: this file and older ones; do not " \
-    "delete it alone"
+    "open it with recovery=quiet, which deletes this file and all older ones, for it may have held deletes, and " \
+    "keeps " \
+    "younger ones; do not delete it alone"
 #define ADVICE_GAP \
-    "bring it back, or open with recovery=quiet, which goes on without older ones: what it kept away would be back"
+    "bring it back, or open with recovery=quiet, which deletes all older ones: what it kept away would be back"
 #define ADVICE_RECORD "its key is a miss when it is next read; nothing else is lost, and nothing is to be done"
 #define ADVICE_SNAPSHOT "delete index.snap: opening reads the segments instead, and nothing is lost"
 #define ADVICE_MISSING \

@@ -255,7 +255,10 @@ static int mind_gap(struct disk *d, const struct segment_head *head, strata_erro
     if (head->reach < d->log.oldest->number)
         return STRATA_OK;
     strata__segment_name(name, head->number - 1);
-    int rc = strata__disk_damage(d, name, "is missing", err);
+    int rc = strata__disk_damage(d, name, "is missing",
+                                 "bring it back, or open with recovery=quiet, which deletes all that is older: what "
+                                 "this one took away would be back",
+                                 err);
     return rc == STRATA_OK ? distrust(d, head->number - 1, 1, err) : rc;
 }
 
@@ -293,7 +296,11 @@ static int recover_one(struct disk *d, uint64_t number, int *out_no_file, strata
     strata__free(d->mem, list.bytes);
     *out_no_file = failed == NO_FILE;
     if (rc == STRATA_MISS) {
-        int strict = strata__disk_damage(d, name, failed < 0 ? "is damaged, or not ours" : "is damaged", err);
+        int strict = strata__disk_damage(
+            d, name, failed < 0 ? "is damaged, or not ours" : "is damaged",
+            "open with recovery=quiet, which deletes it and all that is older, for it may have held deletes; what is "
+            "younger stays",
+            err);
         rc = strict < 0 ? strict : STRATA_MISS;
     }
     return rc;

@@ -324,7 +324,8 @@ int strata__snapshot_load(struct disk *d, const uint64_t *numbers, size_t count,
     int good = failed == 0 ? load(d, &f, numbers, count) : -2;
     strata__os_file_close(f.fd);
     if (good == -2)
-        rc = strata__disk_damage(d, SNAPSHOT_NAME, "is damaged", err);
+        rc = strata__disk_damage(d, SNAPSHOT_NAME, "is damaged",
+                                 "delete this one file: opening reads the segments instead, and nothing is lost", err);
     if (rc == STRATA_OK) {
         /* From now on it is wrong. */
         failed = strata__os_file_remove(d->dir_fd, SNAPSHOT_NAME);
