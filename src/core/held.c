@@ -13,20 +13,24 @@ static int banned(strata *handle, const struct layer_slot *slot, const strata_me
     return cleared != 0 && ((slot->flags & STRATA__LAYER_ALONE) != 0 || meta->born_wall_ms <= cleared);
 }
 
-/* Birth in terms of our own clock. */
+/* Birth in terms of our own clock.  The numbers may be anybody's: what is older than can be said is as old as can be. */
 static int64_t born_here(struct root *root, const strata_meta *meta)
 {
     if (meta->life == root->life || meta->life == 0)
         return meta->born_ms;
-    int64_t age = ex_wall_ms(root->ex) - meta->born_wall_ms;
+    int64_t age;
+    if (__builtin_sub_overflow(ex_wall_ms(root->ex), meta->born_wall_ms, &age))
+        age = meta->born_wall_ms < 0 ? INT64_MAX : 0;
     return ex_now_ms(root->ex) - (age > 0 ? age : 0);
 }
 
 /* Make it ours: from here on it counts by this life's clock and positions. */
 static void adopt_life(strata *handle, strata_meta *meta, int64_t born, uint32_t position)
 {
-    if (meta->retry_at_ms != 0)
-        meta->retry_at_ms += born - meta->born_ms;
+    int64_t moved;
+    if (meta->retry_at_ms != 0 && (__builtin_sub_overflow(born, meta->born_ms, &moved) ||
+                                   __builtin_add_overflow(meta->retry_at_ms, moved, &meta->retry_at_ms)))
+        meta->retry_at_ms = 0; /* nobody means that */
     meta->born_ms = born;
     meta->life = handle->root->life;
     meta->position = position;

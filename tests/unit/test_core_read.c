@@ -491,6 +491,35 @@ static void test_other_life(void **state)
     close_stack(&st);
 }
 
+/* What stands in a store that others write to may say anything. */
+static void test_other_life_with_absurd_times(void **state)
+{
+    static const struct {
+        int64_t born_wall_ms, born_ms, retry_at_ms;
+        int status;
+    } cases[] = {
+        { INT64_MIN, 5, 0, STRATA_MISS }, /* as old as can be, not new */
+        { INT64_MAX, 5, 0, STRATA_OK },
+        { INT64_MAX, INT64_MIN, INT64_MAX, STRATA_OK },
+        { INT64_MAX, INT64_MAX, INT64_MIN, STRATA_OK },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct stack st;
+        open_stack(&st, &(struct stack_options){ .with_slow = 1 });
+        struct script_entry *e = script_find(st.slow, strata_str("k"), 1);
+        memcpy(e->bytes, "old", 3);
+        e->size = 3;
+        e->meta = (strata_meta){ .life = 77,
+                                 .born_ms = cases[i].born_ms,
+                                 .born_wall_ms = cases[i].born_wall_ms,
+                                 .retry_at_ms = cases[i].retry_at_ms,
+                                 .fresh_ms = 1000 };
+        assert_get(&st, "k", cases[i].status, cases[i].status == STRATA_OK ? "old" : NULL);
+        close_stack(&st);
+    }
+}
+
 static void test_no_instant_layer(void **state)
 {
     (void)state;
@@ -534,6 +563,7 @@ int main(void)
         cmocka_unit_test(test_backfill),
         cmocka_unit_test(test_failing_layer_is_passed),
         cmocka_unit_test(test_other_life),
+        cmocka_unit_test(test_other_life_with_absurd_times),
         cmocka_unit_test(test_no_instant_layer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
