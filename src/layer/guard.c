@@ -45,6 +45,7 @@ static int finish_locked(struct guard *g, strata_op *op, int64_t now)
     if (op->kind == STRATA_OP_REMOVE && op->status < 0) {
         strata__owed_key(&g->owed, op);
         g->hidden++;
+        op->err->status = STRATA_OK; /* or the cache would count it, too */
         return STRATA_PENDING;
     }
     if (op->kind == STRATA_OP_REMOVE)

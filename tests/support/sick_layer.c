@@ -58,6 +58,7 @@ static int run_locked(struct sick_layer *s, strata_op *op)
         return carry_out_locked(s, op);
     if (s->does && op->kind != STRATA_OP_GET)
         carry_out_locked(s, op);
+    op->err->status = s->status;
     snprintf(op->err->message, sizeof op->err->message, "the line is dead");
     return s->status;
 }

@@ -114,6 +114,17 @@ static void the_asynchronous_twin_says_so_too(void **state)
     strata_queue_close(queue);
 }
 
+/* By the guard, which answers that it is pending, and not by the cache as well. */
+static void a_failed_delete_is_counted_once(void **state)
+{
+    (void)state;
+    strata_layer_stats s = STRATA_LAYER_STATS_INIT;
+    sick_layer_fail(&sick, STRATA_EIO, 0);
+    assert_int_equal(strata_delete(cache, strata_str("a"), &err), STRATA_PENDING);
+    assert_int_equal(strata_stats_layer(cache, 1, &s), STRATA_OK);
+    assert_int_equal(s.errors, 1);
+}
+
 #define CASE(name) \
     { \
 #name, name, open_cache, close_cache, NULL \
@@ -125,6 +136,7 @@ int main(void)
         CASE(writes_are_pending),
         CASE(loads_go_on_without_it),
         CASE(the_asynchronous_twin_says_so_too),
+        CASE(a_failed_delete_is_counted_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
