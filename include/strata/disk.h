@@ -23,13 +23,17 @@ enum {
     STRATA_RECOVERY_STRICT = 2
 };
 
-/** When written bytes are made to survive the power's loss; the process' end they survive anyhow. */
+/** When written bytes are made to survive the power's loss; the process' end they survive anyhow.  Written at once, before the
+ *  call returns, are overwrites, deletes and clears, with all that was put before them.  A first-time put waits in the write
+ *  buffer until that is full, until one of those calls, background work or strata_close() writes it: until then a kill -9
+ *  loses it, with every sync, also with STRATA_SYNC_WRITE. */
 enum {
     STRATA_SYNC_DEFAULT = 0, /**< none */
     STRATA_SYNC_NONE = 1,    /**< when the system likes */
     STRATA_SYNC_CLOSE = 2,   /**< at strata_close() */
     STRATA_SYNC_SEGMENT = 3, /**< each segment when it is full, and at strata_close() */
-    STRATA_SYNC_WRITE = 4    /**< each write, before the operations that wait for it return */
+    STRATA_SYNC_WRITE = 4    /**< each write of the buffer: so overwrites, deletes and clears return when they are safe, and
+                                  first-time puts, which do not wait for it, may not be yet */
 };
 
 /** Which new keys are stored. */
@@ -59,7 +63,7 @@ enum {
     STRATA_COMPRESS_LZ4 = 3
 };
 
-/** A disk layer.  Start from STRATA_DISK_OPTIONS_INIT, set path, change what differs. */
+/** A disk layer.  Start from STRATA_DISK_OPTIONS_INIT, set path, change what differs.  In every field 0 takes the default. */
 typedef struct strata_disk_options {
     size_t size;          /**< sizeof this struct; the INIT macro sets it */
     const char *path;     /**< its directory, 1 to 4,095 bytes; a relative one counts from where the process is when
@@ -69,22 +73,35 @@ typedef struct strata_disk_options {
                                refused (STRATA_EINVAL), before anything in it is touched, if a file stands in it that
                                would be written over or deleted: a lock that holds anything but a number, index.snap,
                                <16 hex digits>.seg.  Other files stay as they are, and count for no budget */
-    uint64_t max_bytes;   /**< of all files together; default 1 GiB; 1 MiB to 1 TiB */
-    uint64_t max_entries; /**< budget by count as well; 0 none; at least 1,024 */
-    uint64_t segment_bytes;        /**< of one file of the log; 0: chosen from max_bytes; 64 KiB to 1 GiB.  Each file
+    uint64_t max_bytes;   /**< of all files together; default 1 GiB; 1 MiB to 1 TiB.  Room is made by whole files of the log,
+                               so what is held stays up to a few segment_bytes below it */
+    uint64_t max_entries; /**< budget by count as well; 0 none; 1,024 to 4,294,967,295.  Here, too, whole files leave, of at
+                               most a sixteenth of it each: what is held stays somewhat below it */
+    uint64_t segment_bytes;        /**< of one file of the log; 0: chosen from max_bytes (1/128 of it, 256 KiB to 64 MiB);
+                                        64 KiB to 1 GiB, and whatever is given at most an eighth of max_bytes.  Each file
                                         takes a descriptor: at most a quarter of the process's limit (ulimit -n) when the
                                         cache is opened, with larger files if need be; a limit of 1,024 is enough for
                                         192 GiB */
-    uint64_t write_buffer_bytes;   /**< of each of two; default 256 KiB: what a kill -9 may lose of first-time puts */
+    uint64_t write_buffer_bytes;   /**< of each of two; default 256 KiB: what a kill -9 may lose of first-time puts; 4 KiB to
+                                        16 MiB, and whatever is given at most half of segment_bytes */
     int32_t recovery;              /**< STRATA_RECOVERY_...; default quiet */
     int32_t sync;                  /**< STRATA_SYNC_...; default none */
     int32_t admission;             /**< STRATA_ADMIT_...; default always */
     int32_t compression;           /**< STRATA_COMPRESS_...; default none */
-    uint32_t compression_level;    /**< 0: the algorithm's default */
+    uint32_t compression_level;    /**< 0: the algorithm's default; 1 to 22 */
     int32_t admit_on;              /**< STRATA_ADMIT_ON_...; default insertion */
     uint64_t compress_above_bytes; /**< smaller values are stored as they are; default 1,024 */
-    uint64_t max_value_bytes;      /**< what unpacking may produce, and the largest value stored; default 16 MiB */
-    uint64_t write_bytes_per_day;  /**< above that puts pass through, to spare a flash disk; 0 no limit */
+    uint64_t max_value_bytes;      /**< what unpacking may produce, and the largest value stored; default 16 MiB; 1 byte to
+                                        128 MiB.  Besides, what is stored of one entry, packed and with its key and head, is
+                                        at most an eighth of max_bytes less 4 KiB: 124 KiB with 1 MiB.  What is larger is
+                                        never stored, and the call succeeds all the same (rejections in
+                                        strata_layer_stats) */
+    uint64_t write_bytes_per_day;  /**< above that puts pass through, to spare a flash disk; 0 no limit; at least 1 MiB.  It
+                                        fills evenly, and holds at most what an hour brings, or segment_bytes if that is
+                                        more: so much may be written at once, and again after each opening, which begins
+                                        with it full.  A put that it has no room for is not stored (rejections), and the
+                                        cache then deletes the key's older entry, which would be out of date.  Deletes,
+                                        clears and what is rewritten to make room are not counted */
     uint32_t dead_percent;         /**< files, with the snapshot, may take so much more than the keys and values held;
                                         default 20, 5 to 1,000: more takes room, less rewrites more.  Small values take
                                         more (heads: 100 bytes each).  Reached at rest; under load by 8 more, and the

@@ -314,6 +314,19 @@ static void too_large_passes_through(void **state)
     disk_unmake(&f);
 }
 
+/* An eighth of the budget less 4 KiB, with key and head. */
+static void what_takes_too_much_of_a_small_disk_passes_through(void **state)
+{
+    struct disk_fixture f;
+    (void)state;
+    make(&f, 1 << 20, 0);
+    assert_int_equal(disk_open(&f), STRATA_OK);
+    assert_int_equal(disk_put(&f, 1, 1, (124 << 10) - 300), STRATA_OK);
+    assert_int_equal(disk_put(&f, 2, 1, 124 << 10), STRATA_AGAIN);
+    assert_int_equal(disk_stats_of(&f).rejections, 1);
+    disk_unmake(&f);
+}
+
 static void a_full_disk_lets_puts_pass_and_removes_work(void **state)
 {
     struct disk_fixture f;
@@ -381,6 +394,40 @@ static void writes_keep_to_their_budget(void **state)
     for (uint64_t k = 0; k < 2000; k++)
         in += disk_put(&f, k, 1, 1000) == STRATA_OK;
     assert_in_range(in, 400, 524);
+    disk_unmake(&f);
+}
+
+/* As disk.h has it: what was overwritten by a value that may not come in is out of date, and gone; a start brings a new burst. */
+static void over_the_budget_an_overwrite_takes_the_older_one_away(void **state)
+{
+    struct disk_fixture f;
+    char url[400], value[1000] = "";
+    strata *cache;
+    strata_value *v = NULL;
+    strata_error err;
+    (void)state;
+    disk_make(&f);
+    snprintf(url, sizeof url, "disk:%s?max_bytes=8mb&segment_bytes=64kb&write_bytes_per_day=1mb", f.path);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(strata_open_url(&cache, url, NULL, &err), STRATA_OK);
+        for (int k = 0; k < 100; k++) {
+            char key[16];
+            snprintf(key, sizeof key, "%d", k);
+            assert_int_equal(strata_set(cache, strata_str(key), strata_bytes(value, sizeof value), NULL, &err),
+                             STRATA_OK);
+            if (k == 0) {
+                assert_int_equal(strata_get(cache, strata_str("0"), &v, &err), STRATA_OK);
+                strata_value_unref(v);
+            }
+        }
+        assert_int_equal(strata_get(cache, strata_str("99"), &v, &err), STRATA_MISS);
+        assert_int_equal(strata_set(cache, strata_str("0"), strata_str("new"), NULL, &err), STRATA_OK);
+        for (int k = 0; k < 10; k++) /* the last that would fit: */
+            assert_int_equal(strata_set(cache, strata_str("0"), strata_bytes(value, sizeof value), NULL, &err),
+                             STRATA_OK);
+        assert_int_equal(strata_get(cache, strata_str("0"), &v, &err), STRATA_MISS);
+        assert_int_equal(strata_close(cache), STRATA_OK);
+    }
     disk_unmake(&f);
 }
 
@@ -496,9 +543,11 @@ int main(void)
         cmocka_unit_test(what_has_expired_is_dropped),
         cmocka_unit_test(entries_are_bounded),
         cmocka_unit_test(too_large_passes_through),
+        cmocka_unit_test(what_takes_too_much_of_a_small_disk_passes_through),
         cmocka_unit_test(a_full_disk_lets_puts_pass_and_removes_work),
         cmocka_unit_test(new_keys_come_in_the_second_time),
         cmocka_unit_test(writes_keep_to_their_budget),
+        cmocka_unit_test(over_the_budget_an_overwrite_takes_the_older_one_away),
         cmocka_unit_test(packed_values_take_less),
         cmocka_unit_test(clears_survive_even_too_many_of_them),
         cmocka_unit_test(clearing_all_empties_the_disk),
