@@ -10,6 +10,11 @@ mark_as_advanced(STRATA_XXHASH_INCLUDE)
 set(STRATA_LINK_TARGETS PkgConfig::UV)
 set(STRATA_LINK_NAMES uv)
 set(STRATA_PC_NAMES libuv)
+# Where the archive has another name than the shared library (Debian: libuv_a.a), a program that is all static needs that one.
+pkg_check_modules(UV_STATIC QUIET libuv-static)
+if(UV_STATIC_FOUND)
+    set(STRATA_PC_NAMES libuv-static)
+endif()
 
 # strata_optional(NAME package link): sets STRATA_HAS_<NAME>, as -DSTRATA_WITH_<NAME>=AUTO (if it is there), ON or OFF says.
 macro(strata_optional name package link)

@@ -2,6 +2,7 @@
  *
  * A store is four functions.  Each file holds the meta that strata gave, then the value; strata decides by the meta
  * whether it is fresh, so that the store need not think about time.  (A file's name is the key in hexadecimal.) */
+#define _DEFAULT_SOURCE /* mkdtemp() and the like, also with -std=c11 */
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,5 @@
 /* example_disk.c - memory over a disk: what was loaded is there again when the program starts the next time. */
+#define _DEFAULT_SOURCE /* mkdtemp() and the like, also with -std=c11 */
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -29,7 +29,8 @@ struct layer_kind {
     const struct option_rows *rows;
     const char *no_rest; /* how to write it instead; NULL where the kind takes something between ':' and '?' */
     strata_layer *(*make)(const union any_options *options, const struct url_layer *url);
-    int is_hidden; /* not among those that errors offer */
+    int is_hidden;       /* not among those that errors offer */
+    const char *rest_is; /* the parameter that what stands there is, too */
 };
 
 static strata_layer *make_memory(const union any_options *options, const struct url_layer *url)
@@ -58,14 +59,14 @@ static strata_layer *make_redis(const union any_options *options, const struct u
 }
 
 static const struct layer_kind layer_kinds[] = {
-    { "memory", &strata__memory_rows, "memory:?max_bytes=64mb", make_memory, 0 },
-    { "disk", &strata__disk_rows, NULL, make_disk, 0 },
-    { "redis", &strata__redis_rows, NULL, make_redis, 0 },
-    { "unix", &strata__redis_rows, NULL, make_redis, 0 },
+    { "memory", &strata__memory_rows, "memory:?max_bytes=64mb", make_memory, 0, NULL },
+    { "disk", &strata__disk_rows, NULL, make_disk, 0, "path" },
+    { "redis", &strata__redis_rows, NULL, make_redis, 0, "url" },
+    { "unix", &strata__redis_rows, NULL, make_redis, 0, "url" },
     /* known, and refused in words */
-    { "rediss", &strata__redis_rows, NULL, make_redis, 1 },
-    { "redis+sentinel", &strata__redis_rows, NULL, make_redis, 1 },
-    { "redis+cluster", &strata__redis_rows, NULL, make_redis, 1 },
+    { "rediss", &strata__redis_rows, NULL, make_redis, 1, "url" },
+    { "redis+sentinel", &strata__redis_rows, NULL, make_redis, 1, "url" },
+    { "redis+cluster", &strata__redis_rows, NULL, make_redis, 1, "url" },
 };
 enum { KIND_COUNT = sizeof layer_kinds / sizeof layer_kinds[0] };
 
@@ -140,6 +141,10 @@ static int make_layer(const struct url_layer *url, strata_layer **out, strata_er
     memset(&options, 0, sizeof options);
     options.size = kind->rows->size;
     for (size_t i = 0; i < url->param_count; i++) {
+        if (kind->rest_is != NULL && url->rest[0] != '\0' && strcmp(url->params[i].name, kind->rest_is) == 0)
+            return strata__fail(err, STRATA_EINVAL, "url",
+                                "%s: %s stands there twice, \"%.60s\" and \"%.60s\": keep one", kind->scheme,
+                                kind->rest_is, url->rest, url->params[i].value);
         int rc = strata__option_set(kind->rows, &options, url->scheme, url->params[i].name, url->params[i].value, err);
         if (rc < 0)
             return is_password(kind, url) ? fail_password(url->scheme, err) : rc;

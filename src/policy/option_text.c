@@ -136,26 +136,32 @@ static int read_plain(const struct place *p, uint64_t *out)
     return STRATA_OK;
 }
 
+static int is_writable(const struct option_row *row)
+{
+    return row->type != OPTION_POINTER && row->type != OPTION_SIZE_FIELD && strcmp(row->name, "reserved") != 0;
+}
+
+/* All of them: that is why commas stand there without blanks, and little of what was given is shown. */
 static int fail_unknown(const struct option_rows *rows, const char *where, const char *name, strata_error *err)
 {
-    char names[160] = "";
+    char names[224] = "";
     size_t used = 0;
     for (size_t i = 0; i < rows->count; i++) {
         const struct option_row *row = &rows->rows[i];
-        if (row->type == OPTION_POINTER || row->type == OPTION_SIZE_FIELD)
+        if (!is_writable(row))
             continue;
-        int n = snprintf(names + used, sizeof names - used, "%s%s", used != 0 ? ", " : "", row->name);
+        int n = snprintf(names + used, sizeof names - used, "%s%s", used != 0 ? "," : "", row->name);
         if (n > 0 && (size_t)n < sizeof names - used)
             used += (size_t)n;
     }
-    return strata__fail(err, STRATA_EINVAL, where, "no such parameter as \"%.40s\"; known: %s", name, names);
+    return strata__fail(err, STRATA_EINVAL, where, "no such parameter as \"%.20s\"; known: %s", name, names);
 }
 
 static const struct option_row *find_row(const struct option_rows *rows, const char *name)
 {
     for (size_t i = 0; i < rows->count; i++) {
         const struct option_row *row = &rows->rows[i];
-        if (row->type != OPTION_POINTER && row->type != OPTION_SIZE_FIELD && strcmp(row->name, name) == 0)
+        if (is_writable(row) && strcmp(row->name, name) == 0)
             return row;
     }
     return NULL;
@@ -171,13 +177,12 @@ static void show_bytes(char *out, size_t room, uint64_t bytes)
     snprintf(out, room, "%" PRIu64 "%s", bytes / best->factor, best->name);
 }
 
-/* 0 is in bounds only where it was written as a number and means the default, which is not what anyone who writes it
- * out expects: leaving the parameter away says that better.  Only fields without a preset take it. */
+/* 0 takes the default, here as in the struct. */
 static int check_bounds(const struct place *p, uint64_t number)
 {
     char low[32], high[32];
     int sized = p->row->type == OPTION_BYTES || p->row->type == OPTION_BYTES32;
-    if ((number >= (uint64_t)p->row->min && number <= p->row->max) || (number == 0 && p->row->preset == 0))
+    if ((number >= (uint64_t)p->row->min && number <= p->row->max) || number == 0)
         return STRATA_OK;
     if (sized) {
         show_bytes(low, sizeof low, (uint64_t)p->row->min);

@@ -32,7 +32,19 @@ pkg_config_static)
   # shellcheck disable=SC2046,SC2086
   "$CC" -std=c11 $warnings "$here/consumer/main.c" -o static $(pc --static --cflags --libs | sed 's/-lstrata/-l:libstrata.a/')
   ./static
+  # All static, where there is a C library for that.
+  if echo 'int main(void) { return 0; }' | "$CC" -x c - -static -o nothing 2>nothing.log; then
+    # shellcheck disable=SC2046,SC2086
+    "$CC" -std=c11 $warnings -static "$here/consumer/main.c" -o all_static $(pc --static --cflags --libs)
+    ./all_static
+  fi
   ! readelf -d static | grep 'NEEDED.*libstrata'
+  ;;
+examples)
+  for example in "$here"/../../examples/*.c; do
+    # shellcheck disable=SC2046,SC2086
+    "$CC" -std=c11 $warnings "$example" -o example $(pc --cflags --libs) -pthread
+  done
   ;;
 headers_c11 | headers_cxx11)
   headers=$(cd "$prefix/include" && find strata -name '*.h' | sort)

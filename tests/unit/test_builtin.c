@@ -58,6 +58,7 @@ static void test_refusals(void **state)
         { "memory:?max_bytes=1mb | memory:?shards=2&shards=2", "url", "twice" },
         { "memory:?max_bytes=1mb | disc:/tmp", "url", "\"disc\"" },
         { "disk:", "path", "needs a directory" },
+        { "disk:/a?path=/b", "url", "path stands there twice, \"/a\" and \"/b\"" },
         { "disk:/tmp/x?segment_bytes=1kb", "disk", "segment_bytes" },
     };
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {

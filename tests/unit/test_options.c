@@ -194,7 +194,6 @@ static void test_wrong_text_is_refused_with_words(void **state)
         { "max_bytes", "64mbx", "no such unit as \"mbx\"" },
         { "max_bytes", "64mib", "b, kb, mb, gb, tb" },
         { "max_bytes", "1kb", "write 64kb to 255gb" },
-        { "max_bytes", "0b", "out of bounds" },
         { "max_bytes", "18446744073709551616b", "no whole number" },
         { "max_bytes", "18446744073709551615tb", "too large" },
         { "max_entries", "10k", "no whole number" },
@@ -204,7 +203,7 @@ static void test_wrong_text_is_refused_with_words(void **state)
         { "policy", "lrux", "s3-fifo, w-tinylfu, lru, lfu, fifo, sieve" },
         { "name", "", "write 1 to 31" },
         { "name", "a name that is much longer than thirty-one bytes", "write 1 to 31" },
-        { "bytes", "1mb", "max_bytes, max_entries, policy, shards, negative_percent, name" },
+        { "bytes", "1mb", "max_bytes,max_entries,policy,shards,negative_percent,name" },
         { "size", "48", "no such parameter" },
     };
     for (size_t i = 0; i < COUNT(wrong); i++) {
@@ -217,6 +216,43 @@ static void test_wrong_text_is_refused_with_words(void **state)
             fail_msg("%s=%s: \"%s\" does not say \"%s\"", wrong[i].name, wrong[i].value, err.message, wrong[i].words);
         assert_memory_equal(&o, &zero, sizeof o);
     }
+}
+
+/* Whatever name was given, all that there are stand in the message. */
+static void test_an_unknown_name_is_told_all_known_ones(void **state)
+{
+    (void)state;
+    static const struct option_rows *const tables[] = { &strata__disk_rows, &strata__memory_rows };
+    for (size_t t = 0; t < COUNT(tables); t++) {
+        strata_error err = STRATA_ERROR_INIT;
+        uint64_t room[64] = { 0 };
+        assert_int_equal(
+            strata__option_set(tables[t], room, "layer", "a_name_that_is_longer_than_any_option_has", "1", &err),
+            STRATA_EINVAL);
+        for (size_t i = 0; i < tables[t]->count; i++) {
+            const struct option_row *row = &tables[t]->rows[i];
+            int listed = strstr(err.message, row->name) != NULL;
+            if (row->type != OPTION_SIZE_FIELD && strcmp(row->name, "reserved") != 0 && !listed)
+                fail_msg("%s is not in \"%s\"", row->name, err.message);
+        }
+        assert_true(strlen(err.message) < sizeof err.message - 1);
+        assert_int_equal(strata__option_set(tables[t], room, "layer", "reserved", "0", &err), STRATA_EINVAL);
+    }
+}
+
+/* In text as in the struct. */
+static void test_zero_takes_the_default_everywhere(void **state)
+{
+    (void)state;
+    strata_memory_options o;
+    strata_disk_options disk = STRATA_DISK_OPTIONS_INIT;
+    assert_int_equal(set("max_bytes", "0b", &o, NULL), STRATA_OK);
+    assert_int_equal(o.max_bytes, 0);
+    assert_int_equal(set("negative_percent", "0", &o, NULL), STRATA_OK);
+    assert_int_equal(strata__option_set(&strata__disk_rows, &disk, "disk", "dead_percent", "0", NULL), STRATA_OK);
+    assert_int_equal(strata__option_set(&strata__disk_rows, &disk, "disk", "max_entries", "0", NULL), STRATA_OK);
+    strata__options_fill(&strata__disk_rows, &disk);
+    assert_int_equal(disk.dead_percent, 20);
 }
 
 static int set_policy(const char *name, const char *value, strata_policy *p, strata_error *err)
@@ -266,6 +302,8 @@ int main(void)
         cmocka_unit_test(test_sizes_of_structs),
         cmocka_unit_test(test_text),
         cmocka_unit_test(test_wrong_text_is_refused_with_words),
+        cmocka_unit_test(test_an_unknown_name_is_told_all_known_ones),
+        cmocka_unit_test(test_zero_takes_the_default_everywhere),
         cmocka_unit_test(test_durations_and_switches),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
