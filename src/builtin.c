@@ -88,6 +88,7 @@ const char *strata_features(void)
                 [strata__compress_check(COMPRESS_LZ4, NULL) == STRATA_OK];
 }
 
+/* NULL: it is not shown. */
 static int fail_scheme(const char *scheme, strata_error *err)
 {
     char names[128] = "";
@@ -97,6 +98,11 @@ static int fail_scheme(const char *scheme, strata_error *err)
         if (n > 0 && (size_t)n < sizeof names - used)
             used += (size_t)n;
     }
+    if (scheme == NULL)
+        return strata__fail(err, STRATA_EINVAL, "url",
+                            "what stands before a ':' is no kind of layer, and is not shown, for it may be part of a "
+                            "password: a '|' in one is written as %%7C; known: %s",
+                            names);
     return strata__fail(err, STRATA_EINVAL, "url",
                         "no such kind of layer as \"%.40s\"; known: %s; one of your own goes through strata_open()",
                         scheme, names);
@@ -127,17 +133,18 @@ static int fail_password(const char *scheme, strata_error *err)
                         scheme);
 }
 
-static int make_layer(const struct url_layer *url, strata_layer **out, strata_error *err)
+/* has_at: the URL has an '@', and a '|' may be one of the password before it. */
+static int make_layer(const struct url_layer *url, int has_at, strata_layer **out, strata_error *err)
 {
     union any_options options;
     const struct layer_kind *kind = find_kind(url->scheme);
     if (kind == NULL)
-        return fail_scheme(url->scheme, err);
+        return fail_scheme(has_at ? NULL : url->scheme, err);
     if (kind->no_rest != NULL && url->rest[0] != '\0')
         return strata__fail(err, STRATA_EINVAL, "url",
                             "%s takes nothing between ':' and '?', but there is \"%.60s\": write, "
                             "for example, \"%s\"",
-                            kind->scheme, url->rest, kind->no_rest);
+                            kind->scheme, has_at ? "..." : url->rest, kind->no_rest);
     memset(&options, 0, sizeof options);
     options.size = kind->rows->size;
     for (size_t i = 0; i < url->param_count; i++) {
@@ -180,7 +187,7 @@ int strata_open_url(strata **out, const char *url, const strata_options *options
     if (rc == STRATA_OK)
         rc = strata__stack_url_parse(url, &parsed, err);
     for (size_t i = 0; rc == STRATA_OK && i < parsed.layer_count; i++) {
-        rc = make_layer(&parsed.layers[i], &layers[made], err);
+        rc = make_layer(&parsed.layers[i], strchr(url, '@') != NULL, &layers[made], err);
         made += rc == STRATA_OK;
     }
     if (rc == STRATA_OK) {
