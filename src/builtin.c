@@ -147,11 +147,12 @@ static int make_layer(const struct url_layer *url, int has_at, strata_layer **ou
                             kind->scheme, has_at ? "..." : url->rest, kind->no_rest);
     memset(&options, 0, sizeof options);
     options.size = kind->rows->size;
+    int hide = has_at || kind->make == make_redis; /* there is a password in a URL that is a parameter, too */
     for (size_t i = 0; i < url->param_count; i++) {
         if (kind->rest_is != NULL && url->rest[0] != '\0' && strcmp(url->params[i].name, kind->rest_is) == 0)
             return strata__fail(err, STRATA_EINVAL, "url",
                                 "%s: %s stands there twice, \"%.60s\" and \"%.60s\": keep one", kind->scheme,
-                                kind->rest_is, url->rest, url->params[i].value);
+                                kind->rest_is, hide ? "..." : url->rest, hide ? "..." : url->params[i].value);
         int rc = strata__option_set(kind->rows, &options, url->scheme, url->params[i].name, url->params[i].value, err);
         if (rc < 0)
             return is_password(kind, url) ? fail_password(url->scheme, err) : rc;
