@@ -10,7 +10,7 @@ static int64_t later(int64_t now_ms, int64_t delay_ms)
 void strata__breaker_init(struct breaker *b, uint32_t failures, int64_t open_ms, int64_t probe_ms)
 {
     *b = (struct breaker){
-        .failures = failures, .open_ms = open_ms, .probe_ms = probe_ms, .state = BREAKER_CLOSED, .ticket = 1
+        .failures = failures, .open_ms = open_ms, .probe_ms = probe_ms, .state = BREAKER_CLOSED, .ticket = 1, .closed = 1
     };
 }
 
@@ -50,29 +50,35 @@ static void probe_over(struct breaker *b, enum breaker_verdict verdict, int64_t 
         b->state = BREAKER_CLOSED;
         b->in_a_row = 0;
     }
-    b->ticket++;
+    b->closed = ++b->ticket;
 }
 
-void strata__breaker_tell(struct breaker *b, uint64_t ticket, enum breaker_verdict verdict, int64_t now_ms)
+static void tell_closed(struct breaker *b, uint64_t ticket, enum breaker_verdict verdict, int64_t now_ms)
 {
-    if (ticket != b->ticket || b->state == BREAKER_OPEN)
-        return;
-    if (b->state == BREAKER_HALF_OPEN) {
-        if (b->probing)
-            probe_over(b, verdict, now_ms);
-        return;
-    }
     if (verdict == BREAKER_WELL)
         b->in_a_row = 0;
-    else if (verdict == BREAKER_SICK && ++b->in_a_row >= b->failures) {
+    if (verdict != BREAKER_SICK || ticket != b->ticket)
+        return;
+    b->ticket++; /* what is out was asked before this failure */
+    if (++b->in_a_row >= b->failures) {
         b->since_ms = now_ms;
         b->opened++;
         open_until(b, now_ms);
     }
 }
 
+void strata__breaker_tell(struct breaker *b, uint64_t ticket, enum breaker_verdict verdict, int64_t now_ms)
+{
+    if (b->state == BREAKER_CLOSED && ticket >= b->closed)
+        tell_closed(b, ticket, verdict, now_ms);
+    else if (b->state == BREAKER_HALF_OPEN && ticket == b->ticket && b->probing)
+        probe_over(b, verdict, now_ms);
+}
+
 int strata__breaker_go_on(struct breaker *b, uint64_t ticket, int64_t now_ms)
 {
+    if (b->state == BREAKER_CLOSED)
+        return ticket >= b->closed;
     if (ticket != b->ticket || b->state == BREAKER_OPEN)
         return 0;
     if (b->state == BREAKER_HALF_OPEN)

@@ -1,6 +1,7 @@
 /* breaker.h - a circuit breaker: whether a server that failed is asked, or left alone for a while.
  *
- * Closed: everybody may ask.  `failures` failures in a row open it: nobody may.  After open_ms it is half open: one may, as
+ * Closed: everybody may ask.  `failures` failures in a row open it: nobody may.  What was asked before a failure that counted fails
+ * with it, and counts no more: a hiccup that a hundred concurrent questions meet is one failure.  After open_ms it is half open: one may, as
  * a probe, whose success closes it and whose failure opens it again; a probe that does not answer within probe_ms frees its
  * place for the next.  Who may ask gets a ticket, and tells with it how it went: what was asked before the breaker
  * opened, or before a newer probe, comes too late to decide anything.
@@ -31,6 +32,7 @@ struct breaker {
     int64_t since_ms;  /* when it opened from being closed */
     int64_t until_ms;  /* not closed: the next probe may go then */
     uint64_t ticket;   /* the one that counts now; never 0 */
+    uint64_t closed;   /* closed: the first ticket since it is */
     uint64_t opened;   /* how often it opened from being closed */
 };
 

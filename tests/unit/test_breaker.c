@@ -50,6 +50,23 @@ static void opens_after_failures_in_a_row(void **state)
     ask(6 + OPEN_MS, BREAKER_REFUSE);
 }
 
+/* A hundred questions are out when the server stalls for a moment. */
+static void a_hiccup_is_one_failure(void **state)
+{
+    uint64_t out[100];
+    (void)state;
+    for (int i = 0; i < 100; i++)
+        out[i] = ask(1, BREAKER_PASS);
+    for (int i = 0; i < 99; i++)
+        strata__breaker_tell(&b, out[i], BREAKER_SICK, 50);
+    assert_int_equal(b.state, BREAKER_CLOSED);
+    assert_int_equal(b.in_a_row, 1);
+    fail_one(51); /* asked after it: that is another one */
+    assert_int_equal(b.in_a_row, 2);
+    strata__breaker_tell(&b, out[99], BREAKER_WELL, 52); /* late, but it is well */
+    assert_int_equal(b.in_a_row, 0);
+}
+
 static void one_probe_at_a_time(void **state)
 {
     (void)state;
@@ -156,7 +173,9 @@ struct model {
     int state, in_a_row, probe; /* probe: the number of the one that is out; 0 none */
     int64_t until;
     uint64_t tickets[STEPS]; /* as the breaker gave them, -- */
-    int eras[STEPS];         /* -- and when: the era, or minus the probe's number */
+    int eras[STEPS];         /* -- and when: the era, or minus the probe's number, -- */
+    int counted[STEPS];      /* -- and after how many failures that counted */
+    int failures;
     size_t asked;
     int era, probes;
 };
@@ -176,6 +195,7 @@ static void model_ask(struct model *m, int64_t now)
         m->until = now + PROBE_MS;
     }
     m->tickets[m->asked] = ticket;
+    m->counted[m->asked] = m->failures;
     m->eras[m->asked++] = expected == BREAKER_PROBE ? -m->probe : m->era;
 }
 
@@ -210,7 +230,10 @@ static void model_tell(struct model *m, int newest, enum breaker_verdict v, int6
     } else if (m->state == BREAKER_CLOSED && m->eras[i] == m->era) {
         if (v == BREAKER_WELL)
             m->in_a_row = 0;
-        else if (v == BREAKER_SICK && ++m->in_a_row == 2)
+        if (v != BREAKER_SICK || m->counted[i] != m->failures)
+            return;
+        m->failures++;
+        if (++m->in_a_row == 2)
             model_open(m, now);
     }
 }
@@ -247,6 +270,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(opens_after_failures_in_a_row),
+        CASE(a_hiccup_is_one_failure),
         CASE(one_probe_at_a_time),
         CASE(a_probe_that_fails_opens_again),
         CASE(a_probe_that_never_answers_frees_its_place),
