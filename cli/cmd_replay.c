@@ -192,6 +192,7 @@ static int run_one(struct replay_job *job, size_t i, strata_error *err)
     config.url = run->url;
     progress_start(&progress, what);
     status = replay_run(job->trace, &config, &progress, &run->result, err);
+    layers_url_hide(run->url); /* from here on it is shown */
     progress_end(&progress);
     if (status == STRATA_OK && run->result.total.requests == 0)
         return cli_fail(err, STRATA_EIO, "trace", "it has no requests: is it the right file?");

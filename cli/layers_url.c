@@ -139,3 +139,27 @@ int layers_url(char *out, const char *url, const struct layers_wish *wish, strat
         return cli_fail(err, STRATA_EINVAL, "--layers", "the URL is longer than %d bytes", (int)LAYERS_URL_BYTES);
     return STRATA_OK;
 }
+
+/* The "@" that ends them, as it is or as %40; NULL where there is none before `end`. */
+static char *end_of_user(char *at, const char *end)
+{
+    char *last = NULL;
+    for (; at < end; at++)
+        if (*at == '@' || strncmp(at, "%40", 3) == 0)
+            last = at;
+    return last;
+}
+
+void layers_url_hide(char *url)
+{
+    for (char *at = strstr(url, "//"); at != NULL; at = strstr(at, "//")) {
+        at += 2;
+        char *sign = end_of_user(at, at + strcspn(at, "/?&|"));
+        if (sign == NULL)
+            continue;
+        size_t stars = sign - at < 3 ? (size_t)(sign - at) : 3;
+        memset(at, '*', stars);
+        memmove(at + stars, sign, strlen(sign) + 1);
+        at += stars;
+    }
+}

@@ -97,12 +97,31 @@ static void long_urls(void **state)
     expect_refusal(url, &(struct layers_wish){ 0, 0, NULL, 0 }, "longer than");
 }
 
+static void user_and_password_are_hidden(void **state)
+{
+    static const char *const urls[][2] = {
+        { "memory:|redis://:s3cret@127.0.0.1:1?prefix=a@b", "memory:|redis://***@127.0.0.1:1?prefix=a@b" },
+        { "redis://me:p@ss@h/1|memory:", "redis://***@h/1|memory:" },
+        { "redis:?url=redis://:x%40y%40h&prefix=p:", "redis:?url=redis://***%40h&prefix=p:" },
+        { "redis://:@h|redis://a@h", "redis://*@h|redis://*@h" },
+        { "memory:?max_bytes=1mb|disk:/a//b", "memory:?max_bytes=1mb|disk:/a//b" },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof urls / sizeof urls[0]; i++) {
+        char url[LAYERS_URL_BYTES];
+        strcpy(url, urls[i][0]);
+        layers_url_hide(url);
+        assert_string_equal(url, urls[i][1]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(without_wishes_it_stays),          cmocka_unit_test(wishes_become_parameters),
         cmocka_unit_test(the_first_memory_layer_gets_them), cmocka_unit_test(what_stands_there_is_not_overruled),
         cmocka_unit_test(there_must_be_a_memory_layer),     cmocka_unit_test(long_urls),
+        cmocka_unit_test(user_and_password_are_hidden),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
