@@ -166,7 +166,8 @@ STRATA_API int strata_size(strata *cache, uint64_t *out, strata_error *err);
  *         STRATA_EVALUESIZE, STRATA_EINVAL, STRATA_ENOMEM, STRATA_ECLOSED, STRATA_ELAYER (one failed; the others have it).
  * A layer that does not take the value, for want of room or because it failed, is told to remove the key: unless that fails
  * too, what was there before is gone.  STRATA_PENDING: a layer on another machine can't be reached.  This cache serves nothing
- * older from it; other nodes may, until it can be reached again and is told.
+ * older from it; other nodes may, until it can be reached again and is told.  Whether the first calls of an outage answer
+ * STRATA_ELAYER or STRATA_PENDING depends on what is known of it by then: neither says that nothing was stored.
  */
 STRATA_API int strata_set(strata *cache, strata_slice key, strata_slice value, const strata_policy *policy,
                           strata_error *err);
@@ -183,7 +184,7 @@ STRATA_API int strata_delete(strata *cache, strata_slice key, strata_error *err)
 
 /** End the key's freshness now.  Its stale windows end when they would have ended without this: an hour left of freshness
  *  lengthens them by an hour.  @return STRATA_OK, STRATA_MISS, STRATA_PENDING as strata_delete(); errors as
- *  strata_set(). */
+ *  strata_set(): after STRATA_ELAYER the layer that failed holds it as it was, and may serve it, so expire it again. */
 STRATA_API int strata_expire(strata *cache, strata_slice key, strata_error *err);
 
 /** Forget everything in this cache or namespace, and in those below it.  O(1) for the caller.

@@ -10,7 +10,8 @@ STRATA_BEGIN_DECLS
  * A Redis layer.  Start from STRATA_REDIS_OPTIONS_INIT, change what differs.  Strings are copied.
  *
  * Keys stand in the server as they are, behind the prefix; values behind a head that says how fresh they are (docs/formats.md).
- * What is under a key of ours and is not ours is a miss, and stays; until this process stores that key.  Nodes age what others
+ * A string under a key of ours that is not ours is a miss; what is no string is an error (WRONGTYPE); both stay until this process
+ * stores or deletes that key.  Nodes age what others
  * stored by their own wall clocks: keep them in step.
  */
 typedef struct strata_redis_options {
@@ -22,9 +23,11 @@ typedef struct strata_redis_options {
                                         for a database that is the cache's alone */
     uint64_t max_value_bytes;      /**< larger values pass through, and none is unpacked to more; default 16 MiB; at most
                                         128 MiB */
-    int64_t soft_timeout_ms;       /**< a get goes on without the server after that; default 250; at most an hour */
+    int64_t soft_timeout_ms;       /**< a get goes on without the server after that; default 250; at most an hour.  A value that
+                                        takes longer to arrive is never got */
     int64_t timeout_ms;            /**< everything else has failed after that, each round trip of a clear for itself; default
-                                        1,000; at most an hour */
+                                        1,000; at most an hour.  A set or delete waits so long for a server that is away, until the
+                                        breaker opens; a load does where no memory layer has its value first */
     int64_t connect_timeout_ms;    /**< to be connected and authenticated; default 1,000; at most an hour */
     uint32_t connections;          /**< shared by all threads, who travel pipelined; default 2; at most 64 */
     uint32_t max_pending;          /**< requests that may be under way at once; more fail at once; default 100,000 */
@@ -37,11 +40,13 @@ typedef struct strata_redis_options {
                                         until the cache is opened again */
     int32_t compression;           /**< STRATA_COMPRESS_...; default none */
     uint32_t compression_level;    /**< 0: the algorithm's default */
-    uint32_t breaker_failures;     /**< so many failures in a row open the breaker: the server is left alone; default 5 */
+    uint32_t breaker_failures;     /**< so many failures in a row open the breaker: the server is left alone; default 5.  What was
+                                        asked at the same time fails as one */
     uint64_t compress_above_bytes; /**< smaller values are stored as they are; default 1,024 */
     int64_t breaker_open_ms;       /**< then it is asked again, once; default 2,000; at most an hour */
     uint64_t max_queued_deletes;   /**< keys to be deleted when the server is back; more of them make it a clear of the prefix;
-                                        default 10,000 */
+                                        default 10,000.  What was loaded meanwhile and could not be stored is among them, up to
+                                        half: nobody knows whether it was */
     const char *name;              /**< shown in stats and events; default "redis" */
 } strata_redis_options;
 #define STRATA_REDIS_OPTIONS_INIT \
