@@ -208,7 +208,7 @@ int strata_size(strata *cache, uint64_t *out, strata_error *err)
     rc = STRATA_EUNSUPPORTED;
     for (size_t i = 0; i < root->layer_count && rc != STRATA_OK; i++) {
         strata_layer *layer = root->layers[i].layer;
-        if (layer->ops->stats == NULL)
+        if (layer->ops->stats == NULL || (layer->flags & STRATA__LAYER_UNCOUNTED) != 0)
             continue;
         strata_layer_stats stats = { .size = sizeof stats };
         layer->ops->stats(layer, &stats);

@@ -29,6 +29,8 @@ enum { STRATA__VALUE_HEAP = 0, STRATA__VALUE_PIN = 1, STRATA__VALUE_LENT = 2 };
 #define STRATA__LAYER_DEMOTES 0x20000000u
 /* And another: nobody else writes to it while it is open. */
 #define STRATA__LAYER_ALONE 0x10000000u
+/* The last: it has counters, and cannot tell how many entries it holds. */
+#define STRATA__LAYER_UNCOUNTED 0x08000000u
 
 /* A counted block with room for `size` bytes behind it; *out_bytes is where to write them.  NULL: out of memory.
  * `mem` outlives it. */

@@ -162,7 +162,8 @@ strata_layer *strata__redis_make(const strata_redis_options *options)
         return strata__layer_out_of_memory();
     r->base.size = sizeof r->base;
     r->base.ops = &redis_ops;
-    r->base.flags = STRATA_LAYER_SHARED | STRATA_LAYER_DURABLE | STRATA_LAYER_LENDS | STRATA__LAYER_COPIES;
+    r->base.flags = STRATA_LAYER_SHARED | STRATA_LAYER_DURABLE | STRATA_LAYER_LENDS | STRATA__LAYER_COPIES |
+                    STRATA__LAYER_UNCOUNTED;
     snprintf(r->base.name, sizeof r->base.name, "redis");
     if (check(r, options, &r->base.failed) == STRATA_OK && r->options.name != NULL)
         snprintf(r->base.name, sizeof r->base.name, "%s", r->options.name);
