@@ -141,18 +141,24 @@ static int is_writable(const struct option_row *row)
     return row->type != OPTION_POINTER && row->type != OPTION_SIZE_FIELD && strcmp(row->name, "reserved") != 0;
 }
 
-/* All of them: that is why commas stand there without blanks, and little of what was given is shown. */
+/* All of them, and "..." where there are more than a message holds: that is why commas stand there without blanks, and little of
+ * what was given is shown. */
 static int fail_unknown(const struct option_rows *rows, const char *where, const char *name, strata_error *err)
 {
-    char names[224] = "";
-    size_t used = 0;
+    char names[sizeof err->message] = "";
+    size_t used = 0, all = 0, shown = strlen(name) < 20 ? strlen(name) : 20;
+    size_t room = sizeof names - sizeof "no such parameter as \"\"; known: " - shown;
+    for (size_t i = 0; i < rows->count; i++)
+        all += is_writable(&rows->rows[i]) ? strlen(rows->rows[i].name) + 1 : 0;
     for (size_t i = 0; i < rows->count; i++) {
         const struct option_row *row = &rows->rows[i];
         if (!is_writable(row))
             continue;
-        int n = snprintf(names + used, sizeof names - used, "%s%s", used != 0 ? "," : "", row->name);
-        if (n > 0 && (size_t)n < sizeof names - used)
-            used += (size_t)n;
+        if (all > room + 1 && used + strlen(row->name) + sizeof ",..." > room) {
+            (void)snprintf(names + used, sizeof names - used, ",...");
+            break;
+        }
+        used += (size_t)snprintf(names + used, sizeof names - used, "%s%s", used != 0 ? "," : "", row->name);
     }
     return strata__fail(err, STRATA_EINVAL, where, "no such parameter as \"%.20s\"; known: %s", name, names);
 }

@@ -240,6 +240,26 @@ static void test_an_unknown_name_is_told_all_known_ones(void **state)
     }
 }
 
+/* More than a message holds: whole names, and a sign that there are others. */
+static void test_a_long_list_of_names_is_cut_between_them(void **state)
+{
+    (void)state;
+    strata_error err = STRATA_ERROR_INIT;
+    uint64_t room[64] = { 0 };
+    assert_int_equal(strata__option_set(&strata__redis_rows, room, "redis", "prefx", "a", &err), STRATA_EINVAL);
+    assert_non_null(strstr(err.message, "\"prefx\"; known: url,prefix,"));
+    assert_string_equal(err.message + strlen(err.message) - 4, ",...");
+    const char *last = err.message + strlen(err.message) - 4;
+    while (last[-1] != ',')
+        last--;
+    int whole = 0;
+    for (size_t i = 0; i < strata__redis_rows.count; i++) {
+        const char *name = strata__redis_rows.rows[i].name;
+        whole |= strlen(name) == strlen(last) - 4 && strncmp(name, last, strlen(name)) == 0;
+    }
+    assert_true(whole);
+}
+
 /* In text as in the struct. */
 static void test_zero_takes_the_default_everywhere(void **state)
 {
@@ -303,6 +323,7 @@ int main(void)
         cmocka_unit_test(test_text),
         cmocka_unit_test(test_wrong_text_is_refused_with_words),
         cmocka_unit_test(test_an_unknown_name_is_told_all_known_ones),
+        cmocka_unit_test(test_a_long_list_of_names_is_cut_between_them),
         cmocka_unit_test(test_zero_takes_the_default_everywhere),
         cmocka_unit_test(test_durations_and_switches),
     };
