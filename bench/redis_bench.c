@@ -514,7 +514,9 @@ int main(int argc, char **argv)
 {
     char url[128];
     strata_error err = STRATA_ERROR_INIT;
-    for (int i = 1; i + 1 < argc; i += 2) {
+    for (int i = 1; i < argc; i += 2) {
+        if (i + 1 == argc)
+            die(argv[i], "it wants a value");
         if (strcmp(argv[i], "--rounds") == 0)
             rounds = atoi(argv[i + 1]);
         else if (strcmp(argv[i], "--seconds") == 0)

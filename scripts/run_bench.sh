@@ -287,6 +287,7 @@ broken=0
 need_build
 need_examples # the bench preset is the release build and more
 if [ $redis = yes ]; then
+  [ $docs = no ] || die "bench: --write-docs does not write the table of --redis: leave one of them out"
   need_redis_server
   build bench strata_redis_bench
   exec "$bin/strata_redis_bench" --rounds "$rounds" --seconds "${seconds:-0.5}"
