@@ -399,12 +399,8 @@ static void too_many_clients(void **state)
     redis_server_start(&s, NULL);
     struct redis_link_options options = redis_ask_options(s.port);
     struct redis_link *first = open_link(&options);
-    const strata_slice args[] = { strata_str("CONFIG"), strata_str("SET"), strata_str("maxclients"), strata_str("1") };
-    struct redis_answer answer = { 0 };
-    struct redis_request request = {
-        .args = args, .arg_count = 4, .timeout_ms = LONG_MS, .done = redis_ask_done, .owner = &answer
-    };
-    strata__redis_call(first, &request);
+    static const char *const one_client[] = { "CONFIG", "SET", "maxclients", "1" };
+    struct redis_answer answer = redis_ask_words(first, LONG_MS, one_client, 4);
     assert_string_equal(answer.text, "OK");
     struct redis_link *second = open_link(&options);
     answer = redis_ask(second, LONG_MS, "PING", NULL, NULL);
@@ -427,13 +423,8 @@ static void closed_while_idle(void **state)
     struct redis_link *link = open_link(&options);
     struct redis_link *other = open_link(&options);
     assert_int_equal(redis_ask(link, LONG_MS, "PING", NULL, NULL).status, STRATA_OK);
-    const strata_slice args[] = { strata_str("CLIENT"), strata_str("KILL"), strata_str("TYPE"), strata_str("normal") };
-    struct redis_answer answer = { 0 };
-    struct redis_request request = {
-        .args = args, .arg_count = 4, .timeout_ms = LONG_MS, .done = redis_ask_done, .owner = &answer
-    };
-    strata__redis_call(other, &request);
-    assert_int_equal(answer.integer, 1);
+    static const char *const kill_others[] = { "CLIENT", "KILL", "TYPE", "normal" };
+    assert_int_equal(redis_ask_words(other, LONG_MS, kill_others, 4).integer, 1);
     do {
         (void)usleep(1000);
         strata__redis_counts(link, &counts);

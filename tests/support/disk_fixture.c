@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "src/layer/disk/disk_impl.h"
 #include "src/layer/value_impl.h"
+#include "tests/support/cmocka_all.h"
 #include "tests/support/temp_dir.h"
 
 void disk_make(struct disk_fixture *f)
@@ -16,6 +18,14 @@ void disk_make(struct disk_fixture *f)
     f->life = 7;
     f->position = 1;
     f->expires_ms = STRATA_FOREVER;
+}
+
+void disk_make_small(struct disk_fixture *f)
+{
+    disk_make(f);
+    f->options.max_bytes = 1u << 20;
+    f->options.segment_bytes = 64u << 10;
+    f->options.write_buffer_bytes = 8192;
 }
 
 void disk_unmake(struct disk_fixture *f)
@@ -178,4 +188,25 @@ void disk_settle(struct disk_fixture *f)
     for (int i = 0; i < 200; i++)
         f->layer->ops->maintain(f->layer, atomic_load(&f->host.now_ms), 10000);
     test_host_drain(&f->host);
+}
+
+struct disk *disk_inside(struct disk_fixture *f) { return (struct disk *)(void *)f->layer; }
+
+uint64_t disk_fill_up_to(struct disk_fixture *f, uint64_t segment)
+{
+    uint64_t key = 100;
+    while (disk_inside(f)->log.newest == NULL || disk_inside(f)->log.newest->number < segment)
+        if (disk_put(f, key += 4, 1, 3000) != STRATA_OK)
+            fail_msg("put of key %llu: %s", (unsigned long long)key, f->err.message);
+    return key;
+}
+
+void disk_kill_and_open(struct disk_fixture *f)
+{
+    struct disk_fixture copy;
+    disk_crash_copy(f, &copy);
+    disk_unmake(f);
+    *f = copy;
+    if (disk_open(f) != STRATA_OK)
+        fail_msg("%s", f->err.message);
 }

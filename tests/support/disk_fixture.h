@@ -22,6 +22,8 @@ struct disk_fixture {
 
 /* A new directory; nothing is open. */
 void disk_make(struct disk_fixture *f);
+/* The same, for 1 MiB in segments of 64 KiB. */
+void disk_make_small(struct disk_fixture *f);
 /* Close what is open, and remove it. */
 void disk_unmake(struct disk_fixture *f);
 /* STRATA_OK, or what the open answered. */
@@ -29,6 +31,15 @@ int disk_open(struct disk_fixture *f);
 void disk_close(struct disk_fixture *f);
 /* The state that a kill -9 now would leave, in `copy`, with the same options. */
 void disk_crash_copy(struct disk_fixture *f, struct disk_fixture *copy);
+
+/* The state that a kill -9 now would leave takes its place, opened. */
+void disk_kill_and_open(struct disk_fixture *f);
+
+struct disk;
+/* What the layer is inside (src/layer/disk/disk_impl.h). */
+struct disk *disk_inside(struct disk_fixture *f);
+/* Puts of keys from 100 on that "b:" does not begin, until this segment is the newest.  The last key. */
+uint64_t disk_fill_up_to(struct disk_fixture *f, uint64_t segment);
 
 int disk_put(struct disk_fixture *f, uint64_t key, uint32_t version, size_t size);
 int disk_remove(struct disk_fixture *f, uint64_t key);

@@ -47,18 +47,29 @@ static inline void redis_ask_done(struct redis_request *request)
     a->text[some] = '\0';
 }
 
+enum { REDIS_ASK_WORDS = 8 };
+
+static inline struct redis_answer redis_ask_words(struct redis_link *link, int64_t timeout_ms, const char *const *words,
+                                                  size_t count)
+{
+    strata_slice args[REDIS_ASK_WORDS];
+    struct redis_answer answer = { 0 };
+    struct redis_request request = { .args = args, .timeout_ms = timeout_ms, .done = redis_ask_done, .owner = &answer };
+    for (; request.arg_count < count && request.arg_count < REDIS_ASK_WORDS; request.arg_count++)
+        args[request.arg_count] = strata_str(words[request.arg_count]);
+    strata__redis_call(link, &request);
+    return answer;
+}
+
 /* The words of a command, up to three; NULL where there are no more. */
 static inline struct redis_answer redis_ask(struct redis_link *link, int64_t timeout_ms, const char *a, const char *b,
                                             const char *c)
 {
-    const char *words[] = { a, b, c };
-    strata_slice args[3];
-    struct redis_answer answer = { 0 };
-    struct redis_request request = { .args = args, .timeout_ms = timeout_ms, .done = redis_ask_done, .owner = &answer };
-    for (; request.arg_count < 3 && words[request.arg_count] != NULL; request.arg_count++)
-        args[request.arg_count] = strata_str(words[request.arg_count]);
-    strata__redis_call(link, &request);
-    return answer;
+    const char *const words[] = { a, b, c };
+    size_t count = 0;
+    while (count < 3 && words[count] != NULL)
+        count++;
+    return redis_ask_words(link, timeout_ms, words, count);
 }
 
 #endif /* STRATA_TESTS_REDIS_ASK_H */

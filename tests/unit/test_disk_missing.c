@@ -7,36 +7,6 @@
 #include "tests/support/cmocka_all.h"
 #include "tests/support/disk_fixture.h"
 
-static void make(struct disk_fixture *f)
-{
-    disk_make(f);
-    f->options.max_bytes = 1u << 20;
-    f->options.segment_bytes = 64u << 10;
-    f->options.write_buffer_bytes = 8192;
-}
-
-static struct disk *inside(struct disk_fixture *f) { return (struct disk *)(void *)f->layer; }
-
-/* Puts of keys from 100 on that "b:" does not begin, until this segment is the newest.  The last key. */
-static uint64_t fill_up_to(struct disk_fixture *f, uint64_t segment)
-{
-    uint64_t key = 100;
-    while (inside(f)->log.newest == NULL || inside(f)->log.newest->number < segment)
-        assert_int_equal(disk_put(f, key += 4, 1, 3000), STRATA_OK);
-    return key;
-}
-
-/* As after a kill -9 now, opened. */
-static void kill_and_open(struct disk_fixture *f)
-{
-    struct disk_fixture copy;
-    disk_crash_copy(f, &copy);
-    disk_unmake(f);
-    *f = copy;
-    if (disk_open(f) != STRATA_OK)
-        fail_msg("%s", f->err.message);
-}
-
 static void delete_segment(struct disk_fixture *f, uint64_t number)
 {
     char name[24], file[300];
@@ -56,15 +26,15 @@ static uint64_t damages_of(struct disk_fixture *f)
 static void make_four(struct disk_fixture *f, int superseded, uint64_t *last)
 {
     struct disk_fixture live;
-    make(&live);
+    disk_make_small(&live);
     assert_int_equal(disk_open(&live), STRATA_OK);
     assert_int_equal(disk_put(&live, 1, 1, 500), STRATA_OK);
-    (void)fill_up_to(&live, 2);
+    (void)disk_fill_up_to(&live, 2);
     if (superseded)
         assert_int_equal(disk_remove(&live, 1), STRATA_OK);
     assert_int_equal(disk_put(&live, 2, 1, 500), STRATA_OK);
     *last = 100;
-    while (inside(&live)->log.newest->number < 4) /* none of them is overwritten */
+    while (disk_inside(&live)->log.newest->number < 4) /* none of them is overwritten */
         assert_int_equal(disk_put(&live, *last += 4 + 4 * 1000, 1, 3000), STRATA_OK);
     assert_int_equal(disk_put(&live, *last, 2, 3000), STRATA_OK); /* written, with all before it */
     disk_crash_copy(&live, f);
@@ -94,7 +64,7 @@ static void a_deleted_segment_is_missed(void **state)
     assert_int_equal(damages_of(&f), 0);
     f.options.recovery = STRATA_RECOVERY_STRICT; /* it is over */
     assert_int_equal(disk_open(&f), STRATA_OK);
-    kill_and_open(&f);
+    disk_kill_and_open(&f);
     assert_int_equal(disk_status(&f, 1), STRATA_MISS);
     assert_int_equal(disk_status(&f, last), STRATA_OK);
     disk_unmake(&f);
@@ -138,26 +108,26 @@ static void a_segment_that_left_out_of_turn_is_not_missed(void **state)
 {
     (void)state;
     struct disk_fixture f;
-    make(&f);
+    disk_make_small(&f);
     f.options.recovery = STRATA_RECOVERY_STRICT;
     f.options.dead_percent = 1000; /* nothing is tidied but here */
     assert_int_equal(disk_open(&f), STRATA_OK);
     assert_int_equal(disk_put(&f, 1, 1, 500), STRATA_OK);
-    uint64_t second = fill_up_to(&f, 2), key = 100000, first = key;
-    while (inside(&f)->log.newest->number < 3)
+    uint64_t second = disk_fill_up_to(&f, 2), key = 100000, first = key;
+    while (disk_inside(&f)->log.newest->number < 3)
         assert_int_equal(disk_put(&f, key += 4, 1, 3000), STRATA_OK);
     assert_int_equal(disk_remove(&f, 1), STRATA_OK); /* in the third, of the first */
-    while (inside(&f)->log.newest->number < 4)
+    while (disk_inside(&f)->log.newest->number < 4)
         assert_int_equal(disk_put(&f, key += 4, 1, 3000), STRATA_OK);
     for (uint64_t k = first + 4; k <= key; k += 4)
         if (k % 8 == 0 || k > first + 80) /* all of the third, some of the second */
             assert_int_equal(disk_remove(&f, k), STRATA_OK);
     test_host_drain(&f.host);
-    assert_int_equal(strata__disk_reclaim(inside(&f), 0), STRATA_OK);
-    (void)strata__disk_drop_dead(inside(&f));
-    assert_int_equal(inside(&f)->log.oldest->number, 2);
-    assert_int_equal(inside(&f)->log.oldest->newer->number, 4);
-    kill_and_open(&f);
+    assert_int_equal(strata__disk_reclaim(disk_inside(&f), 0), STRATA_OK);
+    (void)strata__disk_drop_dead(disk_inside(&f));
+    assert_int_equal(disk_inside(&f)->log.oldest->number, 2);
+    assert_int_equal(disk_inside(&f)->log.oldest->newer->number, 4);
+    disk_kill_and_open(&f);
     assert_int_equal(disk_stats_of(&f).errors, 0);
     assert_int_equal(disk_status(&f, second), STRATA_OK);
     assert_int_equal(disk_status(&f, 1), STRATA_MISS);

@@ -16,52 +16,22 @@
 #include "tests/support/disk_fixture.h"
 #include "tests/support/temp_dir.h"
 
-static void make(struct disk_fixture *f)
-{
-    disk_make(f);
-    f->options.max_bytes = 1u << 20;
-    f->options.segment_bytes = 64u << 10;
-    f->options.write_buffer_bytes = 8192;
-}
-
-static struct disk *inside(struct disk_fixture *f) { return (struct disk *)(void *)f->layer; }
-
-/* Puts of keys from 100 on that "b:" does not begin, until this segment is the newest.  The last key. */
-static uint64_t fill_up_to(struct disk_fixture *f, uint64_t segment)
-{
-    uint64_t key = 100;
-    while (inside(f)->log.newest == NULL || inside(f)->log.newest->number < segment)
-        assert_int_equal(disk_put(f, key += 4, 1, 3000), STRATA_OK);
-    return key;
-}
-
-/* As after a kill -9 now, opened. */
-static void kill_and_open(struct disk_fixture *f)
-{
-    struct disk_fixture copy;
-    disk_crash_copy(f, &copy);
-    disk_unmake(f);
-    *f = copy;
-    if (disk_open(f) != STRATA_OK)
-        fail_msg("%s", f->err.message);
-}
-
 /* A clear's segment stays as long as what it cleared, also where the clear was found by a scan. */
 static void a_scanned_clear_outlives_what_it_clears(void **state)
 {
     (void)state;
     struct disk_fixture f;
-    make(&f);
+    disk_make_small(&f);
     assert_int_equal(disk_open(&f), STRATA_OK);
     assert_int_equal(disk_put(&f, 1, 1, 500), STRATA_OK); /* "b:key:1" */
-    uint64_t key = fill_up_to(&f, 2);
+    uint64_t key = disk_fill_up_to(&f, 2);
     assert_int_equal(disk_remove(&f, key), STRATA_OK); /* nothing alive beside the clear */
     assert_int_equal(disk_clear_keys(&f, "b:"), STRATA_OK);
-    kill_and_open(&f);
+    disk_kill_and_open(&f);
     assert_int_equal(disk_status(&f, 1), STRATA_MISS);
     assert_int_equal(disk_put(&f, 500, 1, 500), STRATA_OK);
     f.layer->ops->maintain(f.layer, 0, 1000);
-    kill_and_open(&f);
+    disk_kill_and_open(&f);
     assert_int_equal(disk_status(&f, 1), STRATA_MISS);
     disk_unmake(&f);
 }
@@ -109,11 +79,11 @@ static int open_with(struct disk_fixture *f, const char *call, int nth, int code
 static void fails_once(const char *call, int nth, int code)
 {
     struct disk_fixture live, f;
-    make(&live);
+    disk_make_small(&live);
     assert_int_equal(disk_open(&live), STRATA_OK);
     assert_int_equal(disk_put(&live, 1, 1, 500), STRATA_OK);
     assert_int_equal(disk_put(&live, 2, 1, 500), STRATA_OK);
-    (void)fill_up_to(&live, 2);
+    (void)disk_fill_up_to(&live, 2);
     disk_crash_copy(&live, &f);
     disk_unmake(&live);
     int rc = open_with(&f, call, nth, code);
@@ -165,10 +135,10 @@ static void flip(struct disk_fixture *f, const char *name, off_t at)
 static void make_damaged(struct disk_fixture *f)
 {
     struct disk_fixture live;
-    make(&live);
+    disk_make_small(&live);
     assert_int_equal(disk_open(&live), STRATA_OK);
     assert_int_equal(disk_put(&live, 1, 1, 500), STRATA_OK);
-    (void)fill_up_to(&live, 3);
+    (void)disk_fill_up_to(&live, 3);
     assert_int_equal(disk_remove(&live, 1), STRATA_OK);
     disk_crash_copy(&live, f);
     disk_unmake(&live);
@@ -207,14 +177,14 @@ static void damage_goes_last(void **state)
 static void no_room_for_strangers(const char *name, off_t at, int all)
 {
     struct disk_fixture f;
-    make(&f);
+    disk_make_small(&f);
     for (int life = 0; life < 3; life++) {
         assert_int_equal(disk_open(&f), STRATA_OK);
         assert_int_equal(disk_stats_of(&f).errors != 0, life != 0);
         for (uint64_t k = 0; k < 600; k++)
             assert_true(disk_put(&f, k, 1, 3000) >= 0);
         char newest[24];
-        strata__segment_name(newest, inside(&f)->log.newest->number);
+        strata__segment_name(newest, disk_inside(&f)->log.newest->number);
         disk_close(&f);
         if (temp_dir_bytes(f.path) > f.options.max_bytes)
             fail_msg("%llu bytes", temp_dir_bytes(f.path));
@@ -242,7 +212,7 @@ static void a_damaged_snapshot_may_be_deleted(void **state)
     (void)state;
     struct disk_fixture f;
     char file[512];
-    make(&f);
+    disk_make_small(&f);
     assert_int_equal(disk_open(&f), STRATA_OK);
     for (uint64_t k = 0; k < 100; k++)
         assert_int_equal(disk_put(&f, k, 1, 1000), STRATA_OK);
@@ -267,13 +237,13 @@ static void damage_takes_what_is_older(void **state)
 {
     (void)state;
     struct disk_fixture f, live;
-    make(&live);
+    disk_make_small(&live);
     live.options.dead_percent = 1000; /* nothing is written again, and younger by that */
     assert_int_equal(disk_open(&live), STRATA_OK);
     assert_int_equal(disk_put(&live, 1, 1, 500), STRATA_OK);
-    (void)fill_up_to(&live, 2);
+    (void)disk_fill_up_to(&live, 2);
     assert_int_equal(disk_put(&live, 2, 1, 500), STRATA_OK);
-    (void)fill_up_to(&live, 3);
+    (void)disk_fill_up_to(&live, 3);
     assert_int_equal(disk_put(&live, 3, 1, 500), STRATA_OK);
     assert_int_equal(disk_put(&live, 3, 2, 500), STRATA_OK); /* written, with all before it */
     disk_crash_copy(&live, &f);
@@ -299,7 +269,7 @@ static void strict_does_not_read_values(void **state)
     struct disk_fixture f;
     strata_disk_inspect_options look = STRATA_DISK_INSPECT_OPTIONS_INIT;
     strata_disk_report report = STRATA_DISK_REPORT_INIT;
-    make(&f);
+    disk_make_small(&f);
     assert_int_equal(disk_open(&f), STRATA_OK);
     assert_int_equal(disk_put(&f, 1, 1, 1000), STRATA_OK);
     disk_close(&f);
@@ -319,12 +289,12 @@ static void strict_names_what_is_not_ours(void **state)
     (void)state;
     struct disk_fixture f, other;
     char file[512], theirs[512];
-    make(&other);
+    disk_make_small(&other);
     assert_int_equal(disk_open(&other), STRATA_OK);
     disk_close(&other);
-    make(&f);
+    disk_make_small(&f);
     assert_int_equal(disk_open(&f), STRATA_OK);
-    (void)fill_up_to(&f, 3);
+    (void)disk_fill_up_to(&f, 3);
     disk_close(&f);
     snprintf(file, sizeof file, "%s/strata.dir", f.path);
     snprintf(theirs, sizeof theirs, "%s/strata.dir", other.path);
@@ -372,7 +342,7 @@ enum { FIRST = 600, LAST = 12000 };
 static void make_zeros(struct disk_fixture *f)
 {
     struct disk_fixture live;
-    make(&live);
+    disk_make_small(&live);
     assert_int_equal(disk_open(&live), STRATA_OK);
     put_zeros(&live, "A", "old", FIRST);
     put_zeros(&live, "A", "new", LAST);
@@ -444,7 +414,7 @@ static void torn_anywhere_is_no_damage(void **state)
     (void)state;
     for (size_t size = 3200; size < 3600; size += 16) {
         struct disk_fixture live, f;
-        make(&live);
+        disk_make_small(&live);
         assert_int_equal(disk_open(&live), STRATA_OK);
         assert_int_equal(disk_put(&live, 1, 1, size), STRATA_OK);
         assert_int_equal(disk_put(&live, 2, 1, 400), STRATA_OK);
@@ -497,7 +467,7 @@ static void begin_failing(struct disk_fixture *f)
 {
     memset(&failing, 0, sizeof failing);
     failing.life = f;
-    failing.cut = 3 * 4096 - inside(f)->log.active->end % 4096;
+    failing.cut = 3 * 4096 - disk_inside(f)->log.active->end % 4096;
     strata__os_fault_set(&failing_hook);
 }
 
@@ -520,7 +490,7 @@ static void a_failed_write_is_no_damage_at_any_step(void **state)
 {
     (void)state;
     struct disk_fixture f;
-    make(&f);
+    disk_make_small(&f);
     assert_int_equal(disk_open(&f), STRATA_OK);
     for (uint64_t k = 1; k < 10; k++)
         assert_int_equal(disk_put(&f, k, 1, 500), STRATA_OK);
@@ -535,12 +505,12 @@ static void a_failed_footer_is_no_damage_at_any_step(void **state)
 {
     (void)state;
     struct disk_fixture f;
-    make(&f);
+    disk_make_small(&f);
     assert_int_equal(disk_open(&f), STRATA_OK);
     for (uint64_t k = 1; k <= 400; k++)
         assert_int_equal(disk_put(&f, k, 1, 30), STRATA_OK);
     f.layer->ops->maintain(f.layer, 0, 1000);
-    assert_int_equal(inside(&f)->log.active->count, 400);
+    assert_int_equal(disk_inside(&f)->log.active->count, 400);
     begin_failing(&f);
     disk_close(&f);
     each_step_is_no_damage(400);

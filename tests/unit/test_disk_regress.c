@@ -14,16 +14,6 @@
 #include "tests/support/disk_fixture.h"
 #include "tests/support/temp_dir.h"
 
-static struct disk *disk_of(struct disk_fixture *f) { return (struct disk *)(void *)f->layer; }
-
-static void make_small(struct disk_fixture *f)
-{
-    disk_make(f);
-    f->options.max_bytes = 1u << 20;
-    f->options.segment_bytes = 64u << 10;
-    f->options.write_buffer_bytes = 8192;
-}
-
 /* A record has its place, and no slot yet: its writer was held up.  Meanwhile its segment is sealed. */
 static void append_and_seal(struct disk *d, struct append *a)
 {
@@ -37,9 +27,9 @@ static void test_segment_waits_for_slot(void **state)
 {
     (void)state;
     struct disk_fixture f;
-    make_small(&f);
+    disk_make_small(&f);
     assert_int_equal(disk_open(&f), STRATA_OK);
-    struct disk *d = disk_of(&f);
+    struct disk *d = disk_inside(&f);
     assert_int_equal(disk_put(&f, 1, 1, 100), STRATA_OK);
     assert_int_equal(disk_remove(&f, 1), STRATA_OK);
     struct append a = { .entry = { 77, 0, 128, RECORD_PUT, RECORD_NEVER }, .key = strata_str("held up"), .life = 7 };
@@ -56,9 +46,9 @@ static void test_segment_knows_what_it_outlives(void **state)
 {
     (void)state;
     struct disk_fixture f;
-    make_small(&f);
+    disk_make_small(&f);
     assert_int_equal(disk_open(&f), STRATA_OK);
-    struct disk *d = disk_of(&f);
+    struct disk *d = disk_inside(&f);
     assert_int_equal(disk_put(&f, 1, 1, 100), STRATA_OK);
     assert_int_equal(strata__log_seal(d), 0);
     assert_int_equal(disk_put(&f, 2, 1, 100), STRATA_OK);
@@ -83,7 +73,7 @@ static struct rlimit lower_limit(rlim_t most)
 
 static uint32_t segments_of(struct disk_fixture *f)
 {
-    struct disk_log *log = &disk_of(f)->log;
+    struct disk_log *log = &disk_inside(f)->log;
     os_mutex_lock(&log->lock);
     uint32_t count = log->segment_count;
     os_mutex_unlock(&log->lock);
@@ -95,7 +85,7 @@ static void test_files_leave_descriptors(void **state)
 {
     (void)state;
     struct disk_fixture f;
-    make_small(&f);
+    disk_make_small(&f);
     f.options.max_bytes = 16u << 20;
     struct rlimit before = lower_limit(64);
     assert_int_equal(disk_open(&f), STRATA_OK);
@@ -117,7 +107,7 @@ static void test_small_segments_are_merged(void **state)
 {
     (void)state;
     struct disk_fixture f;
-    make_small(&f);
+    disk_make_small(&f);
     struct rlimit before = lower_limit(64);
     for (uint64_t k = 0; k < 40; k++) {
         assert_int_equal(disk_open(&f), STRATA_OK);
@@ -145,7 +135,7 @@ static void test_no_descriptor_is_no_room(void **state)
     struct disk_fixture f;
     _Atomic(int) left = 0;
     const struct os_fault_hook hook = { no_descriptor, &left, NULL };
-    make_small(&f);
+    disk_make_small(&f);
     assert_int_equal(disk_open(&f), STRATA_OK);
     strata__os_fault_set(&hook);
     uint64_t k = 0;
@@ -179,7 +169,7 @@ static void test_clear_of_a_prefix_that_no_key_has(void **state)
     (void)state;
     static char prefix[70001];
     struct disk_fixture f, after;
-    make_small(&f);
+    disk_make_small(&f);
     f.options.segment_bytes = 1u << 20;
     f.options.max_bytes = 16u << 20;
     f.options.write_buffer_bytes = 256u << 10;
@@ -241,12 +231,12 @@ static void test_keys_stay_the_same_with_another_budget(void **state)
     static const uint64_t budgets[] = { 1u << 20, 64u << 20, 4u << 20 };
     struct disk_fixture f;
     uint64_t a = 0, b = 0;
-    make_small(&f);
+    disk_make_small(&f);
     for (int i = 0; i < 3; i++) {
         f.options.max_bytes = budgets[i];
         assert_int_equal(disk_open(&f), STRATA_OK);
         if (i == 0) {
-            find_pair(disk_of(&f), &a, &b);
+            find_pair(disk_inside(&f), &a, &b);
             assert_int_equal(disk_put(&f, a, 1, 500), STRATA_OK);
             assert_int_equal(disk_put(&f, 900001, 1, 500), STRATA_OK);
             assert_int_equal(disk_put(&f, b, 1, 500), STRATA_OK);
@@ -267,7 +257,7 @@ static void test_snapshot_is_loaded(void **state)
 {
     (void)state;
     struct disk_fixture f;
-    make_small(&f);
+    disk_make_small(&f);
     assert_int_equal(disk_open(&f), STRATA_OK);
     for (uint64_t k = 0; k < 20; k++) {
         assert_int_equal(disk_put(&f, k, 1, 500), STRATA_OK);
@@ -275,7 +265,7 @@ static void test_snapshot_is_loaded(void **state)
     }
     disk_close(&f);
     assert_int_equal(disk_open(&f), STRATA_OK);
-    struct disk *d = disk_of(&f);
+    struct disk *d = disk_inside(&f);
     size_t found = 0;
     for (uint32_t i = 0; i < d->shard_count; i++)
         for (uint64_t k = 0; k < d->shards[i].room; k++)
@@ -406,10 +396,10 @@ static uint32_t ban_count(struct disk *d)
 /* Until the oldest segment is another one, and the bans that had nothing but it are gone. */
 static void overwrite_oldest(struct disk_fixture *f)
 {
-    uint64_t oldest = oldest_number(disk_of(f));
-    for (uint64_t key = 1000; oldest_number(disk_of(f)) <= oldest + 2 && key < 100000; key++)
+    uint64_t oldest = oldest_number(disk_inside(f));
+    for (uint64_t key = 1000; oldest_number(disk_inside(f)) <= oldest + 2 && key < 100000; key++)
         (void)disk_put(f, key, 1, 1000);
-    assert_true(oldest_number(disk_of(f)) > oldest + 2);
+    assert_true(oldest_number(disk_inside(f)) > oldest + 2);
 }
 
 /* The ban went with the segment, while a get still had what it bans. */
@@ -417,16 +407,16 @@ static void test_a_get_outlives_no_ban(void **state)
 {
     (void)state;
     struct disk_fixture f;
-    make_small(&f);
+    disk_make_small(&f);
     assert_int_equal(disk_open(&f), STRATA_OK);
     assert_int_equal(disk_put(&f, 1, 1, 100), STRATA_OK);
     assert_int_equal(disk_clear_keys(&f, "b:key:1"), STRATA_OK);
     disk_close(&f);
     f.life++;
     assert_int_equal(disk_open(&f), STRATA_OK);
-    assert_int_equal(ban_count(disk_of(&f)), 1);
+    assert_int_equal(ban_count(disk_inside(&f)), 1);
     assert_int_equal(interrupted_get(&f, 1, overwrite_oldest), STRATA_MISS);
-    assert_int_equal(ban_count(disk_of(&f)), 0);
+    assert_int_equal(ban_count(disk_inside(&f)), 0);
     disk_unmake(&f);
 }
 
@@ -435,7 +425,7 @@ static void test_a_get_follows_what_moves(void **state)
 {
     (void)state;
     struct disk_fixture f;
-    make_small(&f);
+    disk_make_small(&f);
     assert_int_equal(disk_open(&f), STRATA_OK);
     assert_int_equal(disk_put(&f, 1, 1, 100), STRATA_OK);
     for (int i = 0; i < 3; i++)
@@ -450,7 +440,7 @@ static void test_a_get_follows_what_moves(void **state)
  * the new segment where it had the old one. */
 static void put_in_the_same_place(struct disk_fixture *f)
 {
-    struct disk *d = disk_of(f);
+    struct disk *d = disk_inside(f);
     struct segment *old = d->log.oldest;
     assert_int_equal(disk_put(f, 2, 1, 100), STRATA_OK);
     assert_int_equal(disk_remove(f, 1), STRATA_OK);
@@ -464,10 +454,10 @@ static void put_in_the_same_place(struct disk_fixture *f)
 
 static void open_with_key_1(struct disk_fixture *f)
 {
-    make_small(f);
+    disk_make_small(f);
     assert_int_equal(disk_open(f), STRATA_OK);
     assert_int_equal(disk_put(f, 1, 1, 100), STRATA_OK);
-    assert_int_equal(strata__log_seal(disk_of(f)), 0);
+    assert_int_equal(strata__log_seal(disk_inside(f)), 0);
 }
 
 /* What a get finds damaged is forgotten: that record, and no later one. */
@@ -476,7 +466,7 @@ static void test_a_damaged_record_takes_no_other_along(void **state)
     (void)state;
     struct disk_fixture f, after;
     open_with_key_1(&f);
-    assert_int_equal(pwrite(disk_of(&f)->log.oldest->fd, "?", 1, SEGMENT_HEAD + RECORD_HEAD + 60), 1);
+    assert_int_equal(pwrite(disk_inside(&f)->log.oldest->fd, "?", 1, SEGMENT_HEAD + RECORD_HEAD + 60), 1);
     assert_int_equal(interrupted_get(&f, 1, put_in_the_same_place), STRATA_OK); /* the later one */
     assert_int_equal(disk_status(&f, 1), STRATA_OK);
     assert_int_equal(disk_remove(&f, 1), STRATA_OK);
@@ -522,7 +512,7 @@ static uint32_t shard_of_key(struct disk_fixture *f, uint64_t key)
 {
     char room[32];
     int size = snprintf(room, sizeof room, "b:key:%llu", (unsigned long long)key);
-    return hash_shard(strata__disk_hash(disk_of(f), strata_bytes(room, (size_t)size)), disk_of(f)->shard_count);
+    return hash_shard(strata__disk_hash(disk_inside(f), strata_bytes(room, (size_t)size)), disk_inside(f)->shard_count);
 }
 
 struct walked {
@@ -547,7 +537,7 @@ static void test_a_walk_leaves_out_no_key_that_moves(void **state)
 {
     (void)state;
     struct disk_fixture f;
-    make_small(&f);
+    disk_make_small(&f);
     assert_int_equal(disk_open(&f), STRATA_OK);
     struct walked w = { &f, { 1, 5 }, 0 };
     while (shard_of_key(&f, w.keys[1]) != shard_of_key(&f, w.keys[0]))

@@ -5,6 +5,7 @@
 
 #include "src/base/err.h"
 #include "src/base/mem.h"
+#include "src/layer/compress_option.h"
 #include "src/layer/disk/disk_impl.h"
 #include "src/layer/value_impl.h"
 #include "src/os/os_file.h"
@@ -359,10 +360,7 @@ static int check(struct disk *d, const strata_disk_options *given, strata_error 
         return strata__fail(
             err, STRATA_EINVAL, "path",
             "a disk layer needs a directory: set path, or write \"disk:/var/cache/mine?max_bytes=4gb\"");
-    if (d->options.compression == STRATA_COMPRESS_ZSTD)
-        rc = strata__compress_check(COMPRESS_ZSTD, err);
-    if (d->options.compression == STRATA_COMPRESS_LZ4)
-        rc = strata__compress_check(COMPRESS_LZ4, err);
+    rc = strata__compress_check(compress_option(d->options.compression), err);
     if (rc < 0)
         return rc;
     d->options.path = strata__strdup(NULL, path);

@@ -10,6 +10,7 @@
 #include "src/base/hash.h"
 #include "src/base/mem.h"
 #include "src/format/envelope.h"
+#include "src/layer/compress_option.h"
 #include "src/layer/disk/disk_impl.h"
 #include "src/layer/value_impl.h"
 #include "src/os/os_file.h"
@@ -71,19 +72,10 @@ static uint32_t seconds_of(struct disk *d, const strata_op *op)
     return at < 0 ? 0 : (uint32_t)((at + 999) / 1000);
 }
 
-static uint32_t compression_of(const struct disk *d)
-{
-    switch (d->options.compression) {
-    case STRATA_COMPRESS_ZSTD: return COMPRESS_ZSTD;
-    case STRATA_COMPRESS_LZ4: return COMPRESS_LZ4;
-    default: return COMPRESS_NONE;
-    }
-}
-
 /* Where it saves enough; otherwise, and without memory, the value goes as it is. */
 static void pack(struct disk *d, struct pending *p)
 {
-    uint32_t alg = compression_of(d);
+    uint32_t alg = compress_option(d->options.compression);
     size_t size = p->payload.size, packed = 0;
     if (alg == COMPRESS_NONE || size < d->options.compress_above_bytes || size == 0)
         return;

@@ -4,6 +4,7 @@
 
 #include "src/base/err.h"
 #include "src/base/mem.h"
+#include "src/layer/compress_option.h"
 #include "src/layer/guard.h"
 #include "src/layer/redis/redis_layer_impl.h"
 #include "src/layer/value_impl.h"
@@ -148,10 +149,7 @@ static int check(struct redis_layer *r, const strata_redis_options *given, strat
     if (rc < 0)
         return rc;
     strata__options_fill(&strata__redis_rows, o);
-    if (o->compression == STRATA_COMPRESS_ZSTD)
-        rc = strata__compress_check(COMPRESS_ZSTD, err);
-    if (o->compression == STRATA_COMPRESS_LZ4)
-        rc = strata__compress_check(COMPRESS_LZ4, err);
+    rc = strata__compress_check(compress_option(o->compression), err);
     return rc < 0 ? rc : copy_texts(r, url, prefix, err);
 }
 

@@ -6,26 +6,18 @@
 #include "src/base/err.h"
 #include "src/base/mem.h"
 #include "src/format/envelope.h"
+#include "src/layer/compress_option.h"
 #include "src/layer/redis/redis_layer_impl.h"
 #include "src/layer/value_impl.h"
 
 /* Writing ------------------------------------------------------------------------------------------------------ */
-
-static uint32_t compression_of(const struct redis_layer *r)
-{
-    switch (r->options.compression) {
-    case STRATA_COMPRESS_ZSTD: return COMPRESS_ZSTD;
-    case STRATA_COMPRESS_LZ4: return COMPRESS_LZ4;
-    default: return COMPRESS_NONE;
-    }
-}
 
 /* Packed, right behind the room for its header.  STRATA_OK; else it is to be stored as it is: without memory, too. */
 static int encode_packed(struct redis_layer *r, struct envelope *e, strata_slice payload, void **out_bytes,
                          size_t *out_size)
 {
     size_t room = payload.size - payload.size / 100 * 15, packed = 0;
-    uint32_t alg = compression_of(r);
+    uint32_t alg = compress_option(r->options.compression);
     if (alg == COMPRESS_NONE || payload.size < r->options.compress_above_bytes || payload.size == 0)
         return STRATA_AGAIN;
     e->compression = alg;
