@@ -31,7 +31,10 @@ enum {
     STRATA_LAYER_DEMOTED = 64,
     /** Answers later, on a thread of its own; but where an operation is marked STRATA_OP_WAITED, submit may use the caller's
      *  thread until it is answered, to read the answer for example, so that a call that waits alone changes threads nowhere. */
-    STRATA_LAYER_LENDS = 128
+    STRATA_LAYER_LENDS = 128,
+    /** Shared, and gives leases: the right to load a key, of which there is one among all nodes.  See STRATA_OP_LEASE.  What
+     *  was loaded without its lease is not put here. */
+    STRATA_LAYER_LEASES = 256
 };
 
 /** What is stored beside the bytes.  A layer keeps it as it is, and gives it back as it is. */
@@ -52,14 +55,33 @@ typedef struct strata_meta {
     uint32_t negative;    /**< 1: the origin has no such thing; there are no bytes */
 } strata_meta;
 
-enum { STRATA_OP_GET = 1, STRATA_OP_PUT = 2, STRATA_OP_REMOVE = 3 };
+/** What an operation is.  LEASE and RELEASE are asked of STRATA_LAYER_LEASES alone, and LEASE of one layer of a stack: the
+ *  farthest that gives any, once a GET of every layer has missed and a loader would be called.
+ *
+ *  A LEASE is answered
+ *    STRATA_OK       an entry is there (found and meta, as by GET): another node was faster
+ *    STRATA_MISS     with `lease` != 0: nobody loads it, and it is for us to do so.  The layer keeps the lease alive until a
+ *                    PUT or RELEASE of the same `lease` ends it.  With `lease` == 0: this store can't give leases, say for
+ *                    want of rights; load, and put without
+ *    STRATA_PENDING  another node loads it, and did not come to an end for the layer's wait timeout (or STRATA_OP_NOWAIT):
+ *                    load, and put nothing here
+ *    < 0             it can't be asked: load, and put nothing here
+ *  Until then it waits, for the entry or for the lease of whoever held it and died; one that waits blocks no thread.
+ *  A PUT with a lease stores only if nothing has replaced or removed the key since: otherwise it is answered STRATA_AGAIN with
+ *  STRATA_OP_LOST, and the value is put in no other layer either.  A PUT without one is a set: it stores whatever is there. */
+enum { STRATA_OP_GET = 1, STRATA_OP_PUT = 2, STRATA_OP_REMOVE = 3, STRATA_OP_LEASE = 4, STRATA_OP_RELEASE = 5 };
 
 /** strata_op.flags. */
 enum {
     STRATA_OP_BACKED = 1, /**< PUT: it was just found in the layer right below, and need not go there when it leaves.  GET by
                                submit(), out: a memory layer says so of what it has found */
     STRATA_OP_WAITED = 2, /**< with STRATA_LAYER_LENDS: the thread that submits would sleep until this is answered */
-    STRATA_OP_LOADED = 4  /**< REMOVE: of what a loaded value replaces, which the layer did not take; nobody deleted the key */
+    STRATA_OP_LOADED = 4, /**< REMOVE: of what a loaded value replaces, which the layer did not take; nobody deleted the key */
+    STRATA_OP_REFRESH = 8,   /**< LEASE: to replace the entry of meta.version (in), which stays readable meanwhile; a newer
+                                  one is an answer, that one is none */
+    STRATA_OP_NOWAIT = 16,   /**< LEASE: answer STRATA_PENDING at once where another node loads it */
+    STRATA_OP_BACKFILL = 32, /**< PUT: found in a layer below; store it only where nothing is, not even a lease */
+    STRATA_OP_LOST = 64      /**< PUT, out: the lease was lost, so the key was written, deleted or leased by another */
 };
 
 /** One operation.  Belongs to the cache; the layer has it from submit() until it calls strata_op_done(). */
@@ -73,7 +95,7 @@ struct strata_op {
                                stored in every layer, as an entry without bytes; a layer that wants none answers
                                STRATA_AGAIN */
     strata_value *found; /**< GET, out: one reference, given to the cache; NULL on a miss or where meta.negative */
-    strata_meta meta;    /**< PUT: in.  GET: out */
+    strata_meta meta;    /**< PUT: in.  GET, LEASE: out.  meta.version: also out of PUT and REMOVE, where the store counts them */
     int64_t now_ms;      /**< the cache's clock, when it submitted */
     int64_t expires_ms;  /**< PUT, in: nobody needs it after this moment of the cache's clock; STRATA_FOREVER */
     int status;          /**< out: STRATA_OK; STRATA_STALE (GET, by a layer that looks at deadlines itself: found);
@@ -87,8 +109,9 @@ struct strata_op {
     void (*done)(strata_op *op); /**< the cache's; call it through strata_op_done() */
     void *owner;                 /**< the cache's */
     void *layer_data;            /**< the layer's own use while it has the operation */
-    uint32_t flags;              /**< STRATA_OP_...: may be ignored */
+    uint32_t flags;              /**< STRATA_OP_...: may be ignored, where not by STRATA_LAYER_LEASES */
     uint32_t reserved;           /**< 0 */
+    uint64_t lease;              /**< LEASE: out.  PUT, RELEASE: in.  A number of the layer's, 0 none */
     /* The library's own, for layers that it asks through a guard: what stood in done and owner, and what the guard needs to
        know when they are called.  Not set before. */
     void (*guarded_done)(strata_op *op);
@@ -155,6 +178,9 @@ typedef struct strata_layer_ops {
      *  to what stats() tells.
      *  @return a reference; STRATA_NOT_HERE: there is no entry; NULL: nothing was done, ask lookup(). */
     strata_value *(*quick)(const void *where, const void *key, size_t key_size, uint64_t hash, uint64_t who, int64_t now_ms);
+    /** STRATA_LAYER_LEASES: the cache is closing.  Answer every LEASE that waits, STRATA_PENDING, and let none wait from now
+     *  on.  Called once, before close(), from any thread; NULL elsewhere. */
+    void (*hurry)(strata_layer *layer);
 } strata_layer_ops;
 
 /** The base of a layer: the first member of its own struct. */
