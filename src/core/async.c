@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#include "src/core/direct.h"
+
 /* Life ---------------------------------------------------------------------------------------------------------- */
 
 static void unref_async(struct async *a)
@@ -270,6 +272,9 @@ int strata_get_async(strata *cache, strata_slice key, strata_queue *queue, strat
 {
     int rc = cache != NULL ? check_key(cache, key, err) : STRATA_OK;
     if (rc != STRATA_OK)
+        return rc;
+    if (cache != NULL && cache->direct_async && done != NULL &&
+        (rc = strata__get_async_direct(cache, key, queue, done, ctx, err)) != NOT_DIRECT)
         return rc;
     struct async *a = strata__async_new(cache, key, queue, done, ctx, &rc, err);
     if (a == NULL)

@@ -34,11 +34,11 @@ enum root_state { ROOT_OPEN, ROOT_CLOSING, ROOT_CLOSED };
 enum hot_word {
     HOT_BEGUN,
     HOT_HITS,   /* reads that ended with quick()'s find */
-    HOT_LOOKED, /* reads that ended as hits otherwise */
+    HOT_LOOKED, /* reads that ended as hits otherwise; the asynchronous ones of async_direct.c on another thread */
     HOT_SLOW,   /* the other reads */
     HOT_SETS_BEGUN,
     HOT_SETS,
-    HOT_FOUND,  /* finds of quick() besides HITS; where layer 0 is not instant, those of get_direct.c */
+    HOT_FOUND,  /* finds of quick() besides HITS; where layer 0 is not instant, those of direct.h */
     HOT_MISSED, /* misses of the same */
     HOT_END
 };
@@ -85,6 +85,7 @@ struct strata {
     strata_value *(*quick)(const void *where, const void *key, size_t key_size, uint64_t hash, uint64_t who,
                            int64_t now_ms); /* lookup() */
     int direct;                             /* 1: the one layer is asked on the caller's thread (get_direct.c) */
+    int direct_async;                       /* 1: and never blocks it (async_direct.c) */
 
     struct counter_cell cells[COUNTER_CELLS];
     _Atomic(uint64_t) counts[COUNT_END];
@@ -471,6 +472,15 @@ void *strata__alloc_lines(const strata_allocator *mem, size_t bytes, void **out_
 static inline uint64_t handle_hash(const strata *cache, strata_slice key)
 {
     return strata__key_hash(cache->seed, 0, key); /* the space is in the seed already */
+}
+
+/* For who has counted itself as begun: nobody listens to hits, and the cache is open until that is counted as over. */
+static inline int gate_open(const strata *cache)
+{
+    /* The count must be on its way before the gate is read: see cache.c about closing. */
+    atomic_signal_fence(memory_order_seq_cst);
+    return atomic_load_explicit(&cache->gate, memory_order_acquire) ==
+           atomic_load_explicit(cache->forks, memory_order_relaxed);
 }
 
 /* The short way of a set (set_quick.c) -------------------------------------------------------------------------- */

@@ -7,9 +7,9 @@
  * Beside a small value out of the page cache every locked instruction and every reading of the clock shows.  So the usual
  * answer (found, of this life, fresh, given on the caller's thread) is judged by the clock that the call began with, as a
  * memory hit is, and counted in the thread's own cell. */
-#include "src/core/flight.h"
+#include "src/core/direct.h"
 
-enum { ASKED, ANSWERED, SLEEPS, SAMPLE_MASK = 15 };
+enum { ASKED, ANSWERED, SLEEPS };
 
 struct direct {
     strata_op op;
@@ -56,19 +56,6 @@ static void wait_for_answer(struct direct *g, struct executor *ex)
     strata__driver_deinit(&g->driver);
 }
 
-/* Acquire: where a write has left the table, what it wrote is seen. */
-static int is_busy(const struct root *root, uint64_t hash)
-{
-    return atomic_load_explicit(&stripe_of(root, hash)->count, memory_order_acquire) != 0;
-}
-
-/* Reading the clock twice takes as long as a tenth of a get of a small value: one in sixteen of a thread is timed. */
-static int is_timed(const strata *cache)
-{
-    const _Atomic(uint64_t) *begun = &cache->cells[counter_index()].words[HOT_BEGUN];
-    return (atomic_load_explicit(begun, memory_order_relaxed) & SAMPLE_MASK) == 1;
-}
-
 static void ask(struct root *root, struct direct *g)
 {
     strata_layer *layer = root->layers[0].layer;
@@ -89,44 +76,26 @@ static void ask_timed(struct root *root, struct direct *g)
     strata__histogram_add(&root->layers[0].latency, (uint64_t)(ex_now_ns(root->ex) - before));
 }
 
-static int failed(struct root *root, const struct direct *g, strata_error *err)
+static int failed(struct root *root, const strata_op *op, strata_error *err)
 {
     const char *name = root->layers[0].layer->name;
     strata__fail(err, STRATA_ELAYER, name, "layer \"%s\" failed: %s", name,
-                 g->words.message[0] != 0 ? g->words.message : strata_status_text(g->op.status));
+                 op->err->message[0] != 0 ? op->err->message : strata_status_text(op->status));
     if (err != NULL)
-        err->os_errno = g->words.os_errno;
+        err->os_errno = op->err->os_errno;
     return STRATA_ELAYER;
 }
 
-/* What came of it, for the layer: in the thread's cell, where a layer that is not instant counts nothing else. */
-static void count_answer(strata *cache, struct layer_slot *slot, const strata_op *op)
-{
-    if (op->status < 0 || __builtin_expect(op->err->status < 0, 0))
-        strata__op_counted(cache, slot, op);
-    else
-        counter_raise(cache->cells, counter_index(), strata__op_found(op) ? HOT_FOUND : HOT_MISSED);
-}
-
-/* Found, ours, not banned, whole bytes, fresh; and nobody listens. */
-static int is_plain(const strata *cache, const strata_op *op)
-{
-    const strata_meta *meta = &op->meta;
-    return op->status == STRATA_OK && op->found != NULL && meta->life == cache->root->life && meta->codec == 0 &&
-           !meta->negative && meta->position >= atomic_load_explicit(&cache->min_position, memory_order_acquire) &&
-           strata__is_fresh(meta, meta->born_ms, op->now_ms) && !event_wanted(cache->root, STRATA_EVENT_HIT);
-}
-
-static __attribute__((noinline)) int judge(strata *cache, strata_slice key, struct direct *g, strata_value **out,
-                                           strata_error *err)
+__attribute__((noinline)) int strata__direct_judge(strata *cache, strata_slice key, strata_op *op, strata_value **out,
+                                                   strata_error *err)
 {
     struct root *root = cache->root;
     struct layer_slot *slot = &root->layers[0];
     struct held held = { 0 };
-    if (g->op.status < 0)
-        return failed(root, g, err);
+    if (op->status < 0)
+        return failed(root, op, err);
     int rc = STRATA_MISS;
-    if (strata__op_found(&g->op) && strata__held_init(cache, slot, &g->op, &held)) {
+    if (strata__op_found(op) && strata__held_init(cache, slot, op, &held)) {
         enum action a = strata__held_action(&held, SITUATION_READ, ex_now_ms(root->ex));
         if (action_serves(a))
             rc = strata__held_serve(cache, key, &held, a, out);
@@ -161,7 +130,7 @@ int strata__get_direct(strata *cache, strata_slice key, uint64_t hash, int64_t n
     unsigned char room[KEY_ROOM];
     struct direct g;
     struct key_forms forms = { .hash = hash };
-    if (is_busy(root, hash) || !make_forms(cache, key, room, &forms))
+    if (direct_is_busy(root, hash) || !make_forms(cache, key, room, &forms))
         return NOT_DIRECT;
     atomic_init(&g.state, ASKED);
     g.asker = this_thread();
@@ -169,18 +138,18 @@ int strata__get_direct(strata *cache, strata_slice key, uint64_t hash, int64_t n
     g.op.flags |= slot->flags & STRATA_LAYER_LENDS ? STRATA_OP_WAITED : 0;
     g.op.done = answered;
     g.op.owner = &g;
-    if (is_timed(cache))
+    if (direct_is_timed(cache))
         ask_timed(root, &g);
     else
         ask(root, &g);
-    count_answer(cache, slot, &g.op);
+    direct_count(cache, slot, &g.op);
     enum hot_word word = HOT_SLOW;
     int rc = STRATA_OK;
-    if (__builtin_expect(is_plain(cache, &g.op), 1)) {
+    if (__builtin_expect(direct_is_plain(cache, &g.op), 1)) {
         *out = g.op.found;
         word = HOT_LOOKED;
     } else {
-        rc = judge(cache, key, &g, out, err);
+        rc = strata__direct_judge(cache, key, &g.op, out, err);
     }
     counter_raise(cache->cells, counter_index(), word);
     return rc;

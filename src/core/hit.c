@@ -22,14 +22,6 @@ struct look {
 
 #define NOT_ASKED ((strata_value *)(uintptr_t)2)
 
-static inline int gate_open(const strata *cache)
-{
-    /* The count must be on its way before the gate is read: see cache.c about closing. */
-    atomic_signal_fence(memory_order_seq_cst);
-    return atomic_load_explicit(&cache->gate, memory_order_acquire) ==
-           atomic_load_explicit(cache->forks, memory_order_relaxed);
-}
-
 static inline int found(const strata_value *said) { return (uintptr_t)said > (uintptr_t)NOT_ASKED; }
 
 static inline __attribute__((always_inline)) strata_value *ask_quick(strata *cache, strata_slice key, uint64_t *hash,

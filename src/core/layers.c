@@ -157,6 +157,7 @@ void strata__handle_rewire_locked(strata *h)
     h->quick = quick ? ops->quick : no_quick;
     h->direct = root->layer_count == 1 && !slot_instant(&root->layers[0]) &&
                 (root->layers[0].flags & (STRATA_LAYER_BLOCKS | STRATA_LAYER_LENDS));
+    h->direct_async = h->direct && !(root->layers[0].flags & STRATA_LAYER_BLOCKS);
     strata__set_quick_init(h);
     h->ex = root->ex;
     h->now_ms = root->ex->ops->now_ms;
