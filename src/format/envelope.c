@@ -244,9 +244,11 @@ static int spoil(struct reader *r, int verdict)
     return 0;
 }
 
-static uint64_t take_varint(struct reader *r)
+static inline uint64_t take_varint(struct reader *r)
 {
     uint64_t n = 0;
+    if (r->at < r->end && *r->at < 0x80)
+        return *r->at++;
     for (unsigned shift = 0; shift < 64 && r->at < r->end; shift += 7) {
         uint8_t byte = *r->at++;
         if (shift == 63 && byte > 1)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "src/base/mem.h"
+#include "src/os/spare.h"
 #include "src/layer/value_impl.h"
 #include "src/os/reclaim.h"
 
@@ -15,6 +16,7 @@ _Thread_local struct value_hold *strata__value_hold;
 struct copied_value {
     struct strata_value base;
     const struct strata_allocator *mem;
+    size_t room; /* of the whole block */
     _Alignas(16) unsigned char bytes[];
 };
 
@@ -32,7 +34,11 @@ struct object_value {
     size_t cost; /* asked once, where no lock is held */
 };
 
-static void release_copied(struct strata_value *value) { strata__free(((struct copied_value *)value)->mem, value); }
+static void release_copied(struct strata_value *value)
+{
+    struct copied_value *v = (struct copied_value *)value;
+    strata__spare_free(v->mem, v, v->room);
+}
 
 static void release_taken(struct strata_value *value)
 {
@@ -66,10 +72,12 @@ struct strata_value *strata__value_new(const struct strata_allocator *mem, size_
     *out_bytes = NULL;
     if (size > SIZE_MAX - sizeof(struct copied_value))
         return NULL;
-    struct copied_value *v = strata__alloc(mem, sizeof *v + size);
+    size_t room;
+    struct copied_value *v = strata__spare_alloc(mem, sizeof *v + size, &room);
     if (v == NULL)
         return NULL;
     v->mem = mem;
+    v->room = room;
     init_heap(&v->base, v->bytes, size, NULL, release_copied);
     *out_bytes = v->bytes;
     return &v->base;
@@ -115,7 +123,7 @@ struct strata_value *strata__value_object(const struct strata_allocator *mem, vo
 size_t strata__value_cost(const struct strata_value *value)
 {
     if (value->release == release_copied)
-        return sizeof(struct copied_value) + value->size;
+        return ((const struct copied_value *)value)->room;
     if (value->release == release_taken)
         return sizeof(struct taken_value) + value->size;
     if (value->release == release_object)

@@ -78,7 +78,9 @@ static inline void disk_index_ahead(const struct disk_shard *shard, uint32_t tag
 {
     uint64_t at = tag * atomic_load_explicit(&shard->ahead_homes, memory_order_relaxed) >> 32;
     uintptr_t slots = atomic_load_explicit(&shard->ahead, memory_order_relaxed);
+    /* Behind its home come some three others in a full table, and four slots are a line. */
     __builtin_prefetch((const void *)(slots + at * sizeof(struct slot)));
+    __builtin_prefetch((const void *)(slots + (at + 4) * sizeof(struct slot)));
 }
 /* NULL where there is none. */
 struct slot *strata__disk_index_find(const struct disk_shard *shard, uint32_t tag);
