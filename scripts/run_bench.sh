@@ -15,12 +15,13 @@ usage: ./run bench [OPTION]...
   --seconds S      of each pass (0.15; with --full 0.5)
   --mem-only       no stampede, nothing on disk
   --disk-only      only what is about stores on disk
-  --redis          only gets over a Redis of its own on this machine, beside hiredis
+  --redis          only what is about a Redis, one of its own on this machine (about a minute): gets beside hiredis,
+                   a server that is slow or stopped, a stampede of processes
   --disk-dir DIR   where those make their folders, and remove them again (build/bench)
   --details        each cell of each goal
   --traces DIR     besides, the hit ratios of every policy over a folder of traces with their anchors.csv
   --report         measure nothing: show the last run again
-  --write-docs     put the chart into docs/img/bench.svg and the tables into README.md
+  --write-docs     put the charts into docs/img/ and the tables into README.md; with --redis those about Redis alone
 TXT
 }
 
@@ -94,17 +95,21 @@ busy_percent() {
   }'
 }
 
-facts() {
+machine_facts() {
   echo "meta,date,$(date -u +%F)"
   echo "meta,cpu,$(sed -n 's/^model name[[:space:]]*: //p' /proc/cpuinfo | head -n 1)"
   echo "meta,processors,$(cores)"
   # shellcheck disable=SC1091 # the machine's own file
   echo "meta,system,$(. /etc/os-release && echo "$PRETTY_NAME" | sed 's, GNU/Linux,,; s, (.*,,')"
   echo "meta,kernel,$(uname -r)"
-  echo "meta,huge_pages,$(cat /sys/kernel/mm/transparent_hugepage/enabled 2>/dev/null || echo unknown)"
-  echo "meta,kind,$([ $full = yes ] && echo full || echo default)"
   echo "meta,pass_seconds,$seconds"
   echo "meta,busy_before_percent,$busy"
+}
+
+facts() {
+  machine_facts
+  echo "meta,huge_pages,$(cat /sys/kernel/mm/transparent_hugepage/enabled 2>/dev/null || echo unknown)"
+  echo "meta,kind,$([ $full = yes ] && echo full || echo default)"
   echo "meta,file_system,$(stat -f -c %T "$disk_dir" 2>/dev/null || echo unknown)"
   "$bin/strata_mem_bench" --facts
   "$bin/strata_disk_bench" --facts
@@ -283,14 +288,48 @@ in_rounds() {
   done
 }
 
+# redis_part WHAT BENCHMARK ARGUMENT...: its rows, or a line about its failure.
+redis_part() {
+  what=$1
+  shift
+  [ -t 2 ] || say "$what" >&2
+  timeout 120 "$@" >build/bench/part.csv 2>>$log || {
+    say "$what failed: see $log" >&2
+    broken=1
+    return 0
+  }
+  cat build/bench/part.csv >>$redis_rows
+}
+
+redis_all() {
+  redis_rows=build/bench/redis.csv
+  if [ $measure = yes ]; then
+    seconds=${seconds:-0.4}
+    busy=$(busy_percent)
+    [ "$busy" -lt 10 ] || say "note: other programs use $busy % of this machine; ratios will be less exact"
+    machine_facts >$redis_rows
+    echo "meta,redis,$(redis-server --version | sed -n 's/.* v=\([^ ]*\).*/Redis \1/p')" >>$redis_rows
+    : >$log
+    redis_part "gets beside hiredis" "$bin/strata_redis_bench" --rounds "$rounds" --seconds "$seconds"
+    redis_part "a server that is slow, and stopped" "$bin/strata_delay_bench" "$rounds"
+    redis_part "a stampede of processes" "$bin/strata_fleet_bench" "$rounds"
+  fi
+  [ -s $redis_rows ] || die "bench: there is no earlier run over a Redis to report"
+  set -- $redis_rows --json build/bench/redis.json --redis-svg build/bench/redis.svg ${details:+"$details"}
+  [ $docs = no ] || set -- "$@" --redis-readme README.md
+  "$bin/strata_bench_report" "$@"
+  [ $docs = no ] || cp build/bench/redis.svg docs/img/redis.svg
+  say "rows: $redis_rows, JSON: build/bench/redis.json, chart: build/bench/redis.svg"
+}
+
 broken=0
 need_build
 need_examples # the bench preset is the release build and more
 if [ $redis = yes ]; then
-  [ $docs = no ] || die "bench: --write-docs does not write the table of --redis: leave one of them out"
   need_redis_server
-  build bench strata_redis_bench
-  exec "$bin/strata_redis_bench" --rounds "$rounds" --seconds "${seconds:-0.5}"
+  build bench strata_redis_bench strata_delay_bench strata_fleet_bench strata_bench_report
+  redis_all
+  exit $broken
 fi
 need "for the caches and stores to compare with" librocksdb-dev libtbb-dev libglib2.0-dev liblmdb-dev
 build bench strata_bench ${traces:+strata_cli}

@@ -1,7 +1,7 @@
-// bench/report/report_chart.cpp - two pictures of a run, as SVG that needs nothing else.
+// bench/report/report_chart.cpp - three pictures of a run, as SVG that needs nothing else.
 //
 // Four panels each: hits and get-or-inserts, with one and with two threads; puts and gets on disk, of small and large
-// values.  A bar a backend, time an operation, so shorter is better.  Scales are linear and begin at zero; a peer far off the scale has its bar cut, visibly, and its
+// values; gets over a server, and what a slow one costs.  A bar a backend, time an operation, so shorter is better.  Scales are linear and begin at zero; a peer far off the scale has its bar cut, visibly, and its
 // figure printed, so that it does not squeeze all others into a corner.
 #include "bench/report/report_output.hpp"
 #include <algorithm>
@@ -56,14 +56,30 @@ std::string label_of(const std::string &backend)
         { "rocksdb", "RocksDB" },
         { "rocksdb_fifo", "RocksDB FIFO" },
         { "files", "a file a key" },
+        { "hiredis_1", "hiredis" },
+        { "strata_1", "strata" },
+        { "hiredis_64", "hiredis, 64 threads" },
+        { "strata_64", "strata, 64 threads" },
+        { "hiredis_async_256", "hiredis async" },
+        { "strata_async_64", "strata, 64 in flight" },
+        { "strata_async_256", "strata, 256 in flight" },
+        { "hiredis_mget_100", "hiredis MGET" },
+        { "strata_many_100", "strata get_many" },
     };
+    size_t bar = backend.find('|');
+    if (bar != std::string::npos) {
+        return backend.substr(bar + 1);
+    }
     auto found = labels.find(backend);
     return found == labels.end() ? backend : found->second;
 }
 
 const char *color_of(const std::string &backend)
 {
-    return backend == "strata" ? OURS : is_ours(backend) ? OURS_LIGHT : is_floor(backend) ? FLOOR : PEER;
+    return backend.compare(0, 7, "strata|") == 0 || backend == "strata" ? OURS
+           : is_ours(backend)                                           ? OURS_LIGHT
+           : is_floor(backend)                                          ? FLOOR
+                                                                        : PEER;
 }
 
 void sort(panel &p)
@@ -163,7 +179,7 @@ void write_panel(std::ostream &out, const panel &p, double x, double y, double w
     }
 }
 
-void write_legend(std::ostream &out, double y, const std::string &floor)
+void write_legend(std::ostream &out, double y, const std::string &floor, bool others)
 {
     const struct {
         const char *color;
@@ -172,6 +188,9 @@ void write_legend(std::ostream &out, double y, const std::string &floor)
     } entries[] = { { OURS, "strata", 76 }, { FLOOR, "floor: " + floor, 224 }, { PEER, "others", 0 } };
     double x = MARGIN;
     for (auto &e : entries) {
+        if (e.color == PEER && !others) {
+            break;
+        }
         out << "<rect x=\"" << x << "\" y=\"" << y - 10 << "\" width=\"12\" height=\"12\" rx=\"2\" fill=\"" << e.color
             << "\"/>\n";
         write_text(out, x + 18, y, "fill=\"#334155\"", e.text);
@@ -200,7 +219,13 @@ void draw(std::ostream &out, const chart &c)
             write_panel(out, c.panels[i], MARGIN + (i % 2) * (width + GAP), i < 2 ? TOP : second, width);
         }
     }
-    write_legend(out, height - 16, c.floor);
+    bool others = false;
+    for (auto &p : c.panels) {
+        for (auto &b : p.bars) {
+            others = others || color_of(b.name) == PEER;
+        }
+    }
+    write_legend(out, height - 16, c.floor, others);
     out << "</svg>\n";
 }
 
@@ -241,6 +266,57 @@ void write_disk_chart(std::ostream &out, const results &r)
         }
     }
     draw(out, c);
+}
+
+panel make_redis_panel(const results &r, const char *title, std::initializer_list<const char *> cells)
+{
+    panel p;
+    p.title = title;
+    p.unit = "us";
+    for (auto name : cells) {
+        auto found = r.redis.find(name);
+        if (found != r.redis.end()) {
+            p.bars.push_back({ name, 1e6 / median(found->second, &redis_sample::per_second) });
+        }
+    }
+    sort(p);
+    return p;
+}
+
+// Names begin as ours do, for the colour; what follows is what the bar is called.
+panel make_delay_panel(const results &r, const char *title, const char *kind, const char *unit, double scale)
+{
+    const struct {
+        const char *state, *name;
+    } states[] = { { "0", "strata|Redis as it is" },
+                   { "100", "strata|100 ms slower" },
+                   { "500", "strata|500 ms slower" },
+                   { "stopped", "strata|Redis stopped" },
+                   { "open", "strata|breaker open" } };
+    panel p;
+    p.title = title;
+    p.unit = unit;
+    auto found = r.delays.find(kind);
+    for (auto &s : states) {
+        if (found != r.delays.end() && found->second.count(s.state) != 0) {
+            p.bars.push_back({ s.name, median(found->second.at(s.state), &delay_sample::us) * scale });
+        }
+    }
+    return p;
+}
+
+void write_redis_chart(std::ostream &out, const results &r)
+{
+    draw(out,
+         { "Gets over a Redis: strata and hiredis; and what a slow Redis costs",
+           "Over a Redis, time an operation: shorter is better",
+           "1 KB, loopback; medians; below: memory over Redis, soft timeout 50 ms. " + machine_text(r),
+           "hiredis itself",
+           { make_redis_panel(r, "Get, one after the other and by 64 threads",
+                              { "hiredis_1", "strata_1", "hiredis_64", "strata_64" }),
+             make_redis_panel(r, "Asynchronous get", { "strata_async_64", "hiredis_async_256", "strata_async_256" }),
+             make_delay_panel(r, "Hit in memory while Redis is slow", "memory_hit", "ns", 1e3),
+             make_delay_panel(r, "Cold miss meanwhile, 5 ms loader", "cold_miss", "ms", 1e-3) } });
 }
 
 } // namespace report

@@ -1,4 +1,4 @@
-// bench/report/report_goals.cpp - the goals, one function each; those of the disk are in report_disk_goals.cpp.
+// bench/report/report_goals.cpp - the goals, one function each; those of the disk and of servers have files of their own.
 #include "bench/report/report_goals.hpp"
 #include <algorithm>
 
@@ -302,6 +302,9 @@ std::vector<goal> evaluate(const results &r)
     }
     if (!r.disks.empty() || !r.above.empty()) {
         add_disk_goals(r, goals);
+    }
+    if (r.over_a_server()) {
+        add_redis_goals(r, goals);
     }
     return goals;
 }

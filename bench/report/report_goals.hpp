@@ -1,5 +1,5 @@
 // bench/report/report_goals.hpp - what strata promises of its speed and memory, and whether a run kept it.
-// The limits stand in report_goals.cpp and report_disk_goals.cpp and nowhere else.
+// The limits stand in report_goals.cpp, report_disk_goals.cpp and report_redis_goals.cpp, and nowhere else.
 #ifndef BENCH_REPORT_GOALS_HPP
 #define BENCH_REPORT_GOALS_HPP
 #include "bench/report/report_rows.hpp"
@@ -36,7 +36,9 @@ struct goal {
 const char *text_of(verdict v);
 goal make_goal(const char *id, const char *title, const char *asked, const char *unit);
 std::vector<goal> evaluate(const results &r);
-void add_disk_goals(const results &r, std::vector<goal> &goals); // part of it
+void add_disk_goals(const results &r, std::vector<goal> &goals);  // part of it
+void add_redis_goals(const results &r, std::vector<goal> &goals); // part of it
+std::string delay_state_text(const std::string &state);           // "100 ms later", "stopped"
 
 } // namespace report
 #endif // BENCH_REPORT_GOALS_HPP

@@ -9,7 +9,10 @@
 //               "put_p999_us", "gets_s", "get_p50_us", "get_p99_us", "overwrites_s", "close_ms", "reopen_ms",
 //               "kill_reopen_ms", "cold_reopen_ms", "entry_disk_bytes", "resident_bytes", "kept", "puts_s_samples": [...],
 //               "gets_s_samples": [...] } } } ],
-//   "above_slow_disk": [ { "alone_ns", "alone_p99_ns", "slow_ns", "slow_p99_ns", "reads" } ] }
+//   "above_slow_disk": [ { "alone_ns", "alone_p99_ns", "slow_ns", "slow_p99_ns", "reads" } ],
+//   "redis": { NAME: { "per_second", "per_second_samples": [...] } },
+//   "slow_redis": [ { "state", "kind", "us", "loader_us", "soft_timeout_ms", "us_samples": [...] } ],
+//   "fleet": [ { "processes", "callers", "loader_ms", "loads", "served_ms" } ] }
 #include "bench/report/report_output.hpp"
 #include <cmath>
 #include <cstdio>
@@ -86,7 +89,8 @@ void write_backend(std::ostream &out, const series &s)
     out << "]}";
 }
 
-void write_samples(std::ostream &out, const char *name, const disk_series &s, double disk_sample::*field)
+template <class Sample>
+void write_samples(std::ostream &out, const char *name, const std::vector<Sample> &s, double Sample::*field)
 {
     separator comma;
     out << ", \"" << name << "_samples\": [";
@@ -152,6 +156,36 @@ void write_disks(std::ostream &out, const results &r)
     out << "\n  ]";
 }
 
+void write_server(std::ostream &out, const results &r)
+{
+    separator cells, states, runs;
+    out << ",\n  \"redis\": {";
+    for (auto &c : r.redis) {
+        out << cells.next() << "\n    " << quoted(c.first)
+            << ": {\"per_second\": " << plain(median(c.second, &redis_sample::per_second));
+        write_samples(out, "per_second", c.second, &redis_sample::per_second);
+        out << "}";
+    }
+    out << "\n  },\n  \"slow_redis\": [";
+    for (auto &kind : r.delays) {
+        for (auto &state : kind.second) {
+            out << states.next() << "\n    {\"state\": " << quoted(state.first) << ", \"kind\": " << quoted(kind.first)
+                << ", \"us\": " << plain(median(state.second, &delay_sample::us))
+                << ", \"loader_us\": " << plain(median(state.second, &delay_sample::loader_us))
+                << ", \"soft_timeout_ms\": " << plain(median(state.second, &delay_sample::soft_timeout_ms));
+            write_samples(out, "us", state.second, &delay_sample::us);
+            out << "}";
+        }
+    }
+    out << "\n  ],\n  \"fleet\": [";
+    for (auto &run : r.fleets) {
+        out << runs.next() << "\n    {\"processes\": " << run.processes << ", \"callers\": " << run.callers
+            << ", \"loader_ms\": " << run.loader_ms << ", \"loads\": " << run.loads
+            << ", \"served_ms\": " << plain(run.served_ms) << "}";
+    }
+    out << "\n  ]";
+}
+
 } // namespace
 
 void write_json(std::ostream &out, const results &r, const std::vector<goal> &goals)
@@ -186,6 +220,7 @@ void write_json(std::ostream &out, const results &r, const std::vector<goal> &go
     }
     out << "\n  ]";
     write_disks(out, r);
+    write_server(out, r);
     out << "\n}\n";
 }
 

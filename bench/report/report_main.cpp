@@ -1,8 +1,10 @@
 // bench/report/report_main.cpp - turns the rows of a run into tables, JSON, a chart and the README's section.
 //
-//     strata_bench_report ROWS.csv [--details] [--json FILE] [--svg FILE] [--disk-svg FILE] [--readme FILE] [--size N:V]
+//     strata_bench_report ROWS.csv [--details] [--json FILE] [--svg FILE] [--disk-svg FILE] [--redis-svg FILE]
+//                         [--readme FILE] [--redis-readme FILE] [--size N:V]
 //
-// --readme replaces what stands between the lines "<!-- bench -->" and "<!-- /bench -->".
+// --readme replaces what stands between the lines "<!-- bench -->" and "<!-- /bench -->", --redis-readme what stands between
+// "<!-- redis -->" and "<!-- /redis -->".
 // Exit: 0, also when goals are missed (a slow machine is no mistake); 1 where a file can't be read or written.
 #include "bench/report/report_output.hpp"
 #include <cstdio>
@@ -32,9 +34,9 @@ void write_file(const std::string &path, const std::string &content)
     }
 }
 
-void replace_section(const std::string &path, const std::string &section)
+void replace_section(const std::string &path, const std::string &name, const std::string &section)
 {
-    const std::string open = "<!-- bench -->", close = "<!-- /bench -->";
+    const std::string open = "<!-- " + name + " -->", close = "<!-- /" + name + " -->";
     std::ifstream in(path);
     std::stringstream whole;
     whole << in.rdbuf();
@@ -58,18 +60,19 @@ report::cell_id parse_size(const std::string &text)
 }
 
 struct options {
-    std::string rows, json, svg, disk_svg, readme, size;
+    std::string rows, json, svg, disk_svg, redis_svg, readme, redis_readme, size;
     bool details = false;
 };
 
 options parse(int argc, char **argv)
 {
     options o;
-    const std::map<std::string, std::string options::*> files = { { "--json", &options::json },
-                                                                  { "--svg", &options::svg },
-                                                                  { "--disk-svg", &options::disk_svg },
-                                                                  { "--readme", &options::readme },
-                                                                  { "--size", &options::size } };
+    const std::map<std::string, std::string options::*> files = {
+        { "--json", &options::json },         { "--svg", &options::svg },
+        { "--disk-svg", &options::disk_svg }, { "--redis-svg", &options::redis_svg },
+        { "--readme", &options::readme },     { "--redis-readme", &options::redis_readme },
+        { "--size", &options::size }
+    };
     for (int i = 1; i < argc; i++) {
         std::string option = argv[i];
         auto file = files.find(option);
@@ -81,7 +84,7 @@ options parse(int argc, char **argv)
             o.rows = option;
         } else {
             fail("usage: strata_bench_report ROWS.csv [--details] [--json FILE] [--svg FILE] [--disk-svg FILE] "
-                 "[--readme FILE] [--size N:V]",
+                 "[--redis-svg FILE] [--readme FILE] [--redis-readme FILE] [--size N:V]",
                  2);
         }
     }
@@ -98,18 +101,20 @@ int main(int argc, char **argv)
         fail("can't read \"" + o.rows + "\": give the rows that ./run bench left in build/bench", 1);
     }
     report::results r = report::read_rows(in);
-    if (r.cells.empty() && r.stampedes.empty() && r.disks.empty() && r.above.empty()) {
+    if (r.cells.empty() && r.stampedes.empty() && r.disks.empty() && r.above.empty() && !r.over_a_server()) {
         fail(o.rows + " holds no measurements", 1);
     }
     std::vector<report::goal> goals = report::evaluate(r);
     report::cell_id size = o.size.empty() ? report::choose_size(r) : parse_size(o.size);
 
     report::write_tables(std::cout, r, goals, o.details);
-    std::stringstream json, svg, disk_svg, markdown;
+    std::stringstream json, svg, disk_svg, redis_svg, markdown, redis_markdown;
     report::write_json(json, r, goals);
     report::write_chart(svg, r, size);
     report::write_disk_chart(disk_svg, r);
+    report::write_redis_chart(redis_svg, r);
     report::write_markdown(markdown, r, goals, size);
+    report::write_redis_markdown(redis_markdown, r, goals);
     if (!o.json.empty()) {
         write_file(o.json, json.str());
     }
@@ -119,8 +124,14 @@ int main(int argc, char **argv)
     if (!o.disk_svg.empty() && !r.disks.empty()) {
         write_file(o.disk_svg, disk_svg.str());
     }
+    if (!o.redis_svg.empty() && r.over_a_server()) {
+        write_file(o.redis_svg, redis_svg.str());
+    }
     if (!o.readme.empty()) {
-        replace_section(o.readme, markdown.str());
+        replace_section(o.readme, "bench", markdown.str());
+    }
+    if (!o.redis_readme.empty()) {
+        replace_section(o.redis_readme, "redis", redis_markdown.str());
     }
     return 0;
 }

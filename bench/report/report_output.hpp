@@ -16,6 +16,10 @@ void write_disk_tables(std::ostream &out, const results &r); // part of it
 void write_markdown(std::ostream &out, const results &r, const std::vector<goal> &goals, const cell_id &size);
 void write_disk_markdown(std::ostream &out, const results &r); // part of it
 
+// What was measured over a server: part of the tables; and a section of its own for the README.
+void write_redis_tables(std::ostream &out, const results &r);
+void write_redis_markdown(std::ostream &out, const results &r, const std::vector<goal> &goals);
+
 // Everything, for programs; the names are stable.
 void write_json(std::ostream &out, const results &r, const std::vector<goal> &goals);
 
@@ -24,6 +28,9 @@ void write_chart(std::ostream &out, const results &r, const cell_id &size);
 
 // Another: puts and gets of stores on disk, the smaller and the larger values.
 void write_disk_chart(std::ostream &out, const results &r);
+
+// And one: gets over a server beside hiredis, and what a slow server costs.
+void write_redis_chart(std::ostream &out, const results &r);
 
 // The size to show where only one can be shown: measured on most backends; of those the largest.
 cell_id choose_size(const results &r);

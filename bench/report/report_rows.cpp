@@ -38,9 +38,16 @@ const backends *results::find(const cell_id &id) const
     return found == cells.end() ? nullptr : &found->second;
 }
 
+bool results::over_a_server() const { return !redis.empty() || !delays.empty() || !fleets.empty(); }
+
 int results::rounds() const
 {
     std::set<int> seen;
+    for (auto &cell : redis) {
+        for (auto &s : cell.second) {
+            seen.insert(s.round);
+        }
+    }
     for (auto &cell : cells) {
         for (auto &backend : cell.second) {
             for (auto &s : backend.second) {
@@ -130,6 +137,28 @@ static void read_above(results &out, const std::vector<std::string> &f)
     out.above.push_back(s);
 }
 
+static void read_delay(results &out, const std::vector<std::string> &f)
+{
+    delay_sample s;
+    s.us = std::stod(f[3]);
+    s.loader_us = std::stod(f[4]);
+    s.soft_timeout_ms = std::stod(f[5]);
+    s.round = std::stoi(f[6]);
+    out.delays[f[2]][f[1]].push_back(s);
+}
+
+static void read_fleet(results &out, const std::vector<std::string> &f)
+{
+    fleet_run r;
+    r.processes = std::stol(f[1]);
+    r.callers = std::stol(f[2]);
+    r.loader_ms = std::stol(f[3]);
+    r.loads = std::stol(f[4]);
+    r.served_ms = std::stod(f[5]);
+    r.round = std::stoi(f[6]);
+    out.fleets.push_back(r);
+}
+
 results read_rows(std::istream &in)
 {
     results out;
@@ -144,6 +173,15 @@ results read_rows(std::istream &in)
                 read_disk(out, f);
             } else if (f.size() == 8 && f[0] == "above") {
                 read_above(out, f);
+            } else if (f.size() == 4 && f[0] == "redis") {
+                redis_sample s;
+                s.per_second = std::stod(f[2]);
+                s.round = std::stoi(f[3]);
+                out.redis[f[1]].push_back(s);
+            } else if (f.size() == 7 && f[0] == "delay") {
+                read_delay(out, f);
+            } else if (f.size() == 7 && f[0] == "fleet") {
+                read_fleet(out, f);
             } else if (f.size() >= 3 && f[0] == "meta") {
                 out.facts[f[1]] = line.substr(f[0].size() + f[1].size() + 2);
             } else if (!line.empty()) {
@@ -170,7 +208,7 @@ bool is_floor(const std::string &backend)
 {
     static const std::set<std::string> floors = { "flat_thp",  "flat",     "flat_duties", "setassoc_1t",
                                                   "log_pread", "log_mmap", "log_duties" };
-    return floors.count(backend) != 0;
+    return floors.count(backend) != 0 || backend.compare(0, 7, "hiredis") == 0;
 }
 
 bool is_ours(const std::string &backend) { return backend.compare(0, 6, "strata") == 0; }

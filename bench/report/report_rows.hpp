@@ -5,6 +5,7 @@
 //     mem,...,ROUND         as mem_bench prints them, with the round appended by scripts/run_bench.sh
 //     stampede,...          as stampede_bench prints them
 //     disk,...,ROUND and above,...,ROUND   as disk_bench prints them, likewise
+//     redis,..., delay,... and fleet,...   as redis_bench, delay_bench and fleet_bench print them
 // The machine drifts while it measures, so no number is good for much on its own: what counts is the ratio of two
 // medians over the same, interleaved rounds.
 #ifndef BENCH_REPORT_ROWS_HPP
@@ -63,16 +64,42 @@ struct above_sample {
     double entries = 0, alone_ns = 0, alone_p99 = 0, slow_ns = 0, slow_p99 = 0, reads = 0;
 };
 
+// Gets over a server, by hiredis and by strata: how many a second.
+struct redis_sample {
+    int round = 0;
+    double per_second = 0;
+};
+typedef std::map<std::string, std::vector<redis_sample>> redis_cells; // by name
+
+// A call while the server is slow, stopped, or left alone.
+struct delay_sample {
+    int round = 0;
+    double us = 0, loader_us = 0, soft_timeout_ms = 0;
+};
+// By "memory_hit", "redis_hit", "cold_miss"; then by state: "0", "100", "500" ms of delay, "stopped", "open".
+typedef std::map<std::string, std::map<std::string, std::vector<delay_sample>>> delay_table;
+
+// Processes that share a server, and one cold key.
+struct fleet_run {
+    long processes = 0, callers = 0, loader_ms = 0, loads = 0;
+    double served_ms = 0;
+    int round = 0;
+};
+
 struct results {
     std::map<cell_id, backends> cells;
     std::vector<stampede_run> stampedes;
     std::map<disk_id, disk_backends> disks;
     std::vector<above_sample> above;
+    redis_cells redis;
+    delay_table delays;
+    std::vector<fleet_run> fleets;
     std::map<std::string, std::string> facts;
     std::vector<std::string> unread; // rows that are none of these
 
     const backends *find(const cell_id &id) const; // NULL where it was not measured
     int rounds() const;
+    bool over_a_server() const; // measured with one
 };
 
 // A quotient of two medians; low and high are the extremes of the rounds that have both.

@@ -210,6 +210,7 @@ void write_tables(std::ostream &out, const results &r, const std::vector<goal> &
         }
     }
     write_disk_tables(out, r);
+    write_redis_tables(out, r);
     if (details) {
         write_details(out, goals);
     }
