@@ -11,6 +11,7 @@
 #include "src/base/err.h"
 #include "src/base/hash.h"
 #include "src/base/mem.h"
+#include "src/link/redis_cluster.h"
 #include "src/link/redis_link_impl.h"
 #include "src/os/os_clock.h"
 #include "src/os/os_futex.h"
@@ -128,24 +129,39 @@ static char *keep(char **at, const char *text)
 
 static size_t size_of(const char *text) { return text != NULL ? strlen(text) + 1 : 0; }
 
+/* Every string of the options: room for all, then each one kept. */
+static size_t size_of_strings(const struct redis_link_options *o)
+{
+    size_t size = 1 + size_of(o->name) + size_of(o->host) + size_of(o->socket_path) + size_of(o->user) +
+                  size_of(o->password) + size_of(o->master_name) + size_of(o->sentinel_user) +
+                  size_of(o->sentinel_password);
+    for (size_t i = 0; i < o->host_count; i++)
+        size += size_of(o->hosts[i].host);
+    return size;
+}
+
 static int keep_options(struct redis_link *link, const struct redis_link_options *options)
 {
     struct redis_link_options *own = &link->options;
     *own = *options;
-    char *at = strata__alloc(link->mem, 1 + size_of(options->name) + size_of(options->host) +
-                                            size_of(options->socket_path) + size_of(options->user) +
-                                            size_of(options->password));
-    if (at == NULL)
+    char *at = link->strings = strata__alloc(link->mem, size_of_strings(options));
+    link->hosts = strata__alloc_array(link->mem, options->host_count + 1, sizeof *link->hosts);
+    if (at == NULL || link->hosts == NULL)
         return 0;
-    link->strings = at;
     own->name = keep(&at, options->name);
     own->host = keep(&at, options->host);
     own->socket_path = keep(&at, options->socket_path);
     own->user = keep(&at, options->user);
     own->password = keep(&at, options->password);
+    own->master_name = keep(&at, options->master_name);
+    own->sentinel_user = keep(&at, options->sentinel_user);
+    own->sentinel_password = keep(&at, options->sentinel_password);
+    own->hosts = link->hosts;
+    for (size_t i = 0; i < options->host_count; i++)
+        link->hosts[i] = (struct redis_host){ keep(&at, options->hosts[i].host), options->hosts[i].port };
     if (own->socket_path != NULL)
         (void)snprintf(link->address, sizeof link->address, "%s", own->socket_path);
-    else
+    else if (own->host != NULL)
         (void)snprintf(link->address, sizeof link->address, strchr(own->host, ':') != NULL ? "[%s]:%u" : "%s:%u",
                        own->host, (unsigned)own->port);
     return 1;
@@ -160,13 +176,12 @@ static void give_back(struct redis_link *link)
     strata__free(mem, link->conns);
     strata__free(mem, link->fds);
     strata__free(mem, link->strings);
+    strata__free(mem, link->hosts);
     strata__free(mem, link);
 }
 
 static int make_parts(struct redis_link *link, const struct redis_link_options *options)
 {
-    if (!keep_options(link, options))
-        return 0;
     link->fds = strata__alloc_array(link->mem, 2 * (size_t)options->connections + 1, sizeof *link->fds);
     link->conns = strata__alloc_array(link->mem, options->connections, sizeof *link->conns);
     if (link->fds == NULL || link->conns == NULL)
@@ -179,6 +194,23 @@ static int make_parts(struct redis_link *link, const struct redis_link_options *
 
 int strata__redis_built_in(void) { return 1; }
 
+static int open_alone(struct redis_link *link, const struct redis_link_options *options, strata_error *err)
+{
+    if (!make_parts(link, options))
+        return strata__fail_plain(err, STRATA_ENOMEM, options->name);
+    int failed = strata__os_wake_init(&link->wake);
+    if (failed == 0) {
+        failed = strata__os_thread_start(&link->thread, "strata-redis", run, link);
+        if (failed != 0)
+            strata__os_wake_deinit(&link->wake);
+    }
+    return failed == 0 ? STRATA_OK
+                       : strata__fail_os(err, STRATA_EIO, failed, options->name,
+                                         "the thread for %s could not be started (%s): close descriptors or raise the "
+                                         "limits (ulimit -n, ulimit -u)",
+                                         link->address, strerror(failed));
+}
+
 int strata__redis_open(struct redis_link **out, const struct redis_link_options *options, strata_error *err)
 {
     *out = NULL;
@@ -186,44 +218,78 @@ int strata__redis_open(struct redis_link **out, const struct redis_link_options 
     if (link == NULL)
         return strata__fail_plain(err, STRATA_ENOMEM, options->name);
     link->mem = options->mem;
-    if (!make_parts(link, options)) {
+    int rc;
+    if (!keep_options(link, options))
+        rc = strata__fail_plain(err, STRATA_ENOMEM, options->name);
+    else if (options->topology == REDIS_CLUSTER)
+        rc = strata__redis_cluster_open(&link->cluster, &link->options, err);
+    else
+        rc = open_alone(link, options, err);
+    if (rc != STRATA_OK) {
         give_back(link);
-        return strata__fail_plain(err, STRATA_ENOMEM, options->name);
-    }
-    int failed = strata__os_wake_init(&link->wake);
-    if (failed == 0) {
-        failed = strata__os_thread_start(&link->thread, "strata-redis", run, link);
-        if (failed != 0)
-            strata__os_wake_deinit(&link->wake);
-    }
-    if (failed != 0) {
-        int status = strata__fail_os(
-            err, STRATA_EIO, failed, options->name,
-            "the thread for %s could not be started (%s): close descriptors or raise the limits "
-            "(ulimit -n, ulimit -u)",
-            link->address, strerror(failed));
-        give_back(link);
-        return status;
+        return rc;
     }
     *out = link;
     return STRATA_OK;
+}
+
+void strata__redis_hurry(struct redis_link *link)
+{
+    if (link == NULL)
+        return;
+    atomic_store(&link->closing, 1);
+    strata__redis_wake(link);
+}
+
+void strata__redis_stop(struct redis_link *link)
+{
+    if (link == NULL)
+        return;
+    strata__redis_hurry(link);
+    strata__os_thread_join(&link->thread);
+}
+
+/* Somebody may have been answered, and not be out yet. */
+static int is_inside(const struct redis_link *link)
+{
+    for (size_t i = 0; i < link->conn_count; i++)
+        if (atomic_load_explicit(&link->conns[i].inside, memory_order_acquire) != 0) /* as strata__redis_conn_close() */
+            return 1;
+    return 0;
+}
+
+void strata__redis_free(struct redis_link *link)
+{
+    if (link == NULL)
+        return;
+    while (is_inside(link))
+        (void)strata__os_poll(NULL, 0, 1);
+    strata__os_wake_deinit(&link->wake);
+    give_back(link);
 }
 
 void strata__redis_close(struct redis_link *link)
 {
     if (link == NULL)
         return;
-    atomic_store(&link->closing, 1);
-    strata__redis_wake(link);
-    strata__os_thread_join(&link->thread);
-    strata__os_wake_deinit(&link->wake);
-    give_back(link);
+    if (link->cluster != NULL) {
+        strata__redis_cluster_close(link->cluster);
+        give_back(link);
+        return;
+    }
+    strata__redis_stop(link);
+    strata__redis_free(link);
 }
 
 void strata__redis_abandon(struct redis_link *link)
 {
     if (link == NULL)
         return;
+    if (link->cluster != NULL) {
+        strata__redis_cluster_abandon(link->cluster);
+        give_back(link);
+        return;
+    }
     for (size_t i = 0; i < link->conn_count; i++) {
         struct redis_conn *c = &link->conns[i];
         strata__os_socket_close(c->fd);
@@ -261,6 +327,10 @@ static void leave(struct redis_conn *c)
 
 void strata__redis_submit(struct redis_link *link, struct redis_request *const *requests, size_t count)
 {
+    if (link->cluster != NULL) {
+        strata__redis_cluster_submit(link->cluster, requests, count);
+        return;
+    }
     struct redis_conn *last = NULL; /* the connection that keeps the link open for this thread */
     for (size_t i = 0; i < count; i++) {
         struct redis_conn *c = pick(link, requests[i]->affinity);
@@ -338,7 +408,10 @@ static void call_on(struct redis_conn *c, struct redis_request *request)
 
 void strata__redis_call(struct redis_link *link, struct redis_request *request)
 {
-    call_on(pick(link, request->affinity), request);
+    if (link->cluster != NULL)
+        strata__redis_cluster_call(link->cluster, request);
+    else
+        call_on(pick(link, request->affinity), request);
 }
 
 static void settled(struct redis_request *request) { (void)request; }
@@ -346,6 +419,8 @@ static void settled(struct redis_request *request) { (void)request; }
 int strata__redis_settle(struct redis_link *link, int64_t timeout_ms, strata_error *err)
 {
     const strata_slice word = strata_str("PING");
+    if (link->cluster != NULL)
+        return strata__redis_cluster_settle(link->cluster, timeout_ms, err);
     for (size_t i = 0; i < link->conn_count; i++) {
         struct redis_conn *c = &link->conns[i];
         struct redis_request ping = { .args = &word, .arg_count = 1, .timeout_ms = timeout_ms, .done = settled };
@@ -364,9 +439,20 @@ int strata__redis_settle(struct redis_link *link, int64_t timeout_ms, strata_err
     return STRATA_OK;
 }
 
+size_t strata__redis_nodes(struct redis_link *link, uint32_t *out, size_t room)
+{
+    if (link->cluster != NULL)
+        return strata__redis_cluster_nodes(link->cluster, out, room);
+    if (room > 0)
+        out[0] = 0;
+    return 1;
+}
+
 void strata__redis_counts(const struct redis_link *link, struct redis_link_counts *out)
 {
     *out = (struct redis_link_counts){ 0 };
+    if (link->cluster != NULL)
+        strata__redis_cluster_counts(link->cluster, out);
     for (size_t i = 0; i < link->conn_count; i++) {
         struct redis_conn *c = &link->conns[i];
         os_lock_take(&c->lock);

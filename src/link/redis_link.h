@@ -1,4 +1,4 @@
-/* redis_link.h - connections to one Redis or Valkey server: pipelined, reconnecting, bounded in time.
+/* redis_link.h - connections to a Redis or Valkey server, or to the nodes of a Cluster: pipelined, reconnecting, bounded in time.
  *
  * A link has a few connections and one thread of its own that reads and writes them all.  Whoever submits requests at the same
  * time shares writes and reads with the others: nobody asks for a pipeline.  A connection that is lost fails what was on its way,
@@ -19,10 +19,27 @@
 struct redis_link;
 struct redisReply;
 
+enum redis_topology {
+    REDIS_ALONE,   /* one server: host and port, or socket_path */
+    REDIS_CLUSTER, /* the map of slots is asked for at `hosts`; a link of its own for each master */
+    REDIS_SENTINEL /* before each connection is made, the sentinels at `hosts` are asked where the master is */
+};
+
+struct redis_host {
+    const char *host;
+    uint32_t port;
+};
+
 /* Strings are borrowed for strata__redis_open(), which copies them. */
 struct redis_link_options {
     const char *name; /* of the layer: begins every error's words */
-    const char *host; /* or NULL, and */
+    enum redis_topology topology;
+    const struct redis_host *hosts; /* but for REDIS_ALONE: at least one */
+    size_t host_count;
+    const char *master_name;       /* REDIS_SENTINEL: what they call the master */
+    const char *sentinel_user;     /* NULL: AUTH with the password alone */
+    const char *sentinel_password; /* NULL: no AUTH there */
+    const char *host;              /* or NULL, and */
     const char *socket_path;
     uint32_t port;
     const char *user;           /* NULL: AUTH with the password alone */
@@ -44,6 +61,10 @@ struct redis_request {
     void (*done)(
         struct redis_request *request); /* in: once, on the link's thread or on the submitter's; no lock is held */
     void *owner;                        /* in */
+    /* in, where to, in a Cluster; nothing else looks at these: */
+    uint32_t
+        key_at; /* args[key_at] is the key that decides; all other keys of the command are in its slot.  0: it has none */
+    uint32_t node; /* key_at is 0: one of strata__redis_nodes(), or 0: any node */
     /* out, until done() returns: */
     int status; /* STRATA_OK: there is a reply, which may be an error reply; STRATA_ETIMEDOUT; STRATA_EBUSY;
                                        STRATA_ECLOSED; STRATA_ENOMEM; STRATA_EIO: no connection, or lost while it was out, and
@@ -53,6 +74,7 @@ struct redis_request {
     /* the link's: */
     struct redis_request *next;
     int64_t deadline_ms;
+    int asking; /* a node has sent it where it is now: ASKING goes in front */
 };
 
 /* 1: hiredis is there; 0: strata__redis_open() is unsupported. */
@@ -74,6 +96,10 @@ void strata__redis_call(struct redis_link *link, struct redis_request *request);
 /* Waits until the server is through with everything that was submitted before, on all connections, timed out or not; so much
  * time for each.  What is carried out after that was submitted after it.  STRATA_OK, < 0.  Not from the link's own thread. */
 int strata__redis_settle(struct redis_link *link, int64_t timeout_ms, strata_error *err);
+
+/* Those that share the keys among themselves, as numbers for redis_request.node: up to `room` of them, how many there are.  One
+ * that has left answers STRATA_EIO.  Without a Cluster: one, 0. */
+size_t strata__redis_nodes(struct redis_link *link, uint32_t *out, size_t room);
 
 /* Counters since open, for stats. */
 struct redis_link_counts {

@@ -27,7 +27,8 @@ struct redis_buffer {
 
 struct redis_slot {
     struct redis_request *request; /* NULL: timed out; its reply is thrown away */
-    size_t bytes;                  /* of its command */
+    size_t bytes;                  /* of its command, and the ASKING before it */
+    int asking;                    /* the next reply is that of ASKING, and is thrown away */
 };
 
 /* A ring; room is a power of two, or 0. */
@@ -101,11 +102,15 @@ struct redis_conn {
 
 enum { REDIS_IN_ROOM = 64 * 1024, REDIS_KEEP_ROOM = 64 * 1024 };
 
+struct redis_cluster;
+
 struct redis_link {
     struct redis_link_options options; /* strings are the link's */
+    struct redis_cluster *cluster;     /* NULL: one server.  Else nothing below `strings` is used */
     const strata_allocator *mem;
     char *strings;
-    char address[128]; /* for words */
+    struct redis_host *hosts; /* options.hosts */
+    char address[128];        /* for words */
     struct redis_conn *conns;
     size_t conn_count;
     struct pollfd *fds; /* the wake-up, one for each connection, and one for the one before it */
@@ -118,6 +123,11 @@ struct redis_link {
 };
 
 /* redis_link.c */
+/* strata__redis_close() in its parts: let its thread end, soon; wait for that, which answers what is out; the rest, once nobody
+ * is inside.  NULL is a no-op. */
+void strata__redis_hurry(struct redis_link *link);
+void strata__redis_stop(struct redis_link *link);
+void strata__redis_free(struct redis_link *link);
 void strata__redis_wake(struct redis_link *link);
 /* status, err -> request, and done(). */
 void strata__redis_fail(struct redis_request *request, const strata_error *reason);

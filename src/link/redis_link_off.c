@@ -44,6 +44,14 @@ int strata__redis_settle(struct redis_link *link, int64_t timeout_ms, strata_err
     return STRATA_EUNSUPPORTED;
 }
 
+size_t strata__redis_nodes(struct redis_link *link, uint32_t *out, size_t room)
+{
+    (void)out;
+    (void)room;
+    never(link);
+    return 0;
+}
+
 void strata__redis_counts(const struct redis_link *link, struct redis_link_counts *out)
 {
     *out = (struct redis_link_counts){ 0 };

@@ -28,6 +28,20 @@ static int make_room(const strata_allocator *mem, struct redis_queue *q)
     return 1;
 }
 
+/* ASKING is valid for the one command behind it: both are one thing here. */
+static size_t put_command(struct redis_conn *c, const struct redis_request *request)
+{
+    const strata_slice word = strata_str("ASKING");
+    const strata_allocator *mem = c->link->mem;
+    size_t before = c->pending.size, first = 0;
+    if (request->asking && (first = strata__redis_command(mem, &c->pending, &word, 1)) == 0)
+        return 0;
+    size_t bytes = strata__redis_command(mem, &c->pending, request->args, request->arg_count);
+    if (bytes == 0)
+        c->pending.size = before;
+    return bytes != 0 ? first + bytes : 0;
+}
+
 int strata__redis_queue_push(struct redis_conn *c, struct redis_request *request, strata_error *why)
 {
     struct redis_link *link = c->link;
@@ -41,15 +55,13 @@ int strata__redis_queue_push(struct redis_conn *c, struct redis_request *request
                             "at once",
                             link->address, link->options.max_pending);
     }
-    size_t bytes = 0;
-    if (make_room(link->mem, q))
-        bytes = strata__redis_command(link->mem, &c->pending, request->args, request->arg_count);
+    size_t bytes = make_room(link->mem, q) ? put_command(c, request) : 0;
     if (bytes == 0) {
         atomic_fetch_sub_explicit(&link->out, 1, memory_order_relaxed);
         return strata__fail_plain(why, STRATA_ENOMEM, name);
     }
     q->count++;
-    *slot_at(q, q->count - 1) = (struct redis_slot){ request, bytes };
+    *slot_at(q, q->count - 1) = (struct redis_slot){ request, bytes, request->asking };
     if (request->deadline_ms < c->earliest_ms)
         c->earliest_ms = request->deadline_ms;
     if (request->timeout_ms > c->longest_ms)
@@ -75,6 +87,11 @@ int strata__redis_queue_pop(struct redis_conn *c, struct redis_request **out)
 {
     if (c->queue.sent == 0)
         return 0;
+    if (slot_at(&c->queue, 0)->asking) {
+        slot_at(&c->queue, 0)->asking = 0;
+        *out = NULL;
+        return 1;
+    }
     *out = slot_at(&c->queue, 0)->request;
     c->queue.sent--;
     advance(c);

@@ -117,6 +117,7 @@ static void add_job(struct batch *b, strata_op *op, const char *command)
     memset(q, 0, sizeof *q);
     q->args = job->args;
     q->arg_count = 2;
+    q->key_at = 1;
     q->affinity = strata__hash(op->key.data, op->key.size, 0);
     q->timeout_ms = op->kind == STRATA_OP_GET ? o->soft_timeout_ms : o->timeout_ms;
     q->done = answered;
