@@ -29,6 +29,7 @@ int strata__redis_conn_init(struct redis_conn *c, struct redis_link *link)
     c->state = REDIS_CONNECTING;
     c->earliest_ms = INT64_MAX;
     c->replies.mem = link->mem;
+    c->replies.ctx = c;
     atomic_init(&c->inside, 0);
     atomic_init(&c->heard_ms, 0);
     c->in = strata__alloc(link->mem, REDIS_IN_ROOM);

@@ -7,6 +7,7 @@
 #include "src/base/err.h"
 #include "src/base/mem.h"
 #include "src/link/redis_link_impl.h"
+#include "src/loop/queue_impl.h"
 #include "src/os/os_clock.h"
 
 /* The reader moves what is left of its buffer after each reply: little at a time keeps that cheap. */
@@ -81,8 +82,8 @@ static void break_now(struct redis_conn *c, int status, int os_errno, const char
     os_lock_give(&c->lock);
 }
 
-/* A reply for the first of the queue: 1 when that is `stop`, -1 when there is none. */
-static int hand_out(struct redis_conn *c, struct redisReply *reply, const struct redis_request *stop)
+/* A reply for the first of the queue; c->told says how that went. */
+static void hand_out(struct redis_conn *c, const struct redisReply *reply)
 {
     struct redis_request *request = NULL;
     os_lock_take(&c->lock);
@@ -93,35 +94,46 @@ static int hand_out(struct redis_conn *c, struct redisReply *reply, const struct
         strata__redis_break_locked(
             c, STRATA_EIO, 0, "sent a reply that nobody asked for; the connection is made anew: is it a Redis server?");
     os_lock_give(&c->lock);
-    int last = request != NULL && request == stop;
+    c->told = !expected ? -1 : request != NULL && request == c->stop;
     if (request != NULL) {
         request->status = STRATA_OK;
         request->reply = reply;
         request->done(request); /* may free it */
     }
-    strata__redis_reply_free(reply);
-    return !expected ? -1 : last;
 }
 
-/* All replies in what was read: 1 when `stop` was among them, 0: none is left, -1: broken. */
-static int take_replies(struct redis_conn *c, const struct redis_request *stop)
+static void lend(void *ctx, const struct redisReply *reply) { hand_out(ctx, reply); }
+
+/* One reply, for whom it is: as take_replies(). */
+static int give(struct redis_conn *c, struct redisReply *reply)
+{
+    if (reply == strata__redis_lent)
+        return c->told; /* while it was read */
+    if (c->greetings > 0) {
+        c->told = 0;
+        strata__redis_greeted(c, reply);
+    } else {
+        hand_out(c, reply);
+    }
+    strata__redis_reply_free(reply);
+    return c->told;
+}
+
+/* All replies in what was read: 1 when that of c->stop was among them, 0: none is left, -1: broken. */
+static int take_replies(struct redis_conn *c)
 {
     for (;;) {
         struct redisReply *reply;
         const char *why;
+        c->replies.lend = c->greetings > 0 ? NULL : lend;
         int got = strata__redis_reader_next(c->reader, &reply, &why);
         if (got < 0) {
             break_now(c, got == -ENOMEM ? STRATA_ENOMEM : STRATA_EIO, -got,
                       "its reply could not be read; the connection is made anew: ", why);
             return -1;
         }
-        if (got > 0 && c->greetings > 0) {
-            strata__redis_greeted(c, reply);
-            strata__redis_reply_free(reply);
-            continue;
-        }
         if (got > 0) {
-            int told = hand_out(c, reply, stop);
+            int told = give(c, reply);
             if (told != 0)
                 return told;
             continue;
@@ -138,6 +150,15 @@ static int take_replies(struct redis_conn *c, const struct redis_request *stop)
     }
 }
 
+/* Those who wait for a queue are woken once for all that was read. */
+static int take_all_replies(struct redis_conn *c)
+{
+    strata__queue_hold();
+    int told = take_replies(c);
+    strata__queue_let_go();
+    return told;
+}
+
 static void ended(struct redis_conn *c)
 {
     const char *how = strata__redis_reader_inside(c->reader) ? "closed the connection in the middle of a reply"
@@ -147,8 +168,9 @@ static void ended(struct redis_conn *c)
 
 int strata__redis_receive(struct redis_conn *c, const struct redis_request *stop)
 {
+    c->stop = stop;
     for (int round = 0; round < READS_AT_ONCE; round++) {
-        int told = take_replies(c, stop); /* the last reader may have left some */
+        int told = take_all_replies(c); /* the last reader may have left some */
         if (told != 0)
             return told > 0;
         size_t got;
@@ -166,7 +188,7 @@ int strata__redis_receive(struct redis_conn *c, const struct redis_request *stop
         c->in_at = 0;
         c->in_size = got;
         if (got < REDIS_IN_ROOM) {
-            told = take_replies(c, stop);
+            told = take_all_replies(c);
             return told > 0;
         }
     }

@@ -120,7 +120,8 @@ enum redis_reply_kind {
 };
 
 enum redis_reply_kind strata__redis_kind(const struct redisReply *reply);
-strata_slice strata__redis_text(const struct redisReply *reply); /* of TEXT, STATUS, ERROR */
+/* Of TEXT, STATUS, ERROR.  Without a NUL behind it: a TEXT may still stand in the connection's buffer. */
+strata_slice strata__redis_text(const struct redisReply *reply);
 int64_t strata__redis_integer(const struct redisReply *reply);
 size_t strata__redis_count(const struct redisReply *reply); /* of ARRAY */
 const struct redisReply *strata__redis_at(const struct redisReply *reply, size_t i);

@@ -51,7 +51,14 @@ enum redis_state {
 struct redis_replies {
     const strata_allocator *mem;
     int foreign; /* a type that RESP2 does not have */
+    /* A reply that is one text is handed out where it stands in the reader's buffer, which spares a copy and its memory, and
+     * the reply is strata__redis_lent then.  NULL: it becomes a reply as any other. */
+    void (*lend)(void *ctx, const struct redisReply *reply);
+    void *ctx;
 };
+
+/* A reply that was handed out already. */
+extern struct redisReply *const strata__redis_lent;
 
 enum { REDIS_ADDRESSES = 8 };
 
@@ -86,7 +93,9 @@ struct redis_conn {
     /* Of who reads. */
     struct redisReader *reader;
     struct redis_replies replies;
-    char *in; /* REDIS_IN_ROOM bytes */
+    const struct redis_request *stop; /* whose reply the reader waits for; NULL: all that come */
+    int told;                         /* of the last that was handed out: 1 it was that one, -1 nobody's, 0 */
+    char *in;                         /* REDIS_IN_ROOM bytes */
     size_t in_at, in_size;
 
     /* The link's thread's; the socket is read by who has a role. */

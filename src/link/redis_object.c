@@ -1,6 +1,7 @@
 /* redis_object.c - hiredis' reader, with replies from the link's allocator.
  *
- * A reply is one block: the box, and a string's bytes behind it.  An array grows with what has come, whatever length it
+ * A text that is a reply by itself is not copied: who asked gets it as it stands in the reader's buffer, which moves when the reader
+ * returns.  Any other reply is one block: the box, and a string's bytes behind it.  An array grows with what has come, whatever length it
  * announced: a server, or what poses as one, cannot make us allocate for what it never sends. */
 #include <errno.h>
 #include <hiredis.h>
@@ -64,8 +65,17 @@ static struct box *make(const redisReadTask *task, size_t more)
     return box;
 }
 
+static struct box lent;
+struct redisReply *const strata__redis_lent = &lent.reply;
+
 static void *make_string(const redisReadTask *task, char *bytes, size_t size)
 {
+    struct redis_replies *replies = task->privdata;
+    if (task->parent == NULL && task->type == REDIS_REPLY_STRING && replies->lend != NULL) {
+        redisReply reply = { .type = task->type, .str = bytes, .len = size };
+        replies->lend(replies->ctx, &reply);
+        return &lent;
+    }
     struct box *box = size < SIZE_MAX ? make(task, size + 1) : NULL;
     if (box == NULL)
         return NULL;
@@ -142,6 +152,8 @@ static redisReplyObjectFunctions functions = {
 void strata__redis_reply_free(struct redisReply *reply)
 {
     struct box *box = box_of(reply);
+    if (box == &lent)
+        return;
     for (size_t i = 0; i < reply->elements; i++)
         strata__redis_reply_free(reply->element[i]);
     strata__free(box->mem, reply->element);

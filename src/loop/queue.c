@@ -2,9 +2,11 @@
  *
  * Only the push onto an empty queue writes to the descriptor, and only the pop of the last one reads it, so that a burst
  * of completions costs two system calls.  The write is made after the lock is dropped and may therefore come late: the
- * descriptor may be readable for a moment when nothing waits, never the other way round.
+ * descriptor may be readable for a moment when nothing waits, never the other way round.  A thread that pushes many in a row
+ * may have it made once, behind them (strata__queue_hold()).
  *
- * Completions are taken one at a time, in the order of their push, so that a callback that runs the queue itself goes on
+ * The running thread takes the list as a whole (`ready`), and needs the lock again when that has run.
+ * Completions are run one at a time, in the order of their push, so that a callback that runs the queue itself goes on
  * where the outer run is.  Such runs are bounded in depth: callbacks that each run the queue would otherwise use
  * the stack up. */
 #include "src/base/err.h"
@@ -18,12 +20,14 @@ enum { DEEPEST_RUN = 16 };
 
 struct strata_queue {
     _Atomic(uint32_t) refs;
-    unsigned depth; /* runs on the stack; the running thread's */
+    /* The running thread's. */
+    unsigned depth;           /* runs on the stack */
+    struct completion *ready; /* taken, and not run yet */
+    uint64_t popped;          /* ever: the position of the last that was run */
     struct os_wake wake;
     struct os_mutex lock; /* guards all below */
     struct completion *head, **tail;
     uint64_t pushed; /* ever: the position of the newest */
-    uint64_t popped; /* ever */
     int closed;
 };
 
@@ -77,12 +81,51 @@ void strata__queue_unref(strata_queue *queue)
     strata__free(NULL, queue);
 }
 
+/* Signals that this thread owes. */
+static _Thread_local struct {
+    unsigned depth;
+    strata_queue *queue; /* one reference; NULL: none */
+} held;
+
+static void signal_held(void)
+{
+    strata_queue *queue = held.queue;
+    held.queue = NULL;
+    if (queue == NULL)
+        return;
+    strata__os_wake_signal(&queue->wake);
+    strata__queue_unref(queue);
+}
+
+void strata__queue_hold(void) { held.depth++; }
+
+void strata__queue_let_go(void)
+{
+    if (--held.depth == 0)
+        signal_held();
+}
+
+/* With a reference, which is taken over: the completion that was pushed may have run by now, and the queue be closed. */
+static void signal_now_or_later(strata_queue *queue)
+{
+    if (held.queue == queue) {
+        strata__queue_unref(queue);
+        return;
+    }
+    signal_held();
+    held.queue = queue;
+    if (held.depth == 0)
+        signal_held();
+}
+
 int strata__queue_push(strata_queue *queue, struct completion *completion)
 {
     os_mutex_lock(&queue->lock);
     int closed = queue->closed;
     int first = queue->head == NULL;
     if (!closed) {
+        if (first)
+            strata__queue_ref(queue);
         completion->next = NULL;
         *queue->tail = completion;
         queue->tail = &completion->next;
@@ -92,7 +135,7 @@ int strata__queue_push(strata_queue *queue, struct completion *completion)
     if (closed)
         return STRATA_ECLOSED;
     if (first)
-        strata__os_wake_signal(&queue->wake);
+        signal_now_or_later(queue);
     return STRATA_OK;
 }
 
@@ -104,23 +147,31 @@ void strata__completion_run(struct completion *completion)
         completion->free(completion);
 }
 
+/* Takes what was pushed, where nothing is left; the descriptor is read where there is nothing either. */
+static void refill(strata_queue *queue)
+{
+    if (queue->ready != NULL)
+        return;
+    os_mutex_lock(&queue->lock);
+    queue->ready = queue->head;
+    queue->head = NULL;
+    queue->tail = &queue->head;
+    if (queue->ready == NULL)
+        strata__os_wake_clear(&queue->wake); /* under the lock, so that no push can come between; it never blocks */
+    os_mutex_unlock(&queue->lock);
+}
+
 /* The oldest one that was pushed no later than `limit`; NULL when there is none. */
 static struct completion *pop(strata_queue *queue, uint64_t limit)
 {
-    os_mutex_lock(&queue->lock);
-    struct completion *completion = queue->popped < limit ? queue->head : NULL;
-    if (completion != NULL) {
-        queue->popped++;
-        queue->head = completion->next;
-        if (queue->head == NULL) {
-            queue->tail = &queue->head;
-            /* Under the lock, so that no push can come between; it never blocks. */
-            strata__os_wake_clear(&queue->wake);
-        }
-    } else if (queue->head == NULL) {
-        strata__os_wake_clear(&queue->wake); /* a late write */
-    }
-    os_mutex_unlock(&queue->lock);
+    refill(queue);
+    struct completion *completion = queue->popped < limit ? queue->ready : NULL;
+    if (completion == NULL)
+        return NULL;
+    queue->popped++;
+    queue->ready = completion->next;
+    if (queue->ready == NULL)
+        refill(queue); /* the last one that there is: the descriptor tells so before it runs */
     return completion;
 }
 
@@ -160,12 +211,8 @@ int strata_queue_wait(strata_queue *queue, int64_t timeout_ms)
     if (timeout_ms >= 0 && timeout_ms < INT64_MAX / 2000)
         deadline_us = strata__os_now_us() + timeout_ms * 1000;
     for (;;) {
-        os_mutex_lock(&queue->lock);
-        int waiting = queue->head != NULL;
-        if (!waiting)
-            strata__os_wake_clear(&queue->wake);
-        os_mutex_unlock(&queue->lock);
-        if (waiting)
+        refill(queue);
+        if (queue->ready != NULL)
             return STRATA_OK;
         if (strata__os_wake_wait(&queue->wake, deadline_us) != 0)
             return STRATA_ETIMEDOUT;

@@ -21,6 +21,11 @@ struct completion {
  * pusher runs it on a worker with strata__completion_run().  Threads: any.  Takes the queue's own lock and no
  * other. */
 int strata__queue_push(strata_queue *queue, struct completion *completion);
+/* Between the two, what this thread pushes wakes whoever waits for the queue at the latest when it lets go: for one that
+ * completes many calls in a row, and does not wait meanwhile.  They nest. */
+void strata__queue_hold(void);
+void strata__queue_let_go(void);
+
 /* Call done(), then free(). */
 void strata__completion_run(struct completion *completion);
 

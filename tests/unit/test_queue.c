@@ -184,6 +184,54 @@ static void a_closed_queue_takes_nothing(void **state)
     queue = NULL;
 }
 
+/* What a thread pushes while it holds is there at once; who sleeps for it wakes when it lets go. */
+static void held_signals(void **state)
+{
+    (void)state;
+    struct note notes[4] = { make(0), make(1), make(2), make(3) };
+    strata_queue *other, *first = queue;
+    assert_int_equal(strata_queue_open(&other, NULL), STRATA_OK);
+    strata__queue_hold();
+    strata__queue_hold();
+    push(&notes[0]);
+    push(&notes[1]);
+    assert_false(readable());
+    strata__queue_let_go();
+    assert_false(readable());
+    assert_int_equal(strata_queue_run(queue, 0), 2); /* nobody needs to wait for the signal */
+    push(&notes[2]);
+    queue = other;
+    push(&notes[3]); /* another queue: the first one is told now */
+    assert_false(readable());
+    queue = first;
+    assert_true(readable());
+    strata__queue_let_go();
+    queue = other;
+    assert_true(readable());
+    strata_queue_close(queue);
+    queue = first;
+    assert_int_equal(ran, 3);
+    assert_int_equal(strata_queue_run(queue, 0), 1);
+    assert_false(readable());
+}
+
+/* A run that stops early leaves the descriptor as it is; what was taken is not lost when the queue is closed. */
+static void stops_early(void **state)
+{
+    (void)state;
+    struct note notes[3] = { make(0), make(1), make(2) };
+    for (int i = 0; i < 3; i++)
+        push(&notes[i]);
+    assert_int_equal(strata_queue_run(queue, 1), 1);
+    assert_true(readable());
+    assert_int_equal(strata_queue_wait(queue, 0), STRATA_OK);
+    assert_int_equal(strata_queue_run(queue, 1), 1);
+    assert_true(readable());
+    strata_queue_close(queue);
+    assert_int_equal(ran, 3);
+    assert_int_equal(strata_queue_open(&queue, NULL), STRATA_OK);
+}
+
 static void null_is_fine(void **state)
 {
     (void)state;
@@ -302,6 +350,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(callbacks_may_run_the_queue, setup, teardown),
         cmocka_unit_test_setup_teardown(a_callback_may_close_it, setup, teardown),
         cmocka_unit_test_setup_teardown(a_closed_queue_takes_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(held_signals, setup, teardown),
+        cmocka_unit_test_setup_teardown(stops_early, setup, teardown),
         cmocka_unit_test(null_is_fine),
         cmocka_unit_test(failing_opens),
         cmocka_unit_test_setup_teardown(many_threads_push, setup, teardown),

@@ -127,13 +127,54 @@ static void long_arrays(void **state)
     assert_int_equal(atomic_load(&alloc.live), 0);
 }
 
+struct lent_texts {
+    int count;
+    char last[16];
+};
+
+static void note_text(void *ctx, const struct redisReply *reply)
+{
+    struct lent_texts *texts = ctx;
+    strata_slice text = strata__redis_text(reply);
+    assert_int_equal(strata__redis_kind(reply), REDIS_IS_TEXT);
+    texts->count++;
+    assert_true(text.size < sizeof texts->last);
+    memcpy(texts->last, text.data, text.size);
+    texts->last[text.size] = '\0';
+}
+
+/* A text by itself is shown where it stands; one in an array, and what is no text, becomes a reply. */
+static void lent_text(void **state)
+{
+    (void)state;
+    static const char bytes[] = "$5\r\nhello\r\n+OK\r\n*1\r\n$3\r\nabc\r\n$-1\r\n$0\r\n\r\n";
+    struct lent_texts texts = { 0 };
+    struct fail_alloc alloc;
+    fail_alloc_init(&alloc, 0);
+    struct redis_replies replies = { .mem = &alloc.mem, .lend = note_text, .ctx = &texts };
+    struct redisReader *reader = strata__redis_reader_new(&replies);
+    static const int lent[] = { 1, 0, 0, 0, 1 };
+    struct redisReply *reply;
+    const char *why;
+    assert_true(strata__redis_reader_feed(reader, bytes, sizeof bytes - 1));
+    for (size_t i = 0; i < 5; i++) {
+        assert_int_equal(strata__redis_reader_next(reader, &reply, &why), 1);
+        assert_int_equal(reply == strata__redis_lent, lent[i]);
+        if (i == 0)
+            assert_string_equal(texts.last, "hello");
+        strata__redis_reply_free(reply);
+    }
+    assert_int_equal(texts.count, 2);
+    assert_string_equal(texts.last, "");
+    strata__redis_reader_free(reader);
+    assert_int_equal(atomic_load(&alloc.live), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(commands),
-        cmocka_unit_test(cut_anywhere),
-        cmocka_unit_test(no_memory_for_a_reply),
-        cmocka_unit_test(long_arrays),
+        cmocka_unit_test(commands),    cmocka_unit_test(cut_anywhere), cmocka_unit_test(no_memory_for_a_reply),
+        cmocka_unit_test(long_arrays), cmocka_unit_test(lent_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
