@@ -1,6 +1,6 @@
 # What strata is built with.  The library needs libuv and threads, and XXH3 from xxhash's header, compresses what it stores
-# with zstd and lz4 where they are, and talks to Redis and Valkey with hiredis where that is; the command reads compressed traces
-# with zstd and zlib; sqlite3 is the origin of the demo, cmocka runs the tests.
+# with zstd, lz4, zlib (gzip) and brotli where they are, and talks to Redis and Valkey with hiredis where that is; the command
+# reads compressed traces with zstd and zlib; sqlite3 is the origin of the demo, cmocka runs the tests.
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(UV REQUIRED IMPORTED_TARGET libuv)
 find_path(STRATA_XXHASH_INCLUDE xxhash.h REQUIRED)
@@ -16,26 +16,37 @@ if(UV_STATIC_FOUND)
     set(STRATA_PC_NAMES libuv-static)
 endif()
 
-# strata_optional(NAME package link): sets STRATA_HAS_<NAME>, as -DSTRATA_WITH_<NAME>=AUTO (if it is there), ON or OFF says.
-macro(strata_optional name package link)
-    set(STRATA_WITH_${name} AUTO CACHE STRING "Build with ${package}: AUTO, ON or OFF")
+# strata_optional(NAME feature packages links): sets STRATA_HAS_<NAME>, as -DSTRATA_WITH_<NAME>=AUTO (if it is there), ON or OFF
+# says; `feature` is what strata_features() calls it.  The last two may be lists.
+set(STRATA_FEATURES "memory disk")
+macro(strata_optional name feature packages links)
+    set(STRATA_WITH_${name} AUTO CACHE STRING "Build with ${packages}: AUTO, ON or OFF")
     set_property(CACHE STRATA_WITH_${name} PROPERTY STRINGS AUTO ON OFF)
     set(STRATA_HAS_${name} OFF)
     if(STRATA_WITH_${name} STREQUAL "AUTO")
-        pkg_check_modules(${name} IMPORTED_TARGET ${package})
+        pkg_check_modules(${name} IMPORTED_TARGET ${packages})
     elseif(STRATA_WITH_${name})
-        pkg_check_modules(${name} REQUIRED IMPORTED_TARGET ${package})
+        pkg_check_modules(${name} REQUIRED IMPORTED_TARGET ${packages})
     endif()
     if(STRATA_WITH_${name} AND ${name}_FOUND)
         set(STRATA_HAS_${name} ON)
         list(APPEND STRATA_LINK_TARGETS PkgConfig::${name})
-        list(APPEND STRATA_LINK_NAMES ${link})
-        list(APPEND STRATA_PC_NAMES ${package})
+        list(APPEND STRATA_LINK_NAMES ${links})
+        list(APPEND STRATA_PC_NAMES ${packages})
+        string(APPEND STRATA_FEATURES " ${feature}")
     endif()
 endmacro()
-strata_optional(ZSTD libzstd zstd)
-strata_optional(LZ4 liblz4 lz4)
-strata_optional(REDIS hiredis hiredis)
+strata_optional(REDIS redis hiredis hiredis)
+strata_optional(ZSTD zstd libzstd zstd)
+strata_optional(LZ4 lz4 liblz4 lz4)
+strata_optional(ZLIB gzip zlib z)
+strata_optional(BROTLI brotli "libbrotlienc;libbrotlidec" "brotlienc;brotlidec;brotlicommon;m")
+# Its pkg-config files do not name the mathematics library, which has to come behind it where all is static: by hand, then.
+set(STRATA_PC_LIBS "")
+if(STRATA_HAS_BROTLI)
+    list(REMOVE_ITEM STRATA_PC_NAMES libbrotlienc libbrotlidec)
+    set(STRATA_PC_LIBS "-L${BROTLI_libbrotlienc_LIBDIR} -lbrotlienc -lbrotlidec -lbrotlicommon -lm ")
+endif()
 list(JOIN STRATA_PC_NAMES ", " STRATA_PC_NAMES)
 
 if(STRATA_BUILD_CLI OR STRATA_BUILD_TESTS OR STRATA_BUILD_FUZZ)

@@ -6,8 +6,6 @@
 #include <string.h>
 
 #include "src/base/err.h"
-#include "src/format/compress.h"
-#include "src/link/redis_link.h"
 #include "src/policy/options.h"
 #include "src/policy/stack_url.h"
 #include "strata/cache.h"
@@ -78,15 +76,7 @@ const char *strata_version(void)
     return STRINGIFY(STRATA_VERSION_MAJOR) "." STRINGIFY(STRATA_VERSION_MINOR) "." STRINGIFY(STRATA_VERSION_PATCH);
 }
 
-const char *strata_features(void)
-{
-    static const char *const words[2][2][2] = {
-        { { "memory disk", "memory disk lz4" }, { "memory disk zstd", "memory disk zstd lz4" } },
-        { { "memory disk redis", "memory disk redis lz4" }, { "memory disk redis zstd", "memory disk redis zstd lz4" } },
-    };
-    return words[strata__redis_built_in()][strata__compress_check(COMPRESS_ZSTD, NULL) == STRATA_OK]
-                [strata__compress_check(COMPRESS_LZ4, NULL) == STRATA_OK];
-}
+const char *strata_features(void) { return STRATA_FEATURES; } /* of the build: cmake/StrataDependencies.cmake */
 
 /* NULL: it is not shown. */
 static int fail_scheme(const char *scheme, strata_error *err)

@@ -57,10 +57,12 @@ enum {
 
 /** How values are packed. */
 enum {
-    STRATA_COMPRESS_DEFAULT = 0, /**< none */
+    STRATA_COMPRESS_DEFAULT = 0, /**< on disk none, to Redis zstd where it is built in; zstd with a dictionary */
     STRATA_COMPRESS_NONE = 1,
     STRATA_COMPRESS_ZSTD = 2,
-    STRATA_COMPRESS_LZ4 = 3
+    STRATA_COMPRESS_LZ4 = 3,
+    STRATA_COMPRESS_GZIP = 4,
+    STRATA_COMPRESS_BROTLI = 5
 };
 
 /** A disk layer.  Start from STRATA_DISK_OPTIONS_INIT, set path, change what differs.  In every field 0 takes the default. */
@@ -87,10 +89,19 @@ typedef struct strata_disk_options {
     int32_t recovery;              /**< STRATA_RECOVERY_...; default quiet */
     int32_t sync;                  /**< STRATA_SYNC_...; default none */
     int32_t admission;             /**< STRATA_ADMIT_...; default always */
-    int32_t compression;           /**< STRATA_COMPRESS_...; default none */
-    uint32_t compression_level;    /**< 0: the algorithm's default; 1 to 22 */
+    int32_t compression;           /**< STRATA_COMPRESS_...; default none, zstd with a dictionary.  Where it saves less than
+                                        15 % a value is stored as it is */
+    uint32_t compression_level;    /**< 0: the algorithm's default, zstd's 3, gzip's 6, brotli's 5; higher is smaller and
+                                        slower: zstd 1 to 22, gzip 1 to 9, brotli 1 to 11.  lz4, 1 to 22: higher is faster and
+                                        larger; default 1 */
     int32_t admit_on;              /**< STRATA_ADMIT_ON_...; default insertion */
-    uint64_t compress_above_bytes; /**< smaller values are stored as they are; default 1,024 */
+    uint64_t compress_above_bytes; /**< smaller values are stored as they are; default 1,024, with a dictionary 64 */
+    const char *dictionary;        /**< a file that `strata dict train` or strata_dict_train() made of values like these, to
+                                        pack with: small values that are alike become much smaller with one.  Its id stands
+                                        with each value.  Read when the cache is opened, which fails where it cannot be; copied */
+    const char *dictionaries;      /**< a directory with those that values may have been packed with before: each file there
+                                        whose name ends in ".dict".  What was packed with one that is in neither place is a
+                                        miss and a counted error that names its id; copied */
     uint64_t max_value_bytes;      /**< what unpacking may produce, and the largest value stored; default 16 MiB; 1 byte to
                                         128 MiB.  Besides, what is stored of one entry, packed and with its key and head, is
                                         at most an eighth of max_bytes less 4 KiB: 124 KiB with 1 MiB.  What is larger is
@@ -111,7 +122,7 @@ typedef struct strata_disk_options {
 } strata_disk_options;
 #define STRATA_DISK_OPTIONS_INIT \
     { \
-        sizeof(strata_disk_options), NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL \
+        sizeof(strata_disk_options), NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, 0, 0, 0, 0, NULL \
     }
 
 /**

@@ -38,11 +38,17 @@ typedef struct strata_redis_options {
                                         default off: it refuses.  A clear of all that has to be made up for when the server
                                         is back (max_queued_deletes) is refused as well, and the layer is then left alone
                                         until the cache is opened again */
-    int32_t compression;           /**< STRATA_COMPRESS_...; default none */
-    uint32_t compression_level;    /**< 0: the algorithm's default */
+    int32_t compression;           /**< STRATA_COMPRESS_...; default zstd, or none in a build without it.  Where it saves
+                                        less than 15 % a value is stored as it is */
+    uint32_t compression_level;    /**< as in strata_disk_options: 0 is the algorithm's default */
     uint32_t breaker_failures;     /**< so many failures in a row open the breaker: the server is left alone; default 5.  What was
                                         asked at the same time fails as one */
-    uint64_t compress_above_bytes; /**< smaller values are stored as they are; default 1,024 */
+    uint64_t compress_above_bytes; /**< smaller values are stored as they are; default 1,024, with a dictionary 64 */
+    const char *dictionary;        /**< as in strata_disk_options: a trained dictionary to pack with, for small values that are
+                                        alike.  Give it to all nodes, as one of `dictionaries`, before the first packs with
+                                        it */
+    const char *dictionaries;      /**< a directory of those to read with; what needs another is a miss (foreign), and an error
+                                        that names its id */
     int64_t breaker_open_ms;       /**< then it is asked again, once; default 2,000; at most an hour */
     uint64_t max_queued_deletes;   /**< keys to be deleted when the server is back; more of them make it a clear of the prefix;
                                         default 10,000.  What was loaded meanwhile and could not be stored is among them, up to
@@ -51,7 +57,7 @@ typedef struct strata_redis_options {
 } strata_redis_options;
 #define STRATA_REDIS_OPTIONS_INIT \
     { \
-        sizeof(strata_redis_options), NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL \
+        sizeof(strata_redis_options), NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, 0, 0, NULL \
     }
 
 /**

@@ -6,10 +6,11 @@
 static size_t bound(size_t size) { return size <= LZ4_MAX_INPUT_SIZE ? (size_t)LZ4_compressBound((int)size) : 0; }
 
 /* A level above 1 is lz4's "acceleration": faster, and larger. */
-static int pack(struct compressor *compressor, int level, const void *in, size_t size, void *out, size_t capacity,
-                size_t *out_size)
+static int pack(struct compressor *compressor, const struct compress_dictionary *dictionary, int level, const void *in,
+                size_t size, void *out, size_t capacity, size_t *out_size)
 {
     (void)compressor;
+    (void)dictionary;
     int room = capacity > LZ4_MAX_INPUT_SIZE ? LZ4_MAX_INPUT_SIZE : (int)capacity;
     int packed = LZ4_compress_fast(in, out, (int)size, room, level > 0 ? level : 1);
     if (packed <= 0)
@@ -25,9 +26,11 @@ static int plausible(const void *in, size_t size, uint64_t raw_size)
     return size != 0 && size <= LZ4_MAX_INPUT_SIZE && raw_size <= LZ4_MAX_INPUT_SIZE && raw_size / 255 <= size;
 }
 
-static int unpack(struct compressor *compressor, const void *in, size_t size, void *out, size_t raw_size)
+static int unpack(struct compressor *compressor, const struct compress_dictionary *dictionary, const void *in,
+                  size_t size, void *out, size_t raw_size)
 {
     (void)compressor;
+    (void)dictionary;
     if (!plausible(in, size, raw_size))
         return STRATA_EIO;
     int unpacked = LZ4_decompress_safe(in, out, (int)size, (int)raw_size);
@@ -35,5 +38,11 @@ static int unpack(struct compressor *compressor, const void *in, size_t size, vo
 }
 
 const struct compress_ops strata__compress_lz4 = {
-    .name = "lz4", .option = "STRATA_WITH_LZ4", .bound = bound, .pack = pack, .plausible = plausible, .unpack = unpack
+    .name = "lz4",
+    .option = "STRATA_WITH_LZ4",
+    .most_level = 22, /* what the option can say; lz4 itself goes to 65,537 */
+    .bound = bound,
+    .pack = pack,
+    .plausible = plausible,
+    .unpack = unpack,
 };

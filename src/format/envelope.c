@@ -356,6 +356,8 @@ static void take_what(struct reader *r, struct envelope *e, uint64_t has)
             spoil(r, FORMAT_NEWER); /* whole, and nobody here can unfold it */
     }
     e->dictionary = has & HAS_DICTIONARY ? take_varint(r) : 0;
+    if (e->dictionary != 0 && e->compression == COMPRESS_NONE)
+        spoil(r, FORMAT_CORRUPT);
     if (has & HAS_TAGS)
         take_tags(r, e);
     if (has & HAS_CONTENT_TYPE)

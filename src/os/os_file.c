@@ -78,6 +78,20 @@ int strata__os_dir_sync(int dir)
     return fsync(dir) == 0 ? 0 : errno;
 }
 
+int strata__os_path_open(const char *path, int *out_fd)
+{
+    *out_fd = -1;
+    int failed = strata__os_fault("open");
+    if (failed != 0)
+        return failed;
+    int fd;
+    do
+        fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* it could be a pipe */
+    while (fd < 0 && errno == EINTR);
+    *out_fd = fd;
+    return fd < 0 ? errno : 0;
+}
+
 int strata__os_file_open(int dir, const char *name, int how, int *out_fd)
 {
     *out_fd = -1;

@@ -1,4 +1,4 @@
-/* os_file.h - files, always named relative to an open directory, and never through a link.
+/* os_file.h - files, but for strata__os_path_open() named relative to an open directory, and never through a link.
  *
  * Every call answers 0 or an errno.  Reads and writes go on after a signal and after a short result, so that what comes
  * back is all that was asked for, the end of the file, or an error. */
@@ -28,6 +28,8 @@ int strata__os_dir_list(int dir, int (*each)(const char *name, void *ctx), void 
 /* After a rename, removal or creation: make it last. */
 int strata__os_dir_sync(int dir);
 
+/* To read, a file or directory, also through links: for what is not the library's own. */
+int strata__os_path_open(const char *path, int *out_fd);
 int strata__os_file_open(int dir, const char *name, int how, int *out_fd);
 /* -1 is a no-op. */
 void strata__os_file_close(int fd);

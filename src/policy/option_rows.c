@@ -30,7 +30,8 @@ static const struct option_word admission_words[] = {
 static const struct option_word admit_on_words[] = {
     { "insertion", STRATA_ADMIT_ON_INSERTION }, { "eviction", STRATA_ADMIT_ON_EVICTION }, { NULL, 0 } };
 static const struct option_word compression_words[] = {
-    { "none", STRATA_COMPRESS_NONE }, { "zstd", STRATA_COMPRESS_ZSTD }, { "lz4", STRATA_COMPRESS_LZ4 }, { NULL, 0 } };
+    { "none", STRATA_COMPRESS_NONE }, { "zstd", STRATA_COMPRESS_ZSTD }, { "lz4", STRATA_COMPRESS_LZ4 },
+    { "gzip", STRATA_COMPRESS_GZIP }, { "brotli", STRATA_COMPRESS_BROTLI }, { NULL, 0 } };
 
 /* name, type, min, max, preset, words, help */
 #define ROW(field, type, min, max, preset, words, help) \
@@ -65,12 +66,15 @@ static const struct option_row disk_rows[] = {
         "when writes are made to survive the power's loss"),
     ROW(admission, OPTION_ENUM, STRATA_ADMIT_ALWAYS, STRATA_ADMIT_SECOND, STRATA_ADMIT_ALWAYS, admission_words,
         "which new keys are stored"),
-    ROW(compression, OPTION_ENUM, STRATA_COMPRESS_NONE, STRATA_COMPRESS_LZ4, STRATA_COMPRESS_NONE, compression_words,
+    ROW(compression, OPTION_ENUM, STRATA_COMPRESS_NONE, STRATA_COMPRESS_BROTLI, STRATA_COMPRESS_DEFAULT, compression_words,
         "how values are packed, where it saves 15 %"),
     ROW(compression_level, OPTION_U32, 1, 22, 0, NULL, "0 is the algorithm's default"),
     ROW(admit_on, OPTION_ENUM, STRATA_ADMIT_ON_INSERTION, STRATA_ADMIT_ON_EVICTION, STRATA_ADMIT_ON_INSERTION,
         admit_on_words, "when entries come: at once, or when memory evicts them"),
-    ROW(compress_above_bytes, OPTION_BYTES, 1, MOST_BYTES, KIB, NULL, "smaller values stay as they are"),
+    /* Their defaults depend on each other: src/layer/pack.c. */
+    ROW(compress_above_bytes, OPTION_BYTES, 1, MOST_BYTES, 0, NULL, "smaller values stay as they are"),
+    ROW(dictionary, OPTION_STRING, 0, 4095, 0, NULL, "a trained file for zstd to pack with"),
+    ROW(dictionaries, OPTION_STRING, 0, 4095, 0, NULL, "a directory of such files to read with"),
     ROW(max_value_bytes, OPTION_BYTES, 1, 128 * MIB, 16 * MIB, NULL, "largest value, also once unpacked"),
     ROW(write_bytes_per_day, OPTION_BYTES, MIB, MOST_BYTES, 0, NULL, "above that puts pass through; 0 no limit"),
     ROW(dead_percent, OPTION_U32, 5, 1000, 20, NULL, "dead bytes beside the living; more of them, fewer rewrites"),
@@ -95,11 +99,14 @@ static const struct option_row redis_rows[] = {
     ROW(use_del, OPTION_SWITCH, STRATA_OFF, STRATA_ON, STRATA_OFF, NULL, "DEL instead of UNLINK"),
     ROW(allow_clear_all, OPTION_SWITCH, STRATA_OFF, STRATA_ON, STRATA_OFF, NULL,
         "with an empty prefix a clear may empty the database"),
-    ROW(compression, OPTION_ENUM, STRATA_COMPRESS_NONE, STRATA_COMPRESS_LZ4, STRATA_COMPRESS_NONE, compression_words,
+    ROW(compression, OPTION_ENUM, STRATA_COMPRESS_NONE, STRATA_COMPRESS_BROTLI, STRATA_COMPRESS_DEFAULT, compression_words,
         "how values are packed, where it saves 15 %"),
     ROW(compression_level, OPTION_U32, 1, 22, 0, NULL, "0 is the algorithm's default"),
     ROW(breaker_failures, OPTION_U32, 1, 1000000, 5, NULL, "so many in a row, and the server is left alone"),
-    ROW(compress_above_bytes, OPTION_BYTES, 1, MOST_BYTES, KIB, NULL, "smaller values stay as they are"),
+    /* Their defaults depend on each other: src/layer/pack.c. */
+    ROW(compress_above_bytes, OPTION_BYTES, 1, MOST_BYTES, 0, NULL, "smaller values stay as they are"),
+    ROW(dictionary, OPTION_STRING, 0, 4095, 0, NULL, "a trained file for zstd to pack with"),
+    ROW(dictionaries, OPTION_STRING, 0, 4095, 0, NULL, "a directory of such files to read with"),
     ROW(breaker_open_ms, OPTION_DURATION, 1, HOUR_MS, 2000, NULL, "then it is asked again"),
     ROW(max_queued_deletes, OPTION_U64, 1, 10000000, 10000, NULL,
         "deletes kept for a server that is away; more become a clear"),

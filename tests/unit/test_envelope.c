@@ -190,7 +190,6 @@ static void random_ones(void **state)
             tags[k] = strata_bytes(letters, (size_t)(next(&seed) % 200));
         struct envelope e = { .flags = (uint32_t)(next(&seed) & 1) * ENVELOPE_CHECKSUM,
                               .compression = (uint32_t)(next(&seed) % 5),
-                              .dictionary = some(&seed),
                               .fresh_ms = some_duration(&seed),
                               .stale_ms = some_duration(&seed),
                               .error_ms = some_duration(&seed),
@@ -212,6 +211,7 @@ static void random_ones(void **state)
                               .etag = strata_bytes(letters, (size_t)(some(&seed) % 40)),
                               .payload = strata_bytes(letters, (size_t)(next(&seed) % 300)) };
         e.raw_size = e.compression != COMPRESS_NONE ? some(&seed) : 0;
+        e.dictionary = e.compression != COMPRESS_NONE ? some(&seed) : 0;
         there_and_back(&e);
     }
 }

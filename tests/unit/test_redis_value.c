@@ -152,7 +152,7 @@ static void test_packing(void **state)
         uint32_t alg;
     } each[] = { { STRATA_COMPRESS_ZSTD, COMPRESS_ZSTD }, { STRATA_COMPRESS_LZ4, COMPRESS_LZ4 } };
     for (size_t i = 0; i < 2; i++) {
-        if (strata__compress_check(each[i].alg, NULL) != STRATA_OK)
+        if (strata__compress_check(each[i].alg, 0, NULL) != STRATA_OK)
             continue;
         pack(each[i].compression, 1023, 1); /* below the threshold */
         pack(each[i].compression, 1024, 1);
@@ -167,8 +167,8 @@ static void test_the_nth_allocation_fails(void **state)
     (void)state;
     struct fail_alloc a;
     long n = 0;
-    int32_t compression = strata__compress_check(COMPRESS_ZSTD, NULL) == STRATA_OK ? STRATA_COMPRESS_ZSTD
-                                                                                   : STRATA_COMPRESS_NONE;
+    int32_t compression = strata__compress_check(COMPRESS_ZSTD, 0, NULL) == STRATA_OK ? STRATA_COMPRESS_ZSTD
+                                                                                      : STRATA_COMPRESS_NONE;
     do {
         struct fixture f;
         char text[4000];

@@ -5,8 +5,8 @@
 
 #include "src/base/err.h"
 #include "src/base/mem.h"
-#include "src/layer/compress_option.h"
 #include "src/layer/disk/disk_impl.h"
+#include "src/layer/pack.h"
 #include "src/layer/value_impl.h"
 #include "src/os/os_file.h"
 #include "src/policy/options.h"
@@ -93,7 +93,6 @@ static int make_parts(struct disk *d, strata_error *err)
     if (code == 0) {
         code = strata__admission_init(d);
         if (code == 0) {
-            strata__compressor_init(&d->compressor, d->mem);
             code = make_shards(d);
             if (code == 0)
                 return STRATA_OK;
@@ -134,16 +133,27 @@ static void shrink(struct disk *d)
             break;
 }
 
+static struct pack_options pack_options(const strata_disk_options *o)
+{
+    return (struct pack_options){ o->compression, o->compression_level, o->compress_above_bytes, o->dictionary,
+                                  o->dictionaries };
+}
+
 static int disk_start(strata_layer *layer, strata_layer_host *host, strata_error *err)
 {
     struct disk *d = downcast(layer);
-    d->host = host;
+    const struct pack_options packs = pack_options(&d->options);
     d->mem = host->mem;
     d->dir_fd = -1;
     d->lock_fd = -1;
     choose_sizes(d);
-    int rc = make_parts(d, err);
+    int rc = strata__pack_start(&d->compressor, &packs, d->base.name, d->mem, err);
+    if (rc < 0)
+        return rc;
+    d->host = host;
+    rc = make_parts(d, err);
     if (rc < 0) {
+        strata__compressor_deinit(&d->compressor);
         d->host = NULL;
         return rc;
     }
@@ -165,6 +175,8 @@ static int disk_start(strata_layer *layer, strata_layer_host *host, strata_error
 static void free_layer(struct disk *d)
 {
     strata__free(NULL, (void *)(uintptr_t)d->options.path);
+    strata__free(NULL, (void *)(uintptr_t)d->options.dictionary);
+    strata__free(NULL, (void *)(uintptr_t)d->options.dictionaries);
     strata__free(NULL, d);
 }
 
@@ -345,27 +357,41 @@ static const strata_layer_ops disk_ops = {
 
 /* The constructor --------------------------------------------------------------------------------------------- */
 
+/* Ours now, all or none; NULL stays NULL. */
+static int copy_texts(struct disk *d, const char *path, const char *dictionary, const char *dictionaries)
+{
+    d->options.path = strata__strdup(NULL, path);
+    d->options.dictionary = dictionary != NULL ? strata__strdup(NULL, dictionary) : NULL;
+    d->options.dictionaries = dictionaries != NULL ? strata__strdup(NULL, dictionaries) : NULL;
+    return d->options.path != NULL && (d->options.dictionary != NULL) == (dictionary != NULL) &&
+           (d->options.dictionaries != NULL) == (dictionaries != NULL);
+}
+
 static int check(struct disk *d, const strata_disk_options *given, strata_error *err)
 {
     static const strata_disk_options defaults = STRATA_DISK_OPTIONS_INIT;
+    strata_disk_options *o = &d->options;
     if (given == NULL)
         given = &defaults;
-    int rc = strata__options_check(&strata__disk_rows, given, given->size, &d->options, sizeof d->options, err);
-    const char *path = d->options.path;
-    d->options.path = NULL; /* theirs, until it is copied */
+    int rc = strata__options_check(&strata__disk_rows, given, given->size, o, sizeof *o, err);
+    struct pack_options packs = pack_options(o);
+    const char *path = o->path;
+    o->path = o->dictionary = o->dictionaries = NULL; /* theirs, until they are copied */
     if (rc < 0)
         return rc;
-    strata__options_fill(&strata__disk_rows, &d->options);
+    strata__options_fill(&strata__disk_rows, o);
     if (path == NULL || path[0] == '\0')
         return strata__fail(
             err, STRATA_EINVAL, "path",
             "a disk layer needs a directory: set path, or write \"disk:/var/cache/mine?max_bytes=4gb\"");
-    rc = strata__compress_check(compress_option(d->options.compression), err);
+    rc = strata__pack_fill(&packs, 0, err);
     if (rc < 0)
         return rc;
-    d->options.path = strata__strdup(NULL, path);
-    return d->options.path != NULL ? STRATA_OK
-                                   : strata__fail(err, STRATA_ENOMEM, "path", "no memory for the path: free some");
+    o->compression = packs.compression;
+    o->compress_above_bytes = packs.compress_above_bytes;
+    return copy_texts(d, path, packs.dictionary, packs.dictionaries)
+               ? STRATA_OK
+               : strata__fail(err, STRATA_ENOMEM, "path", "no memory for the path: free some");
 }
 
 strata_layer *strata_disk_layer(const strata_disk_options *options)

@@ -8,6 +8,7 @@
 #include "src/base/mem.h"
 #include "src/format/envelope.h"
 #include "src/layer/disk/disk_impl.h"
+#include "src/layer/pack.h"
 #include "src/layer/value_impl.h"
 #include "src/os/os_file.h"
 
@@ -124,27 +125,10 @@ static int fail_memory(struct disk *d, strata_op *op, size_t size)
 
 static int unpack(struct disk *d, strata_op *op, const struct envelope *e, struct strata_value **value)
 {
-    void *bytes;
-    int rc = strata__decompress_check(e->compression, e->payload.data, e->payload.size, e->raw_size,
-                                      d->options.max_value_bytes);
-    if (rc == STRATA_EUNSUPPORTED)
-        return STRATA_MISS; /* written by a build that has it */
+    struct strata_value *raw;
+    int rc = strata__unpack(&d->compressor, e, d->options.max_value_bytes, op, d->base.name, &raw);
     if (rc != STRATA_OK)
-        return strata__fail(op->err, STRATA_EIO, d->base.name,
-                            "a packed value says that it has %llu bytes, which cannot be or is above max_value_bytes: "
-                            "raise that if it should be",
-                            (unsigned long long)e->raw_size);
-    struct strata_value *raw = strata__value_new(op->mem, (size_t)e->raw_size, &bytes);
-    if (raw == NULL)
-        return fail_memory(d, op, (size_t)e->raw_size);
-    rc = strata__decompress(&d->compressor, e->compression, e->payload.data, e->payload.size, bytes,
-                            (size_t)e->raw_size);
-    if (rc != STRATA_OK) {
-        strata_value_unref(raw);
-        return rc == STRATA_ENOMEM
-                   ? fail_memory(d, op, (size_t)e->raw_size)
-                   : strata__fail(op->err, STRATA_EIO, d->base.name, "a packed value cannot be unpacked");
-    }
+        return rc;
     strata_value_unref(*value);
     *value = raw;
     return STRATA_OK;

@@ -10,8 +10,8 @@
 #include "src/base/hash.h"
 #include "src/base/mem.h"
 #include "src/format/envelope.h"
-#include "src/layer/compress_option.h"
 #include "src/layer/disk/disk_impl.h"
+#include "src/layer/pack.h"
 #include "src/layer/value_impl.h"
 #include "src/os/os_file.h"
 
@@ -75,7 +75,7 @@ static uint32_t seconds_of(struct disk *d, const strata_op *op)
 /* Where it saves enough; otherwise, and without memory, the value goes as it is. */
 static void pack(struct disk *d, struct pending *p)
 {
-    uint32_t alg = compress_option(d->options.compression);
+    uint32_t alg = strata__pack_algorithm(d->options.compression);
     size_t size = p->payload.size, packed = 0;
     if (alg == COMPRESS_NONE || size < d->options.compress_above_bytes || size == 0)
         return;
@@ -84,6 +84,7 @@ static void pack(struct disk *d, struct pending *p)
     if (p->packed != NULL && strata__compress(&d->compressor, alg, (int)d->options.compression_level, p->payload.data,
                                               size, p->packed, room, &packed) == STRATA_OK) {
         p->envelope.compression = alg;
+        p->envelope.dictionary = strata__compressor_dictionary(&d->compressor, alg);
         p->envelope.raw_size = size;
         p->payload = strata_bytes(p->packed, packed);
     }

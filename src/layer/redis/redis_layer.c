@@ -4,8 +4,8 @@
 
 #include "src/base/err.h"
 #include "src/base/mem.h"
-#include "src/layer/compress_option.h"
 #include "src/layer/guard.h"
+#include "src/layer/pack.h"
 #include "src/layer/redis/redis_layer_impl.h"
 #include "src/layer/value_impl.h"
 #include "src/policy/options.h"
@@ -14,6 +14,12 @@ enum { BACKOFF_MIN_MS = 50, BACKOFF_MAX_MS = 2000, BYTES_A_DELETE = 512 };
 #define DEFAULT_PREFIX "strata:"
 
 static struct redis_layer *downcast(strata_layer *layer) { return (struct redis_layer *)(void *)layer; }
+
+static struct pack_options pack_options(const strata_redis_options *o)
+{
+    return (struct pack_options){ o->compression, o->compression_level, o->compress_above_bytes, o->dictionary,
+                                  o->dictionaries };
+}
 
 static int redis_start(strata_layer *layer, strata_layer_host *host, strata_error *err)
 {
@@ -32,11 +38,16 @@ static int redis_start(strata_layer *layer, strata_layer_host *host, strata_erro
                                                 .backoff_max_ms = BACKOFF_MAX_MS,
                                                 .max_pending = o->max_pending,
                                                 .mem = host->mem };
-    int rc = strata__redis_open(&r->link, &options, err);
+    const struct pack_options packs = pack_options(o);
+    int rc = strata__pack_start(&r->compressor, &packs, r->base.name, host->mem, err);
     if (rc < 0)
         return rc;
+    rc = strata__redis_open(&r->link, &options, err);
+    if (rc < 0) {
+        strata__compressor_deinit(&r->compressor);
+        return rc;
+    }
     r->mem = host->mem;
-    strata__compressor_init(&r->compressor, r->mem);
     r->host = host;
     return STRATA_OK;
 }
@@ -51,6 +62,8 @@ static void redis_close(strata_layer *layer)
     }
     strata__free(NULL, r->url_text);
     strata__free(NULL, (void *)(uintptr_t)r->options.prefix);
+    strata__free(NULL, (void *)(uintptr_t)r->options.dictionary);
+    strata__free(NULL, (void *)(uintptr_t)r->options.dictionaries);
     strata__free(NULL, r);
 }
 
@@ -127,12 +140,22 @@ static const strata_layer_ops redis_ops = {
 
 /* The constructor --------------------------------------------------------------------------------------------- */
 
-static int copy_texts(struct redis_layer *r, const char *url, const char *prefix, strata_error *err)
+/* NULL stays NULL.  0: no memory. */
+static int copy_text(const char **out, const char *text)
+{
+    *out = text != NULL ? strata__strdup(NULL, text) : NULL;
+    return text == NULL || *out != NULL;
+}
+
+static int copy_texts(struct redis_layer *r, const char *url, const char *prefix, const struct pack_options *packs,
+                      strata_error *err)
 {
     r->url_text = strata__strdup(NULL, url != NULL ? url : REDIS_URL_DEFAULT);
-    r->options.prefix = strata__strdup(NULL, prefix != NULL ? prefix : DEFAULT_PREFIX);
-    if (r->url_text == NULL || r->options.prefix == NULL)
-        return strata__fail(err, STRATA_ENOMEM, "url", "no memory for url and prefix: free some");
+    int copied = copy_text(&r->options.prefix, prefix != NULL ? prefix : DEFAULT_PREFIX);
+    copied &= copy_text(&r->options.dictionary, packs->dictionary);
+    copied &= copy_text(&r->options.dictionaries, packs->dictionaries);
+    if (r->url_text == NULL || !copied)
+        return strata__fail(err, STRATA_ENOMEM, "url", "no memory for url, prefix and paths: free some");
     r->prefix = strata_str(r->options.prefix);
     return strata__redis_url_parse(r->url_text, &r->url, err);
 }
@@ -144,13 +167,16 @@ static int check(struct redis_layer *r, const strata_redis_options *given, strat
     if (given == NULL)
         given = &defaults;
     int rc = strata__options_check(&strata__redis_rows, given, given->size, o, sizeof *o, err);
+    struct pack_options packs = pack_options(o);
     const char *url = o->url, *prefix = o->prefix;
-    o->url = o->prefix = NULL; /* theirs, until they are copied */
+    o->url = o->prefix = o->dictionary = o->dictionaries = NULL; /* theirs, until they are copied */
     if (rc < 0)
         return rc;
     strata__options_fill(&strata__redis_rows, o);
-    rc = strata__compress_check(compress_option(o->compression), err);
-    return rc < 0 ? rc : copy_texts(r, url, prefix, err);
+    rc = strata__pack_fill(&packs, 1, err);
+    o->compression = packs.compression;
+    o->compress_above_bytes = packs.compress_above_bytes;
+    return rc < 0 ? rc : copy_texts(r, url, prefix, &packs, err);
 }
 
 strata_layer *strata__redis_make(const strata_redis_options *options)

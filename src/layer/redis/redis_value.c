@@ -6,7 +6,7 @@
 #include "src/base/err.h"
 #include "src/base/mem.h"
 #include "src/format/envelope.h"
-#include "src/layer/compress_option.h"
+#include "src/layer/pack.h"
 #include "src/layer/redis/redis_layer_impl.h"
 #include "src/layer/value_impl.h"
 
@@ -17,11 +17,12 @@ static int encode_packed(struct redis_layer *r, struct envelope *e, strata_slice
                          size_t *out_size)
 {
     size_t room = payload.size - payload.size / 100 * 15, packed = 0;
-    uint32_t alg = compress_option(r->options.compression);
+    uint32_t alg = strata__pack_algorithm(r->options.compression);
     if (alg == COMPRESS_NONE || payload.size < r->options.compress_above_bytes || payload.size == 0)
         return STRATA_AGAIN;
     e->compression = alg;
     e->raw_size = payload.size;
+    e->dictionary = strata__compressor_dictionary(&r->compressor, alg);
     size_t header = strata__envelope_size(e);
     char *bytes = strata__alloc(r->mem, header + room);
     int rc = bytes != NULL ? strata__compress(&r->compressor, alg, (int)r->options.compression_level, payload.data,
@@ -31,6 +32,7 @@ static int encode_packed(struct redis_layer *r, struct envelope *e, strata_slice
         strata__free(r->mem, bytes);
         e->compression = COMPRESS_NONE;
         e->raw_size = 0;
+        e->dictionary = 0;
         return rc;
     }
     e->payload = strata_bytes(bytes + header, packed);
@@ -77,23 +79,11 @@ static int foreign(struct redis_layer *r)
     return STRATA_MISS;
 }
 
+/* Damaged, above the cap, or packed with what is not here: a miss like what is not ours, but with words. */
 static int unpack(struct redis_layer *r, strata_op *op, const struct envelope *e, struct strata_value **out)
 {
-    void *bytes;
-    if (strata__decompress_check(e->compression, e->payload.data, e->payload.size, e->raw_size,
-                                 r->options.max_value_bytes) != STRATA_OK)
-        return foreign(r); /* damaged, above the cap, or packed by a build that has more */
-    struct strata_value *value = strata__value_new(op->mem, (size_t)e->raw_size, &bytes);
-    if (value == NULL)
-        return fail_memory(r, op, e->raw_size);
-    int rc = strata__decompress(&r->compressor, e->compression, e->payload.data, e->payload.size, bytes,
-                                (size_t)e->raw_size);
-    if (rc == STRATA_OK) {
-        *out = value;
-        return STRATA_OK;
-    }
-    strata_value_unref(value);
-    return rc == STRATA_ENOMEM ? fail_memory(r, op, e->raw_size) : foreign(r);
+    int rc = strata__unpack(&r->compressor, e, r->options.max_value_bytes, op, r->base.name, out);
+    return rc == STRATA_MISS ? foreign(r) : rc;
 }
 
 int strata__redis_value_decode(struct redis_layer *r, strata_op *op, strata_slice bytes)
@@ -103,8 +93,6 @@ int strata__redis_value_decode(struct redis_layer *r, strata_op *op, strata_slic
     int rc = STRATA_OK;
     /* Without a checksum it is not what this layer writes: anything may have happened to it. */
     if (strata__envelope_read(&e, bytes.data, bytes.size) != FORMAT_OK || !(e.flags & ENVELOPE_CHECKSUM))
-        return foreign(r);
-    if (e.dictionary != 0)
         return foreign(r);
     if (e.flags & ENVELOPE_NEGATIVE) {
         strata__envelope_to_meta(&op->meta, &e);
