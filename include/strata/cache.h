@@ -133,6 +133,10 @@ STRATA_API int strata_get(strata *cache, strata_slice key, strata_value **out, s
  * layer before the call returns, in slower ones after.  Where loaders are faster than a slower layer, and as much is on its
  * way there as may be (max_queued), that layer is passed by: it does not get the value (rejections in its stats), and forgets
  * what it held of the key.
+ * Where a layer gives leases, the loader is called once among all nodes: the others wait for its value, as long as that layer's
+ * wait timeout says, and then call theirs.  What is loaded is stored in that layer first, after the call returns; who asks
+ * meanwhile is given it, too.  A value whose key another node wrote or deleted meanwhile goes to its callers and into no layer
+ * (leases_lost in the stats).
  * A load that takes longer than the longer one of its hard_timeout_ms and refresh_timeout_ms is given up by the next caller:
  * it is not joined any more and stores nothing, its callers still get its value, and a second load starts beside it.
  * @param loader NULL takes the namespace's own.

@@ -19,6 +19,7 @@ typedef struct strata_load strata_load;
  * @return STRATA_OK or STRATA_PENDING; any negative status fails the load with that status.  STRATA_OK without a
  *         completion is STRATA_ELOADER, and so is any other number above 0.  Once the load is
  *         completed, the number does not matter.
+ * Once among all nodes where a layer of the cache gives leases: see strata_get_or_load().
  * Time: a load may run longer than its callers wait; but past the longer one of hard_timeout_ms and refresh_timeout_ms the
  *         next caller gives it up, and the loader may be called again for the same key beside it.
  * Threads: runs on the caller's thread, or on a worker where a timeout or a stale window applies or the call was

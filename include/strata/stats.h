@@ -77,9 +77,14 @@ typedef struct strata_stats {
     uint64_t fenced;        /**< loaded values not stored, because their key was invalidated meanwhile */
     uint64_t errors;        /**< failures of layers, buses and codecs */
     strata_latency load_latency;
+    /* Of loads among nodes, where a layer gives leases (STRATA_LAYER_LEASES). */
+    uint64_t leases;         /**< keys that this cache got the right to load */
+    uint64_t lease_waits;    /**< of the hits and refreshes: another node had loaded the key, or did so meanwhile */
+    uint64_t leases_lost;    /**< loaded values not stored anywhere, because another node wrote or deleted their key meanwhile */
+    uint64_t lease_timeouts; /**< keys that another node did not come to an end with; callers here loaded them, too */
 } strata_stats;
 #define STRATA_STATS_INIT \
-    { sizeof(strata_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0, 0, 0, 0, 0 } }
+    { sizeof(strata_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0, 0, 0, 0, 0 }, 0, 0, 0, 0 }
 
 /** Read the counters.  @param[in,out] out its size set; what the library does not know is zero.
  *  @return STRATA_OK, STRATA_EINVAL, STRATA_ECLOSED.  Threads: any.  Blocks: never. */

@@ -1,4 +1,4 @@
-/* bulk.c - many keys at once.
+/* bulk.c - reading many keys at once.
  *
  * A bulk read enters a flight for each key that the nearest layer does not answer.  Keys that others load already are
  * joined; the new flights form a batch, whose strand asks each layer once for all of them, and then calls the bulk loader
@@ -6,8 +6,6 @@
 #include <string.h>
 
 #include "src/core/flight.h"
-
-enum { WRITES_AT_ONCE = 64 };
 
 struct batch {
     struct strand strand;
@@ -18,6 +16,7 @@ struct batch {
     struct flight **loading; /* of missed(): what the bulk loader is called for */
     strata_load **loads;
     strata_slice *keys;
+    int asking;   /* for leases: what the strand waits for */
     void *memory; /* the arrays */
 };
 
@@ -41,7 +40,16 @@ static void unref_batch(struct strand *s)
     strata__root_unref(root);
 }
 
-static void run_batch(struct strand *s) { strata__read_run(&batch_of(s)->read); }
+static void leases_answered(struct batch *b);
+
+static void run_batch(struct strand *s)
+{
+    struct batch *b = batch_of(s);
+    if (b->asking)
+        leases_answered(b);
+    else
+        strata__read_run(&b->read);
+}
 
 /* The strand's own reference ends with its work. */
 static void batch_over(struct read *read)
@@ -78,20 +86,20 @@ static void load_together(struct batch *b, size_t count)
 
 /* Which of the flights are to be loaded?  They stand last then; how many.  Until it has looked at a flight, and where that
  * one is to be loaded, this thread is what keeps it from ending: the frame says so to listeners. */
-static size_t choose_loads(struct read *read)
+static size_t choose_loads(struct root *root, struct flight **flights, size_t count)
 {
     size_t chosen = 0;
     struct frame frame;
-    frame_push(&frame, read->root, FRAME_STRAND);
-    for (size_t i = 0; i < read->count; i++) {
-        struct flight *f = flight_ref(read->flights[i]);
-        frame.flights = read->flights + i - chosen;
-        frame.flight_count = read->count - i + chosen;
+    frame_push(&frame, root, FRAME_STRAND);
+    for (size_t i = 0; i < count; i++) {
+        struct flight *f = flight_ref(flights[i]);
+        frame.flights = flights + i - chosen;
+        frame.flight_count = count - i + chosen;
         if (strata__flight_needs_load(f)) {
             chosen++;
         } else {
-            read->flights[i] = read->flights[i - chosen];
-            read->flights[i - chosen] = f;
+            flights[i] = flights[i - chosen];
+            flights[i - chosen] = f;
         }
         strata__flight_unref(f);
     }
@@ -114,27 +122,127 @@ static void load_alone(struct root *root, struct flight **flights, size_t count)
     frame_end(&frame);
 }
 
-static void batch_missed(struct read *read)
+/* Those that all layers have missed, and whose leases were asked for, where there are any. */
+static void load_missed(struct batch *b, struct flight **flights, size_t count)
 {
-    struct batch *b = batch_of(read->strand);
     size_t together = 0, alone = 0;
-    for (size_t i = read->count - choose_loads(read); i < read->count; i++) {
-        struct flight *f = read->flights[i];
+    for (size_t i = count - choose_loads(b->root, flights, count); i < count; i++) {
+        struct flight *f = flights[i];
         if (f->bulk != NULL &&
             (together == 0 || (f->bulk == b->loading[0]->bulk && f->loader_ctx == b->loading[0]->loader_ctx)))
             b->loading[together++] = f;
         else
-            read->flights[alone++] = f;
+            flights[alone++] = f;
     }
     struct frame frame;
     frame_push(&frame, b->root, FRAME_STRAND);
-    frame.flights = read->flights;
+    frame.flights = flights;
     frame.flight_count = alone;
     if (together != 0)
         load_together(b, together);
     frame_end(&frame);
-    load_alone(b->root, read->flights, alone);
+    load_alone(b->root, flights, alone);
+}
+
+/* Others load them: each waits for itself, now that nobody waits for a load of ours any more that could have been begun. */
+static void wait_for_leases(struct root *root, struct flight **flights, size_t count)
+{
+    struct frame frame;
+    frame_push(&frame, root, FRAME_STRAND);
+    for (size_t i = 0; i < count; i++) {
+        struct flight *f = flight_ref(flights[i]);
+        frame.flights = flights + i;
+        frame.flight_count = count - i;
+        strata__flight_let_go(f);
+        strata__lease_run(f);
+        strata__flight_unref(f);
+    }
+    frame_end(&frame);
+}
+
+/* Let those go on that have an answer; the ones to wait for come to stand first: how many. */
+static size_t sort_answers(struct batch *b)
+{
+    struct read *read = &b->read;
+    size_t waiting = 0, left = read->count;
+    struct frame frame;
+    frame_push(&frame, b->root, FRAME_STRAND);
+    frame.flights = read->flights;
+    for (size_t i = 0; i < left;) {
+        struct flight *f = read->flights[i];
+        frame.flight_count = left;
+        enum lease_answer answer = f->asks != NULL ? strata__lease_judge(f) : LEASE_LOAD;
+        if (answer == LEASE_HIT) {
+            read->flights[i] = read->flights[--left];
+            read->flights[left] = flight_ref(f);
+            strata__flight_let_go(f);
+            strata__flight_store(f);
+            strata__flight_unref(f);
+            continue;
+        }
+        if (answer != LEASE_LOAD) {
+            read->flights[i] = read->flights[waiting];
+            read->flights[waiting++] = f;
+        }
+        i++;
+    }
+    frame_end(&frame);
+    read->count = left;
+    return waiting;
+}
+
+/* What is ours is loaded before anything is waited for: two that want the same keys in another order end, both of them. */
+static void leases_answered(struct batch *b)
+{
+    struct read *read = &b->read;
+    struct frame frame;
+    size_t waiting = sort_answers(b);
+    frame_push(&frame, b->root, FRAME_STRAND);
+    frame.flights = read->flights;
+    frame.flight_count = waiting;
+    load_missed(b, read->flights + waiting, read->count - waiting);
+    frame_end(&frame);
+    wait_for_leases(b->root, read->flights, waiting);
     batch_over(read);
+}
+
+/* How many leases are to be asked for; the operations stand in read->ops. */
+static uint32_t prepare_leases(struct batch *b)
+{
+    struct read *read = &b->read;
+    uint32_t n = 0;
+    struct frame frame;
+    frame_push(&frame, b->root, FRAME_STRAND);
+    frame.flights = read->flights;
+    for (size_t i = read->count; i-- > 0;) {
+        struct flight *f = flight_ref(read->flights[i]);
+        frame.flight_count = read->count;
+        if (strata__flight_ends_unloaded(f))
+            read->flights[i] = read->flights[--read->count];
+        strata__flight_unref(f);
+    }
+    frame.flight_count = read->count;
+    for (size_t i = 0; i < read->count; i++) {
+        strata_op *op = strata__lease_prepare(read->flights[i], read->strand, STRATA_OP_NOWAIT);
+        if (op != NULL)
+            read->ops[n++] = op;
+    }
+    frame_end(&frame);
+    return n;
+}
+
+static void batch_missed(struct read *read)
+{
+    struct batch *b = batch_of(read->strand);
+    if (!root_leases(b->root)) {
+        load_missed(b, read->flights, read->count);
+        batch_over(read);
+        return;
+    }
+    b->asking = 1;
+    uint32_t n = prepare_leases(b);
+    if (n == 0 || strata__leases_submit(b->root, read->strand, read->ops, n))
+        leases_answered(b);
 }
 
 static struct batch *new_batch(struct root *root, size_t room)
@@ -174,8 +282,6 @@ struct bulk {
     struct driver driver;
     struct wait_note note;
 };
-
-static int first_error(int so_far, int status) { return so_far < 0 ? so_far : status < 0 ? status : so_far; }
 
 /* Answer what the nearest layer can; how many are left. */
 static size_t look_first(struct bulk *k, int *worst, strata_error *err)
@@ -418,111 +524,4 @@ int strata_get_or_load_many(strata *cache, strata_item *items, size_t count, str
                       .items = items,
                       .count = count };
     return read_many(&k, err);
-}
-
-/* Bulk writes ---------------------------------------------------------------------------------------------------- */
-
-/* Up to WRITES_AT_ONCE of them side by side, so that slow layers work on all at once. */
-static int write_some(struct write *writes, strata_item *items, size_t count, int so_far, strata_error *err)
-{
-    struct root *root = writes[0].root;
-    strata__writes_drive(root, writes, count);
-    for (size_t i = 0; i < count; i++) {
-        struct write *w = &writes[i];
-        /* What never began is not counted. */
-        items[i].status = w->driver != NULL ? strata__write_result(w) : w->status;
-        if (so_far >= 0 && items[i].status < 0 && err != NULL)
-            *err = w->err;
-        so_far = first_error(so_far, items[i].status);
-        strata_value_unref(w->encoded);
-        strata_value_unref(w->value);
-        strata__free(root->mem, w->storage);
-    }
-    return so_far;
-}
-
-static int prepare_one(struct write *w, strata *cache, strata_item *item, const struct write *pattern)
-{
-    struct root *root = cache->root;
-    *w = *pattern;
-    int rc = check_key(cache, item->key, &w->err);
-    if (rc == STRATA_OK)
-        rc = strata__forms_make(cache, item->key, &w->key, &w->storage);
-    if (rc == STRATA_OK && pattern->told_as == STRATA_OP_PUT)
-        rc = strata__value_fits(root, item->set.size, &w->err);
-    if (rc == STRATA_OK && pattern->told_as == STRATA_OP_PUT) {
-        w->value = strata__value_copy(root->mem, item->set.data, item->set.size);
-        rc = w->value != NULL ? STRATA_OK : STRATA_ENOMEM;
-    }
-    if (rc < 0)
-        w->status = strata__fail_plain(&w->err, rc, "bulk");
-    return rc;
-}
-
-static int write_slow_many(strata *cache, strata_item *items, size_t count, const struct write *pattern,
-                           strata_error *err)
-{
-    struct root *root = cache->root;
-    size_t room = count < WRITES_AT_ONCE ? count : WRITES_AT_ONCE;
-    struct write *writes = strata__alloc_array(root->mem, room, sizeof *writes);
-    int worst = STRATA_OK;
-    if (writes == NULL) {
-        for (size_t i = 0; i < count; i++)
-            items[i].status = STRATA_ENOMEM;
-        return strata__fail_plain(err, STRATA_ENOMEM, "bulk");
-    }
-    for (size_t at = 0; at < count; at += room) {
-        size_t n = count - at < room ? count - at : room;
-        for (size_t i = 0; i < n; i++)
-            prepare_one(&writes[i], cache, &items[at + i], pattern);
-        worst = write_some(writes, items + at, n, worst, err);
-    }
-    strata__free(root->mem, writes);
-    return worst;
-}
-
-int strata_set_many(strata *cache, strata_item *items, size_t count, const strata_policy *policy, strata_error *err)
-{
-    if (cache == NULL || (items == NULL && count != 0))
-        return strata__no_argument(err, "strata_set_many() needs a cache and items");
-    struct write pattern = { .status = STRATA_OK };
-    int rc = root_enter(cache->root, err); /* a closed cache has no clock */
-    if (rc != STRATA_OK)
-        return rc;
-    rc = strata__write_prepare_set(&pattern, cache, policy, err);
-    if (rc != STRATA_OK || count == 0) {
-        root_leave(cache->root);
-        return rc;
-    }
-    if (all_layers_instant(cache->root)) {
-        for (size_t i = 0; i < count; i++) {
-            items[i].status = strata_set(cache, items[i].key, items[i].set, policy, rc >= 0 ? err : NULL);
-            rc = first_error(rc, items[i].status);
-        }
-    } else {
-        rc = write_slow_many(cache, items, count, &pattern, err);
-    }
-    root_leave(cache->root);
-    return rc;
-}
-
-int strata_delete_many(strata *cache, strata_item *items, size_t count, strata_error *err)
-{
-    if (cache == NULL || (items == NULL && count != 0))
-        return strata__no_argument(err, "strata_delete_many() needs a cache and items");
-    int rc = root_enter(cache->root, err);
-    if (rc != STRATA_OK)
-        return rc;
-    if (all_layers_instant(cache->root) || count == 0) {
-        for (size_t i = 0; i < count; i++) {
-            items[i].status = strata_delete(cache, items[i].key, rc >= 0 ? err : NULL);
-            rc = first_error(rc, items[i].status);
-        }
-    } else {
-        struct write pattern = { .status = STRATA_OK };
-        strata__write_begin(&pattern, cache, STRATA_OP_REMOVE);
-        rc = write_slow_many(cache, items, count, &pattern, err);
-    }
-    root_leave(cache->root);
-    return rc;
 }

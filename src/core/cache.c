@@ -296,6 +296,7 @@ static int close_root(strata *cache)
     if (!first)
         return STRATA_OK; /* another thread is at it */
     strata__maintain_stop(root);
+    strata__layers_hurry(root);
     wait_until_idle(root);
     if (strata__demotions_close(root))
         wait_until_idle(root);

@@ -61,6 +61,10 @@ enum count {
     COUNT_EXPIRES,
     COUNT_CLEARS,
     COUNT_FENCED,
+    COUNT_LEASES,
+    COUNT_LEASE_WAITS,
+    COUNT_LEASES_LOST,
+    COUNT_LEASE_TIMEOUTS,
     COUNT_ERRORS,
     COUNT_END
 };
@@ -179,6 +183,7 @@ struct root {
     struct layer_slot layers[LAYERS_MAX];
     size_t instant_count; /* so many of the nearest layers are instant */
     int plain_keys;       /* every layer knows spaces: no storage keys are needed */
+    uint32_t lease_layer; /* the one that is asked for leases; LAYERS_MAX: none is */
     int stats;
     strata_layer_host host;
     struct demotions *demotions; /* NULL: no layer is STRATA_LAYER_DEMOTED */
@@ -280,6 +285,8 @@ int strata__layers_take(struct root *root, const strata_options *options, strata
 int strata__layers_start(struct root *root, strata_error *err);
 int strata__layers_reopen(struct root *root, strata_error *err);
 void strata__layers_close(struct root *root);
+/* No lease is waited for any more.  Once, when the cache closes. */
+void strata__layers_hurry(struct root *root);
 void strata__host_init(struct root *root);
 void strata__host_closing(struct root *root); /* cut delays short */
 void strata__maintain_start(struct root *root);

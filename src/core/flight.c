@@ -97,7 +97,7 @@ static int join_locked(struct flight *f, const struct want *want, struct waiter 
         *entered = ENTERED_ANSWERED;
         return 1;
     }
-    if (!want_loads(want) && f->phase >= FLIGHT_LOADING) {
+    if (!want_loads(want) && f->phase >= FLIGHT_LEASING) {
         w->status = STRATA_MISS; /* the layers were asked */
         *entered = ENTERED_ANSWERED;
         return 1;
@@ -404,6 +404,7 @@ static void step(struct flight *f)
         if (f->phase != FLIGHT_WAITING || !answered_after_write(f))
             strata__read_run(&f->solo);
         return;
+    case STEP_LEASE: strata__lease_answered(f); return;
     case STEP_LOAD: strata__load_run(f); return;
     case STEP_LOADED: strata__flight_loaded(f); return;
     case STEP_STORE:

@@ -9,7 +9,7 @@
  * One flight of a key at most is `joinable`.  A poisoned one is not, stores nothing, and stays in the table only until
  * it has ended.  The phases of a flight:
  *
- *   WAITING -> READING -> LOADING -> STORING -> SETTLED      (each may be skipped; only forward)
+ *   WAITING -> READING -> LEASING -> LOADING -> STORING -> SETTLED      (each may be skipped; only forward)
  *
  * Who runs a flight's strand owns all fields that are not marked; what is marked "key lock" is shared with joiners,
  * writers and time-outs. */
@@ -38,10 +38,29 @@ struct stripe {
     struct value_hold hold;  /* what layers give up while the lock is held */
 };
 
-enum flight_phase { FLIGHT_WAITING, FLIGHT_READING, FLIGHT_LOADING, FLIGHT_STORING, FLIGHT_SETTLED };
+enum flight_phase { FLIGHT_WAITING, FLIGHT_READING, FLIGHT_LEASING, FLIGHT_LOADING, FLIGHT_STORING, FLIGHT_SETTLED };
 
 /* Where a flight's strand goes on when it is run again. */
-enum flight_step { STEP_READ, STEP_LOAD, STEP_LOADED, STEP_STORE, STEP_STORED };
+enum flight_step { STEP_READ, STEP_LEASE, STEP_LOAD, STEP_LOADED, STEP_STORE, STEP_STORED };
+
+/* What a flight knows of the lease of its key (lease.c).  From LEASE_HELD on, what it loads is not put into the leasing layer
+ * in its turn: it was put there first, with the lease, or it may not go there. */
+enum lease_state {
+    LEASE_UNASKED,
+    LEASE_ASKED,
+    LEASE_FREE, /* the store can't give any: its loads are put there as into any other layer */
+    LEASE_HELD, /* it was got; by now it may have been given back */
+    LEASE_NONE  /* somebody else has it, or the store can't be asked */
+};
+
+/* A lease that was asked for, or is held.  Counted by nobody: it is its flight's (`asks`, `lease`), or its own task's. */
+struct lease {
+    struct flight *flight; /* one reference */
+    uint64_t number;       /* the layer's; 0: not got */
+    struct task task;      /* gives it back */
+    strata_op op;
+    strata_error err;
+};
 
 struct flight;
 
@@ -115,6 +134,8 @@ struct plan {
     int refused;   /* the layer that demotes did not take it: the one below gets it at once */
     int passes;    /* too much is on its way to slow layers: they only lose what they hold of the key */
     uint32_t from; /* backfill: the layer it came from */
+    /* STRATA_OP_PUT, _REMOVE: the leasing layer gets that first, and its turn comes before `layer`; 0: not, or no more. */
+    uint32_t leased;
 };
 
 struct flight {
@@ -142,6 +163,12 @@ struct flight {
     unsigned char refresh_after;          /* a stale value was served: refresh when this one has ended */
     unsigned char step;                   /* where the strand goes on: enum flight_step */
     unsigned char from_batch;             /* a batch's strand asks the layers */
+    unsigned char lease_state;            /* enum lease_state */
+    unsigned char lease_tries;            /* how often it was asked, and answered with what can't be used */
+    unsigned char replaces;               /* the leasing layer holds an entry that can't be served, */
+    uint64_t replaced;                    /* of this version */
+    struct lease *asks;                   /* while it is asked */
+    struct lease *lease;                  /* held; key lock */
     strata_loader loader;                 /* this or the next; key lock until LOADING */
     strata_bulk_loader bulk;
     void *loader_ctx;
@@ -376,6 +403,12 @@ void strata__refresh_timer_locked(struct flight *f);
 /* The layers have no answer, and the flight is no batch's any more: 1: its loader is to be called; 0: it has ended, or
  * goes on elsewhere. */
 int strata__flight_needs_load(struct flight *f);
+/* No waiter wants a loader called: it ends here, with a plain get's answer.  1: it has. */
+int strata__flight_ends_unloaded(struct flight *f);
+/* The batch that read for it does so no more. */
+void strata__flight_let_go(struct flight *f);
+/* What a layer found, in `op`: does it answer the flight?  1: yes; 0: it is remembered for its loader. */
+int strata__read_judge(struct flight *f, struct layer_slot *slot, strata_op *op, int64_t now);
 /* Call the loader for one flight, on this thread. */
 void strata__load_run(struct flight *f);
 /* The loader function came back for this flight. 1: go on with it now; 0: its completion will. */
@@ -386,6 +419,41 @@ void strata__load_abort(struct flight *f, int status, const char *message);
 void strata__flight_abandon_locked(struct flight *f);
 /* No load before now + retry_ms: put what is held back with that note, in the nearest layer. Key lock not held. */
 void strata__throttle(strata *handle, const struct key_forms *key, const struct held *held, int64_t retry_ms);
+
+/* Leases (lease.c) ---------------------------------------------------------------------------------------------- */
+
+enum lease_answer {
+    LEASE_LOAD,   /* load now, with the lease or without one */
+    LEASE_HIT,    /* another was faster: the result and a plan stand; strata__flight_store() */
+    LEASE_RETRY,  /* ask once more */
+    LEASE_PENDING /* another one loads it */
+};
+
+/* Must the loads of this cache be leased? */
+static inline int root_leases(const struct root *root) { return root->lease_layer < LAYERS_MAX; }
+/* Not to be put into this layer in its turn. */
+static inline int lease_skips(const struct flight *f, uint32_t layer)
+{
+    return f->lease_state >= LEASE_HELD && layer == f->root->lease_layer;
+}
+/* All layers were asked: an operation that asks for the lease, to be submitted for `strand`, which then hears of the answer.
+ * NULL: it is loaded without one. */
+strata_op *strata__lease_prepare(struct flight *f, struct strand *strand, uint32_t flags);
+/* What was answered to it. */
+enum lease_answer strata__lease_judge(struct flight *f);
+/* Ask, wait, and go on to the loader: on the flight's strand, when no batch reads for it any more. */
+void strata__lease_run(struct flight *f);
+/* The answer has come: STEP_LEASE. */
+void strata__lease_answered(struct flight *f);
+/* A load has ended and its plan stands: where does its lease go?  Before strata__flight_store(). */
+void strata__lease_plan(struct flight *f);
+/* The number of the lease that is held, for a PUT, which ends it; 0: it is gone, and what was loaded is not stored. */
+uint64_t strata__lease_take(struct flight *f);
+/* Give back the lease that is held: there is one (locked); if there is one. */
+void strata__lease_drop_locked(struct flight *f);
+void strata__lease_drop(struct flight *f);
+/* For a batch: submit `count` operations that lease_prepare() made.  As strata__strand_submit(). */
+int strata__leases_submit(struct root *root, struct strand *strand, strata_op *const *ops, uint32_t count);
 
 /* Waiters (waiter.c) -------------------------------------------------------------------------------------------- */
 
@@ -423,6 +491,8 @@ void strata__writes_drive(struct root *root, struct write *writes, size_t count)
 static inline int all_layers_instant(const struct root *root) { return root->instant_count == root->layer_count; }
 /* Count it, tell it; its status. */
 int strata__write_result(struct write *w);
+/* Of a bulk call: what it answers after one more of its keys. */
+static inline int first_error(int so_far, int status) { return so_far < 0 ? so_far : status < 0 ? status : so_far; }
 int strata__value_fits(const struct root *root, size_t size, strata_error *err);
 
 /* A caller's bytes as a value for the length of one submit().  The zeros stand where a pin has its address. */

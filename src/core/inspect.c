@@ -132,7 +132,7 @@ static int is_loading(strata *cache, const struct key_forms *key)
     struct frame frame;
     struct stripe *s = stripe_lock(cache->root, key->hash, &frame);
     struct flight *f = strata__flight_find_locked(s, key->hash, cache->space, key->plain);
-    int loading = f != NULL && f->phase == FLIGHT_LOADING && !f->delivered;
+    int loading = f != NULL && (f->phase == FLIGHT_LEASING || f->phase == FLIGHT_LOADING) && !f->delivered;
     stripe_unlock(s, &frame);
     return loading;
 }

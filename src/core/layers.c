@@ -32,6 +32,22 @@ static int check_layer(const strata_layer *layer, size_t index, strata_error *er
     return STRATA_OK;
 }
 
+static int check_leases(const strata_layer *layer, strata_error *err)
+{
+    const strata_layer_ops *ops = layer->ops;
+    int hurries = ops->size >= offsetof(strata_layer_ops, hurry) + sizeof ops->hurry && ops->hurry != NULL;
+    if (!(layer->flags & STRATA_LAYER_LEASES))
+        return STRATA_OK;
+    if ((layer->flags & STRATA_LAYER_SHARED) && !(layer->flags & (STRATA_LAYER_INSTANT | STRATA_LAYER_BLOCKS)) &&
+        hurries)
+        return STRATA_OK;
+    return strata__fail(
+        err, STRATA_EINVAL, layer->name,
+        "layer \"%s\" gives leases, so it must be STRATA_LAYER_SHARED, neither _INSTANT nor _BLOCKS, and "
+        "have hurry(): a lease that is waited for may block no thread, and closing ends the wait",
+        layer->name);
+}
+
 /* Where it gets its entries from. */
 static int check_demoted(const strata_options *options, size_t index, strata_error *err)
 {
@@ -58,6 +74,7 @@ int strata__layers_take(struct root *root, const strata_options *options, strata
 {
     int instant = 1;
     root->plain_keys = 1;
+    root->lease_layer = LAYERS_MAX;
     for (size_t i = 0; i < options->layer_count; i++) {
         strata_layer *layer = options->layers[i];
         int rc = check_layer(layer, i, err);
@@ -67,6 +84,8 @@ int strata__layers_take(struct root *root, const strata_options *options, strata
                                   "layers %zu and %zu are the same one: make a layer for "
                                   "each place in the stack",
                                   j, i);
+        if (rc == STRATA_OK)
+            rc = check_leases(layer, err);
         if (rc == STRATA_OK)
             rc = check_demoted(options, i, err);
         if (rc == STRATA_OK && (layer->flags & STRATA_LAYER_DEMOTED))
@@ -79,6 +98,8 @@ int strata__layers_take(struct root *root, const strata_options *options, strata
         slot->flags = layer->flags;
         if (!(layer->flags & STRATA_LAYER_SPACES))
             root->plain_keys = 0;
+        if (layer->flags & STRATA_LAYER_LEASES)
+            root->lease_layer = (uint32_t)i; /* the farthest */
         instant = instant && slot_instant(slot);
         if (instant)
             root->instant_count = i + 1;
@@ -121,6 +142,13 @@ int strata__layers_reopen(struct root *root, strata_error *err)
         atomic_store(&slot->refused, 0);
     }
     return STRATA_OK;
+}
+
+void strata__layers_hurry(struct root *root)
+{
+    for (size_t i = 0; i < root->layer_count; i++)
+        if (root->layers[i].flags & STRATA_LAYER_LEASES)
+            root->layers[i].layer->ops->hurry(root->layers[i].layer);
 }
 
 void strata__layers_close(struct root *root)
@@ -196,7 +224,7 @@ void strata__op_counted(strata *handle, struct layer_slot *slot, const strata_op
         atomic_fetch_add_explicit(&slot->puts, 1, memory_order_relaxed);
     else if (op->kind == STRATA_OP_REMOVE)
         atomic_fetch_add_explicit(&slot->removes, 1, memory_order_relaxed);
-    else
+    else if (op->kind == STRATA_OP_GET || strata__op_found(op)) /* what is leased was counted as a miss */
         atomic_fetch_add_explicit(strata__op_found(op) ? &slot->hits : &slot->misses, 1, memory_order_relaxed);
 }
 

@@ -53,12 +53,14 @@ static int ask(struct read *read, struct layer_slot *slot, size_t n)
 }
 
 /* Of two that can't be served now, the one that is worth more to a loader or a failed load. */
-static void remember(struct flight *f, struct held *held)
+static void remember(struct flight *f, struct held *held, int64_t now)
 {
     struct frame frame;
     struct stripe *s = stripe_lock(f->root, f->key.hash, &frame);
     struct held worse = *held;
-    if (!held->meta.negative && held_state(held, f->op.now_ms) != STRATA_STATE_GONE &&
+    /* What was seen is known by its birth, which a layer's copy of it tells to a few milliseconds only. */
+    int seen = f->refresh && f->previous.there && f->previous.meta.born_wall_ms == held->meta.born_wall_ms;
+    if (!held->meta.negative && !seen && held_state(held, now) != STRATA_STATE_GONE &&
         (!f->previous.there || f->previous.meta.negative || held->d.fresh_until > f->previous.d.fresh_until)) {
         worse = f->previous;
         f->previous = *held;
@@ -91,20 +93,10 @@ static void take(struct flight *f, struct held *held, int stale, int64_t now)
                                  .from = held->layer };
 }
 
-/* 1: it answers. */
-static int judge(struct flight *f, struct layer_slot *slot, int64_t now)
+int strata__read_judge(struct flight *f, struct layer_slot *slot, strata_op *op, int64_t now)
 {
     struct held held = { 0 };
-    strata__op_counted(f->handle, slot, &f->op);
-    if (f->op.status == STRATA_MISS && f->op_err.status >= 0)
-        f->missed_in |= 1u << slot->index;
-    if (f->op.status < 0 && !f->layer_failed) {
-        f->layer_failed = 1;
-        strata__fail(&f->err, STRATA_ELAYER, slot->layer->name, "layer \"%s\" failed: %s", slot->layer->name,
-                     f->op_err.message[0] != 0 ? f->op_err.message : strata_status_text(f->op.status));
-        f->err.os_errno = f->op_err.os_errno;
-    }
-    if (!strata__op_found(&f->op) || !strata__held_init(f->handle, slot, &f->op, &held))
+    if (!strata__held_init(f->handle, slot, op, &held))
         return 0;
     enum action a = ACTION_LOAD;
     if (!f->refresh)
@@ -112,7 +104,7 @@ static int judge(struct flight *f, struct layer_slot *slot, int64_t now)
     else if (newer(f, &held, now))
         a = ACTION_SERVE;
     if (a == ACTION_LOAD || a == ACTION_MISS) {
-        remember(f, &held);
+        remember(f, &held, now);
         return 0;
     }
     int stale = a == ACTION_STALE || a == ACTION_STALE_AND_REFRESH;
@@ -121,8 +113,34 @@ static int judge(struct flight *f, struct layer_slot *slot, int64_t now)
     return 1;
 }
 
-/* The batch is done with it: it goes on by itself, on this thread as far as it goes. */
-static void let_go(struct flight *f)
+/* What the leasing layer answered, as far as it matters to a lease. */
+static void note_for_lease(struct flight *f)
+{
+    if (f->op.status < 0)
+        f->lease_state = LEASE_NONE; /* it costs its timeout once */
+    f->replaces = (unsigned char)strata__op_found(&f->op);
+    f->replaced = f->op.meta.version;
+}
+
+/* 1: it answers. */
+static int judge(struct flight *f, struct layer_slot *slot, int64_t now)
+{
+    strata__op_counted(f->handle, slot, &f->op);
+    if (slot->index == f->root->lease_layer)
+        note_for_lease(f);
+    if (f->op.status == STRATA_MISS && f->op_err.status >= 0)
+        f->missed_in |= 1u << slot->index;
+    if (f->op.status < 0 && !f->layer_failed) {
+        f->layer_failed = 1;
+        strata__fail(&f->err, STRATA_ELAYER, slot->layer->name, "layer \"%s\" failed: %s", slot->layer->name,
+                     f->op_err.message[0] != 0 ? f->op_err.message : strata_status_text(f->op.status));
+        f->err.os_errno = f->op_err.os_errno;
+    }
+    return strata__op_found(&f->op) && strata__read_judge(f, slot, &f->op, now);
+}
+
+/* It goes on by itself, on this thread as far as it goes. */
+void strata__flight_let_go(struct flight *f)
 {
     if (!f->from_batch)
         return;
@@ -151,7 +169,7 @@ static int collect(struct read *read, struct layer_slot *slot)
         read->flights[i] = read->flights[--left];
         read->flights[left] = flight_ref(f);
         read->count = left;
-        let_go(f);
+        strata__flight_let_go(f);
         strata__flight_store(f);
         strata__flight_unref(f);
     }
@@ -188,14 +206,15 @@ void strata__read_run(struct read *read)
 
 /* All layers were asked ---------------------------------------------------------------------------------------- */
 
-/* No waiter wants a loader called: a plain get's answer. */
-static int ends_here(struct flight *f)
+int strata__flight_ends_unloaded(struct flight *f)
 {
     struct frame frame;
     struct stripe *s = stripe_lock(f->root, f->key.hash, &frame);
     int ends = !atomic_load(&f->wants_load);
-    if (ends)
+    if (ends) {
+        f->lead = NULL;
         strata__poison_one_locked(f); /* nobody may join any more, and nothing is stored */
+    }
     stripe_unlock(s, &frame);
     if (!ends)
         return 0;
@@ -206,12 +225,17 @@ static int ends_here(struct flight *f)
 
 int strata__flight_needs_load(struct flight *f)
 {
-    let_go(f);
-    return !ends_here(f) && strata__load_begin(f);
+    strata__flight_let_go(f);
+    return !strata__flight_ends_unloaded(f) && strata__load_begin(f);
 }
 
 void strata__flight_after_layers(struct flight *f)
 {
-    if (strata__flight_needs_load(f))
+    if (root_leases(f->root)) {
+        strata__flight_let_go(f);
+        if (!strata__flight_ends_unloaded(f))
+            strata__lease_run(f);
+    } else if (strata__flight_needs_load(f)) {
         strata__load_run(f);
+    }
 }

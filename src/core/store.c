@@ -8,7 +8,11 @@
  *
  * The callers have their value before slower layers do, so they may load faster than those store.  What is on its way then has
  * a bound: past it slow layers are passed by.  One that said that it holds nothing of the key is left alone; another loses
- * what it holds, which is the affair of the thread that brings it, or its callers wait for it: so that neither piles up. */
+ * what it holds, which is the affair of the thread that brings it, or its callers wait for it: so that neither piles up.
+ *
+ * With a lease (lease.c) the layer that gave it comes first: only what is stored there may be held anywhere, and with the
+ * version that it got.  The callers do not wait for it (past the bound they do); who comes meanwhile finds the flight in the
+ * table, and its value.  Where the lease was lost, the flight ends, nothing is held, and who comes then begins anew. */
 #include <string.h>
 
 #include "src/core/flight.h"
@@ -123,6 +127,8 @@ void strata__flight_loaded(struct flight *f)
             f->value = strata_value_ref(f->previous.value);
         plan_store(f, elapsed_ns);
     }
+    if (f->lease_state != LEASE_UNASKED)
+        strata__lease_plan(f);
     strata__flight_store(f);
 }
 
@@ -204,11 +210,15 @@ static uint32_t advance_locked(struct flight *f)
 {
     struct plan *p = &f->plan;
     uint32_t stored = 0;
-    while (p->kind != 0 && p->layer < p->end) {
+    while (p->kind != 0 && p->layer < p->end && p->leased == 0) {
         struct layer_slot *slot = &f->root->layers[p->layer];
         if (slot_instant(slot)) {
             stored |= 1u << p->layer;
             put_now_locked(f);
+            continue;
+        }
+        if (lease_skips(f, p->layer)) {
+            p->layer++;
             continue;
         }
         if (!p->passes && !may_go_on(f, slot)) {
@@ -234,7 +244,7 @@ static int forgets_first(const struct flight *f)
     const struct plan *p = &f->plan;
     for (uint32_t i = p->layer; p->passes && !f->refresh && i < p->end; i++) {
         const struct layer_slot *slot = &f->root->layers[i];
-        if (!(slot->flags & (STRATA_LAYER_INSTANT | STRATA_LAYER_BLOCKS)) && may_hold(f, slot))
+        if (!(slot->flags & (STRATA_LAYER_INSTANT | STRATA_LAYER_BLOCKS)) && may_hold(f, slot) && !lease_skips(f, i))
             return 1;
     }
     return 0;
@@ -271,6 +281,7 @@ static int encoded(struct flight *f, struct layer_slot *slot)
 static void begin_op(struct flight *f, struct layer_slot *slot, uint32_t kind)
 {
     op_init(&f->op, f->handle, slot, &f->key, kind, ex_now_ms(f->root->ex), &f->op_err);
+    f->op.lease = 0;
     f->op.done = op_stored;
     f->op.owner = f;
 }
@@ -283,24 +294,52 @@ static int submit_slow(struct flight *f, struct layer_slot *slot)
     return strata__strand_submit(&f->strand, slot, &op, 1);
 }
 
+/* The slow layer whose turn it is. */
+static struct layer_slot *slot_now(const struct flight *f)
+{
+    return &f->root->layers[f->plan.leased != 0 ? f->root->lease_layer : f->plan.layer];
+}
+
+static void next_slot(struct flight *f)
+{
+    if (f->plan.leased != 0)
+        f->plan.leased = 0;
+    else
+        f->plan.layer++;
+    f->step = STEP_STORE;
+}
+
+/* A put as the layer wants it told apart.  0: its lease was lost before it was used, and nothing is stored. */
+static int mark_put(struct flight *f, const struct layer_slot *slot)
+{
+    struct plan *p = &f->plan;
+    if (p->is_backfill && (slot->flags & STRATA_LAYER_LEASES))
+        f->op.flags |= STRATA_OP_BACKFILL;
+    if (p->leased == STRATA_OP_PUT)
+        f->op.lease = strata__lease_take(f);
+    if (p->leased == STRATA_OP_PUT && f->op.lease == 0)
+        p->kind = 0;
+    return p->kind != 0;
+}
+
 /* 1: done at once (or passed by); 0: somebody else goes on. */
 static int put_slow(struct flight *f)
 {
-    struct layer_slot *slot = &f->root->layers[f->plan.layer];
+    struct layer_slot *slot = slot_now(f);
     if (f->plan.passes || (f->plan.kind == STRATA_OP_PUT && !takes_puts(f, slot))) {
         begin_op(f, slot, STRATA_OP_REMOVE); /* it comes when it is evicted above; what it supersedes goes now */
         return submit_slow(f, slot);
     }
     begin_op(f, slot, f->plan.kind);
     fill_put(f, &f->op);
-    if (encoded(f, slot))
-        return submit_slow(f, slot);
-    if (supersedes(f)) {
+    if (encoded(f, slot)) {
+        if (mark_put(f, slot))
+            return submit_slow(f, slot);
+    } else if (supersedes(f)) {
         begin_op(f, slot, STRATA_OP_REMOVE);
         return submit_slow(f, slot);
     }
-    f->plan.layer++;
-    f->step = STEP_STORE;
+    next_slot(f);
     return 1;
 }
 
@@ -378,7 +417,7 @@ static int go_on_slow(struct flight *f, int delivered)
 {
     struct root *root = f->root;
     const struct plan *p = &f->plan;
-    int blocks = (root->layers[p->layer].flags & STRATA_LAYER_BLOCKS) != 0;
+    int blocks = (slot_now(f)->flags & STRATA_LAYER_BLOCKS) != 0;
     if (delivered && blocks && !p->passes && !ex_on_worker(root->ex)) {
         f->step = STEP_STORE;
         strata__strand_pass(&f->strand); /* its caller has an answer, and shall not wait for this */
@@ -387,6 +426,13 @@ static int go_on_slow(struct flight *f, int delivered)
     if (delivered)
         strata__strand_detach(&f->strand);
     return put_slow(f);
+}
+
+/* Have the callers their answer before the next slow layer is done with the value? */
+static int gives_early(struct flight *f)
+{
+    const struct plan *p = &f->plan;
+    return p->leased != 0 ? late_enter(f, f->refresh) : p->layer > 0 && !forgets_first(f);
 }
 
 /* One round: what can be stored at once, answers, and the next slow layer.  1: another round now. */
@@ -403,7 +449,7 @@ static int store_round(struct flight *f)
         p->kind = 0;
     uint32_t stored = advance_locked(f);
     int slow = p->kind != 0 && p->layer < p->end;
-    int give = !f->delivered && (!slow || (p->layer > 0 && !forgets_first(f)));
+    int give = !f->delivered && (!slow || gives_early(f));
     if (give) {
         f->delivered = 1;
         strata__waiters_take_locked(f, &taken, 1);
@@ -428,21 +474,37 @@ static int store_round(struct flight *f)
     return 0;
 }
 
+/* The key was written, deleted or leased by another meanwhile: what was loaded is held nowhere. */
+static int lost(struct flight *f)
+{
+    if (f->plan.leased == 0 || f->op.kind != STRATA_OP_PUT || !(f->op.flags & STRATA_OP_LOST))
+        return 0;
+    f->plan.kind = 0;
+    count_up(f->handle, COUNT_LEASES_LOST);
+    return 1;
+}
+
 /* A slow layer has answered.  1: go on; 0: it is asked again, and somebody else goes on. */
 static int stored(struct flight *f)
 {
-    struct layer_slot *slot = &f->root->layers[f->plan.layer];
+    struct layer_slot *slot = slot_now(f);
+    struct plan *p = &f->plan;
     strata__op_counted(f->handle, slot, &f->op);
     int is_put = f->op.kind == STRATA_OP_PUT, too_late = is_put && cleared_since(f->handle, f->position);
-    if (f->op.kind == f->plan.kind && f->op.status == STRATA_OK && !too_late) {
-        tell_stored(f, f->plan.layer);
-    } else if (too_late || (is_put && supersedes(f))) {
+    if (lost(f)) {
+        /* Nothing here is to be taken out again. */
+    } else if (f->op.kind == p->kind && f->op.status == STRATA_OK && !too_late) {
+        tell_stored(f, slot->index);
+        if (p->leased == STRATA_OP_PUT)
+            p->meta.version = f->op.meta.version;
+    } else if (too_late || (is_put && supersedes(f) && !(f->op.flags & STRATA_OP_BACKFILL))) {
         begin_op(f, slot, STRATA_OP_REMOVE);
         f->op.flags = too_late ? 0 : STRATA_OP_LOADED;
         return submit_slow(f, slot);
     }
-    f->plan.layer++;
-    f->step = STEP_STORE;
+    if (p->leased != 0)
+        strata__lease_drop(f); /* a REMOVE does not end it */
+    next_slot(f);
     return 1;
 }
 

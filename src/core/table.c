@@ -174,6 +174,8 @@ void strata__poison_one_locked(struct flight *f)
 {
     f->poisoned = 1;
     no_more_joins_locked(f);
+    if (f->lease != NULL)
+        strata__lease_drop_locked(f); /* it is not stored: another may load */
 }
 
 void strata__poison_locked(struct root *root, struct stripe *s, uint64_t hash, uint32_t space, strata_slice key)

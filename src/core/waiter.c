@@ -126,6 +126,7 @@ static void last_left_locked(struct flight *f)
 static int timed_out(const struct waiter *w, strata_error *err)
 {
     const char *slow = w->flight->phase == FLIGHT_LOADING   ? "the origin is slow"
+                       : w->flight->phase == FLIGHT_LEASING ? "another process loads it, and is slow"
                        : w->flight->phase == FLIGHT_WAITING ? "a write of the key is not done yet"
                                                             : "a layer is slow";
     return strata__fail(err, STRATA_ETIMEDOUT, "hard_timeout_ms",

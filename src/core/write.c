@@ -152,6 +152,7 @@ static void op_answered(strata_op *op)
 
 static int submit_slow(struct write *w, struct layer_slot *slot)
 {
+    w->op.lease = 0;
     w->op.done = op_answered;
     w->op.owner = w;
     w->asked = 1;

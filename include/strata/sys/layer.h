@@ -33,7 +33,7 @@ enum {
      *  thread until it is answered, to read the answer for example, so that a call that waits alone changes threads nowhere. */
     STRATA_LAYER_LENDS = 128,
     /** Shared, and gives leases: the right to load a key, of which there is one among all nodes.  See STRATA_OP_LEASE.  What
-     *  was loaded without its lease is not put here. */
+     *  was loaded without its lease is not put here.  Neither INSTANT nor BLOCKS, and it has hurry(): strata_open() looks. */
     STRATA_LAYER_LEASES = 256
 };
 
@@ -65,22 +65,26 @@ typedef struct strata_meta {
  *                    want of rights; load, and put without
  *    STRATA_PENDING  another node loads it, and did not come to an end for the layer's wait timeout (or STRATA_OP_NOWAIT):
  *                    load, and put nothing here
- *    < 0             it can't be asked: load, and put nothing here
+ *    < 0             it can't be asked: load, and put nothing here.  It is not asked either where its GET has just failed
  *  Until then it waits, for the entry or for the lease of whoever held it and died; one that waits blocks no thread.
  *  A PUT with a lease stores only if nothing has replaced or removed the key since: otherwise it is answered STRATA_AGAIN with
- *  STRATA_OP_LOST, and the value is put in no other layer either.  A PUT without one is a set: it stores whatever is there. */
+ *  STRATA_OP_LOST, and the value is put in no other layer either.  Whatever it is answered, it ends the lease.  A PUT without
+ *  one is a set: it stores whatever is there.
+ *  A RELEASE may come while the loader still runs, and after the key was written: the lease is gone then, and so is its wait. */
 enum { STRATA_OP_GET = 1, STRATA_OP_PUT = 2, STRATA_OP_REMOVE = 3, STRATA_OP_LEASE = 4, STRATA_OP_RELEASE = 5 };
 
 /** strata_op.flags. */
 enum {
     STRATA_OP_BACKED = 1, /**< PUT: it was just found in the layer right below, and need not go there when it leaves.  GET by
                                submit(), out: a memory layer says so of what it has found */
-    STRATA_OP_WAITED = 2, /**< with STRATA_LAYER_LENDS: the thread that submits would sleep until this is answered */
+    STRATA_OP_WAITED = 2, /**< with STRATA_LAYER_LENDS: the thread that submits would sleep until this is answered.  Not with
+                               LEASE, which may take long */
     STRATA_OP_LOADED = 4, /**< REMOVE: of what a loaded value replaces, which the layer did not take; nobody deleted the key */
     STRATA_OP_REFRESH = 8,   /**< LEASE: to replace the entry of meta.version (in), which stays readable meanwhile; a newer
                                   one is an answer, that one is none */
     STRATA_OP_NOWAIT = 16,   /**< LEASE: answer STRATA_PENDING at once where another node loads it */
-    STRATA_OP_BACKFILL = 32, /**< PUT: found in a layer below; store it only where nothing is, not even a lease */
+    STRATA_OP_BACKFILL = 32, /**< PUT: found in a layer below; store it only where nothing is, not even a lease or word of
+                                  a delete, and answer STRATA_AGAIN elsewhere.  No REMOVE follows then */
     STRATA_OP_LOST = 64      /**< PUT, out: the lease was lost, so the key was written, deleted or leased by another */
 };
 
