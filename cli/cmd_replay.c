@@ -199,6 +199,26 @@ static int run_one(struct replay_job *job, size_t i, strata_error *err)
     return status;
 }
 
+/* A layer that failed, or was left alone, cost no request its value, and could be taken for one that holds nothing. */
+static void warn_of_layers(const struct replay_run *run)
+{
+    const struct replay_result *r = &run->result;
+    char errors[HUMAN_BYTES], refused[HUMAN_BYTES];
+    size_t i;
+
+    for (i = 0; i < r->layer_count; i++) {
+        const strata_layer_stats *layer = &r->layers[i];
+        const strata_error *last = &r->layer_errors[i];
+
+        if (layer->errors == 0 && layer->breaker_refused == 0)
+            continue;
+        fprintf(stderr,
+                "strata: warning: layer \"%s\": %s errors, and %s operations that it was not asked for; the last: %s\n",
+                layer->name, human_count(errors, layer->errors), human_count(refused, layer->breaker_refused),
+                last->status != 0 ? last->message : "-");
+    }
+}
+
 /* Print everything; CLI_FAILED where requests got no value. */
 static int report(struct replay_job *job, strata_error *err)
 {
@@ -217,6 +237,8 @@ static int report(struct replay_job *job, strata_error *err)
         if (status != STRATA_OK)
             return status;
     }
+    for (i = 0; i < job->run_count; i++)
+        warn_of_layers(&job->runs[i]);
     for (i = 0; i < job->run_count; i++) {
         const struct replay_result *r = &job->runs[i].result;
 

@@ -22,6 +22,12 @@ struct replay {
     const void *zeros; /* TRACE_VALUE_MAX bytes */
 };
 
+/* What the layers complain of; a request is answered all the same, so nothing else would tell. */
+struct complaints {
+    pthread_mutex_t lock;
+    strata_error last[REPLAY_LAYERS]; /* `where` is the layer; status 0: none */
+};
+
 struct worker {
     struct replay *replay;
     struct trace_block *block; /* its own */
@@ -111,6 +117,34 @@ static int run_workers(struct worker *workers, uint64_t count, strata_error *err
     return STRATA_OK;
 }
 
+static void hear(const strata_event *event, void *ctx)
+{
+    struct complaints *c = ctx;
+    size_t i = 0;
+
+    if (event->layer == NULL)
+        return;
+    pthread_mutex_lock(&c->lock);
+    while (i < REPLAY_LAYERS && c->last[i].status != 0 && strcmp(c->last[i].where, event->layer) != 0)
+        i++;
+    if (i < REPLAY_LAYERS)
+        cli_fail(&c->last[i], event->status < 0 ? event->status : STRATA_ELAYER, event->layer, "%s",
+                 event->message != NULL ? event->message : strata_status_text(event->status));
+    pthread_mutex_unlock(&c->lock);
+}
+
+static void collect_complaints(struct complaints *c, struct replay_result *out)
+{
+    size_t layer, i;
+
+    pthread_mutex_lock(&c->lock);
+    for (layer = 0; layer < out->layer_count; layer++)
+        for (i = 0; i < REPLAY_LAYERS; i++)
+            if (c->last[i].status != 0 && strcmp(c->last[i].where, out->layers[layer].name) == 0)
+                out->layer_errors[layer] = c->last[i];
+    pthread_mutex_unlock(&c->lock);
+}
+
 static void collect(strata *cache, struct worker *workers, uint64_t count, struct replay_result *out)
 {
     uint64_t i;
@@ -167,6 +201,8 @@ int replay_run(struct trace *trace, const struct replay_config *config, struct p
 {
     struct replay replay = { NULL, trace, config, progress, NULL };
     struct worker *workers = workers_new(&replay, config->threads);
+    struct complaints complaints = { .lock = PTHREAD_MUTEX_INITIALIZER };
+    uint64_t listener;
     void *zeros = mmap(NULL, TRACE_VALUE_MAX, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     double began;
     uint64_t i;
@@ -179,6 +215,8 @@ int replay_run(struct trace *trace, const struct replay_config *config, struct p
     }
     replay.zeros = zeros;
     status = open_cache(&replay.cache, config->url, err);
+    if (status == STRATA_OK)
+        status = strata_on(replay.cache, STRATA_EVENT_ERROR, hear, &complaints, &listener);
     if (status != STRATA_OK)
         goto done;
     began = stopwatch_now_s();
@@ -187,6 +225,7 @@ int replay_run(struct trace *trace, const struct replay_config *config, struct p
     if (status == STRATA_OK)
         status = trace_status(trace, err);
     collect(replay.cache, workers, config->threads, out);
+    collect_complaints(&complaints, out);
 done:
     strata_close(replay.cache);
     if (zeros != MAP_FAILED)

@@ -24,8 +24,9 @@ struct replay_result {
     strata_layer_stats layers[REPLAY_LAYERS];
     size_t layer_count;
     double seconds;
-    uint64_t failed;    /* requests that got no value */
-    strata_error first; /* why the first of them */
+    uint64_t failed;                          /* requests that got no value */
+    strata_error first;                       /* why the first of them */
+    strata_error layer_errors[REPLAY_LAYERS]; /* the last one of each layer; status 0: it had none */
 };
 
 /* STRATA_OK, also where single requests failed; else the cache could not be opened or the trace not be read. */

@@ -183,7 +183,9 @@ STRATA_API int strata_set_object(strata *cache, strata_slice key, void *object, 
 /** Take the key out of every layer.  A value loaded before is never stored after.  @return STRATA_OK (whether or not
  *  it was there); STRATA_PENDING: this cache serves it no more, but a layer on another machine can't be reached, and other
  *  nodes may still get it there.  The delete is kept, and carried out when that layer is back; what closing the cache can't
- *  carry out is lost.  Errors as strata_set(): after STRATA_ELAYER the layer that failed may still serve it, so delete again. */
+ *  carry out is lost.  Errors as strata_set(): after STRATA_ELAYER the layer that failed may still serve it, so delete again.
+ *  A layer on another machine that refused it (the words say why: rights that are missing, a replica) is kept from serving it
+ *  here, and tried again from time to time; other nodes get it until what the words ask for is done. */
 STRATA_API int strata_delete(strata *cache, strata_slice key, strata_error *err);
 
 /** End the key's freshness now.  Its stale windows end when they would have ended without this: an hour left of freshness

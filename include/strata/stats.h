@@ -96,6 +96,13 @@ STRATA_API size_t strata_layer_count(const struct strata *cache);
 /** Read one layer's counters; layer 0 is the nearest.  @return STRATA_OK, STRATA_EINVAL, STRATA_ECLOSED. */
 STRATA_API int strata_stats_layer(struct strata *cache, size_t layer, strata_layer_stats *out);
 
+/** Ask one layer, whether it is there and well: a server is really asked, even while its breaker keeps others from it; what is in
+ *  this process is always well.  For probes: a cache works on without a layer, so what this answers is no reason to stop it.
+ *  @return STRATA_OK; STRATA_EINVAL, STRATA_ECLOSED, STRATA_EFORKED; the layer's own: STRATA_ETIMEDOUT, STRATA_EIO,
+ *          STRATA_ELAYER, with words.
+ *  Threads: any.  Blocks: up to the layer's timeouts. */
+STRATA_API int strata_ping(struct strata *cache, size_t layer, strata_error *err);
+
 /** Set all counters and histograms back to zero.  @return STRATA_OK, STRATA_ECLOSED. */
 STRATA_API int strata_stats_reset(struct strata *cache);
 

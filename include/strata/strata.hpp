@@ -425,6 +425,8 @@ public:
         detail::check(strata_stats_layer(raw_, layer, &out), err);
         return out;
     }
+    /// Is that layer there and well?  STRATA_OK, or what is wrong with it.
+    int try_ping(std::size_t layer, strata_error *err = nullptr) const noexcept { return strata_ping(raw_, layer, err); }
 
 protected:
     space(::strata *raw, std::shared_ptr<detail::kept_loaders> loaders) noexcept : raw_(raw), loaders_(std::move(loaders)) {}

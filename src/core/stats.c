@@ -188,6 +188,29 @@ int strata_stats_layer(strata *cache, size_t layer, strata_layer_stats *out)
     return STRATA_OK;
 }
 
+int strata_ping(strata *cache, size_t layer, strata_error *err)
+{
+    if (cache == NULL || layer >= cache->root->layer_count)
+        return strata__fail(err, STRATA_EINVAL, "argument",
+                            cache == NULL ? "cache is NULL: give one that strata_open() opened"
+                                          : "there is no such layer: strata_layer_count() tells how many there are");
+    struct root *root = cache->root;
+    int rc = root_enter(root, err);
+    if (rc != STRATA_OK)
+        return rc;
+    strata_error why = STRATA_ERROR_INIT;
+    strata_layer *asked = root->layers[layer].layer;
+    rc = asked->ops->ping != NULL ? asked->ops->ping(asked, &why) : STRATA_OK;
+    root_leave(root);
+    if (rc < 0 && why.message[0] == '\0')
+        strata__fail_plain(&why, rc, asked->name);
+    if (rc < 0 && err != NULL) {
+        *err = why;
+        err->status = rc;
+    }
+    return rc;
+}
+
 int strata_stats_reset(strata *cache)
 {
     if (cache == NULL)

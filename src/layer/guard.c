@@ -44,6 +44,10 @@ static int finish_locked(struct guard *g, strata_op *op, int64_t now)
     strata__guard_note_why_locked(g, verdict, op->status, op->err);
     if (op->kind == STRATA_OP_REMOVE && op->status < 0) {
         strata__owed_key(&g->owed, op);
+        /* Refused: it is tried again, as someone may change the server's mind, but by itself it will not succeed.  That is for
+           the caller to know; "pending" would sound as if waiting helped. */
+        if (verdict == BREAKER_WELL)
+            return op->status;
         g->hidden++;
         op->err->status = STRATA_OK; /* or the cache would count it, too */
         return STRATA_PENDING;
@@ -215,7 +219,7 @@ static int guard_clear(strata_layer *layer, const strata_clear_op *what, strata_
     int asks = (closed || owed_empty(&g->owed)) && strata__breaker_ask(&g->breaker, now, &ticket) != BREAKER_REFUSE;
     g->refused += !asks;
     os_lock_give(&g->lock);
-    int rc = asks ? g->inner->ops->clear(g->inner, what, err) : STRATA_PENDING;
+    int rc = asks ? g->inner->ops->clear(g->inner, what, err) : STRATA_PENDING, refused = 0;
     if (asks && rc >= 0 && atomic_load_explicit(&g->quiet, memory_order_acquire) != 0)
         return rc;
     now = strata_host_now_ms(g->host);
@@ -225,12 +229,13 @@ static int guard_clear(strata_layer *layer, const strata_clear_op *what, strata_
         strata__breaker_tell(&g->breaker, ticket, verdict, now);
         if (err != NULL)
             strata__guard_note_why_locked(g, verdict, rc, err);
-        g->hidden += rc < 0;
+        refused = rc < 0 && verdict == BREAKER_WELL;
+        g->hidden += rc < 0 && !refused;
     }
     /* One that the layer will never carry out is its caller's business, who has its words. */
     if (!asks || (rc < 0 && rc != STRATA_EUNSUPPORTED)) {
         strata__owed_clear(&g->owed, what);
-        rc = STRATA_PENDING;
+        rc = refused ? rc : STRATA_PENDING; /* as of a delete */
     }
     struct guard_todo todo = strata__guard_plan_locked(g, now);
     os_lock_give(&g->lock);

@@ -2,7 +2,7 @@
  *
  * It is a layer over a layer.  It hands batches through, and looks at how they went.  A breaker (src/policy/breaker.h)
  * leaves the layer alone while it fails: gets are then answered with an error at once, so that reading goes on below or loads,
- * puts with STRATA_AGAIN, and removes with STRATA_PENDING.
+ * puts with STRATA_AGAIN, and removes with STRATA_PENDING.  A remove that the layer itself refuses is its error.
  *
  * No delete is lost: what was to be removed or cleared, and was not, is noted (src/layer/guard_owed.h), as is the key of a put of
  * which nobody knows whether it was carried out.  What is noted is neither served nor stored.  When the layer is back, it is told

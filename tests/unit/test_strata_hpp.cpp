@@ -163,6 +163,7 @@ static void spaces()
     CHECK(stats.size == sizeof stats && stats.loads == 2);
     CHECK(c.layer_count() == 1 && std::strcmp(c.layer_stats(0).name, "memory") == 0);
     CHECK(thrown([&] { c.layer_stats(1); }) == STRATA_EINVAL);
+    CHECK(c.try_ping(0) == STRATA_OK && c.try_ping(1) == STRATA_EINVAL);
 }
 
 // A stale value is served and the load goes on after the call has returned: a lambda without captures may be a temporary.
