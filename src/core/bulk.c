@@ -5,6 +5,7 @@
  * once for all that are missing.  From there each flight goes on by itself: as soon as its own load is completed. */
 #include <string.h>
 
+#include "src/core/direct.h"
 #include "src/core/flight.h"
 
 struct batch {
@@ -507,7 +508,8 @@ int strata_get_many(strata *cache, strata_item *items, size_t count, strata_erro
     if (cache == NULL || (items == NULL && count != 0))
         return strata__no_argument(err, "strata_get_many() needs a cache and items");
     struct bulk k = { .want = { .handle = cache, .policy = &cache->policy }, .items = items, .count = count };
-    return read_many(&k, err);
+    int rc = cache->direct ? strata__get_many_direct(cache, items, count, err) : NOT_DIRECT;
+    return rc != NOT_DIRECT ? rc : read_many(&k, err);
 }
 
 int strata_get_or_load_many(strata *cache, strata_item *items, size_t count, strata_bulk_loader loader,

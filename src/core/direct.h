@@ -45,4 +45,7 @@ int strata__direct_judge(strata *cache, strata_slice key, strata_op *op, strata_
 int strata__get_async_direct(strata *cache, strata_slice key, strata_queue *queue, strata_done done, void *ctx,
                              strata_error *err);
 
+/* As strata_get_many(), where cache->direct; or NOT_DIRECT. */
+int strata__get_many_direct(strata *cache, strata_item *items, size_t count, strata_error *err);
+
 #endif /* STRATA_CORE_DIRECT_H */

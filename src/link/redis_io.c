@@ -195,8 +195,7 @@ int strata__redis_receive(struct redis_conn *c, const struct redis_request *stop
     return 0;
 }
 
-/* Is there nothing that a reader other than the caller of this moment would have to wait for? */
-static int idle(const struct redis_conn *c)
+int strata__redis_idle_locked(const struct redis_conn *c)
 {
     return c->state == REDIS_UP && c->queue.count == 0 && !c->reading && !c->writing && c->in_at == c->in_size;
 }
@@ -224,7 +223,7 @@ int strata__redis_enqueue(struct redis_conn *c, struct redis_request *request, i
         why = c->reason;
         status = STRATA_EIO;
     } else {
-        borrow = may_read && !c->broken && idle(c);
+        borrow = may_read && !c->broken && strata__redis_idle_locked(c);
         status = strata__redis_queue_push(c, request, &why);
     }
     borrow = borrow && status == STRATA_OK;

@@ -414,6 +414,29 @@ void strata__redis_call(struct redis_link *link, struct redis_request *request)
         call_on(pick(link, request->affinity), request);
 }
 
+static int is_idle(struct redis_conn *c)
+{
+    os_lock_take(&c->lock);
+    int idle = strata__redis_idle_locked(c);
+    os_lock_give(&c->lock);
+    return idle;
+}
+
+void strata__redis_call_anywhere(struct redis_link *link, struct redis_request *request)
+{
+    if (link->cluster != NULL) {
+        strata__redis_cluster_call(link->cluster, request);
+        return;
+    }
+    /* It may have been taken by the time it is asked; nothing is lost then but a change of threads. */
+    struct redis_conn *first = pick(link, request->affinity), *c = first;
+    for (size_t i = 0; i < link->conn_count && !is_idle(c); i++)
+        c = c + 1 < link->conns + link->conn_count ? c + 1 : link->conns;
+    call_on(c, request);
+}
+
+int strata__redis_gathers(const struct redis_link *link) { return link->cluster == NULL; }
+
 static void settled(struct redis_request *request) { (void)request; }
 
 int strata__redis_settle(struct redis_link *link, int64_t timeout_ms, strata_error *err)

@@ -92,6 +92,10 @@ void strata__redis_submit(struct redis_link *link, struct redis_request *const *
 /* submit(), and sleep until done() was called (it is).  Where its connection is idle, this thread writes and reads for itself,
  * which saves two switches of threads.  Not from the link's own thread. */
 void strata__redis_call(struct redis_link *link, struct redis_request *request);
+/* The same for a request whose key_at is 0, on whatever connection is idle; affinity decides where none is. */
+void strata__redis_call_anywhere(struct redis_link *link, struct redis_request *request);
+/* 1: one command may name any keys, and key_at may be 0 for it.  0: a Cluster, where all of a command's are of one slot. */
+int strata__redis_gathers(const struct redis_link *link);
 
 /* Waits until the server is through with everything that was submitted before, on all connections, timed out or not; so much
  * time for each.  What is carried out after that was submitted after it.  STRATA_OK, < 0.  Not from the link's own thread. */

@@ -186,6 +186,8 @@ void strata__redis_break_locked(struct redis_conn *c, int status, int os_errno, 
 void strata__redis_flush(struct redis_conn *c, int rounds);
 /* The role of the reader is the caller's: reads and hands out what there is, up to the reply of `stop`.  1: that was it. */
 int strata__redis_receive(struct redis_conn *c, const struct redis_request *stop);
+/* Is there nothing that a reader other than the caller of this moment would have to wait for? */
+int strata__redis_idle_locked(const struct redis_conn *c);
 /* The moment at which so much time, from now, is over. */
 int64_t strata__redis_deadline(int64_t timeout_ms);
 /* submit for one; the words of those that fail are theirs.  1: queued, and the caller has become the reader (may_read). */

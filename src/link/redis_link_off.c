@@ -36,6 +36,18 @@ void strata__redis_call(struct redis_link *link, struct redis_request *request)
     never(link);
 }
 
+void strata__redis_call_anywhere(struct redis_link *link, struct redis_request *request)
+{
+    (void)request;
+    never(link);
+}
+
+int strata__redis_gathers(const struct redis_link *link)
+{
+    never(link);
+    return 0;
+}
+
 int strata__redis_settle(struct redis_link *link, int64_t timeout_ms, strata_error *err)
 {
     (void)timeout_ms;

@@ -2,6 +2,7 @@
  *
  *   redis_layer.c  options, opening, ping, counters, closing      redis_url.c    the server's URL
  *   redis_ops.c    get, put and remove, pipelined                 redis_words.c  words for refusals, patterns, PX
+ *   redis_many.c   many gets in one command
  *   redis_value.c  values to bytes and back                       redis_bans.c   what a clear leaves
  *   redis_scan.c   clear and keys
  *
@@ -42,6 +43,13 @@ strata_layer *strata__redis_make(const strata_redis_options *options);
 
 /* redis_ops.c */
 void strata__redis_layer_submit(strata_layer *layer, strata_op *const *ops, size_t count);
+/* A GET for each, by the link's thread. */
+void strata__redis_get_each(struct redis_layer *r, strata_op *const *ops, size_t count, int64_t timeout_ms);
+
+/* redis_many.c */
+/* Are these gets that may travel in one command? */
+int strata__redis_gets_many(const struct redis_layer *r, strata_op *const *ops, size_t count);
+void strata__redis_get_many(struct redis_layer *r, strata_op *const *ops, size_t count);
 
 /* redis_value.c */
 /* What SET stores: strata__free(r->mem, *out_bytes).  STRATA_OK, STRATA_ENOMEM. */

@@ -28,6 +28,7 @@ struct batch {
     struct redis_layer *r;
     const strata_allocator *mem;
     _Atomic(size_t) left; /* jobs without an answer, and one while they are submitted */
+    int64_t get_timeout_ms;
     size_t count;
     struct redis_request **list;
     char *keys; /* where the next one goes */
@@ -119,7 +120,7 @@ static void add_job(struct batch *b, strata_op *op, const char *command)
     q->arg_count = 2;
     q->key_at = 1;
     q->affinity = strata__hash(op->key.data, op->key.size, 0);
-    q->timeout_ms = op->kind == STRATA_OP_GET ? o->soft_timeout_ms : o->timeout_ms;
+    q->timeout_ms = op->kind == STRATA_OP_GET ? b->get_timeout_ms : o->timeout_ms;
     q->done = answered;
     b->list[b->count++] = q;
 }
@@ -209,25 +210,23 @@ static void answer_nothing(strata_op *const *ops, size_t count)
         strata_op_done(ops[i], ops[i]->kind == STRATA_OP_PUT ? STRATA_AGAIN : STRATA_MISS);
 }
 
-void strata__redis_layer_submit(strata_layer *layer, strata_op *const *ops, size_t count)
+/* One request each.  `lend`: the caller's thread may be used, where there is one that waits. */
+static void submit_each(struct redis_layer *r, strata_op *const *ops, size_t count, int64_t get_timeout_ms, int lend)
 {
-    struct redis_layer *r = (struct redis_layer *)(void *)layer;
-    if (r->host == NULL || count == 0) {
-        answer_nothing(ops, count);
-        return;
-    }
     struct batch *b = new_batch(r, ops, count);
     if (b == NULL) {
         answer_all(r, ops, count);
         return;
     }
+    b->get_timeout_ms = get_timeout_ms;
+    lend = lend && count == 1 && (ops[0]->flags & STRATA_OP_WAITED) != 0;
     for (size_t i = 0; i < count; i++) {
         int rc = add(b, ops[i]);
         if (rc != STRATA_OK)
             strata_op_done(ops[i], rc);
     }
     atomic_init(&b->left, b->count + 1);
-    if (count == 1 && b->count == 1 && (ops[0]->flags & STRATA_OP_WAITED) != 0)
+    if (lend && b->count == 1)
         strata__redis_call(r->link, b->list[0]); /* its caller would sleep anyway */
     else
         strata__redis_submit(r->link, b->list, b->count);
@@ -236,4 +235,20 @@ void strata__redis_layer_submit(strata_layer *layer, strata_op *const *ops, size
         if (b->jobs[i].request.arg_count > 2)
             strata__free(b->mem, (void *)(uintptr_t)b->jobs[i].args[2].data);
     leave(b);
+}
+
+void strata__redis_get_each(struct redis_layer *r, strata_op *const *ops, size_t count, int64_t timeout_ms)
+{
+    submit_each(r, ops, count, timeout_ms, 0);
+}
+
+void strata__redis_layer_submit(strata_layer *layer, strata_op *const *ops, size_t count)
+{
+    struct redis_layer *r = (struct redis_layer *)(void *)layer;
+    if (r->host == NULL || count == 0)
+        answer_nothing(ops, count);
+    else if (strata__redis_gets_many(r, ops, count))
+        strata__redis_get_many(r, ops, count);
+    else
+        submit_each(r, ops, count, r->options.soft_timeout_ms, 1);
 }
