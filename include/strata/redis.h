@@ -18,7 +18,9 @@ typedef struct strata_redis_options {
     size_t size;                   /**< sizeof this struct; the INIT macro sets it */
     const char *url;               /**< "redis://[[user]:password@]host[:port][/database]", or
                                         "unix://[[user]:password@]/path/to/socket"; host may be "[::1]".  %40 is "@" in any
-                                        part.  Default "redis://127.0.0.1:6379" */
+                                        part.  "redis+cluster://[[user]:password@]host[:port],host[:port]..." is a Cluster:
+                                        some of its nodes, the others are found.
+                                        Default "redis://127.0.0.1:6379" */
     const char *prefix;            /**< in front of every key; clear and keys touch nothing else.  Default "strata:"; "" none,
                                         for a database that is the cache's alone */
     uint64_t max_value_bytes;      /**< larger values pass through, and none is unpacked to more; default 16 MiB; at most
@@ -29,8 +31,10 @@ typedef struct strata_redis_options {
                                         1,000; at most an hour.  A set or delete waits so long for a server that is away, until the
                                         breaker opens; a load does where no memory layer has its value first */
     int64_t connect_timeout_ms;    /**< to be connected and authenticated; default 1,000; at most an hour */
-    uint32_t connections;          /**< shared by all threads, who travel pipelined; default 2; at most 64 */
-    uint32_t max_pending;          /**< requests that may be under way at once; more fail at once; default 100,000 */
+    uint32_t connections;          /**< shared by all threads, who travel pipelined; default 2; at most 64.  To each primary of
+                                        a Cluster */
+    uint32_t max_pending;          /**< requests that may be under way at once; more fail at once; default 100,000.  To each
+                                        primary of a Cluster */
     uint32_t scan_count;           /**< keys looked at in one step when keys are listed or cleared; default 500; at most
                                         100,000 */
     int32_t use_del;               /**< STRATA_ON: DEL, which frees memory at once, instead of UNLINK; default off */
@@ -38,9 +42,12 @@ typedef struct strata_redis_options {
                                         default off: it refuses.  A clear of all that has to be made up for when the server
                                         is back (max_queued_deletes) is refused as well, and the layer is then left alone
                                         until the cache is opened again */
+    int32_t cluster;               /**< STRATA_ON: the server in url is a node of a Cluster, as with "redis+cluster://"; default
+                                        off */
     int32_t compression;           /**< STRATA_COMPRESS_...; default zstd, or none in a build without it.  Where it saves
                                         less than 15 % a value is stored as it is */
     uint32_t compression_level;    /**< as in strata_disk_options: 0 is the algorithm's default */
+    uint32_t reserved;             /**< 0 */
     uint32_t breaker_failures;     /**< so many failures in a row open the breaker: the server is left alone; default 5.  What was
                                         asked at the same time fails as one */
     uint64_t compress_above_bytes; /**< smaller values are stored as they are; default 1,024, with a dictionary 64 */
@@ -57,7 +64,7 @@ typedef struct strata_redis_options {
 } strata_redis_options;
 #define STRATA_REDIS_OPTIONS_INIT \
     { \
-        sizeof(strata_redis_options), NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, 0, 0, NULL \
+        sizeof(strata_redis_options), NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, 0, 0, NULL \
     }
 
 /**
@@ -65,7 +72,7 @@ typedef struct strata_redis_options {
  * else has the value, and loads answer as ever.
  * @param options borrowed; NULL takes every default.
  * @return a layer; never NULL: one that could not be built remembers why, and strata_open() reports it: STRATA_EINVAL;
- *         STRATA_EUNSUPPORTED, a URL of TLS, Sentinel or Cluster, or a strata built without hiredis; STRATA_ENOMEM.
+ *         STRATA_EUNSUPPORTED, a URL of TLS or Sentinel, or a strata built without hiredis; STRATA_ENOMEM.
  * Ownership: strata_open() takes it over; otherwise strata_layer_free().
  */
 STRATA_API strata_layer *strata_redis_layer(const strata_redis_options *options);

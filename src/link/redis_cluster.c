@@ -146,9 +146,37 @@ int strata__redis_cluster_settle(struct redis_cluster *cl, int64_t timeout_ms, s
     return rc;
 }
 
-size_t strata__redis_cluster_nodes(struct redis_cluster *cl, uint32_t *out, size_t room)
+/* Until a question that is asked from now on is answered. */
+static int renew_map(struct redis_cluster *cl, int64_t timeout_ms, strata_error *err)
 {
-    size_t found = 0, count = atomic_load(&cl->node_count);
+    int64_t deadline = strata__redis_deadline(timeout_ms);
+    uint32_t begun = atomic_load(&cl->begun);
+    atomic_store(&cl->demanded, 1);
+    strata__os_unpark(&cl->wake);
+    while ((int32_t)(atomic_load(&cl->ended) - begun) <= 0) {
+        if (atomic_load(&cl->closing))
+            return strata__fail_plain(err, STRATA_ECLOSED, cl->options->name);
+        if (strata__os_now_ms() >= deadline)
+            return strata__fail(
+                err, STRATA_ETIMEDOUT, cl->options->name,
+                "no node of the cluster said in time who serves what: look at its load, or allow more time");
+        (void)strata__os_poll(NULL, 0, 1);
+    }
+    if (atomic_load(&cl->map_good))
+        return STRATA_OK;
+    os_lock_take(&cl->lock);
+    if (err != NULL)
+        *err = cl->reason;
+    os_lock_give(&cl->lock);
+    return STRATA_EIO;
+}
+
+int strata__redis_cluster_nodes(struct redis_cluster *cl, int64_t timeout_ms, uint32_t *out, size_t room,
+                                size_t *out_count, strata_error *err)
+{
+    atomic_fetch_add(&cl->inside, 1);
+    int rc = renew_map(cl, timeout_ms, err);
+    size_t found = 0, count = rc == STRATA_OK ? atomic_load(&cl->node_count) : 0;
     for (size_t i = 0; i < count; i++) {
         if (atomic_load(&cl->nodes[i]->slots) == 0)
             continue;
@@ -156,7 +184,9 @@ size_t strata__redis_cluster_nodes(struct redis_cluster *cl, uint32_t *out, size
             out[found] = (uint32_t)i + 1;
         found++;
     }
-    return found;
+    *out_count = found;
+    leave(cl);
+    return rc;
 }
 
 void strata__redis_cluster_counts(struct redis_cluster *cl, struct redis_link_counts *out)

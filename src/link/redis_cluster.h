@@ -16,7 +16,8 @@ void strata__redis_cluster_abandon(struct redis_cluster *cl);
 void strata__redis_cluster_submit(struct redis_cluster *cl, struct redis_request *const *requests, size_t count);
 void strata__redis_cluster_call(struct redis_cluster *cl, struct redis_request *request);
 int strata__redis_cluster_settle(struct redis_cluster *cl, int64_t timeout_ms, strata_error *err);
-size_t strata__redis_cluster_nodes(struct redis_cluster *cl, uint32_t *out, size_t room);
+int strata__redis_cluster_nodes(struct redis_cluster *cl, int64_t timeout_ms, uint32_t *out, size_t room,
+                                size_t *out_count, strata_error *err);
 void strata__redis_cluster_counts(struct redis_cluster *cl, struct redis_link_counts *out);
 
 #endif /* STRATA_LINK_REDIS_CLUSTER_H */

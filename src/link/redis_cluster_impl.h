@@ -60,8 +60,11 @@ struct redis_cluster {
     struct redis_link_options node_options;   /* what a node's link is opened with, but for host and port */
     const strata_allocator *mem;
     struct os_thread thread;
-    _Atomic(uint32_t) wake; /* what the thread sleeps on */
-    _Atomic(int) wanted;    /* a new map */
+    _Atomic(uint32_t) wake;         /* what the thread sleeps on */
+    _Atomic(int) wanted;            /* a new map, because somebody has doubts */
+    _Atomic(int) demanded;          /* a new map, at once */
+    _Atomic(int) map_good;          /* the last question was answered with one; else `reason` */
+    _Atomic(uint32_t) begun, ended; /* questions, and those that were answered or not */
     _Atomic(int) closing;
     _Atomic(int) state;       /* enum redis_cluster_state; a lane that waits for it is told under its lock */
     _Atomic(uint32_t) inside; /* threads that are on the way in */
@@ -74,7 +77,7 @@ struct redis_cluster {
     /* Under it. */
     struct redis_node *nodes[REDIS_PLACES_MOST];
     _Atomic(size_t) node_count; /* grows; read without the lock, too */
-    strata_error reason;        /* of REDIS_LOST */
+    strata_error reason;        /* why there was no answer the last time */
     struct redis_link *asking;  /* opened by the thread for one question */
 
     struct redis_node *owner[REDIS_SLOTS]; /* under the lock of the slot's lane */

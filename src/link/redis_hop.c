@@ -335,9 +335,12 @@ static int redirected(struct redis_hop *hop)
                                                       &slot, &place);
     if (kind == REDIS_STAYS || hop->redirects >= REDIS_REDIRECTS_MOST || atomic_load(&cl->closing))
         return 0;
-    struct redis_node *target = strata__redis_node_at(cl, &place, NULL);
-    if (target == NULL)
+    struct redis_node *target = strata__redis_node_at(cl, &place, &hop->request.err);
+    if (target == NULL) {
+        hop->request.status = hop->request.err.status;
+        hop->request.reply = NULL;
         return 0;
+    }
     hop->redirects++;
     send_on(hop, target, kind, slot);
     return 1;

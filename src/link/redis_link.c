@@ -462,13 +462,15 @@ int strata__redis_settle(struct redis_link *link, int64_t timeout_ms, strata_err
     return STRATA_OK;
 }
 
-size_t strata__redis_nodes(struct redis_link *link, uint32_t *out, size_t room)
+int strata__redis_nodes(struct redis_link *link, int64_t timeout_ms, uint32_t *out, size_t room, size_t *out_count,
+                        strata_error *err)
 {
     if (link->cluster != NULL)
-        return strata__redis_cluster_nodes(link->cluster, out, room);
+        return strata__redis_cluster_nodes(link->cluster, timeout_ms, out, room, out_count, err);
+    *out_count = 1;
     if (room > 0)
         out[0] = 0;
-    return 1;
+    return STRATA_OK;
 }
 
 void strata__redis_counts(const struct redis_link *link, struct redis_link_counts *out)

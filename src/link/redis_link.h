@@ -101,9 +101,10 @@ int strata__redis_gathers(const struct redis_link *link);
  * time for each.  What is carried out after that was submitted after it.  STRATA_OK, < 0.  Not from the link's own thread. */
 int strata__redis_settle(struct redis_link *link, int64_t timeout_ms, strata_error *err);
 
-/* Those that share the keys among themselves, as numbers for redis_request.node: up to `room` of them, how many there are.  One
- * that has left answers STRATA_EIO.  Without a Cluster: one, 0. */
-size_t strata__redis_nodes(struct redis_link *link, uint32_t *out, size_t room);
+/* Those that share the keys among themselves as of now, asked for anew: numbers for redis_request.node, up to `room`, in *out_count.
+ * One that leaves later answers STRATA_EIO.  Without a Cluster: one, 0.  STRATA_OK, < 0.  Not from the link's own thread. */
+int strata__redis_nodes(struct redis_link *link, int64_t timeout_ms, uint32_t *out, size_t room, size_t *out_count,
+                        strata_error *err);
 
 /* Counters since open, for stats. */
 struct redis_link_counts {

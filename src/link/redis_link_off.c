@@ -56,12 +56,16 @@ int strata__redis_settle(struct redis_link *link, int64_t timeout_ms, strata_err
     return STRATA_EUNSUPPORTED;
 }
 
-size_t strata__redis_nodes(struct redis_link *link, uint32_t *out, size_t room)
+int strata__redis_nodes(struct redis_link *link, int64_t timeout_ms, uint32_t *out, size_t room, size_t *out_count,
+                        strata_error *err)
 {
+    (void)timeout_ms;
     (void)out;
     (void)room;
+    (void)out_count;
+    (void)err;
     never(link);
-    return 0;
+    return STRATA_EUNSUPPORTED;
 }
 
 void strata__redis_counts(const struct redis_link *link, struct redis_link_counts *out)

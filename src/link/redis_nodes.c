@@ -253,13 +253,16 @@ static void release_all(struct redis_cluster *cl)
         strata__redis_lane_release(cl, &cl->lanes[i]);
 }
 
-/* What cl->next_map says.  A master whose link cannot be opened now leaves its slots with whom they are. */
-static void apply_map(struct redis_cluster *cl)
+/* What cl->next_map says.  A master whose link cannot be opened now leaves its slots with whom they are: 0, and why. */
+static int apply_map(struct redis_cluster *cl, strata_error *err)
 {
+    int good = 1;
     struct redis_map *map = cl->next_map;
     struct redis_node *node_of[REDIS_PLACES_MOST];
-    for (size_t i = 0; i < map->place_count; i++)
-        node_of[i] = map->is_master[i] ? strata__redis_node_at(cl, &map->places[i], NULL) : NULL;
+    for (size_t i = 0; i < map->place_count; i++) {
+        node_of[i] = map->is_master[i] ? strata__redis_node_at(cl, &map->places[i], err) : NULL;
+        good = good && (!map->is_master[i] || node_of[i] != NULL);
+    }
     for (size_t slot = 0; slot < REDIS_SLOTS; slot++) {
         struct redis_lane *lane = redis_lane_of(cl, (uint16_t)slot);
         struct redis_node *node = map->owner[slot] != REDIS_NOBODY ? node_of[map->owner[slot]] : NULL;
@@ -273,6 +276,7 @@ static void apply_map(struct redis_cluster *cl)
             strata__redis_node_unpin(node_of[i]);
     cl->next_map = cl->map;
     cl->map = map;
+    return good;
 }
 
 /* When to try again, where nobody has told us. */
@@ -289,23 +293,26 @@ static int64_t pause_ms(struct redis_cluster *cl)
 static int64_t refresh(struct redis_cluster *cl)
 {
     strata_error why = STRATA_ERROR_INIT;
+    atomic_fetch_add(&cl->begun, 1);
     atomic_store(&cl->wanted, 0);
+    atomic_store(&cl->demanded, 0);
     if (atomic_load(&cl->state) == REDIS_LOST)
         atomic_store(&cl->state, REDIS_LOOKING);
-    int got = ask_somebody(cl, &why);
-    if (atomic_load(&cl->closing))
-        return INT64_MAX;
+    int got = ask_somebody(cl, &why) && !atomic_load(&cl->closing) && apply_map(cl, &why);
     if (got) {
-        apply_map(cl);
         cl->failures = 0;
         atomic_store(&cl->state, REDIS_MAPPED);
-    } else if (atomic_load(&cl->state) == REDIS_LOOKING) {
+    } else {
         os_lock_take(&cl->lock);
         cl->reason = why;
-        cl->reason.status = STRATA_EIO; /* also where it was a timeout of ours: what waited was not asked */
+        if (why.status != STRATA_ENOMEM)
+            cl->reason.status = STRATA_EIO; /* also where it was a timeout of ours: what waited was not asked */
         os_lock_give(&cl->lock);
-        atomic_store(&cl->state, REDIS_LOST);
+        int looking = REDIS_LOOKING;
+        (void)atomic_compare_exchange_strong(&cl->state, &looking, REDIS_LOST);
     }
+    atomic_store(&cl->map_good, got);
+    atomic_store(&cl->ended, atomic_load(&cl->begun));
     release_all(cl);
     if (got)
         return INT64_MAX;
@@ -346,7 +353,7 @@ void strata__redis_cluster_run(void *ctx)
     int64_t next = 0, earliest = 0;
     while (!atomic_load(&cl->closing)) {
         int64_t now = strata__os_now_ms(), look = LEFT_MS;
-        if (now >= next || (atomic_load(&cl->wanted) && now >= earliest)) {
+        if (now >= next || atomic_load(&cl->demanded) || (atomic_load(&cl->wanted) && now >= earliest)) {
             int64_t holds = refresh(cl);
             now = strata__os_now_ms();
             earliest = now + (holds < REFRESH_GAP_MS ? holds : REFRESH_GAP_MS);

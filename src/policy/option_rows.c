@@ -99,9 +99,11 @@ static const struct option_row redis_rows[] = {
     ROW(use_del, OPTION_SWITCH, STRATA_OFF, STRATA_ON, STRATA_OFF, NULL, "DEL instead of UNLINK"),
     ROW(allow_clear_all, OPTION_SWITCH, STRATA_OFF, STRATA_ON, STRATA_OFF, NULL,
         "with an empty prefix a clear may empty the database"),
+    ROW(cluster, OPTION_SWITCH, STRATA_OFF, STRATA_ON, STRATA_OFF, NULL, "the server is a node of a Cluster"),
     ROW(compression, OPTION_ENUM, STRATA_COMPRESS_NONE, STRATA_COMPRESS_BROTLI, STRATA_COMPRESS_DEFAULT, compression_words,
         "how values are packed, where it saves 15 %"),
     ROW(compression_level, OPTION_U32, 1, 22, 0, NULL, "0 is the algorithm's default"),
+    ROW(reserved, OPTION_U32, 0, 0, 0, NULL, "0"),
     ROW(breaker_failures, OPTION_U32, 1, 1000000, 5, NULL, "so many in a row, and the server is left alone"),
     /* Their defaults depend on each other: src/layer/pack.c. */
     ROW(compress_above_bytes, OPTION_BYTES, 1, MOST_BYTES, 0, NULL, "smaller values stay as they are"),

@@ -25,7 +25,7 @@ struct redis_answer {
     enum redis_reply_kind kind;
     int64_t integer;
     size_t size;
-    char text[128]; /* the beginning */
+    char text[4096]; /* the beginning */
     strata_error err;
 };
 

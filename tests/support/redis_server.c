@@ -108,17 +108,72 @@ static void set_pid(struct redis_server *s, pid_t pid)
         running[i].pid = pid;
 }
 
+/* Kept by the sentinel itself from then on. */
+static void write_sentinel_file(const struct redis_server *s, const char *path)
+{
+    FILE *file = access(path, F_OK) == 0 ? NULL : fopen(path, "w");
+    if (file == NULL)
+        return;
+    (void)fprintf(file,
+                  "port %u\nbind 127.0.0.1\ndir %s\nlogfile %s/log\nsentinel monitor main 127.0.0.1 %u 2\n"
+                  "sentinel down-after-milliseconds main 1000\nsentinel failover-timeout main 5000\n",
+                  (unsigned)s->port, s->dir, s->dir, (unsigned)s->monitors);
+    if (s->password != NULL)
+        (void)fprintf(file, "sentinel auth-pass main %s\nrequirepass %s\n", s->password, s->password);
+    (void)fclose(file);
+}
+
 static _Noreturn void become_server(const struct redis_server *s)
 {
-    char port[8], log[300];
+    char port[8], log[300], file[300];
+    const char *args[48] = { "redis-server" };
+    size_t count = 1;
 #if defined(__linux__)
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that crashes takes it along */
 #endif
     (void)snprintf(port, sizeof port, "%u", (unsigned)s->port);
     (void)snprintf(log, sizeof log, "%s/log", s->dir);
-    execlp("redis-server", "redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
-           "--dir", s->dir, "--logfile", log, "--unixsocket", s->socket_path, "--daemonize", "no", "--requirepass",
-           s->password != NULL ? s->password : "", (char *)NULL);
+    (void)snprintf(file, sizeof file, "%s/sentinel-%u.conf", s->dir, (unsigned)s->port);
+    const char *const all[] = { "--port",
+                                port,
+                                "--bind",
+                                "127.0.0.1",
+                                "--save",
+                                "",
+                                "--appendonly",
+                                "no",
+                                "--dir",
+                                s->dir,
+                                "--logfile",
+                                log,
+                                "--unixsocket",
+                                s->socket_path,
+                                "--daemonize",
+                                "no",
+                                "--repl-diskless-sync-delay",
+                                "0",
+                                "--requirepass",
+                                s->password != NULL ? s->password : "",
+                                "--masterauth",
+                                s->password != NULL ? s->password : "" };
+    const char *const node[] = { "--cluster-enabled",
+                                 "yes",
+                                 "--cluster-node-timeout",
+                                 "1000",
+                                 "--cluster-replica-validity-factor",
+                                 "0",
+                                 "--cluster-allow-replica-migration",
+                                 "no" };
+    const char *const sentinel[] = { file, "--sentinel" };
+    if (s->kind == REDIS_SERVER_SENTINEL)
+        write_sentinel_file(s, file);
+    for (size_t i = 0; s->kind != REDIS_SERVER_SENTINEL && i < sizeof all / sizeof all[0]; i++)
+        args[count++] = all[i];
+    for (size_t i = 0; s->kind == REDIS_SERVER_NODE && i < sizeof node / sizeof node[0]; i++)
+        args[count++] = node[i];
+    for (size_t i = 0; s->kind == REDIS_SERVER_SENTINEL && i < sizeof sentinel / sizeof sentinel[0]; i++)
+        args[count++] = sentinel[i];
+    (void)execvp("redis-server", (char *const *)(uintptr_t)args);
     _exit(127);
 }
 
@@ -161,18 +216,38 @@ static int run(struct redis_server *s)
     return 0;
 }
 
-void redis_server_start(struct redis_server *s, const char *password)
+static void start(struct redis_server *s)
 {
-    *s = (struct redis_server){ .password = password };
+    enum { BUS = 10000, TRIES = 20 }; /* a node of a Cluster listens there above its port, too */
     temp_dir_make(s->dir, sizeof s->dir);
     (void)snprintf(s->socket_path, sizeof s->socket_path, "%s/socket", s->dir);
     remember(s);
-    for (int i = 0; i < 5; i++) {
-        s->port = redis_server_free_port();
+    for (int i = 0; i < TRIES; i++) {
+        do
+            s->port = redis_server_free_port();
+        while (s->kind == REDIS_SERVER_NODE && s->port > UINT16_MAX - BUS);
         if (run(s))
             return;
     }
     give_up("it does not start");
+}
+
+void redis_server_start(struct redis_server *s, const char *password)
+{
+    *s = (struct redis_server){ .password = password };
+    start(s);
+}
+
+void redis_server_start_node(struct redis_server *s, const char *password)
+{
+    *s = (struct redis_server){ .password = password, .kind = REDIS_SERVER_NODE };
+    start(s);
+}
+
+void redis_server_start_sentinel(struct redis_server *s, uint16_t monitors, const char *password)
+{
+    *s = (struct redis_server){ .password = password, .kind = REDIS_SERVER_SENTINEL, .monitors = monitors };
+    start(s);
 }
 
 void redis_server_kill(struct redis_server *s)

@@ -11,11 +11,17 @@ struct redis_server {
     char dir[256];
     char socket_path[288]; /* it listens there, too */
     const char *password;  /* or NULL */
+    enum redis_server_kind { REDIS_SERVER_ALONE, REDIS_SERVER_NODE, REDIS_SERVER_SENTINEL } kind;
+    uint16_t monitors; /* of a sentinel: the port of the master, which it calls "main" */
 };
 
 /* Starts it and waits until it answers.  Says why, and aborts, where there is no redis-server.  `s` stays where it is until it
  * is stopped. */
 void redis_server_start(struct redis_server *s, const char *password);
+/* One node of a Cluster, which has to be assembled (redis_nodes.h). */
+void redis_server_start_node(struct redis_server *s, const char *password);
+/* One that watches over the server at `monitors`, as two of three.  `password` is that server's, and its own. */
+void redis_server_start_sentinel(struct redis_server *s, uint16_t monitors, const char *password);
 void redis_server_stop(struct redis_server *s);
 /* kill -9. */
 void redis_server_kill(struct redis_server *s);

@@ -36,6 +36,13 @@ static void test_parts(void **state)
         { "unix:///run/redis.sock", { .socket_path = "/run/redis.sock", .port = 6379 } },
         { "unix:/run/redis.sock", { .socket_path = "/run/redis.sock", .port = 6379 } },
         { "unix:///a%20b:c", { .socket_path = "/a b:c", .port = 6379 } },
+        { "redis+cluster://", { .host_count = 1, .hosts = { { "127.0.0.1", 6379 } }, .topology = REDIS_CLUSTER } },
+        { "redis-cluster://ann:p%2c@[::1]:7,b,c.d:9/0",
+          { .host_count = 3,
+            .hosts = { { "::1", 7 }, { "b", 6379 }, { "c.d", 9 } },
+            .user = "ann",
+            .password = "p,",
+            .topology = REDIS_CLUSTER } },
         { "unix://ann:secret@/s", { .socket_path = "/s", .port = 6379, .user = "ann", .password = "secret" } },
     };
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
@@ -49,7 +56,15 @@ static void test_parts(void **state)
         expect_text(good[i].url, "the path", u.socket_path, good[i].want.socket_path);
         expect_text(good[i].url, "the user", u.user, good[i].want.user);
         expect_text(good[i].url, "the password", u.password, good[i].want.password);
-        assert_int_equal(u.port, good[i].want.port);
+        assert_int_equal(u.topology, good[i].want.topology);
+        assert_int_equal(u.host_count, good[i].want.host_count);
+        for (size_t k = 0; k < u.host_count; k++) {
+            expect_text(good[i].url, "a host", u.hosts[k].host, good[i].want.hosts[k].host);
+            assert_int_equal(u.hosts[k].port, good[i].want.hosts[k].port);
+        }
+        expect_text(good[i].url, "the master's name", u.master_name, good[i].want.master_name);
+        if (u.topology == REDIS_ALONE)
+            assert_int_equal(u.port, good[i].want.port);
         assert_int_equal(u.database, good[i].want.database);
     }
 }
@@ -68,7 +83,16 @@ static void test_wrong_ones_say_what_to_do(void **state)
         { "http://:hunter2@h", STRATA_EINVAL, "begins with redis://" },
         { "rediss://:hunter2@h", STRATA_EUNSUPPORTED, "TLS" },
         { "redis+sentinel://:hunter2@h", STRATA_EUNSUPPORTED, "Sentinel" },
-        { "redis-cluster://:hunter2@h", STRATA_EUNSUPPORTED, "Cluster" },
+        { "redis+cluster://:hunter2@h/1", STRATA_EINVAL, "no database but 0" },
+        { "redis+cluster://:hunter2@h/x", STRATA_EINVAL, "number of a database" },
+        { "redis+cluster://:hunter2@a,,b", STRATA_EINVAL, "side of a ','" },
+        { "redis+cluster://:hunter2@a,", STRATA_EINVAL, "side of a ','" },
+        { "redis+cluster://:hunter2@,a", STRATA_EINVAL, "side of a ','" },
+        { "redis+cluster://:hunter2@a:1,b:x", STRATA_EINVAL, "the port" },
+        { "redis+cluster://hunter2@a", STRATA_EINVAL, "there is no ':'" },
+        { "redis+cluster://:hunter2", STRATA_EINVAL, "the port" },
+        { "redis+cluster:hunter2", STRATA_EINVAL, "begins with redis://" },
+        { "redis://:hunter2@a,b", STRATA_EINVAL, "belong to a Cluster" },
         { "redis://hunter2@h", STRATA_EINVAL, "there is no ':'" },
         { "redis://ann:@h", STRATA_EINVAL, "the password is empty" },
         { "redis://:hunter2/@h", STRATA_EINVAL, "'/' before the '@'" },
@@ -104,11 +128,51 @@ static void test_wrong_ones_say_what_to_do(void **state)
     }
 }
 
+static void test_a_cluster_by_option(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *url;
+        int status;
+    } given[] = { { "redis://h:7", STRATA_OK },
+                  { "redis+cluster://h:7", STRATA_OK },
+                  { "redis://h:7/1", STRATA_EINVAL },
+                  { "unix:///s", STRATA_EINVAL } };
+    for (size_t i = 0; i < sizeof given / sizeof given[0]; i++) {
+        char text[256];
+        struct redis_url u;
+        strata_error err = STRATA_ERROR_INIT;
+        snprintf(text, sizeof text, "%s", given[i].url);
+        assert_int_equal(strata__redis_url_parse(text, &u, &err), STRATA_OK);
+        assert_int_equal(strata__redis_url_cluster(&u, &err), given[i].status);
+        if (given[i].status != STRATA_OK)
+            continue;
+        assert_int_equal(u.topology, REDIS_CLUSTER);
+        assert_int_equal(u.host_count, 1);
+        expect_text(given[i].url, "the host", u.hosts[0].host, "h");
+        assert_int_equal(u.hosts[0].port, 7);
+    }
+}
+
+static void test_too_many_hosts(void **state)
+{
+    (void)state;
+    char text[512] = "redis+cluster://h";
+    struct redis_url u;
+    strata_error err = STRATA_ERROR_INIT;
+    for (int i = 0; i < REDIS_URL_HOSTS; i++)
+        strcat(text, ",h");
+    assert_int_equal(strata__redis_url_parse(text, &u, &err), STRATA_EINVAL);
+    assert_non_null(strstr(err.message, "more than 32 hosts"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_parts),
         cmocka_unit_test(test_wrong_ones_say_what_to_do),
+        cmocka_unit_test(test_a_cluster_by_option),
+        cmocka_unit_test(test_too_many_hosts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

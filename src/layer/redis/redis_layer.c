@@ -26,6 +26,10 @@ static int redis_start(strata_layer *layer, strata_layer_host *host, strata_erro
     struct redis_layer *r = downcast(layer);
     const strata_redis_options *o = &r->options;
     const struct redis_link_options options = { .name = r->base.name,
+                                                .topology = r->url.topology,
+                                                .hosts = r->url.hosts,
+                                                .host_count = r->url.host_count,
+                                                .master_name = r->url.master_name,
                                                 .host = r->url.host,
                                                 .socket_path = r->url.socket_path,
                                                 .port = r->url.port,
@@ -157,7 +161,8 @@ static int copy_texts(struct redis_layer *r, const char *url, const char *prefix
     if (r->url_text == NULL || !copied)
         return strata__fail(err, STRATA_ENOMEM, "url", "no memory for url, prefix and paths: free some");
     r->prefix = strata_str(r->options.prefix);
-    return strata__redis_url_parse(r->url_text, &r->url, err);
+    int rc = strata__redis_url_parse(r->url_text, &r->url, err);
+    return rc == STRATA_OK && r->options.cluster == STRATA_ON ? strata__redis_url_cluster(&r->url, err) : rc;
 }
 
 static int check(struct redis_layer *r, const strata_redis_options *given, strata_error *err)

@@ -4,7 +4,7 @@
  *   redis_ops.c    get, put and remove, pipelined                 redis_words.c  words for refusals, patterns, PX
  *   redis_many.c   many gets in one command
  *   redis_value.c  values to bytes and back                       redis_bans.c   what a clear leaves
- *   redis_scan.c   clear and keys
+ *   redis_scan.c   clear and keys                          redis_spread.c what these need to know of a Cluster
  *
  * There is no state of an entry here: all of it is in the server.  Nothing waits for the network but clear, keys and ping. */
 #ifndef STRATA_LAYER_REDIS_LAYER_IMPL_H
@@ -61,6 +61,22 @@ int strata__redis_value_decode(struct redis_layer *r, strata_op *op, strata_slic
 int strata__redis_layer_clear(strata_layer *layer, const strata_clear_op *what, strata_error *err);
 int strata__redis_layer_keys(strata_layer *layer, int (*each)(uint32_t space, strata_slice key, void *ctx), void *ctx,
                              strata_error *err);
+
+/* redis_spread.c */
+enum { REDIS_SPREAD_MOST = 512 };
+
+/* Who has the keys, and how it looks there. */
+struct redis_spread {
+    uint32_t nodes[REDIS_SPREAD_MOST]; /* redis_request.node */
+    size_t count;
+    uint64_t print; /* changes when a slot changes its owner */
+    int moving;     /* a slot is being moved now */
+};
+
+int strata__redis_spread_look(struct redis_layer *r, struct redis_spread *out, strata_error *err);
+/* Each key by itself, wherever it is; all at once.  The first error. */
+int strata__redis_spread_remove(struct redis_layer *r, const char *command, const strata_slice *keys, size_t count,
+                                strata_error *err);
 
 /* A reply that is an error, or nothing that the command is answered with: as strata__redis_refused(). */
 int strata__redis_no_answer(const struct redis_layer *r, const char *command, const struct redisReply *reply,

@@ -18,6 +18,7 @@ struct call {
     const char *command;
     int rc;
     strata_error *err;
+    uint32_t node;      /* SCAN: whom to ask */
     char cursor[24];    /* SCAN: of the next page; "0": there is none */
     strata_slice *keys; /* SCAN: one block with their bytes, a free place before the first; strata__free() */
     size_t count;
@@ -94,6 +95,7 @@ static int run_call(struct call *c, const strata_slice *args, size_t count, void
     c->request.arg_count = count;
     c->request.timeout_ms = c->r->options.timeout_ms;
     c->request.done = done;
+    c->request.node = c->node;
     c->rc = STRATA_EIO;
     strata__redis_call(c->r->link, &c->request);
     if (c->request.status != STRATA_OK && c->err != NULL)
@@ -120,6 +122,8 @@ static int remove_page(struct call *c)
     c->command = c->r->options.use_del == STRATA_ON ? "DEL" : "UNLINK";
     if (c->count == 0)
         return STRATA_OK;
+    if (!strata__redis_gathers(c->r->link))
+        return strata__redis_spread_remove(c->r, c->command, c->keys + 1, c->count, c->err);
     c->keys[0] = strata_str(c->command);
     return run_call(c, c->keys, c->count + 1, removal_came);
 }
@@ -136,10 +140,40 @@ static char *make_pattern(struct redis_layer *r, strata_slice more, strata_slice
     return pattern;
 }
 
+static int clear_node(struct redis_layer *r, uint32_t node, strata_slice pattern, strata_error *err)
+{
+    struct call c = { .r = r, .err = err, .node = node, .cursor = "0" };
+    int rc;
+    do {
+        rc = scan(&c, pattern);
+        if (rc == STRATA_OK)
+            rc = remove_page(&c);
+        strata__free(r->mem, c.keys);
+    } while (rc == STRATA_OK && strcmp(c.cursor, "0") != 0);
+    return rc;
+}
+
+/* A key that another node hands over while this walks may be missed: it was not there yet, and is not there any more.  A second
+ * walk finds it where it is now. */
+static int clear_nodes(struct redis_layer *r, strata_slice pattern, strata_error *err)
+{
+    struct redis_spread before, after;
+    int rc = strata__redis_spread_look(r, &before, err);
+    for (int walk = 0; rc == STRATA_OK && walk < 2; walk++) {
+        for (size_t i = 0; rc == STRATA_OK && i < before.count; i++)
+            rc = clear_node(r, before.nodes[i], pattern, err);
+        if (rc == STRATA_OK)
+            rc = strata__redis_spread_look(r, &after, err);
+        if (rc != STRATA_OK || (!before.moving && !after.moving && before.print == after.print))
+            return rc;
+        before = after;
+    }
+    return rc;
+}
+
 int strata__redis_layer_clear(strata_layer *layer, const strata_clear_op *what, strata_error *err)
 {
     struct redis_layer *r = (struct redis_layer *)(void *)layer;
-    struct call c = { .r = r, .err = err, .cursor = "0" };
     strata_slice pattern;
     if (r->host == NULL)
         return STRATA_OK;
@@ -156,13 +190,31 @@ int strata__redis_layer_clear(strata_layer *layer, const strata_clear_op *what, 
     char *bytes = make_pattern(r, what->all ? strata_bytes("", 0) : what->prefix, &pattern);
     if (bytes == NULL)
         return fail_memory(r, err);
+    rc = clear_nodes(r, pattern, err);
+    strata__free(r->mem, bytes);
+    return rc;
+}
+
+struct listing {
+    int (*each)(uint32_t space, strata_slice key, void *ctx);
+    void *ctx;
+    int stop;
+};
+
+static int list_node(struct redis_layer *r, uint32_t node, strata_slice pattern, struct listing *l, strata_error *err)
+{
+    struct call c = { .r = r, .err = err, .node = node, .cursor = "0" };
+    int rc;
     do {
         rc = scan(&c, pattern);
-        if (rc == STRATA_OK)
-            rc = remove_page(&c);
+        for (size_t i = 0; rc == STRATA_OK && i < c.count && !l->stop; i++)
+            if (c.keys[i + 1].size >= r->prefix.size)
+                l->stop = l->each(0,
+                                  strata_bytes((const char *)c.keys[i + 1].data + r->prefix.size,
+                                               c.keys[i + 1].size - r->prefix.size),
+                                  l->ctx);
         strata__free(r->mem, c.keys);
-    } while (rc == STRATA_OK && strcmp(c.cursor, "0") != 0);
-    strata__free(r->mem, bytes);
+    } while (rc == STRATA_OK && !l->stop && strcmp(c.cursor, "0") != 0);
     return rc;
 }
 
@@ -170,24 +222,17 @@ int strata__redis_layer_keys(strata_layer *layer, int (*each)(uint32_t space, st
                              strata_error *err)
 {
     struct redis_layer *r = (struct redis_layer *)(void *)layer;
-    struct call c = { .r = r, .err = err, .cursor = "0" };
+    struct listing l = { .each = each, .ctx = ctx };
+    struct redis_spread spread;
     strata_slice pattern;
     if (r->host == NULL)
         return STRATA_OK;
     char *bytes = make_pattern(r, strata_bytes("", 0), &pattern);
     if (bytes == NULL)
         return fail_memory(r, err);
-    int rc, stop = 0;
-    do {
-        rc = scan(&c, pattern);
-        for (size_t i = 0; rc == STRATA_OK && i < c.count && !stop; i++)
-            if (c.keys[i + 1].size >= r->prefix.size)
-                stop = each(0,
-                            strata_bytes((const char *)c.keys[i + 1].data + r->prefix.size,
-                                         c.keys[i + 1].size - r->prefix.size),
-                            ctx);
-        strata__free(r->mem, c.keys);
-    } while (rc == STRATA_OK && !stop && strcmp(c.cursor, "0") != 0);
+    int rc = strata__redis_nodes(r->link, r->options.timeout_ms, spread.nodes, REDIS_SPREAD_MOST, &spread.count, err);
+    for (size_t i = 0; rc == STRATA_OK && i < spread.count && i < REDIS_SPREAD_MOST && !l.stop; i++)
+        rc = list_node(r, spread.nodes[i], pattern, &l, err);
     strata__free(r->mem, bytes);
     return rc;
 }

@@ -6,6 +6,7 @@
 #include "src/base/err.h"
 
 #define WHERE "url"
+enum { REDIS_PORT = 6379 };
 #define EXAMPLE "\"redis://:password@host:6379/0\""
 
 static int hex(char c)
@@ -83,7 +84,8 @@ static int take_user(char **text, struct redis_url *out, strata_error *err)
     return rc;
 }
 
-static int parse_host(char *text, struct redis_url *out, strata_error *err)
+/* out->port is set, to the default. */
+static int parse_host(char *text, struct redis_host *out, strata_error *err)
 {
     char *port = strrchr(text, ':');
     if (text[0] == '[') {
@@ -109,18 +111,78 @@ static int parse_host(char *text, struct redis_url *out, strata_error *err)
     return rc;
 }
 
+static int parse_database(const char *text, struct redis_url *out, strata_error *err)
+{
+    if (text == NULL || text[0] == '\0' || read_number(text, INT32_MAX, &out->database))
+        return STRATA_OK;
+    return strata__fail(err, STRATA_EINVAL, WHERE,
+                        "what follows the last '/' is no number of a database: write " EXAMPLE);
+}
+
+/* Cuts `text` at its first '/': what follows, or NULL. */
+static char *cut_path(char *text)
+{
+    char *path = strchr(text, '/');
+    if (path != NULL)
+        *path++ = '\0';
+    return path;
+}
+
 static int parse_tcp(char *text, struct redis_url *out, strata_error *err)
 {
+    struct redis_host one = { NULL, REDIS_PORT };
     int rc = take_user(&text, out, err);
     if (rc != STRATA_OK)
         return rc;
-    char *database = strchr(text, '/');
-    if (database != NULL)
-        *database++ = '\0';
-    if (database != NULL && database[0] != '\0' && !read_number(database, INT32_MAX, &out->database))
-        return strata__fail(err, STRATA_EINVAL, WHERE,
-                            "what follows the host's '/' is no number of a database: write " EXAMPLE);
-    return parse_host(text, out, err);
+    rc = parse_database(cut_path(text), out, err);
+    if (rc == STRATA_OK && strchr(text, ',') != NULL)
+        rc = strata__fail(err, STRATA_EINVAL, WHERE,
+                          "several hosts belong to a Cluster, \"redis+cluster://a:6379,b:6379\", or are Sentinels, "
+                          "\"redis+sentinel://a:26379,b:26379/master\"");
+    if (rc == STRATA_OK)
+        rc = parse_host(text, &one, err);
+    out->host = one.host;
+    out->port = one.port;
+    return rc;
+}
+
+static int parse_hosts(char *text, uint32_t port, struct redis_url *out, strata_error *err)
+{
+    int rc = STRATA_OK;
+    while (rc == STRATA_OK && text != NULL) {
+        char *next = strchr(text, ',');
+        if (next != NULL)
+            *next++ = '\0';
+        if (out->host_count == REDIS_URL_HOSTS)
+            return strata__fail(err, STRATA_EINVAL, WHERE, "there are more than %d hosts: a few of them will do",
+                                REDIS_URL_HOSTS);
+        if (text[0] == '\0' && (next != NULL || out->host_count != 0))
+            return strata__fail(err, STRATA_EINVAL, WHERE, "there is nothing on one side of a ',': write \"a:1,b:2\"");
+        struct redis_host *host = &out->hosts[out->host_count++];
+        host->port = port;
+        rc = parse_host(text, host, err);
+        text = next;
+    }
+    return rc;
+}
+
+static int check_database(const struct redis_url *url, strata_error *err)
+{
+    if (url->database == 0)
+        return STRATA_OK;
+    return strata__fail(err, STRATA_EINVAL, WHERE,
+                        "a Cluster has no database but 0: take the number away, and tell caches apart by their prefix");
+}
+
+static int parse_cluster(char *text, struct redis_url *out, strata_error *err)
+{
+    out->topology = REDIS_CLUSTER;
+    int rc = take_user(&text, out, err);
+    if (rc == STRATA_OK)
+        rc = parse_database(cut_path(text), out, err);
+    if (rc == STRATA_OK)
+        rc = check_database(out, err);
+    return rc == STRATA_OK ? parse_hosts(text, REDIS_PORT, out, err) : rc;
 }
 
 static int parse_unix(char *text, struct redis_url *out, strata_error *err)
@@ -135,43 +197,74 @@ static int parse_unix(char *text, struct redis_url *out, strata_error *err)
     return rc;
 }
 
-/* What other programs know, and we do not yet. */
-static int refuse_scheme(const char *scheme, strata_error *err)
+static const struct scheme {
+    const char *name;
+    int (*parse)(char *text, struct redis_url *out, strata_error *err); /* NULL: TLS, which is not there */
+} schemes[] = {
+    { "redis", parse_tcp },
+    { "unix", parse_unix },
+    { "redis+cluster", parse_cluster },
+    { "redis-cluster", parse_cluster },
+    { "redis+sentinel", NULL },
+    { "redis-sentinel", NULL },
+    { "rediss", NULL },
+    { "rediss+cluster", NULL },
+    { "rediss+sentinel", NULL },
+};
+
+static int refuse_scheme(strata_error *err)
 {
-    static const char *const later[][2] = { { "rediss", "TLS" },
-                                            { "redis+sentinel", "Sentinel" },
-                                            { "redis-sentinel", "Sentinel" },
-                                            { "redis+cluster", "Cluster" },
-                                            { "redis-cluster", "Cluster" } };
-    for (size_t i = 0; i < sizeof later / sizeof later[0]; i++)
-        if (strcmp(scheme, later[i][0]) == 0)
-            return strata__fail(
-                err, STRATA_EUNSUPPORTED, WHERE,
-                "%s is not there yet (%s): write redis:// with the address of one server, or unix:// with "
-                "its socket; for TLS, put a tunnel between",
-                later[i][1], later[i][0]);
     return strata__fail(err, STRATA_EINVAL, WHERE,
                         "a Redis URL begins with redis:// or unix://: write " EXAMPLE
-                        " or \"unix:///run/redis/redis.sock\"");
+                        " or \"unix:///run/redis/redis.sock\"; or with redis+cluster:// or redis+sentinel://");
+}
+
+static const struct scheme *find_scheme(const char *name)
+{
+    for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++)
+        if (strcmp(schemes[i].name, name) == 0)
+            return &schemes[i];
+    return NULL;
 }
 
 int strata__redis_url_parse(char *text, struct redis_url *out, strata_error *err)
 {
     memset(out, 0, sizeof *out);
-    out->port = 6379;
+    out->port = REDIS_PORT;
     char *rest = strchr(text, ':');
     if (rest == NULL)
-        return refuse_scheme("", err);
+        return refuse_scheme(err);
     *rest++ = '\0';
-    int is_tcp = strcmp(text, "redis") == 0;
-    if (!is_tcp && strcmp(text, "unix") != 0)
-        return refuse_scheme(text, err);
+    const struct scheme *scheme = find_scheme(text);
+    if (scheme == NULL)
+        return refuse_scheme(err);
+    if (scheme->parse == NULL)
+        return strata__fail(
+            err, STRATA_EUNSUPPORTED, WHERE,
+            "TLS and Sentinel are not there yet (%s): write redis:// with the address of one server, or unix:// with "
+            "its socket; put a tunnel between",
+            scheme->name);
     if (strchr(rest, '?') != NULL)
         return strata__fail(err, STRATA_EINVAL, WHERE,
                             "there is a '?': options have fields of their own; one in a password is written as %%3F");
     if (strncmp(rest, "//", 2) == 0)
         rest += 2;
-    else if (is_tcp && rest[0] != '\0')
-        return refuse_scheme("", err);
-    return is_tcp ? parse_tcp(rest, out, err) : parse_unix(rest, out, err);
+    else if (scheme->parse != parse_unix && rest[0] != '\0')
+        return refuse_scheme(err);
+    return scheme->parse(rest, out, err);
+}
+
+int strata__redis_url_cluster(struct redis_url *url, strata_error *err)
+{
+    if (url->topology == REDIS_CLUSTER)
+        return STRATA_OK;
+    if (url->topology != REDIS_ALONE || url->socket_path != NULL)
+        return strata__fail(
+            err, STRATA_EINVAL, "cluster",
+            "the nodes of a Cluster have hosts and ports: write \"redis+cluster://a:6379,b:6379\" into url");
+    url->topology = REDIS_CLUSTER;
+    url->hosts[0] = (struct redis_host){ url->host, url->port };
+    url->host_count = 1;
+    url->host = NULL;
+    return check_database(url, err);
 }

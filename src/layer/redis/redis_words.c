@@ -11,6 +11,9 @@ struct refusal {
     int status;
 };
 
+/* One that goes round in circles shows this, too. */
+#define CLUSTER_ADVICE "a node of a Cluster: write redis+cluster:// into url; if that is there, look at CLUSTER NODES"
+
 static const struct refusal refusals[] = {
     { "WRONGTYPE", "another program keeps something else there: give the cache a prefix of its own", STRATA_ELAYER },
     { "OOM", "raise the server's maxmemory, or let it evict (maxmemory-policy)", STRATA_ELAYER },
@@ -22,11 +25,11 @@ static const struct refusal refusals[] = {
     { "NOREPLICAS", "it has too few replicas that are well (min-replicas-to-write)", STRATA_ELAYER },
     { "NOAUTH", "write the password into url", STRATA_ELAYER },
     { "WRONGPASS", "write the right password into url", STRATA_ELAYER },
-    { "MOVED", "a cluster, which is not supported yet: use a server that stands alone", STRATA_ELAYER },
-    { "ASK", "a cluster, which is not supported yet: use a server that stands alone", STRATA_ELAYER },
-    { "CLUSTERDOWN", "a cluster, which is not supported yet: use a server that stands alone", STRATA_EIO },
-    { "CROSSSLOT", "a cluster, which is not supported yet: use a server that stands alone", STRATA_ELAYER },
-    { "TRYAGAIN", "a cluster, which is not supported yet: use a server that stands alone", STRATA_ELAYER },
+    { "MOVED", CLUSTER_ADVICE, STRATA_ELAYER },
+    { "ASK", CLUSTER_ADVICE, STRATA_ELAYER },
+    { "CLUSTERDOWN", "the cluster has no primary for some slots: look at CLUSTER INFO and CLUSTER NODES", STRATA_EIO },
+    { "CROSSSLOT", CLUSTER_ADVICE, STRATA_ELAYER },
+    { "TRYAGAIN", "its slot is just being moved to another node: try again", STRATA_ELAYER },
     { "ERR unknown command", "an old server, or renamed commands; for UNLINK there is use_del", STRATA_ELAYER },
     { "BUSY", "a script of another program keeps it busy: look at the server", STRATA_EIO },
 };
