@@ -3,6 +3,7 @@
 #define STRATA_STRATA_H
 #include "strata/base.h"
 #include "strata/cache.h"
+#include "strata/dict.h"
 #include "strata/disk.h"
 #include "strata/error.h"
 #include "strata/events.h"

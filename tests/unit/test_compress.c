@@ -8,6 +8,7 @@
 #include "src/base/hash.h"
 #include "src/format/compress.h"
 #include "src/os/os_thread.h"
+#include "tests/support/dictionaries.h"
 #include "tests/support/doc_vector.h"
 #include "strata/version.h"
 #include "tests/support/fail_alloc.h"
@@ -141,6 +142,39 @@ static void documented_vectors(void **state)
         assert_int_equal(strata__decompress(&c, each[a], 0, bytes, size, out, sizeof out), STRATA_OK);
         assert_memory_equal(out, text_of_vectors, sizeof out);
     }
+    strata__compressor_deinit(&c);
+}
+
+/* The dictionary in docs/formats.md, and what was packed with it. */
+static void documented_dictionary(void **state)
+{
+    (void)state;
+    static const char file[] = "37a430ecbe96a2511410e80ad301000000b002b428934c29c934005b24830300000080a09d1d00000004208"
+                               "100108c1984178888899517898100000000335619"
+                               "0000000000003c4300000000000054f10288930903000000000000000000000000010000000400000008000"
+                               "0002c22616374697665223a747275657d7b226964"
+                               "223a3134332c226e616d65223a227522616374697665223a747275657d7b226964223a313333352c226e616"
+                               "d65223a22757365722d3736313439222c22746f77"
+                               "6e22616374697665223a747275657d7b226964223a313136322c226e616d65223a22757365722d333834363"
+                               "2222c22746f776e7b226964223a313031372c226e"
+                               "616d65223a22757365722d38363935222c22746f776e223a224768656e74222c22706c616e7b226964223a3"
+                               "736342c226e616d65223a22757365722d34363138"
+                               "33222c22746f776e223a225461727475222c22706c616e226964223a3434382c226e616d65223a227573657"
+                               "22d3131343531222c22746f776e223a224c697362";
+    static const char packed[] =
+        "28b52ffd244c450100c0343731313130383455707073616c613a226261736963222c05fc00953f9840df26fa9a43e9e80b08f819b9";
+    static const char text[] =
+        "{\"id\":4711,\"name\":\"user-1084\",\"town\":\"Uppsala\",\"plan\":\"basic\",\"active\":true}";
+    uint8_t bytes[400];
+    char out[sizeof text - 1];
+    struct compressor c;
+    strata__compressor_init(&c, NULL);
+    size_t size = doc_vector_bytes(file, bytes, sizeof bytes);
+    assert_int_equal(strata__compress_dictionary_id(bytes, size), 1369609918);
+    assert_int_equal(strata__compressor_learn(&c, bytes, size, 0, 0), STRATA_OK);
+    size = doc_vector_bytes(packed, bytes, sizeof bytes);
+    assert_int_equal(strata__decompress(&c, COMPRESS_ZSTD, 1369609918, bytes, size, out, sizeof out), STRATA_OK);
+    assert_memory_equal(out, text, sizeof out);
     strata__compressor_deinit(&c);
 }
 
@@ -316,33 +350,7 @@ static void gunzip_reads_it(void **state)
 
 /* Dictionaries --------------------------------------------------------------------------------------------------- */
 
-enum { RECORD = 400, RECORDS = 2000, DICTIONARY = 8192 };
-
-/* Small, and like all others of its family. */
-static size_t fill_record(char *out, int family, unsigned i)
-{
-    static const char *const towns[] = { "Lisbon", "Uppsala", "Reykjavik", "Tartu", "Ghent" };
-    const char *format = family == 0
-                             ? "{\"id\":%u,\"name\":\"user-%u\",\"town\":\"%s\",\"plan\":\"basic\",\"active\":true}"
-                             : "<order no='%u' sum='%u'><to>%s</to><state>shipped</state></order>";
-    uint64_t mixed = strata__mix64(i);
-    return (size_t)snprintf(out, RECORD, format, i, (unsigned)(mixed % 100000), towns[mixed / 7 % 5]);
-}
-
-static size_t train(int family, uint8_t *out)
-{
-    char *samples = malloc(RECORDS * RECORD);
-    static size_t sizes[RECORDS];
-    size_t used = 0, made = 0;
-    strata_error err = STRATA_ERROR_INIT;
-    assert_non_null(samples);
-    for (unsigned i = 0; i < RECORDS; i++)
-        used += sizes[i] = fill_record(samples + used, family, i);
-    assert_int_equal(strata__compress_train(samples, sizes, RECORDS, out, DICTIONARY, &made, &err), STRATA_OK);
-    assert_in_range(made, 256, DICTIONARY);
-    free(samples);
-    return made;
-}
+enum { RECORD = DICTIONARY_VALUE, DICTIONARY = DICTIONARY_BYTES };
 
 /* 0: could not be unpacked. */
 static int comes_back(struct compressor *c, uint64_t dictionary, const uint8_t *packed, size_t size, const char *raw,
@@ -360,9 +368,9 @@ static void dictionaries(void **state)
 {
     (void)state;
     uint8_t first[DICTIONARY], second[DICTIONARY], out[RECORD];
-    size_t first_size = train(0, first), second_size = train(1, second), plain, packed;
+    size_t first_size = dictionary_train(0, first), second_size = dictionary_train(1, second), plain, packed;
     char raw[RECORD];
-    size_t raw_size = fill_record(raw, 0, 77777);
+    size_t raw_size = dictionary_value(raw, 0, 77777);
     uint64_t id = strata__compress_dictionary_id(first, first_size);
     struct compressor writer, reader, other;
     strata__compressor_init(&writer, NULL);
@@ -406,7 +414,7 @@ static void a_changed_dictionary(void **state)
 {
     (void)state;
     uint8_t dictionary[DICTIONARY], changed[DICTIONARY], out[RECORD];
-    size_t size = train(0, dictionary), packed, wrong = 0;
+    size_t size = dictionary_train(0, dictionary), packed, wrong = 0;
     uint64_t id = strata__compress_dictionary_id(dictionary, size);
     char raw[RECORD];
     struct compressor writer;
@@ -418,7 +426,7 @@ static void a_changed_dictionary(void **state)
     for (unsigned i = 0; i < 50; i++) {
         struct compressor reader;
         char back[RECORD];
-        size_t raw_size = fill_record(raw, 0, 90000 + i);
+        size_t raw_size = dictionary_value(raw, 0, 90000 + i);
         assert_int_equal(strata__compress(&writer, COMPRESS_ZSTD, 0, raw, raw_size, out, sizeof out, &packed),
                          STRATA_OK);
         strata__compressor_init(&reader, NULL);
@@ -436,7 +444,7 @@ static void what_is_no_dictionary(void **state)
 {
     (void)state;
     uint8_t dictionary[DICTIONARY];
-    size_t size = train(1, dictionary);
+    size_t size = dictionary_train(1, dictionary);
     struct compressor c;
     strata__compressor_init(&c, NULL);
     assert_int_equal(strata__compressor_learn(&c, "text", 4, 0, 1), STRATA_EINVAL);
@@ -454,7 +462,7 @@ static void dictionaries_without_memory(void **state)
     (void)state;
     uint8_t dictionary[DICTIONARY], out[RECORD];
     char raw[RECORD], back[RECORD];
-    size_t size = train(0, dictionary), raw_size = fill_record(raw, 0, 5), packed;
+    size_t size = dictionary_train(0, dictionary), raw_size = dictionary_value(raw, 0, 5), packed;
     uint64_t id = strata__compress_dictionary_id(dictionary, size);
     struct fail_alloc mem;
     for (long n = 1;; n++) {
@@ -531,6 +539,7 @@ int main(void)
         cmocka_unit_test(not_worth_it),
         cmocka_unit_test(levels_beyond),
         cmocka_unit_test(documented_vectors),
+        cmocka_unit_test(documented_dictionary),
         cmocka_unit_test(sizes_that_lie),
         cmocka_unit_test(damage),
         cmocka_unit_test(out_of_memory),

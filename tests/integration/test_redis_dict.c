@@ -1,0 +1,251 @@
+/* test_redis_dict.c - what stands in a real server: zstd unless told otherwise, every algorithm between nodes, dictionaries that
+ * change, and what cannot be unpacked, which is a miss, counted, and stays where it is. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/support/cmocka_all.h"
+
+#include "src/format/envelope.h"
+#include "strata/strata.h"
+#include "tests/support/dictionaries.h"
+#include "tests/support/redis_do.h"
+#include "tests/support/temp_dir.h"
+
+enum { VALUES = 50, LARGE = 4000 };
+
+static struct redis_server server;
+static struct redis_link *other; /* another program */
+static char dir[128], last_words[256];
+static int told;
+
+static void on_error(const strata_event *event, void *ctx)
+{
+    (void)ctx;
+    told++;
+    snprintf(last_words, sizeof last_words, "%s", event->message);
+}
+
+/* Timeouts that no busy machine passes.  `more` are parameters, with a "%s" for the folder of the dictionaries. */
+static strata *open_node(const char *more)
+{
+    char url[512], params[256];
+    strata *cache = NULL;
+    strata_error err = STRATA_ERROR_INIT;
+    uint64_t id;
+    snprintf(params, sizeof params, more, dir, dir);
+    snprintf(url, sizeof url,
+             "redis://127.0.0.1:%u?soft_timeout_ms=60s&timeout_ms=60s&connect_timeout_ms=60s&prefix=p:%s",
+             (unsigned)server.port, params);
+    if (strata_open_url(&cache, url, NULL, &err) != STRATA_OK)
+        fail_msg("%s: %s", url, err.message);
+    told = 0;
+    assert_int_equal(strata_on(cache, STRATA_EVENT_ERROR, on_error, NULL, &id), STRATA_OK);
+    return cache;
+}
+
+static void fill_large(char *out, unsigned seed)
+{
+    for (unsigned i = 0; i < LARGE; i++)
+        out[i] = (char)('a' + i % (7 + seed % 11));
+}
+
+static void set(strata *cache, const char *key, const char *bytes, size_t size)
+{
+    strata_error err = STRATA_ERROR_INIT;
+    if (strata_set(cache, strata_str(key), strata_bytes(bytes, size), NULL, &err) != STRATA_OK)
+        fail_msg("set %s: %s", key, err.message);
+}
+
+/* STRATA_OK: it is this.  STRATA_MISS. */
+static int get(strata *cache, const char *key, const char *bytes, size_t size)
+{
+    strata_value *v = NULL;
+    strata_error err = STRATA_ERROR_INIT;
+    int rc = strata_get(cache, strata_str(key), &v, &err);
+    if (rc < 0)
+        fail_msg("get %s: %s", key, err.message);
+    if (rc == STRATA_OK) {
+        assert_int_equal(strata_value_size(v), size);
+        assert_memory_equal(strata_value_data(v), bytes, size);
+    }
+    strata_value_unref(v);
+    return rc;
+}
+
+static char whole[2 * LARGE];
+
+static void keep_whole(struct redis_request *request)
+{
+    size_t *size = request->owner;
+    if (request->status != STRATA_OK || strata__redis_kind(request->reply) != REDIS_IS_TEXT)
+        return;
+    strata_slice text = strata__redis_text(request->reply);
+    *size = text.size <= sizeof whole ? text.size : 0;
+    memcpy(whole, text.data, *size);
+}
+
+/* What stands under a key, as long as nothing else is looked at. */
+static struct envelope stored(const char *key)
+{
+    struct envelope e;
+    size_t size = 0;
+    const strata_slice args[] = { strata_str("GET"), strata_str(key) };
+    struct redis_request request = {
+        .args = args, .arg_count = 2, .timeout_ms = 60000, .done = keep_whole, .owner = &size
+    };
+    strata__redis_call(other, &request);
+    assert_int_equal(strata__envelope_read(&e, whole, size), FORMAT_OK);
+    return e;
+}
+
+static uint64_t foreign(strata *cache)
+{
+    strata_layer_stats stats = STRATA_LAYER_STATS_INIT;
+    assert_int_equal(strata_stats_layer(cache, 0, &stats), STRATA_OK);
+    return stats.foreign;
+}
+
+static void test_zstd_unless_told_otherwise(void **state)
+{
+    (void)state;
+    char text[LARGE];
+    fill_large(text, 1);
+    strata *plain = open_node(""), *none = open_node("&compression=none");
+    set(plain, "packed", text, LARGE);
+    set(none, "plain", text, LARGE);
+    set(plain, "small", text, 1023);
+    assert_int_equal(stored("p:packed").compression, COMPRESS_ZSTD);
+    assert_int_equal(stored("p:plain").compression, COMPRESS_NONE);
+    assert_int_equal(stored("p:small").compression, COMPRESS_NONE);
+    assert_true(stored("p:packed").payload.size < LARGE / 10);
+    assert_int_equal(get(none, "packed", text, LARGE), STRATA_OK);
+    assert_int_equal(get(plain, "plain", text, LARGE), STRATA_OK);
+    strata_close(plain);
+    strata_close(none);
+}
+
+static void test_every_algorithm_is_read_by_all(void **state)
+{
+    (void)state;
+    static const char *const names[] = { "zstd", "lz4", "gzip", "brotli" };
+    char text[LARGE], more[64];
+    strata *reader = open_node("");
+    for (unsigned i = 0; i < 4; i++) {
+        snprintf(more, sizeof more, "&compression=%s&compression_level=9", names[i]);
+        strata *writer = open_node(more);
+        fill_large(text, i);
+        set(writer, names[i], text, LARGE);
+        strata_close(writer);
+        snprintf(more, sizeof more, "p:%s", names[i]);
+        assert_int_equal(stored(more).compression, COMPRESS_ZSTD + i);
+        assert_int_equal(get(reader, names[i], text, LARGE), STRATA_OK);
+    }
+    assert_int_equal(foreign(reader), 0);
+    strata_close(reader);
+}
+
+static void put_all(strata *cache)
+{
+    char key[16], value[DICTIONARY_VALUE];
+    for (unsigned i = 0; i < VALUES; i++) {
+        snprintf(key, sizeof key, "k%u", i);
+        set(cache, key, value, dictionary_value(value, 0, 70000 + i));
+    }
+}
+
+static unsigned found(strata *cache)
+{
+    char key[16], value[DICTIONARY_VALUE];
+    unsigned count = 0;
+    for (unsigned i = 0; i < VALUES; i++) {
+        snprintf(key, sizeof key, "k%u", i);
+        count += get(cache, key, value, dictionary_value(value, 0, 70000 + i)) == STRATA_OK;
+    }
+    return count;
+}
+
+static void test_a_dictionary_that_changes(void **state)
+{
+    (void)state;
+    char path[160], digits[32];
+    snprintf(path, sizeof path, "%s/a.dict", dir);
+    uint64_t a = dictionary_file(0, path);
+    snprintf(path, sizeof path, "%s/b.dict", dir);
+    dictionary_file(1, path);
+    strata *cache = open_node("&dictionary=%s/a.dict");
+    put_all(cache);
+    assert_int_equal(found(cache), VALUES);
+    strata_close(cache);
+    struct envelope e = stored("p:k7");
+    assert_int_equal(e.compression, COMPRESS_ZSTD);
+    assert_int_equal(e.dictionary, a);
+    cache = open_node("&dictionary=%s/b.dict&dictionaries=%s");
+    assert_int_equal(found(cache), VALUES);
+    assert_int_equal(foreign(cache), 0);
+    strata_close(cache);
+    /* A node that has not got it: misses, counted, that say which; and what it did not understand is there yet. */
+    cache = open_node("&dictionary=%s/b.dict");
+    assert_int_equal(found(cache), 0);
+    assert_int_equal(foreign(cache), VALUES);
+    assert_int_equal(told, VALUES);
+    snprintf(digits, sizeof digits, "%llu", (unsigned long long)a);
+    assert_non_null(strstr(last_words, digits));
+    strata_close(cache);
+    cache = open_node("&dictionaries=%s");
+    assert_int_equal(found(cache), VALUES);
+    strata_close(cache);
+}
+
+/* An envelope of ours around bytes that no algorithm makes anything of; its checksum is right. */
+static void test_what_cannot_be_unpacked_stays(void **state)
+{
+    (void)state;
+    strata *cache = open_node("");
+    for (uint32_t alg = COMPRESS_ZSTD; alg <= COMPRESS_BROTLI + 1; alg++) {
+        char bytes[256] = { 0 }, key[32];
+        struct envelope e = { .flags = ENVELOPE_CHECKSUM, .fresh_ms = 60000, .compression = alg, .raw_size = 5000 };
+        e.payload = strata_str("these are no bytes that anybody packed, whoever looks at them");
+        size_t size = strata__envelope_write(&e, bytes);
+        memcpy(bytes + size, e.payload.data, e.payload.size);
+        snprintf(key, sizeof key, "p:bad%u", alg);
+        const char *const words[] = { "SET", key, NULL };
+        assert_int_equal(redis_do_slice(other, words, strata_bytes(bytes, size + e.payload.size)).kind, REDIS_IS_STATUS);
+        assert_int_equal(get(cache, key + 2, NULL, 0), STRATA_MISS);
+        assert_int_equal(redis_do(other, "STRLEN", key).integer, (int64_t)(size + e.payload.size));
+    }
+    assert_int_equal(foreign(cache), COMPRESS_BROTLI + 1);
+    /* Who stores the key makes it his. */
+    set(cache, "bad1", "mine", 4);
+    assert_int_equal(get(cache, "bad1", "mine", 4), STRATA_OK);
+    strata_close(cache);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    redis_server_start(&server, NULL);
+    other = redis_do_open(&server);
+    temp_dir_make(dir, sizeof dir);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    temp_dir_remove(dir);
+    strata__redis_close(other);
+    redis_server_stop(&server);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_zstd_unless_told_otherwise),
+        cmocka_unit_test(test_every_algorithm_is_read_by_all),
+        cmocka_unit_test(test_a_dictionary_that_changes),
+        cmocka_unit_test(test_what_cannot_be_unpacked_stays),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
