@@ -297,7 +297,9 @@ void strata__lease_answered(struct flight *f)
 void strata__lease_plan(struct flight *f)
 {
     struct plan *p = &f->plan;
-    int stores = f->lease_state == LEASE_HELD && p->kind != 0 && !p->is_backfill && p->end > f->root->lease_layer;
+    /* What a failed load would put back may have been deleted before the lease was given: that is for the layer to say, which
+     * has it back with the RELEASE, or has not. */
+    int stores = f->lease_state == LEASE_HELD && f->load.status >= 0 && p->kind != 0 && p->end > f->root->lease_layer;
     p->leased = stores ? p->kind : 0;
     if (!stores)
         strata__lease_drop(f);
