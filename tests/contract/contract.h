@@ -18,6 +18,14 @@ struct contract_subject {
 int contract_run_layer(const struct contract_subject *subject);
 int contract_run_cache(const struct contract_subject *subject);
 
+/* A store that gives leases, and two layers that share it; the first one made begins with an empty store.  Their waits for a
+ * lease end after a second or less, or when their host's delays are cut. */
+struct contract_lease_subject {
+    const char *name;
+    strata_layer *(*make[2])(void);
+};
+int contract_run_leases(const struct contract_lease_subject *subject);
+
 /* contract_driver.c: a layer without a cache. ------------------------------------------------------------------- */
 
 struct contract {

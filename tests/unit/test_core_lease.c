@@ -1,5 +1,5 @@
 /* test_core_lease.c - one load in the fleet: what a flight does with each answer of a layer that gives leases. */
-#include "tests/unit/lease_fixture.h"
+#include "tests/unit/lease_calls.h"
 
 /* One load -------------------------------------------------------------------------------------------------------- */
 

@@ -1,5 +1,5 @@
 /* test_core_lease_ways.c - leases on other ways than a single key's first load: refreshes, closing, many keys, deeper stacks. */
-#include "tests/unit/lease_fixture.h"
+#include "tests/unit/lease_calls.h"
 
 /* Refreshes ---------------------------------------------------------------------------------------------------------- */
 
