@@ -12,8 +12,12 @@
 
 enum { DEMO_PATH = 544, DEMO_DISK_MB = 128 };
 
+struct shops;
+
 struct demo {
     struct origin *origin;
+    struct shops *shops;  /* of --redis; else NULL */
+    const char *folder;   /* everything the demo writes is in it */
     const char *trace;    /* path of the recorded requests */
     char disk[DEMO_PATH]; /* a directory for a disk layer, which makes it */
     uint64_t products;    /* different keys in the trace, and rows of the origin */
@@ -31,6 +35,9 @@ int act_replay(struct demo *demo, strata_error *err);
 int act_restart(struct demo *demo, strata_error *err);
 int act_stampede(struct demo *demo, strata_error *err);
 int act_outage(struct demo *demo, strata_error *err);
+/* --redis, in this order. */
+int act_fleet(struct demo *demo, strata_error *err);
+int act_redis_stops(struct demo *demo, strata_error *err);
 
 /* Speaking (demo_main.c). */
 void demo_say(const char *format, ...) __attribute__((format(printf, 1, 2)));

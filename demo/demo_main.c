@@ -1,4 +1,5 @@
-/* demo_main.c - the demo: four acts in front of one database, and a table at the end.
+/* demo_main.c - the demo: four acts in front of one database, or with --redis two of a fleet that shares one Redis, and a table
+ * at the end.
  *
  * It ends with 0 only if every promise was kept, so it is a test as well (--quick makes it a short one). */
 #include <errno.h>
@@ -14,17 +15,24 @@
 #include "cli/stopwatch.h"
 #include "cli/trace.h"
 #include "demo/demo.h"
+#include "demo/shops.h"
 
-static const struct {
+struct act {
     const char *title;
     demo_act run;
-} acts[] = {
+};
+
+static const struct act acts[] = {
     { "A busy shop", act_replay },
     { "A restart", act_restart },
     { "A stampede", act_stampede },
     { "An outage", act_outage },
 };
-enum { ACTS = sizeof acts / sizeof acts[0] };
+static const struct act redis_acts[] = {
+    { "A fleet", act_fleet },
+    { "Redis stands still", act_redis_stops },
+};
+enum { ACTS = sizeof acts / sizeof acts[0], REDIS_ACTS = sizeof redis_acts / sizeof redis_acts[0] };
 
 static char folder[512]; /* for the database and the disk layer; empty while there is none */
 #define DISK "cache"     /* the latter's, in it */
@@ -153,33 +161,54 @@ static int prepare(struct demo *demo, strata_error *err)
     snprintf(demo->disk, sizeof demo->disk, "%s/%s", folder, DISK);
     signal(SIGINT, interrupted);
     signal(SIGTERM, interrupted);
-    printf("\nstrata %s: a cache in front of a shop's database, in %d acts.\n", strata_version(), (int)ACTS);
+    demo->folder = folder;
+    printf("\nstrata %s: a cache in front of a shop's database, in %d acts.\n", strata_version(),
+           demo->shops != NULL ? (int)REDIS_ACTS : (int)ACTS);
     demo_say("Making a SQLite database of %s products in %s ...", human_count(size, demo->products), folder);
     return origin_open(&demo->origin, folder, demo->products, err);
 }
 
 static int perform(struct demo *demo, strata_error *err)
 {
+    const struct act *all = demo->shops != NULL ? redis_acts : acts;
+    size_t i, count = demo->shops != NULL ? REDIS_ACTS : ACTS;
     int status = STRATA_OK;
-    size_t i;
 
-    for (i = 0; status == STRATA_OK && i < ACTS; i++) {
-        printf(demo->live ? "\n\033[1m%d. %s\033[0m\n" : "\n%d. %s\n", (int)i + 1, acts[i].title);
-        status = acts[i].run(demo, err);
+    for (i = 0; status == STRATA_OK && i < count; i++) {
+        printf(demo->live ? "\n\033[1m%d. %s\033[0m\n" : "\n%d. %s\n", (int)i + 1, all[i].title);
+        status = all[i].run(demo, err);
     }
     return status;
 }
 
+/* 1: understood. */
+static int take_words(struct demo *demo, struct shops *shops, int argc, char **argv)
+{
+    int i;
+
+    for (i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--quick") == 0)
+            demo->quick = 1;
+        else if (strcmp(argv[i], "--redis") == 0)
+            demo->shops = shops;
+        else
+            return 0;
+    }
+    return 1;
+}
+
 int main(int argc, char **argv)
 {
+    static struct shops shops;
     struct demo demo = { .trace = STRATA_DEMO_TRACE };
     strata_error err = STRATA_ERROR_INIT;
     double began = stopwatch_now_s();
     int status;
 
-    demo.quick = argc == 2 && strcmp(argv[1], "--quick") == 0;
-    if (argc > 1 && !demo.quick)
-        return cli_usage("the demo takes no words but --quick");
+    if (argc == 4 && strcmp(argv[1], "--shop") == 0) /* one of the fleet's processes: shops.h */
+        return shop_process(argv[2], argv[3]);
+    if (!take_words(&demo, &shops, argc, argv))
+        return cli_usage("the demo takes no words but --redis and --quick");
     demo.live = isatty(STDOUT_FILENO) && !demo.quick;
     demo_table_begin(&demo);
     status = prepare(&demo, &err);
@@ -190,6 +219,7 @@ int main(int argc, char **argv)
         printf("\n  %d of %d promises kept, in %.0f s.\n\n", demo.promises - demo.broken, demo.promises,
                stopwatch_now_s() - began);
     }
+    shops_stop(&shops);
     origin_close(demo.origin);
     remove_disk();
     if (folder[0] != '\0')

@@ -22,6 +22,7 @@ struct connection {
 
 struct origin {
     char path[512];
+    int joined; /* the database is another process's */
     _Atomic(unsigned) delay_ms;
     _Atomic(uint64_t) queries;
     pthread_mutex_t lock;
@@ -116,10 +117,11 @@ static int connect_all(struct origin *o, strata_error *err)
     return STRATA_OK;
 }
 
-int origin_open(struct origin **out, const char *folder, uint64_t count, strata_error *err)
+/* count 0: the database is there. */
+static int open_or_join(struct origin **out, const char *folder, uint64_t count, strata_error *err)
 {
     struct origin *o = calloc(1, sizeof *o);
-    int status;
+    int status = STRATA_OK;
 
     *out = NULL;
     if (o == NULL)
@@ -127,7 +129,9 @@ int origin_open(struct origin **out, const char *folder, uint64_t count, strata_
     pthread_mutex_init(&o->lock, NULL);
     pthread_cond_init(&o->freed, NULL);
     snprintf(o->path, sizeof o->path, "%s/shop.db", folder);
-    status = make_database(o->path, count, err);
+    o->joined = count == 0;
+    if (!o->joined)
+        status = make_database(o->path, count, err);
     if (status == STRATA_OK)
         status = connect_all(o, err);
     if (status != STRATA_OK) {
@@ -136,6 +140,16 @@ int origin_open(struct origin **out, const char *folder, uint64_t count, strata_
     }
     *out = o;
     return STRATA_OK;
+}
+
+int origin_open(struct origin **out, const char *folder, uint64_t count, strata_error *err)
+{
+    return open_or_join(out, folder, count, err);
+}
+
+int origin_join(struct origin **out, const char *folder, strata_error *err)
+{
+    return open_or_join(out, folder, 0, err);
 }
 
 static struct connection *take(struct origin *o)
@@ -227,6 +241,14 @@ int origin_heal(struct origin *o, strata_error *err)
                   err);
 }
 
+int origin_reprice(struct origin *o, uint64_t product, strata_error *err)
+{
+    char sql[96];
+
+    snprintf(sql, sizeof sql, "UPDATE products SET cents = cents + 100 WHERE id = %" PRIu64, product);
+    return change(o, sql, err);
+}
+
 int64_t origin_page_price(const void *page, size_t size, strata_slice key)
 {
     char expected[96], digits[24];
@@ -255,7 +277,7 @@ void origin_close(struct origin *o)
         sqlite3_finalize(o->all[i].find);
         sqlite3_close(o->all[i].db);
     }
-    for (i = 0; i < sizeof files / sizeof files[0]; i++) {
+    for (i = 0; !o->joined && i < sizeof files / sizeof files[0]; i++) {
         snprintf(path, sizeof path, "%s%s", o->path, files[i]);
         unlink(path);
     }
