@@ -332,7 +332,7 @@ int main(int argc, char **argv)
     if (rounds < 1 || rounds > ROUNDS_MOST || !(seconds > 0))
         bench_die("--rounds, --seconds", "1 to 99, and more than 0");
     port = bench_redis_start();
-    snprintf(url, sizeof url, "redis://127.0.0.1:%u?prefix=bench:", (unsigned)port);
+    snprintf(url, sizeof url, "redis://127.0.0.1:%u?prefix=bench:&compression=none", (unsigned)port);
     if (strata_open_url(&cache, url, NULL, &err) < 0)
         bench_die("strata_open_url", err.message);
     fill();
