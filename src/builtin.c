@@ -62,9 +62,9 @@ static const struct layer_kind layer_kinds[] = {
     { "redis", &strata__redis_rows, NULL, make_redis, 0, "url" },
     { "unix", &strata__redis_rows, NULL, make_redis, 0, "url" },
     { "redis+cluster", &strata__redis_rows, NULL, make_redis, 0, "url" },
+    { "redis+sentinel", &strata__redis_rows, NULL, make_redis, 0, "url" },
     /* known, and refused in words */
     { "rediss", &strata__redis_rows, NULL, make_redis, 1, "url" },
-    { "redis+sentinel", &strata__redis_rows, NULL, make_redis, 1, "url" },
 };
 enum { KIND_COUNT = sizeof layer_kinds / sizeof layer_kinds[0] };
 

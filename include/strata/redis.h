@@ -20,6 +20,8 @@ typedef struct strata_redis_options {
                                         "unix://[[user]:password@]/path/to/socket"; host may be "[::1]".  %40 is "@" in any
                                         part.  "redis+cluster://[[user]:password@]host[:port],host[:port]..." is a Cluster:
                                         some of its nodes, the others are found.
+                                        "redis+sentinel://[[user]:password@]host[:port],host[:port].../master[/database]" is
+                                        the server that these Sentinels (port 26379) call the master of that name.
                                         Default "redis://127.0.0.1:6379" */
     const char *prefix;            /**< in front of every key; clear and keys touch nothing else.  Default "strata:"; "" none,
                                         for a database that is the cache's alone */
@@ -56,6 +58,8 @@ typedef struct strata_redis_options {
                                         it */
     const char *dictionaries;      /**< a directory of those to read with; what needs another is a miss (foreign), and an error
                                         that names its id */
+    const char *sentinel_user;     /**< of the Sentinels themselves, with: */
+    const char *sentinel_password; /**< theirs, where they want one; those in url are the master's */
     int64_t breaker_open_ms;       /**< then it is asked again, once; default 2,000; at most an hour */
     uint64_t max_queued_deletes;   /**< keys to be deleted when the server is back; more of them make it a clear of the prefix;
                                         default 10,000.  What was loaded meanwhile and could not be stored is among them, up to
@@ -64,7 +68,8 @@ typedef struct strata_redis_options {
 } strata_redis_options;
 #define STRATA_REDIS_OPTIONS_INIT \
     { \
-        sizeof(strata_redis_options), NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, 0, 0, NULL \
+        sizeof(strata_redis_options), NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, 0, 0, \
+            NULL \
     }
 
 /**
@@ -72,7 +77,7 @@ typedef struct strata_redis_options {
  * else has the value, and loads answer as ever.
  * @param options borrowed; NULL takes every default.
  * @return a layer; never NULL: one that could not be built remembers why, and strata_open() reports it: STRATA_EINVAL;
- *         STRATA_EUNSUPPORTED, a URL of TLS or Sentinel, or a strata built without hiredis; STRATA_ENOMEM.
+ *         STRATA_EUNSUPPORTED, a URL of TLS, or a strata built without hiredis; STRATA_ENOMEM.
  * Ownership: strata_open() takes it over; otherwise strata_layer_free().
  */
 STRATA_API strata_layer *strata_redis_layer(const strata_redis_options *options);

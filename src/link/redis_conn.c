@@ -16,6 +16,7 @@
 #include "src/base/err.h"
 #include "src/base/mem.h"
 #include "src/link/redis_link_impl.h"
+#include "src/link/redis_sentinel.h"
 #include "src/os/os_clock.h"
 #include "src/os/os_random.h"
 
@@ -152,6 +153,7 @@ static int write_greeting(struct redis_conn *c)
     const strata_slice auth2[] = { strata_str("AUTH"), strata_str(o->user), strata_str(o->password) };
     const strata_slice auth1[] = { strata_str("AUTH"), strata_str(o->password) };
     const strata_slice choose[] = { strata_str("SELECT"), strata_str(number) };
+    const strata_slice role[] = { strata_str("ROLE") };
     const strata_slice ping[] = { strata_str("PING") };
     int good = 1;
     c->greetings = 1;
@@ -161,6 +163,11 @@ static int write_greeting(struct redis_conn *c)
     }
     if (o->database != 0) {
         good = good && strata__redis_command(mem, &c->out, choose, 2) > 0;
+        c->greetings++;
+    }
+    c->role_at = c->link->sentinel != NULL; /* right before the PING */
+    if (c->role_at) {
+        good = good && strata__redis_command(mem, &c->out, role, 1) > 0;
         c->greetings++;
     }
     return good && strata__redis_command(mem, &c->out, ping, 1) > 0;
@@ -195,17 +202,48 @@ static void try_next(struct redis_conn *c, int64_t now, int os_errno)
     fail_attempt(c, now, os_errno, strerror(os_errno), "is the server running, and is this its address?");
 }
 
+/* 1: where the Sentinels say that the master is; 0: they are being asked, or nobody says, and the attempt has failed. */
+static int find_master(struct redis_conn *c, int64_t now, struct redis_place *out)
+{
+    struct redis_sentinel *s = c->link->sentinel;
+    strata_error why = STRATA_ERROR_INIT;
+    uint32_t generation;
+    if (!c->asking) {
+        c->ticket = strata__redis_sentinel_ask(s);
+        c->asking = 1;
+    }
+    int found = strata__redis_sentinel_find(s, c->ticket, out, &generation, &why);
+    if (found == 0)
+        return 0;
+    c->asking = 0;
+    os_lock_take(&c->lock);
+    c->found = generation;
+    c->place[0] = '\0';
+    if (found > 0)
+        (void)snprintf(c->place, sizeof c->place, "%.60s:%u", out->host, (unsigned)out->port);
+    os_lock_give(&c->lock);
+    if (found < 0)
+        fail_attempt(c, now, why.status == STRATA_ENOMEM ? ENOMEM : why.os_errno, "no Sentinel says where it is",
+                     why.message);
+    return found > 0;
+}
+
 static void begin(struct redis_conn *c, int64_t now)
 {
     const struct redis_link_options *o = &c->link->options;
     const char *why = "";
+    struct redis_place place;
     int failed;
     c->address_at = c->address_count = 0;
+    if (c->link->sentinel != NULL && !find_master(c, now, &place))
+        return;
     if (o->socket_path != NULL) {
         failed = strata__os_address_unix(o->socket_path, &c->address[0]);
         c->address_count = failed == 0;
     } else {
-        failed = strata__os_resolve(o->host, (uint16_t)o->port, c->address, REDIS_ADDRESSES, &c->address_count, &why);
+        int is_found = c->link->sentinel != NULL;
+        failed = strata__os_resolve(is_found ? place.host : o->host, is_found ? place.port : (uint16_t)o->port,
+                                    c->address, REDIS_ADDRESSES, &c->address_count, &why);
     }
     now = strata__os_now_ms(); /* name servers took their time */
     c->connect_deadline_ms = now + o->connect_timeout_ms;
@@ -247,6 +285,26 @@ static int shown_size(const struct redis_conn *c, strata_slice text)
     return (int)from;
 }
 
+/* Of the reply to ROLE: "master" comes first, where it is one. */
+static int is_master(const struct redisReply *reply)
+{
+    const struct redisReply *role = strata__redis_kind(reply) == REDIS_IS_ARRAY && strata__redis_count(reply) > 0
+                                        ? strata__redis_at(reply, 0)
+                                        : NULL;
+    return role != NULL && strata__redis_kind(role) == REDIS_IS_TEXT && strata__redis_text(role).size == 6 &&
+           memcmp(strata__redis_text(role).data, "master", 6) == 0;
+}
+
+static void check_role_locked(struct redis_conn *c, const struct redisReply *reply)
+{
+    if (is_master(reply))
+        return;
+    strata__redis_sentinel_doubt(c->link->sentinel);
+    strata__redis_break_locked(c, STRATA_EIO, 0,
+                               "is no master any more, or not yet; the Sentinels are asked again: look at SENTINEL "
+                               "MASTER there");
+}
+
 void strata__redis_greeted(struct redis_conn *c, const struct redisReply *reply)
 {
     strata_slice text = strata__redis_text(reply);
@@ -255,6 +313,8 @@ void strata__redis_greeted(struct redis_conn *c, const struct redisReply *reply)
     if (refused)
         strata__redis_break_locked(c, STRATA_EIO, 0, "%.*s: correct user, password and database of this layer",
                                    shown_size(c, text), (const char *)text.data);
+    else if (c->role_at && c->greetings == 2)
+        check_role_locked(c, reply);
     if (--c->greetings == 0)
         c->fence_ms = strata__redis_deadline(c->link->options.connect_timeout_ms);
     os_lock_give(&c->lock);
@@ -268,6 +328,8 @@ static int64_t pass_fence(struct redis_conn *c, int64_t now)
     strata__os_socket_reset(c->old_fd);
     os_lock_take(&c->lock);
     c->old_fd = -1;
+    if (c->link->sentinel != NULL && !strata__redis_sentinel_holds(c->link->sentinel, c->found))
+        strata__redis_break_locked(c, STRATA_EIO, 0, "the Sentinels have made another server the master");
     if (!c->broken) {
         c->state = REDIS_UP;
         c->up_ms = now;
@@ -324,6 +386,8 @@ static int64_t service_connecting(struct redis_conn *c, int64_t now)
 {
     if (c->fd < 0) {
         begin(c, now);
+        if (c->asking)
+            return INT64_MAX; /* woken */
         return c->state == REDIS_AWAY ? c->retry_ms : c->connect_deadline_ms;
     }
     if (c->state == REDIS_GREETING && c->greetings == 0)

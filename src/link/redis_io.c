@@ -22,7 +22,9 @@ void strata__redis_break_locked(struct redis_conn *c, int status, int os_errno, 
     va_start(args, format);
     (void)vsnprintf(what, sizeof what, format, args);
     va_end(args);
-    (void)strata__fail_os(&c->reason, status, os_errno, c->link->options.name, "%s: %s", c->link->address, what);
+    const char *at = c->place[0] != '\0' ? " at " : "";
+    (void)strata__fail_os(&c->reason, status, os_errno, c->link->options.name, "%s%s%s: %s", c->link->address, at,
+                          c->place, what);
     c->broken = 1;
 }
 
@@ -82,12 +84,25 @@ static void break_now(struct redis_conn *c, int status, int os_errno, const char
     os_lock_give(&c->lock);
 }
 
+/* A master that was made a replica keeps its connections, where it was told so by hand: the new one is elsewhere. */
+static void look_for_demotion_locked(struct redis_conn *c, const struct redisReply *reply)
+{
+    static const char word[] = "READONLY";
+    if (strata__redis_kind(reply) != REDIS_IS_ERROR)
+        return;
+    strata_slice text = strata__redis_text(reply);
+    if (text.size >= sizeof word - 1 && memcmp(text.data, word, sizeof word - 1) == 0)
+        strata__redis_break_locked(c, STRATA_EIO, 0, "is a replica now; the Sentinels are asked for the master");
+}
+
 /* A reply for the first of the queue; c->told says how that went. */
 static void hand_out(struct redis_conn *c, const struct redisReply *reply)
 {
     struct redis_request *request = NULL;
     os_lock_take(&c->lock);
     int expected = strata__redis_queue_pop(c, &request);
+    if (expected && c->link->sentinel != NULL)
+        look_for_demotion_locked(c, reply);
     if (expected)
         c->failures = 0;
     else

@@ -13,6 +13,7 @@
 #include "src/base/mem.h"
 #include "src/link/redis_cluster.h"
 #include "src/link/redis_link_impl.h"
+#include "src/link/redis_sentinel.h"
 #include "src/os/os_clock.h"
 #include "src/os/os_futex.h"
 
@@ -161,6 +162,8 @@ static int keep_options(struct redis_link *link, const struct redis_link_options
         link->hosts[i] = (struct redis_host){ keep(&at, options->hosts[i].host), options->hosts[i].port };
     if (own->socket_path != NULL)
         (void)snprintf(link->address, sizeof link->address, "%s", own->socket_path);
+    else if (own->master_name != NULL)
+        (void)snprintf(link->address, sizeof link->address, "master \"%s\"", own->master_name);
     else if (own->host != NULL)
         (void)snprintf(link->address, sizeof link->address, strchr(own->host, ':') != NULL ? "[%s]:%u" : "%s:%u",
                        own->host, (unsigned)own->port);
@@ -194,21 +197,30 @@ static int make_parts(struct redis_link *link, const struct redis_link_options *
 
 int strata__redis_built_in(void) { return 1; }
 
+static int fail_thread(const struct redis_link *link, int failed, strata_error *err)
+{
+    return strata__fail_os(err, STRATA_EIO, failed, link->options.name,
+                           "the thread for %s could not be started (%s): close descriptors or raise the limits "
+                           "(ulimit -n, ulimit -u)",
+                           link->address, strerror(failed));
+}
+
 static int open_alone(struct redis_link *link, const struct redis_link_options *options, strata_error *err)
 {
     if (!make_parts(link, options))
         return strata__fail_plain(err, STRATA_ENOMEM, options->name);
     int failed = strata__os_wake_init(&link->wake);
-    if (failed == 0) {
-        failed = strata__os_thread_start(&link->thread, "strata-redis", run, link);
-        if (failed != 0)
-            strata__os_wake_deinit(&link->wake);
-    }
-    return failed == 0 ? STRATA_OK
-                       : strata__fail_os(err, STRATA_EIO, failed, options->name,
-                                         "the thread for %s could not be started (%s): close descriptors or raise the "
-                                         "limits (ulimit -n, ulimit -u)",
-                                         link->address, strerror(failed));
+    if (failed != 0)
+        return fail_thread(link, failed, err);
+    int rc = STRATA_OK;
+    if (options->topology == REDIS_SENTINEL)
+        rc = strata__redis_sentinel_open(&link->sentinel, link, &link->options, err);
+    failed = rc == STRATA_OK ? strata__os_thread_start(&link->thread, "strata-redis", run, link) : 0;
+    if (rc == STRATA_OK && failed == 0)
+        return STRATA_OK;
+    strata__redis_sentinel_close(link->sentinel);
+    strata__os_wake_deinit(&link->wake);
+    return failed != 0 ? fail_thread(link, failed, err) : rc;
 }
 
 int strata__redis_open(struct redis_link **out, const struct redis_link_options *options, strata_error *err)
@@ -278,6 +290,7 @@ void strata__redis_close(struct redis_link *link)
         return;
     }
     strata__redis_stop(link);
+    strata__redis_sentinel_close(link->sentinel);
     strata__redis_free(link);
 }
 
@@ -290,6 +303,7 @@ void strata__redis_abandon(struct redis_link *link)
         give_back(link);
         return;
     }
+    strata__redis_sentinel_abandon(link->sentinel);
     for (size_t i = 0; i < link->conn_count; i++) {
         struct redis_conn *c = &link->conns[i];
         strata__os_socket_close(c->fd);

@@ -77,6 +77,8 @@ struct redis_conn {
     int broken;          /* to be closed by the link's thread, which says why with: */
     strata_error reason; /* also why the last attempt failed */
     struct redis_queue queue;
+    char place[80];              /* for words, of what Sentinels have found; "" where options.host says it */
+    uint32_t found;              /* its generation there */
     struct redis_buffer pending; /* commands that nobody has begun to write */
     int64_t earliest_ms;         /* no deadline in the queue is earlier; INT64_MAX: none */
     int64_t longest_ms;          /* the longest timeout since the queue was empty */
@@ -104,6 +106,9 @@ struct redis_conn {
     struct os_address address[REDIS_ADDRESSES];
     size_t address_count, address_at;
     int64_t retry_ms, connect_deadline_ms, up_ms;
+    int asking; /* Sentinels are asked where to connect; the ticket is: */
+    uint32_t ticket;
+    int role_at;      /* the last but one of the greeting's replies is that to ROLE */
     size_t greetings; /* replies that are still to come before it is up */
     uint32_t seen_borrowed;
     int64_t seen_ms;
@@ -112,9 +117,11 @@ struct redis_conn {
 enum { REDIS_IN_ROOM = 64 * 1024, REDIS_KEEP_ROOM = 64 * 1024 };
 
 struct redis_cluster;
+struct redis_sentinel;
 
 struct redis_link {
     struct redis_link_options options; /* strings are the link's */
+    struct redis_sentinel *sentinel;   /* says where to connect; NULL: host and port do */
     struct redis_cluster *cluster;     /* NULL: one server.  Else nothing below `strings` is used */
     const strata_allocator *mem;
     char *strings;

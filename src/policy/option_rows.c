@@ -109,6 +109,8 @@ static const struct option_row redis_rows[] = {
     ROW(compress_above_bytes, OPTION_BYTES, 1, MOST_BYTES, 0, NULL, "smaller values stay as they are"),
     ROW(dictionary, OPTION_STRING, 0, 4095, 0, NULL, "a trained file for zstd to pack with"),
     ROW(dictionaries, OPTION_STRING, 0, 4095, 0, NULL, "a directory of such files to read with"),
+    ROW(sentinel_user, OPTION_STRING, 0, 255, 0, NULL, "of the Sentinels themselves"),
+    ROW(sentinel_password, OPTION_STRING, 0, 1024, 0, NULL, "of the Sentinels themselves"),
     ROW(breaker_open_ms, OPTION_DURATION, 1, HOUR_MS, 2000, NULL, "then it is asked again"),
     ROW(max_queued_deletes, OPTION_U64, 1, 10000000, 10000, NULL,
         "deletes kept for a server that is away; more become a clear"),

@@ -116,10 +116,10 @@ static void write_sentinel_file(const struct redis_server *s, const char *path)
         return;
     (void)fprintf(file,
                   "port %u\nbind 127.0.0.1\ndir %s\nlogfile %s/log\nsentinel monitor main 127.0.0.1 %u 2\n"
-                  "sentinel down-after-milliseconds main 1000\nsentinel failover-timeout main 5000\n",
+                  "sentinel down-after-milliseconds main 800\nsentinel failover-timeout main 2000\n",
                   (unsigned)s->port, s->dir, s->dir, (unsigned)s->monitors);
     if (s->password != NULL)
-        (void)fprintf(file, "sentinel auth-pass main %s\nrequirepass %s\n", s->password, s->password);
+        (void)fprintf(file, "sentinel auth-pass main \"%s\"\nrequirepass \"%s\"\n", s->password, s->password);
     (void)fclose(file);
 }
 

@@ -83,7 +83,7 @@ static void test_no_error_shows_a_password(void **state)
         const char *words;
     } wrong[] = {
         { "rediss://:hunter2@h", STRATA_EUNSUPPORTED, "TLS" },
-        { "memory: | redis+sentinel://:hunter2@h:26379/main", STRATA_EUNSUPPORTED, "Sentinel" },
+        { "memory: | redis+sentinel://:hunter2@h:26379", STRATA_EINVAL, "master" },
         { "redis+cluster://:hunter2@h,i/1", STRATA_EINVAL, "database" },
         { "redis://hunter2@h", STRATA_EINVAL, "':'" },
         { "redis://:x|hunter2@h", STRATA_EINVAL, "%7C" },

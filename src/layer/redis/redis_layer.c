@@ -30,6 +30,8 @@ static int redis_start(strata_layer *layer, strata_layer_host *host, strata_erro
                                                 .hosts = r->url.hosts,
                                                 .host_count = r->url.host_count,
                                                 .master_name = r->url.master_name,
+                                                .sentinel_user = o->sentinel_user,
+                                                .sentinel_password = o->sentinel_password,
                                                 .host = r->url.host,
                                                 .socket_path = r->url.socket_path,
                                                 .port = r->url.port,
@@ -66,6 +68,8 @@ static void redis_close(strata_layer *layer)
     }
     strata__free(NULL, r->url_text);
     strata__free(NULL, (void *)(uintptr_t)r->options.prefix);
+    strata__free(NULL, (void *)(uintptr_t)r->options.sentinel_user);
+    strata__free(NULL, (void *)(uintptr_t)r->options.sentinel_password);
     strata__free(NULL, (void *)(uintptr_t)r->options.dictionary);
     strata__free(NULL, (void *)(uintptr_t)r->options.dictionaries);
     strata__free(NULL, r);
@@ -151,18 +155,29 @@ static int copy_text(const char **out, const char *text)
     return text == NULL || *out != NULL;
 }
 
-static int copy_texts(struct redis_layer *r, const char *url, const char *prefix, const struct pack_options *packs,
+/* What the caller's texts were; those of *r are NULL until they are copied. */
+static int copy_texts(struct redis_layer *r, const strata_redis_options *given, const struct pack_options *packs,
                       strata_error *err)
 {
-    r->url_text = strata__strdup(NULL, url != NULL ? url : REDIS_URL_DEFAULT);
-    int copied = copy_text(&r->options.prefix, prefix != NULL ? prefix : DEFAULT_PREFIX);
+    r->url_text = strata__strdup(NULL, given->url != NULL ? given->url : REDIS_URL_DEFAULT);
+    int copied = copy_text(&r->options.prefix, given->prefix != NULL ? given->prefix : DEFAULT_PREFIX);
+    copied &= copy_text(&r->options.sentinel_user, given->sentinel_user);
+    copied &= copy_text(&r->options.sentinel_password, given->sentinel_password);
     copied &= copy_text(&r->options.dictionary, packs->dictionary);
     copied &= copy_text(&r->options.dictionaries, packs->dictionaries);
     if (r->url_text == NULL || !copied)
         return strata__fail(err, STRATA_ENOMEM, "url", "no memory for url, prefix and paths: free some");
     r->prefix = strata_str(r->options.prefix);
     int rc = strata__redis_url_parse(r->url_text, &r->url, err);
-    return rc == STRATA_OK && r->options.cluster == STRATA_ON ? strata__redis_url_cluster(&r->url, err) : rc;
+    if (rc == STRATA_OK && r->options.cluster == STRATA_ON)
+        rc = strata__redis_url_cluster(&r->url, err);
+    const strata_redis_options *o = &r->options;
+    if (rc == STRATA_OK && o->sentinel_user != NULL && o->sentinel_password == NULL)
+        rc = strata__fail(err, STRATA_EINVAL, "sentinel_user", "a user without a password: set sentinel_password, too");
+    if (rc == STRATA_OK && o->sentinel_password != NULL && r->url.topology != REDIS_SENTINEL)
+        rc = strata__fail(err, STRATA_EINVAL, "sentinel_password",
+                          "there are no Sentinels: write \"redis+sentinel://a:26379,b:26379/master\" into url");
+    return rc;
 }
 
 static int check(struct redis_layer *r, const strata_redis_options *given, strata_error *err)
@@ -173,15 +188,15 @@ static int check(struct redis_layer *r, const strata_redis_options *given, strat
         given = &defaults;
     int rc = strata__options_check(&strata__redis_rows, given, given->size, o, sizeof *o, err);
     struct pack_options packs = pack_options(o);
-    const char *url = o->url, *prefix = o->prefix;
-    o->url = o->prefix = o->dictionary = o->dictionaries = NULL; /* theirs, until they are copied */
+    const strata_redis_options theirs = *o;
+    o->url = o->prefix = o->dictionary = o->dictionaries = o->sentinel_user = o->sentinel_password = NULL;
     if (rc < 0)
         return rc;
     strata__options_fill(&strata__redis_rows, o);
     rc = strata__pack_fill(&packs, 1, err);
     o->compression = packs.compression;
     o->compress_above_bytes = packs.compress_above_bytes;
-    return rc < 0 ? rc : copy_texts(r, url, prefix, &packs, err);
+    return rc < 0 ? rc : copy_texts(r, &theirs, &packs, err);
 }
 
 strata_layer *strata__redis_make(const strata_redis_options *options)

@@ -6,7 +6,7 @@
 #include "src/base/err.h"
 
 #define WHERE "url"
-enum { REDIS_PORT = 6379 };
+enum { REDIS_PORT = 6379, SENTINEL_PORT = 26379 };
 #define EXAMPLE "\"redis://:password@host:6379/0\""
 
 static int hex(char c)
@@ -185,6 +185,23 @@ static int parse_cluster(char *text, struct redis_url *out, strata_error *err)
     return rc == STRATA_OK ? parse_hosts(text, REDIS_PORT, out, err) : rc;
 }
 
+static int parse_sentinel(char *text, struct redis_url *out, strata_error *err)
+{
+    out->topology = REDIS_SENTINEL;
+    int rc = take_user(&text, out, err);
+    char *name = rc == STRATA_OK ? cut_path(text) : NULL;
+    if (rc == STRATA_OK && (name == NULL || name[0] == '\0' || name[0] == '/'))
+        rc = strata__fail(err, STRATA_EINVAL, WHERE,
+                          "there is no name of a master behind the Sentinels: write "
+                          "\"redis+sentinel://a:26379,b:26379/master\", as in their \"sentinel monitor\"");
+    if (rc == STRATA_OK)
+        rc = parse_database(cut_path(name), out, err);
+    if (rc == STRATA_OK)
+        rc = decode(name, "the master's name", err);
+    out->master_name = name;
+    return rc == STRATA_OK ? parse_hosts(text, SENTINEL_PORT, out, err) : rc;
+}
+
 static int parse_unix(char *text, struct redis_url *out, strata_error *err)
 {
     int rc = take_user(&text, out, err);
@@ -205,8 +222,8 @@ static const struct scheme {
     { "unix", parse_unix },
     { "redis+cluster", parse_cluster },
     { "redis-cluster", parse_cluster },
-    { "redis+sentinel", NULL },
-    { "redis-sentinel", NULL },
+    { "redis+sentinel", parse_sentinel },
+    { "redis-sentinel", parse_sentinel },
     { "rediss", NULL },
     { "rediss+cluster", NULL },
     { "rediss+sentinel", NULL },
@@ -239,11 +256,10 @@ int strata__redis_url_parse(char *text, struct redis_url *out, strata_error *err
     if (scheme == NULL)
         return refuse_scheme(err);
     if (scheme->parse == NULL)
-        return strata__fail(
-            err, STRATA_EUNSUPPORTED, WHERE,
-            "TLS and Sentinel are not there yet (%s): write redis:// with the address of one server, or unix:// with "
-            "its socket; put a tunnel between",
-            scheme->name);
+        return strata__fail(err, STRATA_EUNSUPPORTED, WHERE,
+                            "TLS is not there yet (%s): write redis:// with the address of one server, or unix:// with "
+                            "its socket; put a tunnel between",
+                            scheme->name);
     if (strchr(rest, '?') != NULL)
         return strata__fail(err, STRATA_EINVAL, WHERE,
                             "there is a '?': options have fields of their own; one in a password is written as %%3F");
