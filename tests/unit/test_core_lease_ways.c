@@ -1,4 +1,5 @@
 /* test_core_lease_ways.c - leases on other ways than a single key's first load: refreshes, closing, many keys, deeper stacks. */
+#include "tests/support/fail_alloc.h"
 #include "tests/unit/lease_calls.h"
 
 /* Refreshes ---------------------------------------------------------------------------------------------------------- */
@@ -306,6 +307,57 @@ static void test_flags_are_checked(void **state)
     fleet.sim->ops->stop(fleet.sim);
 }
 
+/* Without memory -------------------------------------------------------------------------------------------------------- */
+
+static void ask_for_all(struct fleet *fleet)
+{
+    struct origin o = { .value = "1" };
+    struct bulk_call b[NODES] = { { .origin = { .value = "v" } }, { .origin = { .value = "v" } } };
+    struct call c[NODES];
+    int many[NODES];
+    for (int i = 0; i < NODES; i++)
+        if (strata_get_or_load_async(fleet->node[i], strata_str("k"), load_from, &o, NULL, NULL, on_call, &c[i], NULL) <
+            0)
+            c[i].done = 1;
+    fleet_pass(fleet, 150); /* stale now */
+    for (int i = 0; i < NODES; i++) {
+        strata_value *v = NULL;
+        (void)strata_get_or_load(fleet->node[i], strata_str("k"), load_from, &o, NULL, &v, NULL);
+        strata_value_unref(v);
+        b[i].items[0].key = strata_str(i == 0 ? "x" : "y");
+        b[i].items[1].key = strata_str(i == 0 ? "y" : "x");
+        many[i] = strata_get_or_load_many_async(fleet->node[i], b[i].items, 2, load_some, &b[i], NULL, NULL, on_bulk,
+                                                &b[i], NULL);
+    }
+    fleet_pass(fleet, 300);
+    for (int i = 0; i < NODES; i++) {
+        assert_true(many[i] < 0 || b[i].done == 1);
+        for (int n = 0; n < 2; n++)
+            strata_value_unref(b[i].items[n].value);
+    }
+}
+
+static void test_the_nth_allocation_fails(void **state)
+{
+    (void)state;
+    int failed = 1;
+    for (long n = 1; failed; n++) {
+        struct fleet fleet;
+        struct fail_alloc alloc;
+        fail_alloc_init(&alloc, 0);
+        const struct fleet_options o = { .most_ms = 2, .policy = &stale_policy, .allocator = &alloc.mem };
+        fleet_open(&fleet, &o);
+        atomic_store(&alloc.fail_at, atomic_load(&alloc.requests) + n);
+        ask_for_all(&fleet);
+        failed = atomic_load(&alloc.failed);
+        atomic_store(&alloc.fail_at, 0);
+        struct lease_store_counts counts = store_counts(&fleet);
+        assert_int_equal(counts.granted, counts.ended);
+        fleet_close(&fleet);
+        assert_int_equal(atomic_load(&alloc.live), 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -320,6 +372,7 @@ int main(void)
         cmocka_unit_test(test_bulk_in_opposite_order),
         cmocka_unit_test(test_backfill_is_told),
         cmocka_unit_test(test_flags_are_checked),
+        cmocka_unit_test(test_the_nth_allocation_fails),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
