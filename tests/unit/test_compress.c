@@ -293,23 +293,27 @@ static void turn_around(void *ctx)
     size_t packed;
     for (uint64_t i = 0; i < 100; i++) {
         uint32_t alg = each[i % ALGORITHMS];
+        uint64_t dictionary = strata__compressor_dictionary(c, alg);
         fill_text(in, sizeof in, i);
         if (strata__compress(c, alg, 1, in, sizeof in, out, sizeof out, &packed) != STRATA_OK ||
-            strata__decompress(c, alg, 0, out, packed, back, sizeof back) != STRATA_OK ||
+            strata__decompress(c, alg, dictionary, out, packed, back, sizeof back) != STRATA_OK ||
             memcmp(in, back, sizeof in) != 0)
             abort(); /* cmocka's asserts are for its own thread */
     }
 }
 
-/* More threads than places. */
+/* More threads than places, and a dictionary that they share. */
 static void many_threads(void **state)
 {
     (void)state;
+    uint8_t dictionary[DICTIONARY_BYTES];
+    size_t size = dictionary_train(0, dictionary);
     struct os_thread threads[COMPRESSOR_IDLE + 2];
     struct fail_alloc mem;
     struct compressor c;
     fail_alloc_init(&mem, 0);
     strata__compressor_init(&c, &mem.mem);
+    assert_int_equal(strata__compressor_learn(&c, dictionary, size, 1, 1), STRATA_OK);
     for (size_t i = 0; i < COMPRESSOR_IDLE + 2; i++)
         assert_int_equal(strata__os_thread_start(&threads[i], "turn", turn_around, &c), 0);
     for (size_t i = 0; i < COMPRESSOR_IDLE + 2; i++)

@@ -150,8 +150,11 @@ static void test_packing(void **state)
     static const struct {
         int32_t compression;
         uint32_t alg;
-    } each[] = { { STRATA_COMPRESS_ZSTD, COMPRESS_ZSTD }, { STRATA_COMPRESS_LZ4, COMPRESS_LZ4 } };
-    for (size_t i = 0; i < 2; i++) {
+    } each[] = { { STRATA_COMPRESS_ZSTD, COMPRESS_ZSTD },
+                 { STRATA_COMPRESS_LZ4, COMPRESS_LZ4 },
+                 { STRATA_COMPRESS_GZIP, COMPRESS_GZIP },
+                 { STRATA_COMPRESS_BROTLI, COMPRESS_BROTLI } };
+    for (size_t i = 0; i < sizeof each / sizeof each[0]; i++) {
         if (strata__compress_check(each[i].alg, 0, NULL) != STRATA_OK)
             continue;
         pack(each[i].compression, 1023, 1); /* below the threshold */
@@ -159,6 +162,42 @@ static void test_packing(void **state)
         pack(each[i].compression, 10000, 1);
         pack(each[i].compression, 10000, 0); /* nothing to save */
         pack(each[i].compression, 10001, 1);
+    }
+}
+
+/* What unfolds to a thousand times itself: never more than the cap is asked for, whatever size the envelope names. */
+static void test_bombs(void **state)
+{
+    (void)state;
+    enum { RAW = 1 << 20, CAP = 10000 };
+    static char raw[RAW], packed[RAW];
+    for (uint32_t alg = COMPRESS_ZSTD; alg <= COMPRESS_BROTLI; alg++) {
+        static const uint64_t sizes[] = { RAW, CAP + 1, CAP, 5000, 1, 0, UINT64_MAX, UINT32_MAX };
+        struct fixture f;
+        struct fail_alloc mem;
+        size_t size = 0;
+        if (strata__compress_check(alg, 0, NULL) != STRATA_OK)
+            continue;
+        fail_alloc_init(&mem, 0);
+        make(&f, STRATA_COMPRESS_NONE, &mem.mem);
+        assert_int_equal(strata__compress(&f.r->compressor, alg, 0, raw, RAW, packed, RAW, &size), STRATA_OK);
+        for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+            struct envelope e = { .flags = ENVELOPE_CHECKSUM, .compression = alg, .raw_size = sizes[i] };
+            e.payload = strata_bytes(packed, size);
+            size_t header = strata__envelope_size(&e);
+            char *bytes = malloc(header + size);
+            assert_non_null(bytes);
+            strata__envelope_write(&e, bytes);
+            memcpy(bytes + header, packed, size);
+            f.err = (strata_error)STRATA_ERROR_INIT;
+            assert_int_equal(strata__redis_value_decode(f.r, &f.op, strata_bytes(bytes, header + size)), STRATA_MISS);
+            assert_null(f.op.found);
+            assert_int_not_equal(f.err.message[0], 0);
+            assert_int_equal(atomic_load(&f.r->foreign), i + 1);
+            free(bytes);
+        }
+        unmake(&f);
+        assert_int_equal(atomic_load(&mem.live), 0);
     }
 }
 
@@ -197,6 +236,7 @@ int main(void)
         cmocka_unit_test(test_vectors),
         cmocka_unit_test(test_what_is_not_whole_is_foreign),
         cmocka_unit_test(test_packing),
+        cmocka_unit_test(test_bombs),
         cmocka_unit_test(test_the_nth_allocation_fails),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
