@@ -51,12 +51,13 @@ struct settings {
     int64_t up_us, down_us, trickle_us;
     int64_t cut_at; /* reply bytes still to go; < 0: none */
     int stalled, refusing;
+    uint16_t to_port;
 };
 
 struct delay_proxy {
     pthread_t thread;
     int listen_fd, wake_fds[2];
-    uint16_t port, to_port;
+    uint16_t port;
     pthread_mutex_t lock; /* of what stands below, up to the line */
     struct settings now;
     struct delay_proxy_counts counts;
@@ -186,7 +187,7 @@ static void accept_one(struct delay_proxy *proxy)
 {
     int fd = accept(proxy->listen_fd, NULL, NULL);
     struct pair *p = free_pair(proxy);
-    struct sockaddr_in to = at_port(proxy->to_port);
+    struct sockaddr_in to = at_port(proxy->s.to_port);
     if (fd < 0)
         return;
     int server_fd = proxy->s.refusing || p == NULL ? -1 : socket(AF_INET, SOCK_STREAM, 0);
@@ -400,7 +401,7 @@ struct delay_proxy *delay_proxy_start(uint16_t to_port)
     sigset_t all, old;
     if (p == NULL)
         give_up("no memory");
-    p->to_port = to_port;
+    p->now.to_port = to_port;
     p->now.cut_at = -1;
     for (size_t i = 0; i < PAIRS_MOST; i++)
         p->pairs[i].client_fd = p->pairs[i].server_fd = -1;
@@ -486,6 +487,13 @@ void delay_proxy_refuse(struct delay_proxy *p, int on)
 {
     (void)pthread_mutex_lock(&p->lock);
     p->now.refusing = on;
+    changed(p);
+}
+
+void delay_proxy_retarget(struct delay_proxy *p, uint16_t to_port)
+{
+    (void)pthread_mutex_lock(&p->lock);
+    p->now.to_port = to_port;
     changed(p);
 }
 

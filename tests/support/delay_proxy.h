@@ -39,6 +39,9 @@ void delay_proxy_cut_all(struct delay_proxy *p);
 /* 1: new connections are reset as soon as they are made. */
 void delay_proxy_refuse(struct delay_proxy *p, int on);
 
+/* New connections go to that port: with delay_proxy_cut_all() a failover, as an address that moves makes it. */
+void delay_proxy_retarget(struct delay_proxy *p, uint16_t to_port);
+
 void delay_proxy_counts_get(struct delay_proxy *p, struct delay_proxy_counts *out);
 
 #endif /* STRATA_TESTS_DELAY_PROXY_H */

@@ -78,8 +78,8 @@ static int load_origin(strata_load *load, strata_slice key, void *ctx)
     char text[FLEET_TEXT];
     struct timespec pause = { m->load_ms / 1000, (long)(m->load_ms % 1000) * 1000000 };
     (void)key;
-    atomic_fetch_add(&m->shared->loads, 1);
     int size = snprintf(text, sizeof text, "origin %" PRIu64, atomic_load(&m->shared->origin));
+    atomic_fetch_add(&m->shared->loads, 1); /* who sees it knows that the origin was read */
     if (m->load_ms > 0)
         (void)nanosleep(&pause, NULL);
     return strata_load_copy(load, text, (size_t)size);

@@ -38,7 +38,7 @@ struct fleet_answer {
 
 /* What all of them, and their parent, see. */
 struct fleet_shared {
-    _Atomic(uint64_t) loads;  /* loaders that began */
+    _Atomic(uint64_t) loads;  /* loaders that began, and have read the origin */
     _Atomic(uint64_t) origin; /* what loaders answer: "origin N" */
 };
 
