@@ -2,7 +2,8 @@
  * demanded of the answers but that there is one: whatever comes, each call returns in its time, with a status that it may have,
  * and nothing is lost or read twice.
  *
- *   pieces, each | size 1; 255: all that follows | bytes |, one sent for each time the server was written to; then it hangs up */
+ *   pieces, each | size 1; 255: all that follows | bytes |, one sent for each time the server was written to, or where nothing
+ *   comes for a millisecond; then it hangs up */
 #include <poll.h>
 #include <pthread.h>
 #include <stdint.h>
@@ -15,7 +16,7 @@
 
 #include "strata/strata.h"
 
-enum { CONNECTIONS = 16, ALL = 255 };
+enum { CONNECTIONS = 16, ALL = 255, PATIENCE_MS = 1 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -58,31 +59,42 @@ static int send_piece(int fd)
     return sent;
 }
 
+static void hang_up(nfds_t i)
+{
+    close(server.fds[i].fd);
+    server.fds[i] = server.fds[--server.count];
+}
+
 static void serve(nfds_t i)
 {
     static char read_and_forgotten[65536];
     int fd = server.fds[i].fd;
-    if (recv(fd, read_and_forgotten, sizeof read_and_forgotten, MSG_DONTWAIT) > 0 && send_piece(fd))
-        return;
-    close(fd);
-    server.fds[i] = server.fds[--server.count];
+    if (recv(fd, read_and_forgotten, sizeof read_and_forgotten, MSG_DONTWAIT) <= 0 || !send_piece(fd))
+        hang_up(i);
+}
+
+static void greet(void)
+{
+    int fd = accept(server.fds[0].fd, NULL, NULL);
+    if (fd >= 0 && server.count <= CONNECTIONS)
+        server.fds[server.count++] = (struct pollfd){ .fd = fd, .events = POLLIN };
+    else if (fd >= 0)
+        close(fd);
 }
 
 static void *run_server(void *ctx)
 {
     (void)ctx;
     for (;;) {
-        demand(poll(server.fds, server.count, -1) > 0);
+        int ready = poll(server.fds, server.count, server.count > 1 ? PATIENCE_MS : -1);
+        demand(ready >= 0);
         for (nfds_t i = server.count - 1; i > 0; i--)
             if (server.fds[i].revents != 0)
                 serve(i);
-        if (server.fds[0].revents == 0)
-            continue;
-        int fd = accept(server.fds[0].fd, NULL, NULL);
-        if (fd >= 0 && server.count <= CONNECTIONS)
-            server.fds[server.count++] = (struct pollfd){ .fd = fd, .events = POLLIN };
-        else if (fd >= 0)
-            close(fd);
+            else if (ready == 0 && !send_piece(server.fds[i].fd))
+                hang_up(i);
+        if (server.fds[0].revents != 0)
+            greet();
     }
     return NULL;
 }

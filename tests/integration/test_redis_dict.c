@@ -8,6 +8,7 @@
 
 #include "src/format/envelope.h"
 #include "strata/strata.h"
+#include "strata/sys/codec.h"
 #include "tests/support/dictionaries.h"
 #include "tests/support/redis_do.h"
 #include "tests/support/temp_dir.h"
@@ -27,7 +28,7 @@ static void on_error(const strata_event *event, void *ctx)
 }
 
 /* Timeouts that no busy machine passes.  `more` are parameters, with a "%s" for the folder of the dictionaries. */
-static strata *open_node(const char *more)
+static strata *open_with(const char *more, const strata_options *options)
 {
     char url[512], params[256];
     strata *cache = NULL;
@@ -37,12 +38,14 @@ static strata *open_node(const char *more)
     snprintf(url, sizeof url,
              "redis://127.0.0.1:%u?soft_timeout_ms=60s&timeout_ms=60s&connect_timeout_ms=60s&prefix=p:%s",
              (unsigned)server.port, params);
-    if (strata_open_url(&cache, url, NULL, &err) != STRATA_OK)
+    if (strata_open_url(&cache, url, options, &err) != STRATA_OK)
         fail_msg("%s: %s", url, err.message);
     told = 0;
     assert_int_equal(strata_on(cache, STRATA_EVENT_ERROR, on_error, NULL, &id), STRATA_OK);
     return cache;
 }
+
+static strata *open_node(const char *more) { return open_with(more, NULL); }
 
 static void fill_large(char *out, unsigned seed)
 {
@@ -221,6 +224,83 @@ static void test_what_cannot_be_unpacked_stays(void **state)
     strata_close(cache);
 }
 
+/* Codecs --------------------------------------------------------------------------------------------------------- */
+
+static int decode_fails;
+
+static int encode_text(const void *object, void *out, size_t room, size_t *out_size, void *ctx)
+{
+    (void)ctx;
+    *out_size = strlen(object);
+    if (*out_size > room)
+        return STRATA_AGAIN;
+    memcpy(out, object, *out_size);
+    return STRATA_OK;
+}
+
+static int decode_text(const void *data, size_t size, void **out, void *ctx)
+{
+    (void)ctx;
+    char *text = decode_fails ? NULL : malloc(size + 1);
+    if (text == NULL)
+        return STRATA_ECODEC;
+    memcpy(text, data, size);
+    text[size] = '\0';
+    *out = text;
+    return STRATA_OK;
+}
+
+static void free_text(void *object, void *ctx)
+{
+    (void)ctx;
+    free(object);
+}
+
+static size_t cost_text(const void *object, void *ctx)
+{
+    (void)ctx;
+    return strlen(object);
+}
+
+static int has_object(uint32_t codec_id, const char *text, uint64_t *errors)
+{
+    const strata_codec codec = { STRATA_SIZED(strata_codec), .id = codec_id,    .name = "text",   .encode = encode_text,
+                                 .decode = decode_text,      .free = free_text, .cost = cost_text };
+    const strata_options options = { STRATA_SIZED(strata_options), .codec = codec_id != 0 ? &codec : NULL };
+    strata *cache = open_with("&compress_above_bytes=10b", &options);
+    strata_layer_stats stats = STRATA_LAYER_STATS_INIT;
+    strata_value *v = NULL;
+    void *object = NULL;
+    if (text != NULL) {
+        assert_int_equal(decode_text(text, strlen(text), &object, NULL), STRATA_OK);
+        assert_int_equal(strata_set_object(cache, strata_str("object"), object, NULL, NULL), STRATA_OK);
+    }
+    int rc = strata_get(cache, strata_str("object"), &v, NULL);
+    assert_int_equal(strata_stats_layer(cache, 0, &stats), STRATA_OK);
+    *errors = stats.errors;
+    strata_value_unref(v);
+    strata_close(cache);
+    return rc;
+}
+
+/* What a codec makes nothing of, and another one's, is a miss, and stays. */
+static void test_objects_that_cannot_be_decoded_stay(void **state)
+{
+    (void)state;
+    uint64_t errors;
+    assert_int_equal(has_object(1, "text text text text text text text text", &errors), STRATA_OK);
+    assert_int_equal(stored("p:object").codec, 1);
+    assert_int_equal(stored("p:object").compression, COMPRESS_ZSTD);
+    assert_int_equal(has_object(2, NULL, &errors), STRATA_MISS);
+    assert_int_equal(has_object(0, NULL, &errors), STRATA_MISS);
+    decode_fails = 1;
+    assert_int_equal(has_object(1, NULL, &errors), STRATA_MISS);
+    assert_int_equal(errors, 1);
+    decode_fails = 0;
+    assert_int_equal(has_object(1, NULL, &errors), STRATA_OK);
+    assert_int_equal(errors, 0);
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -246,6 +326,7 @@ int main(void)
         cmocka_unit_test(test_every_algorithm_is_read_by_all),
         cmocka_unit_test(test_a_dictionary_that_changes),
         cmocka_unit_test(test_what_cannot_be_unpacked_stays),
+        cmocka_unit_test(test_objects_that_cannot_be_decoded_stay),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
