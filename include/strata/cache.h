@@ -32,8 +32,12 @@ typedef struct strata_options {
     uint32_t max_key_bytes;            /**< default 1,024, at most 16,384 */
     uint64_t max_value_bytes;          /**< default 16 MiB */
     int32_t stats;                     /**< STRATA_OFF counts nothing; default on */
+    uint32_t max_unleased_loads;       /**< where a layer gives leases: loads that may run at once while it can't be asked,
+                                            so that an outage of it does not become one of the origin.  Default 64.
+                                            Further ones wait their turn, as long as their callers' timeouts let them; where
+                                            none ends for a second, one more begins.  A call of a bulk loader is one */
 } strata_options;
-#define STRATA_OPTIONS_INIT { sizeof(strata_options), NULL, 0, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0 }
+#define STRATA_OPTIONS_INIT { sizeof(strata_options), NULL, 0, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0 }
 
 /** How a namespace differs from its parent. */
 typedef struct strata_namespace_options {

@@ -82,9 +82,11 @@ typedef struct strata_stats {
     uint64_t lease_waits;    /**< of the hits and refreshes: another node had loaded the key, or did so meanwhile */
     uint64_t leases_lost;    /**< loaded values not stored anywhere, because another node wrote or deleted their key meanwhile */
     uint64_t lease_timeouts; /**< keys that another node did not come to an end with; callers here loaded them, too */
+    uint64_t unleased_waits; /**< loads that waited for others of this cache, while no lease could be asked for
+                                  (max_unleased_loads); in the cache's own stats, not in a namespace's */
 } strata_stats;
 #define STRATA_STATS_INIT \
-    { sizeof(strata_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0, 0, 0, 0, 0 }, 0, 0, 0, 0 }
+    { sizeof(strata_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0, 0, 0, 0, 0 }, 0, 0, 0, 0, 0 }
 
 /** Read the counters.  @param[in,out] out its size set; what the library does not know is zero.
  *  @return STRATA_OK, STRATA_EINVAL, STRATA_ECLOSED.  Threads: any.  Blocks: never. */

@@ -17,8 +17,8 @@ struct batch {
     struct flight **loading; /* of missed(): what the bulk loader is called for */
     strata_load **loads;
     strata_slice *keys;
-    int asking;   /* for leases: what the strand waits for */
-    void *memory; /* the arrays */
+    enum { BATCH_READS, BATCH_ASKS, BATCH_UNLEASED } stage; /* what the strand waits for */
+    void *memory;                                           /* the arrays */
 };
 
 /* The batch ---------------------------------------------------------------------------------------------------- */
@@ -42,14 +42,16 @@ static void unref_batch(struct strand *s)
 }
 
 static void leases_answered(struct batch *b);
+static void load_unleased(struct batch *b);
 
 static void run_batch(struct strand *s)
 {
     struct batch *b = batch_of(s);
-    if (b->asking)
-        leases_answered(b);
-    else
-        strata__read_run(&b->read);
+    switch (b->stage) {
+    case BATCH_READS: strata__read_run(&b->read); return;
+    case BATCH_ASKS: leases_answered(b); return;
+    case BATCH_UNLEASED: load_unleased(b); return;
+    }
 }
 
 /* The strand's own reference ends with its work. */
@@ -161,11 +163,31 @@ static void wait_for_leases(struct root *root, struct flight **flights, size_t c
     frame_end(&frame);
 }
 
-/* Let those go on that have an answer; the ones to wait for come to stand first: how many. */
-static size_t sort_answers(struct batch *b)
+/* How the flights of a batch stand: first those whose lease could not be asked for, then those to wait for, then those to load. */
+struct sorted {
+    size_t failed, waiting;
+};
+
+static void move_forward(struct flight **flights, size_t i, struct sorted *sorted)
+{
+    struct flight *f = flights[i];
+    size_t at = sorted->failed + sorted->waiting;
+    flights[i] = flights[at];
+    flights[at] = f;
+    if (f->lease_state != LEASE_FAILED) {
+        sorted->waiting++;
+        return;
+    }
+    flights[at] = flights[sorted->failed];
+    flights[sorted->failed++] = f;
+}
+
+/* Let those go on that have an answer; sort the others. */
+static struct sorted sort_answers(struct batch *b)
 {
     struct read *read = &b->read;
-    size_t waiting = 0, left = read->count;
+    struct sorted sorted = { 0 };
+    size_t left = read->count;
     struct frame frame;
     frame_push(&frame, b->root, FRAME_STRAND);
     frame.flights = read->flights;
@@ -181,15 +203,19 @@ static size_t sort_answers(struct batch *b)
             strata__flight_unref(f);
             continue;
         }
-        if (answer != LEASE_LOAD) {
-            read->flights[i] = read->flights[waiting];
-            read->flights[waiting++] = f;
-        }
+        if (answer != LEASE_LOAD || f->lease_state == LEASE_FAILED)
+            move_forward(read->flights, i, &sorted);
         i++;
     }
     frame_end(&frame);
     read->count = left;
-    return waiting;
+    return sorted;
+}
+
+static void load_unleased(struct batch *b)
+{
+    load_missed(b, b->read.flights, b->read.count);
+    batch_over(&b->read);
 }
 
 /* What is ours is loaded before anything is waited for: two that want the same keys in another order end, both of them. */
@@ -197,14 +223,21 @@ static void leases_answered(struct batch *b)
 {
     struct read *read = &b->read;
     struct frame frame;
-    size_t waiting = sort_answers(b);
+    struct sorted sorted = sort_answers(b);
+    size_t others = sorted.failed + sorted.waiting;
     frame_push(&frame, b->root, FRAME_STRAND);
     frame.flights = read->flights;
-    frame.flight_count = waiting;
-    load_missed(b, read->flights + waiting, read->count - waiting);
+    frame.flight_count = others;
+    load_missed(b, read->flights + others, read->count - others);
+    frame.flight_count = sorted.failed;
+    wait_for_leases(b->root, read->flights + sorted.failed, sorted.waiting);
     frame_end(&frame);
-    wait_for_leases(b->root, read->flights, waiting);
-    batch_over(read);
+    read->count = sorted.failed;
+    b->stage = BATCH_UNLEASED;
+    if (read->count == 0)
+        batch_over(read);
+    else if (strata__unleased_enter(b->root, &read->flights[0]->place, &b->strand))
+        load_unleased(b);
 }
 
 /* How many leases are to be asked for; the operations stand in read->ops. */
@@ -240,7 +273,7 @@ static void batch_missed(struct read *read)
         batch_over(read);
         return;
     }
-    b->asking = 1;
+    b->stage = BATCH_ASKS;
     uint32_t n = prepare_leases(b);
     if (n == 0 || strata__leases_submit(b->root, read->strand, read->ops, n))
         leases_answered(b);

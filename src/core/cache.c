@@ -117,6 +117,7 @@ static struct root *new_root(const strata_options *known, struct executor *ex, s
     root->life = ex_random(ex) | 1;
     root->seed = ex_random(ex);
     list_init(&root->delayed);
+    strata__unleased_init(root);
     strata__host_init(root);
     return root;
 }
@@ -273,6 +274,7 @@ static void wait_until_idle(struct root *root)
     struct parker parker = { 0 };
     do {
         strata__flights_cancel_all(root);
+        strata__unleased_flush(root);
         strata__host_closing(root);
         ex_park(root->ex, &parker, ex_now_ms(root->ex) + CLOSE_LOOKS_MS);
     } while (atomic_load(&root->active) != 0 || busy_inside(root));
@@ -334,6 +336,7 @@ static int forget_parent(struct root *root)
     atomic_store(&root->late, 0);
     atomic_store(&root->late_bytes, 0);
     list_init(&root->delayed);
+    strata__unleased_init(root);
     strata__demotions_forget(root);
     root->closing_thread = 0;
     memset(&root->maintain_timer, 0, sizeof root->maintain_timer);

@@ -15,6 +15,7 @@
 #include "src/base/list.h"
 #include "src/base/mem.h"
 #include "src/core/locks.h"
+#include "src/core/unleased.h"
 #include "src/layer/key_hash.h"
 #include "src/layer/layer_host.h"
 #include "src/layer/value_impl.h"
@@ -65,6 +66,7 @@ enum count {
     COUNT_LEASE_WAITS,
     COUNT_LEASES_LOST,
     COUNT_LEASE_TIMEOUTS,
+    COUNT_UNLEASED_WAITS,
     COUNT_ERRORS,
     COUNT_END
 };
@@ -198,6 +200,7 @@ struct root {
     uint32_t space_count, space_room;
     strata **names; /* space_room chains of namespaces, by parent and name; tree lock */
     struct events events;
+    struct unleased unleased;
     struct key_mutex graph_lock; /* who waits for whom (frames.c) */
     uint64_t graph_walks;        /* so far; graph lock */
     struct key_mutex delay_lock;

@@ -41,16 +41,17 @@ struct stripe {
 enum flight_phase { FLIGHT_WAITING, FLIGHT_READING, FLIGHT_LEASING, FLIGHT_LOADING, FLIGHT_STORING, FLIGHT_SETTLED };
 
 /* Where a flight's strand goes on when it is run again. */
-enum flight_step { STEP_READ, STEP_LEASE, STEP_LOAD, STEP_LOADED, STEP_STORE, STEP_STORED };
+enum flight_step { STEP_READ, STEP_LEASE, STEP_UNLEASED, STEP_LOAD, STEP_LOADED, STEP_STORE, STEP_STORED };
 
 /* What a flight knows of the lease of its key (lease.c).  From LEASE_HELD on, what it loads is not put into the leasing layer
  * in its turn: it was put there first, with the lease, or it may not go there. */
 enum lease_state {
     LEASE_UNASKED,
     LEASE_ASKED,
-    LEASE_FREE, /* the store can't give any: its loads are put there as into any other layer */
-    LEASE_HELD, /* it was got; by now it may have been given back */
-    LEASE_NONE  /* somebody else has it, or the store can't be asked */
+    LEASE_FREE,  /* the store can't give any: its loads are put there as into any other layer */
+    LEASE_HELD,  /* it was got; by now it may have been given back */
+    LEASE_NONE,  /* somebody else has it */
+    LEASE_FAILED /* the store can't be asked: so many loads at once go without (unleased.h) */
 };
 
 /* A lease that was asked for, or is held.  Counted by nobody: it is its flight's (`asks`, `lease`), or its own task's. */
@@ -169,6 +170,7 @@ struct flight {
     uint64_t replaced;                    /* of this version */
     struct lease *asks;                   /* while it is asked */
     struct lease *lease;                  /* held; key lock */
+    struct unleased_place place;          /* where it loads, or a batch that begins with it, without a lease */
     strata_loader loader;                 /* this or the next; key lock until LOADING */
     strata_bulk_loader bulk;
     void *loader_ctx;
@@ -445,6 +447,8 @@ enum lease_answer strata__lease_judge(struct flight *f);
 void strata__lease_run(struct flight *f);
 /* The answer has come: STEP_LEASE. */
 void strata__lease_answered(struct flight *f);
+/* It may load without one: STEP_UNLEASED. */
+void strata__lease_load(struct flight *f);
 /* A load has ended and its plan stands: where does its lease go?  Before strata__flight_store(). */
 void strata__lease_plan(struct flight *f);
 /* The number of the lease that is held, for a PUT, which ends it; 0: it is gone, and what was loaded is not stored. */

@@ -96,7 +96,9 @@ static int begin(struct flight *f)
     if (asks)
         f->phase = FLIGHT_LEASING;
     stripe_unlock(s, &frame);
-    struct answer miss = { .status = STRATA_MISS, .layer = LAYERS_MAX };
+    struct answer miss = { .status = f->layer_failed ? STRATA_ELAYER : STRATA_MISS,
+                           .err = &f->err,
+                           .layer = LAYERS_MAX };
     strata__waiters_give(f, &gets, &miss);
     return asks;
 }
@@ -120,8 +122,10 @@ static void answered(strata_op *op)
 strata_op *strata__lease_prepare(struct flight *f, struct strand *strand, uint32_t flags)
 {
     struct root *root = f->root;
-    if (f->lease_state > LEASE_ASKED)
-        return NULL; /* its layer could not be asked a moment ago */
+    if (f->lease_state > LEASE_ASKED) { /* its layer could not be asked a moment ago */
+        (void)begin(f);
+        return NULL;
+    }
     struct lease *l = begin(f) ? f->asks : NULL;
     if (l == NULL && f->phase == FLIGHT_LEASING)
         l = new_lease(f);
@@ -194,7 +198,7 @@ enum lease_answer strata__lease_judge(struct flight *f)
     } else if (l->op.status == STRATA_PENDING) {
         answer = LEASE_PENDING;
     } else if (l->op.status != STRATA_MISS) {
-        f->lease_state = LEASE_NONE;
+        f->lease_state = LEASE_FAILED;
     } else if (l->op.lease == 0) {
         f->lease_state = LEASE_FREE;
     } else {
@@ -203,6 +207,19 @@ enum lease_answer strata__lease_judge(struct flight *f)
     }
     forget(l);
     return answer;
+}
+
+void strata__lease_load(struct flight *f)
+{
+    if (strata__load_begin(f))
+        strata__load_run(f);
+}
+
+static void load(struct flight *f)
+{
+    f->step = STEP_UNLEASED;
+    if (f->lease_state != LEASE_FAILED || strata__unleased_enter(f->root, &f->place, &f->strand))
+        strata__lease_load(f);
 }
 
 /* Another node loads it, and nobody here waits: it ends.  1: it has. */
@@ -236,8 +253,7 @@ static int pending(struct flight *f, int waited)
     if (!waited && f->policy.single_flight != STRATA_OFF)
         return 1;
     f->lease_state = LEASE_NONE;
-    if (strata__load_begin(f))
-        strata__load_run(f);
+    load(f);
     return 0;
 }
 
@@ -249,10 +265,7 @@ static int go_on(struct flight *f)
     case LEASE_HIT: strata__flight_store(f); return 0;
     case LEASE_RETRY: return 1;
     case LEASE_PENDING: return pending(f, waited);
-    case LEASE_LOAD:
-        if (strata__load_begin(f))
-            strata__load_run(f);
-        return 0;
+    case LEASE_LOAD: load(f); return 0;
     }
     return 0;
 }
@@ -272,8 +285,7 @@ static int ask(struct flight *f)
 {
     strata_op *op = strata__lease_prepare(f, &f->strand, how_to_ask(f));
     if (op == NULL) {
-        if (strata__load_begin(f))
-            strata__load_run(f);
+        load(f);
         return 0;
     }
     f->step = STEP_LEASE;
@@ -297,6 +309,8 @@ void strata__lease_answered(struct flight *f)
 void strata__lease_plan(struct flight *f)
 {
     struct plan *p = &f->plan;
+    if (f->lease_state == LEASE_FAILED)
+        strata__unleased_leave(f->root, &f->place);
     /* What a failed load would put back may have been deleted before the lease was given: that is for the layer to say, which
      * has it back with the RELEASE, or has not. */
     int stores = f->lease_state == LEASE_HELD && f->load.status >= 0 && p->kind != 0 && p->end > f->root->lease_layer;

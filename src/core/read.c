@@ -117,7 +117,7 @@ int strata__read_judge(struct flight *f, struct layer_slot *slot, strata_op *op,
 static void note_for_lease(struct flight *f)
 {
     if (f->op.status < 0)
-        f->lease_state = LEASE_NONE; /* it costs its timeout once */
+        f->lease_state = LEASE_FAILED; /* it costs its timeout once */
     f->replaces = (unsigned char)strata__op_found(&f->op);
     f->replaced = f->op.meta.version;
 }

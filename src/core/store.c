@@ -378,6 +378,8 @@ static void settle(struct flight *f)
     strata_value_unref(f->encoded);
     f->value = f->encoded = NULL;
     late_leave(f);
+    if (f->lease_state == LEASE_FAILED)
+        strata__unleased_leave(root, &f->place); /* it ended before its loader was called */
     strata__strand_detach(&f->strand);
     strata__flight_unref(f);
     root_leave(root);

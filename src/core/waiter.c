@@ -125,7 +125,9 @@ static void last_left_locked(struct flight *f)
 /* Key lock held. */
 static int timed_out(const struct waiter *w, strata_error *err)
 {
-    const char *slow = w->flight->phase == FLIGHT_LOADING   ? "the origin is slow"
+    const char *slow = w->flight->phase == FLIGHT_LOADING ? "the origin is slow"
+                       : atomic_load(&w->flight->place.state) == UNLEASED_WAITS
+                           ? "as many loads run as max_unleased_loads allows while no lease can be asked for"
                        : w->flight->phase == FLIGHT_LEASING ? "another process loads it, and is slow"
                        : w->flight->phase == FLIGHT_WAITING ? "a write of the key is not done yet"
                                                             : "a layer is slow";

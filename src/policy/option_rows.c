@@ -132,6 +132,7 @@ static const struct option_row cache_rows[] = {
     ROW(max_key_bytes, OPTION_BYTES32, 1, 16384, 1024, NULL, "longest key"),
     ROW(max_value_bytes, OPTION_BYTES, 1, MOST_BYTES, 16 * MIB, NULL, "largest value"),
     ROW(stats, OPTION_SWITCH, STRATA_OFF, STRATA_ON, STRATA_ON, NULL, "off counts nothing"),
+    ROW(max_unleased_loads, OPTION_U32, 1, 1u << 30, 64, NULL, "loads at once while no lease can be asked for"),
 };
 #undef STRUCT
 

@@ -73,7 +73,7 @@ struct fleet_options {
     const strata_policy *policy;
     const strata_allocator *allocator;
     const strata_codec *codec;
-    uint32_t max_queued;
+    uint32_t max_queued, max_unleased;
     int no_memory;
 };
 
@@ -93,6 +93,7 @@ UNUSED static int fleet_join(struct fleet *fleet, const struct fleet_options *o,
     options.allocator = o->allocator;
     options.codec = o->codec;
     options.max_queued = o->max_queued;
+    options.max_unleased_loads = o->max_unleased;
     return strata__open_with(out, &options, share_executor(fleet->sim), &fleet->err);
 }
 

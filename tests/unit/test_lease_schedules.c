@@ -448,6 +448,7 @@ static void open_world(uint64_t seed)
                                .policy = &policy,
                                .allocator = &w.alloc.mem,
                                .max_queued = draw(3) == 0 ? 1 : 0,
+                               .max_unleased = draw(3) == 0 ? 1 : 0,
                                .no_memory = draw(6) == 0 };
     fleet_open(&w.fleet, &o);
 }
