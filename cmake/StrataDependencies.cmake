@@ -1,5 +1,5 @@
 # What strata is built with.  The library needs libuv and threads, and XXH3 from xxhash's header, compresses what it stores
-# with zstd, lz4, zlib (gzip) and brotli where they are, and talks to Redis and Valkey with hiredis where that is; the command
+# with zstd, lz4, zlib (gzip) and brotli where they are, and talks to Redis and Valkey with hiredis where that is, over TLS with OpenSSL; the command
 # reads compressed traces with zstd and zlib; sqlite3 is the origin of the demo, cmocka runs the tests.
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(UV REQUIRED IMPORTED_TARGET libuv)
@@ -37,6 +37,11 @@ macro(strata_optional name feature packages links)
     endif()
 endmacro()
 strata_optional(REDIS redis hiredis hiredis)
+if(STRATA_HAS_REDIS) # rediss://
+    strata_optional(TLS tls openssl "ssl;crypto")
+else()
+    set(STRATA_HAS_TLS OFF)
+endif()
 strata_optional(ZSTD zstd libzstd zstd)
 strata_optional(LZ4 lz4 liblz4 lz4)
 strata_optional(ZLIB gzip zlib z)

@@ -63,8 +63,9 @@ static const struct layer_kind layer_kinds[] = {
     { "unix", &strata__redis_rows, NULL, make_redis, 0, "url" },
     { "redis+cluster", &strata__redis_rows, NULL, make_redis, 0, "url" },
     { "redis+sentinel", &strata__redis_rows, NULL, make_redis, 0, "url" },
-    /* known, and refused in words */
-    { "rediss", &strata__redis_rows, NULL, make_redis, 1, "url" },
+    { "rediss", &strata__redis_rows, NULL, make_redis, 0, "url" },
+    { "rediss+cluster", &strata__redis_rows, NULL, make_redis, 0, "url" },
+    { "rediss+sentinel", &strata__redis_rows, NULL, make_redis, 0, "url" },
 };
 enum { KIND_COUNT = sizeof layer_kinds / sizeof layer_kinds[0] };
 

@@ -22,6 +22,8 @@ typedef struct strata_redis_options {
                                         some of its nodes, the others are found.
                                         "redis+sentinel://[[user]:password@]host[:port],host[:port].../master[/database]" is
                                         the server that these Sentinels (port 26379) call the master of that name.
+                                        With "rediss" instead of "redis" the same over TLS (1.2 or newer), also to the
+                                        Sentinels: the server's certificate is checked, for its host too.
                                         Default "redis://127.0.0.1:6379" */
     const char *prefix;            /**< in front of every key; clear and keys touch nothing else.  Default "strata:"; "" none,
                                         for a database that is the cache's alone */
@@ -49,7 +51,8 @@ typedef struct strata_redis_options {
     int32_t compression;           /**< STRATA_COMPRESS_...; default zstd, or none in a build without it.  Where it saves
                                         less than 15 % a value is stored as it is */
     uint32_t compression_level;    /**< as in strata_disk_options: 0 is the algorithm's default */
-    uint32_t reserved;             /**< 0 */
+    int32_t tls_verify;            /**< STRATA_OFF: rediss:// talks to whoever answers there, which protects from nobody who
+                                        can put himself between; default on */
     uint32_t breaker_failures;     /**< so many failures in a row open the breaker: the server is left alone; default 5.  What was
                                         asked at the same time fails as one */
     uint64_t compress_above_bytes; /**< smaller values are stored as they are; default 1,024, with a dictionary 64 */
@@ -64,12 +67,19 @@ typedef struct strata_redis_options {
     uint64_t max_queued_deletes;   /**< keys to be deleted when the server is back; more of them make it a clear of the prefix;
                                         default 10,000.  What was loaded meanwhile and could not be stored is among them, up to
                                         half: nobody knows whether it was */
+    const char *tls_ca_file;       /**< certificates in PEM, one of whom has signed the server's; default those that OpenSSL
+                                        trusts on this machine.  This and the next ones with rediss:// alone */
+    const char *tls_ca_dir;        /**< the same as a directory, made with "openssl rehash"; both may be set */
+    const char *tls_cert_file;     /**< our certificate and its chain in PEM, for a server that wants one; with tls_key_file */
+    const char *tls_key_file;      /**< its private key in PEM, without a password */
+    const char *tls_server_name;   /**< the name or address that the server's certificate is for; default the host in url.  Of
+                                        a Cluster: of every node */
     const char *name;              /**< shown in stats and events; default "redis" */
 } strata_redis_options;
 #define STRATA_REDIS_OPTIONS_INIT \
     { \
         sizeof(strata_redis_options), NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, 0, 0, \
-            NULL \
+            NULL, NULL, NULL, NULL, NULL, NULL \
     }
 
 /**
@@ -77,7 +87,7 @@ typedef struct strata_redis_options {
  * else has the value, and loads answer as ever.
  * @param options borrowed; NULL takes every default.
  * @return a layer; never NULL: one that could not be built remembers why, and strata_open() reports it: STRATA_EINVAL;
- *         STRATA_EUNSUPPORTED, a URL of TLS, or a strata built without hiredis; STRATA_ENOMEM.
+ *         STRATA_EUNSUPPORTED, a strata built without hiredis or, for rediss://, without OpenSSL; STRATA_ENOMEM.
  * Ownership: strata_open() takes it over; otherwise strata_layer_free().
  */
 STRATA_API strata_layer *strata_redis_layer(const strata_redis_options *options);

@@ -67,6 +67,15 @@ static int64_t pause_ms(const struct redis_link *link, uint32_t failures)
     return least + (int64_t)(strata__os_random() % (uint64_t)(pause - least + 1));
 }
 
+/* Nobody has a role any more: TLS says that nothing comes, where it is not in the middle of something, and is over. */
+static void end_session(struct redis_conn *c)
+{
+    if (c->tls != NULL && c->out_at == c->out.size && c->fd >= 0)
+        strata__redis_session_goodbye(c->tls, c->fd);
+    strata__redis_session_free(c->tls);
+    c->tls = NULL;
+}
+
 /* The socket and what stands half-way on it. */
 static void drop_socket(struct redis_conn *c)
 {
@@ -76,6 +85,7 @@ static void drop_socket(struct redis_conn *c)
     c->reader = NULL;
     strata__redis_buffer_reset(c->link->mem, &c->out);
     c->out_at = c->in_at = c->in_size = c->greetings = 0;
+    c->sealed = c->more = 0;
 }
 
 /* What was on its way may be carried out yet: keep the socket until the server is through with it.  There is no other that is
@@ -113,6 +123,7 @@ static void watch_old(struct redis_conn *c)
 /* It is broken, and nobody has a role: close it, tell those who are out, and say when to try again. */
 static void lose(struct redis_conn *c, int64_t now)
 {
+    end_session(c);
     os_lock_take(&c->lock);
     int was_up = c->state == REDIS_UP;
     if (was_up && now - c->up_ms >= c->link->options.backoff_max_ms)
@@ -188,6 +199,39 @@ static void greet(struct redis_conn *c, int64_t now)
     strata__redis_flush(c, WRITE_ROUNDS);
 }
 
+static void shake(struct redis_conn *c, int64_t now)
+{
+    int failed = strata__redis_session_shake(c->tls, c->fd, &c->shake_events);
+    if (failed == EAGAIN)
+        return;
+    if (failed == 0) {
+        greet(c, now);
+        return;
+    }
+    os_lock_take(&c->lock);
+    strata__redis_break_locked(c, failed == ENOMEM ? STRATA_ENOMEM : STRATA_EIO, failed, "%s",
+                               strata__redis_session_why(c->tls));
+    os_lock_give(&c->lock);
+    lose(c, now);
+}
+
+/* There is a socket: TLS first, where there is to be any. */
+static void connected(struct redis_conn *c, int64_t now)
+{
+    const struct redis_link_options *o = &c->link->options;
+    if (o->tls == NULL || o->socket_path != NULL) {
+        greet(c, now);
+        return;
+    }
+    c->tls = strata__redis_session_new(o->tls, c->link->mem, c->link->sentinel != NULL ? c->found_host : o->host);
+    if (c->tls == NULL) {
+        fail_attempt(c, now, ENOMEM, "no memory for TLS", "free some; it is tried again");
+        return;
+    }
+    set_state(c, REDIS_SECURING);
+    shake(c, now);
+}
+
 static void try_next(struct redis_conn *c, int64_t now, int os_errno)
 {
     while (c->address_at < c->address_count) {
@@ -195,7 +239,7 @@ static void try_next(struct redis_conn *c, int64_t now, int os_errno)
         if (os_errno == EINPROGRESS)
             return;
         if (os_errno == 0) {
-            greet(c, now);
+            connected(c, now);
             return;
         }
     }
@@ -242,6 +286,7 @@ static void begin(struct redis_conn *c, int64_t now)
         c->address_count = failed == 0;
     } else {
         int is_found = c->link->sentinel != NULL;
+        (void)snprintf(c->found_host, sizeof c->found_host, "%s", is_found ? place.host : "");
         failed = strata__os_resolve(is_found ? place.host : o->host, is_found ? place.port : (uint16_t)o->port,
                                     c->address, REDIS_ADDRESSES, &c->address_count, &why);
     }
@@ -394,9 +439,13 @@ static int64_t service_connecting(struct redis_conn *c, int64_t now)
         return pass_fence(c, now);
     if (now < c->connect_deadline_ms)
         return c->connect_deadline_ms;
-    fail_attempt(c, now, ETIMEDOUT,
-                 c->state == REDIS_GREETING ? "did not answer AUTH, SELECT or PING in time" : "no answer",
-                 "is the server there and not stopped, and is the way to it open?");
+    if (c->state == REDIS_SECURING)
+        fail_attempt(c, now, ETIMEDOUT, "TLS: no answer in the handshake",
+                     "is TLS spoken at this port, and is the server not stopped?");
+    else
+        fail_attempt(c, now, ETIMEDOUT,
+                     c->state == REDIS_GREETING ? "did not answer AUTH, SELECT or PING in time" : "no answer",
+                     "is the server there and not stopped, and is the way to it open?");
     return c->retry_ms;
 }
 
@@ -420,7 +469,7 @@ int64_t strata__redis_conn_service(struct redis_conn *c, int64_t now)
         lose(c, now);
     if (c->state == REDIS_AWAY && now >= c->retry_ms)
         set_state(c, REDIS_CONNECTING);
-    if (c->state == REDIS_CONNECTING || c->state == REDIS_GREETING)
+    if (c->state == REDIS_CONNECTING || c->state == REDIS_SECURING || c->state == REDIS_GREETING)
         moment = service_connecting(c, now);
     else if (c->state == REDIS_AWAY)
         moment = c->retry_ms;
@@ -450,6 +499,8 @@ short strata__redis_conn_events(struct redis_conn *c, int64_t now, int64_t *next
         *next = now;
     else if (c->state == REDIS_CONNECTING && c->fd >= 0)
         events = POLLOUT;
+    else if (c->state == REDIS_SECURING)
+        events = c->shake_events;
     else if (!c->broken && (c->state == REDIS_UP || c->state == REDIS_GREETING)) {
         if (!c->reading && !looks_away(c, now, next))
             events |= POLLIN;
@@ -465,12 +516,16 @@ void strata__redis_conn_ready(struct redis_conn *c, int64_t now)
     if (c->state == REDIS_CONNECTING) {
         int failed = strata__os_socket_connected(c->fd);
         if (failed == 0) {
-            greet(c, now);
+            connected(c, now);
             return;
         }
         strata__os_socket_close(c->fd);
         c->fd = -1;
         try_next(c, now, failed);
+        return;
+    }
+    if (c->state == REDIS_SECURING) {
+        shake(c, now);
         return;
     }
     strata__redis_flush(c, WRITE_ROUNDS);
@@ -483,10 +538,14 @@ int strata__redis_conn_close(struct redis_conn *c)
     os_lock_take(&c->lock);
     if (!c->broken) /* those with a role give up */
         strata__redis_break_locked(c, STRATA_ECLOSED, 0, "the cache is closed");
-    int free = !c->reading && !c->writing;
+    int free = !c->reading && !c->writing; /* and will be: it is broken */
     if (c->fd >= 0 && !free)
         strata__os_socket_shutdown(c->fd);
+    os_lock_give(&c->lock);
     strata_error why = STRATA_ERROR_INIT;
+    if (free)
+        end_session(c);
+    os_lock_take(&c->lock);
     if (free) {
         list = strata__redis_queue_drop(c, c->queue.count);
         c->state = REDIS_CLOSED;

@@ -31,6 +31,12 @@ void strata__redis_break_locked(struct redis_conn *c, int status, int os_errno, 
 /* Without the lock, with the role of the writer: 0 all of `out` is written, EAGAIN, or what went wrong. */
 static int write_out(struct redis_conn *c)
 {
+    if (c->tls != NULL && !c->sealed) {
+        int failed = strata__redis_session_seal(c->tls, &c->out);
+        if (failed != 0)
+            return failed;
+        c->sealed = 1;
+    }
     while (c->out_at < c->out.size) {
         size_t put;
         int failed = strata__os_socket_write(c->fd, c->out.data + c->out_at, c->out.size - c->out_at, &put);
@@ -42,11 +48,41 @@ static int write_out(struct redis_conn *c)
     return 0;
 }
 
+/* TLS has something to say for itself. */
+static int owes(const struct redis_conn *c) { return c->tls != NULL && strata__redis_session_owes(c->tls); }
+
 /* Under the lock: is there something to write? */
 static int load(struct redis_conn *c)
 {
+    if (c->out_at < c->out.size)
+        return 1;
     /* A greeting is alone on the wire: what is pending waits for its end. */
-    return c->out_at < c->out.size || (c->state == REDIS_UP && strata__redis_queue_load(c, strata__os_now_ms()));
+    int some = c->state == REDIS_UP && strata__redis_queue_load(c, strata__os_now_ms());
+    if (!some && owes(c)) {
+        c->out.size = c->out_at = 0;
+        some = 1;
+    }
+    if (some)
+        c->sealed = 0;
+    return some;
+}
+
+/* A server that wants a certificate of ours says so behind the handshake, and hangs up: its words may be lost with the rest. */
+static const char hung_up[] =
+    "TLS: the server hung up right after the handshake: does it want another tls_cert_file of ours?";
+
+static int hangs_up(const struct redis_conn *c) { return c->tls != NULL && c->greetings > 0; }
+
+static void break_writing_locked(struct redis_conn *c, int failed)
+{
+    if (failed == EPROTO && c->tls != NULL)
+        strata__redis_break_locked(c, STRATA_EIO, failed, "%s", strata__redis_session_why(c->tls));
+    else if (failed != ENOMEM && hangs_up(c))
+        strata__redis_break_locked(c, STRATA_EIO, failed, "%s", hung_up);
+    else
+        strata__redis_break_locked(c, failed == ENOMEM ? STRATA_ENOMEM : STRATA_EIO, failed,
+                                   "the connection was lost (%s); whether the server carried it out is not known",
+                                   strerror(failed));
 }
 
 void strata__redis_flush(struct redis_conn *c, int rounds)
@@ -67,11 +103,9 @@ void strata__redis_flush(struct redis_conn *c, int rounds)
     }
     c->blocked = failed == EAGAIN;
     if (failed != 0 && failed != EAGAIN)
-        strata__redis_break_locked(c, STRATA_EIO, failed,
-                                   "the connection was lost (%s); whether the server carried it out is not known",
-                                   strerror(failed));
+        break_writing_locked(c, failed);
     c->writing = 0;
-    int more = failed == 0 && c->state == REDIS_UP && c->pending.size > 0;
+    int more = failed == 0 && ((c->state == REDIS_UP && c->pending.size > 0) || owes(c));
     os_lock_give(&c->lock);
     if (more)
         strata__redis_wake(c->link);
@@ -181,28 +215,46 @@ static void ended(struct redis_conn *c)
     break_now(c, STRATA_EIO, 0, how, "; whether it carried out what was on its way is not known");
 }
 
-int strata__redis_receive(struct redis_conn *c, const struct redis_request *stop)
+/* As strata__os_socket_read(), into `in`. */
+static int read_in(struct redis_conn *c, size_t *out_got)
 {
-    c->stop = stop;
-    for (int round = 0; round < READS_AT_ONCE; round++) {
+    atomic_fetch_add_explicit(&c->reads, 1, memory_order_relaxed); /* a count */
+    return c->tls == NULL ? strata__os_socket_read(c->fd, c->in, REDIS_IN_ROOM, out_got)
+                          : strata__redis_session_read(c->tls, c->fd, c->in, REDIS_IN_ROOM, out_got, &c->more);
+}
+
+static void lost(struct redis_conn *c, int failed)
+{
+    if (failed == ENOMEM)
+        break_now(c, STRATA_ENOMEM, failed, "no memory for what it sent", "");
+    else if (failed != EPROTO && hangs_up(c))
+        break_now(c, STRATA_EIO, failed, hung_up, "");
+    else if (failed == 0)
+        ended(c);
+    else if (failed == EPROTO && c->tls != NULL)
+        break_now(c, STRATA_EIO, failed, strata__redis_session_why(c->tls), "");
+    else
+        break_now(c, STRATA_EIO, failed, "the connection was lost: ", strerror(failed));
+}
+
+static int receive(struct redis_conn *c)
+{
+    for (int round = 0; round < READS_AT_ONCE || c->more; round++) {
         int told = take_all_replies(c); /* the last reader may have left some */
         if (told != 0)
             return told > 0;
         size_t got;
-        int failed = strata__os_socket_read(c->fd, c->in, REDIS_IN_ROOM, &got);
-        atomic_fetch_add_explicit(&c->reads, 1, memory_order_relaxed); /* a count */
+        int failed = read_in(c, &got);
         if (failed == EAGAIN)
             return 0;
-        if (failed != 0)
-            break_now(c, STRATA_EIO, failed, "the connection was lost: ", strerror(failed));
-        else if (got == 0)
-            ended(c);
-        if (failed != 0 || got == 0)
+        if (failed != 0 || got == 0) {
+            lost(c, failed);
             return 0;
+        }
         atomic_store_explicit(&c->heard_ms, strata__os_now_ms(), memory_order_relaxed);
         c->in_at = 0;
         c->in_size = got;
-        if (got < REDIS_IN_ROOM) {
+        if (got < REDIS_IN_ROOM && c->tls == NULL) {
             told = take_all_replies(c);
             return told > 0;
         }
@@ -210,9 +262,19 @@ int strata__redis_receive(struct redis_conn *c, const struct redis_request *stop
     return 0;
 }
 
+int strata__redis_receive(struct redis_conn *c, const struct redis_request *stop)
+{
+    c->stop = stop;
+    int told = receive(c);
+    if (owes(c))
+        strata__redis_flush(c, 1);
+    return told;
+}
+
 int strata__redis_idle_locked(const struct redis_conn *c)
 {
-    return c->state == REDIS_UP && c->queue.count == 0 && !c->reading && !c->writing && c->in_at == c->in_size;
+    return c->state == REDIS_UP && c->queue.count == 0 && !c->broken && !c->reading && !c->writing &&
+           c->in_at == c->in_size && !c->more;
 }
 
 int64_t strata__redis_deadline(int64_t timeout_ms)
@@ -238,7 +300,7 @@ int strata__redis_enqueue(struct redis_conn *c, struct redis_request *request, i
         why = c->reason;
         status = STRATA_EIO;
     } else {
-        borrow = may_read && !c->broken && strata__redis_idle_locked(c);
+        borrow = may_read && strata__redis_idle_locked(c);
         status = strata__redis_queue_push(c, request, &why);
     }
     borrow = borrow && status == STRATA_OK;

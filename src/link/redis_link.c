@@ -316,6 +316,9 @@ void strata__redis_abandon(struct redis_link *link)
         }
         if (!still || c->writing)
             c->out = (struct redis_buffer){ 0 };
+        if (c->tls != NULL && still && !c->reading && !c->writing && strata__redis_session_is_whole(c->tls))
+            strata__redis_session_free(c->tls);
+        c->tls = NULL;
         if (!still) {
             c->pending = (struct redis_buffer){ 0 };
             c->queue = (struct redis_queue){ 0 };
@@ -397,7 +400,7 @@ static void drive(struct redis_conn *c, const struct redis_request *request, int
     }
     os_lock_take(&c->lock);
     c->reading = 0;
-    c->unread = c->in_at < c->in_size || strata__redis_reader_inside(c->reader);
+    c->unread = c->in_at < c->in_size || c->more || strata__redis_reader_inside(c->reader);
     int left = c->queue.count > 0 || c->broken || c->unread;
     os_lock_give(&c->lock);
     if (left)

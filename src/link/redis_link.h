@@ -17,6 +17,7 @@
 #include "strata/sys/allocator.h"
 
 struct redis_link;
+struct redis_tls;
 struct redisReply;
 
 enum redis_topology {
@@ -42,11 +43,12 @@ struct redis_link_options {
     const char *host;              /* or NULL, and */
     const char *socket_path;
     uint32_t port;
-    const char *user;           /* NULL: AUTH with the password alone */
-    const char *password;       /* NULL: no AUTH */
-    uint32_t database;          /* SELECT, where it is not 0 */
-    uint32_t connections;       /* at least 1 */
-    int64_t connect_timeout_ms; /* to be connected, authenticated, and in the database */
+    const char *user;            /* NULL: AUTH with the password alone */
+    const char *password;        /* NULL: no AUTH */
+    const struct redis_tls *tls; /* redis_tls.h; borrowed while the link is open.  NULL: none */
+    uint32_t database;           /* SELECT, where it is not 0 */
+    uint32_t connections;        /* at least 1 */
+    int64_t connect_timeout_ms;  /* to be connected, authenticated, and in the database */
     int64_t backoff_min_ms, backoff_max_ms;
     size_t max_pending; /* requests of all connections that are out; one more is answered STRATA_EBUSY */
     const strata_allocator *mem;

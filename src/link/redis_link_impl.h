@@ -6,12 +6,13 @@
  * when there is something to do; a blocking caller that finds the connection idle takes them for its own request, and saves
  * itself two switches of threads.  Everything else is the link's thread's: state, socket, time.
  *
- * Lock order: a connection's lock is the last one taken, and held alone. */
+ * Lock order: a connection's lock is the last one taken, and held alone; so is that of a TLS session (redis_tls.h). */
 #ifndef STRATA_LINK_REDIS_LINK_IMPL_H
 #define STRATA_LINK_REDIS_LINK_IMPL_H
 #include <stdatomic.h>
 
 #include "src/link/redis_link.h"
+#include "src/link/redis_tls.h"
 #include "src/os/os_lock.h"
 #include "src/os/os_socket.h"
 #include "src/os/os_thread.h"
@@ -42,6 +43,7 @@ struct redis_queue {
 enum redis_state {
     REDIS_AWAY,       /* the last attempt failed; the next one is at retry_ms */
     REDIS_CONNECTING, /* looking the name up, or waiting for the other side to accept */
+    REDIS_SECURING,   /* TLS's handshake; the roles are the link's thread's */
     REDIS_GREETING,   /* authenticating, choosing the database */
     REDIS_UP,
     REDIS_CLOSED
@@ -92,6 +94,7 @@ struct redis_conn {
     /* Of who writes. */
     struct redis_buffer out;
     size_t out_at; /* written so far */
+    int sealed;    /* `out` is encrypted */
     /* Of who reads. */
     struct redisReader *reader;
     struct redis_replies replies;
@@ -99,10 +102,14 @@ struct redis_conn {
     int told;                         /* of the last that was handed out: 1 it was that one, -1 nobody's, 0 */
     char *in;                         /* REDIS_IN_ROOM bytes */
     size_t in_at, in_size;
+    int more; /* the session has more than `in` had room for */
 
     /* The link's thread's; the socket is read by who has a role. */
     int fd;
-    int64_t fence_ms; /* greeted, and waiting for the end of old_fd: no longer than until here */
+    struct redis_session *tls; /* NULL: the bytes are what they are.  Used by who has a role */
+    short shake_events;        /* what the handshake waits for */
+    char found_host[256];      /* whom Sentinels name, and TLS has to find there */
+    int64_t fence_ms;          /* greeted, and waiting for the end of old_fd: no longer than until here */
     struct os_address address[REDIS_ADDRESSES];
     size_t address_count, address_at;
     int64_t retry_ms, connect_deadline_ms, up_ms;

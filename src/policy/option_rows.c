@@ -103,7 +103,7 @@ static const struct option_row redis_rows[] = {
     ROW(compression, OPTION_ENUM, STRATA_COMPRESS_NONE, STRATA_COMPRESS_BROTLI, STRATA_COMPRESS_DEFAULT, compression_words,
         "how values are packed, where it saves 15 %"),
     ROW(compression_level, OPTION_U32, 1, 22, 0, NULL, "0 is the algorithm's default"),
-    ROW(reserved, OPTION_U32, 0, 0, 0, NULL, "0"),
+    ROW(tls_verify, OPTION_SWITCH, STRATA_OFF, STRATA_ON, STRATA_ON, NULL, "who the server is, is checked"),
     ROW(breaker_failures, OPTION_U32, 1, 1000000, 5, NULL, "so many in a row, and the server is left alone"),
     /* Their defaults depend on each other: src/layer/pack.c. */
     ROW(compress_above_bytes, OPTION_BYTES, 1, MOST_BYTES, 0, NULL, "smaller values stay as they are"),
@@ -114,6 +114,11 @@ static const struct option_row redis_rows[] = {
     ROW(breaker_open_ms, OPTION_DURATION, 1, HOUR_MS, 2000, NULL, "then it is asked again"),
     ROW(max_queued_deletes, OPTION_U64, 1, 10000000, 10000, NULL,
         "deletes kept for a server that is away; more become a clear"),
+    ROW(tls_ca_file, OPTION_STRING, 0, 4095, 0, NULL, "who may sign the server's certificate"),
+    ROW(tls_ca_dir, OPTION_STRING, 0, 4095, 0, NULL, "a directory of such"),
+    ROW(tls_cert_file, OPTION_STRING, 0, 4095, 0, NULL, "our own certificate, and its chain"),
+    ROW(tls_key_file, OPTION_STRING, 0, 4095, 0, NULL, "its private key"),
+    ROW(tls_server_name, OPTION_STRING, 0, 255, 0, NULL, "the name in the server's certificate"),
     ROW(name, OPTION_STRING, 0, 31, 0, NULL, "shown in stats and events"),
 };
 #undef STRUCT

@@ -1,6 +1,6 @@
 /* test_contract_redis.c - the Redis layer under contract, on a real server: as it is, packed, and below memory.
  *
- * One layer is open at a time, and begins with an empty server and timeouts that no busy machine passes. */
+ * With STRATA_TEST_TLS in the environment over TLS.  One layer is open at a time, and begins with an empty server and timeouts that no busy machine passes. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -17,7 +17,9 @@ static strata_layer *make_with(strata_redis_options options, strata_layer *(*mak
     char url[64], prefix[64];
     if (redis_do(other, "FLUSHALL").status != STRATA_OK)
         abort();
-    snprintf(url, sizeof url, "redis://127.0.0.1:%u", (unsigned)server.port);
+    snprintf(url, sizeof url, "redis%s://127.0.0.1:%u", tls_of_servers() != NULL ? "s" : "", (unsigned)server.port);
+    if (tls_of_servers() != NULL)
+        options.tls_ca_file = tls_certs_of_servers()->ca.cert;
     snprintf(prefix, sizeof prefix, "layer %u*[:", layers++);
     options.size = sizeof options;
     options.url = url;

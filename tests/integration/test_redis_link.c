@@ -405,7 +405,8 @@ static void too_many_clients(void **state)
     struct redis_link *second = open_link(&options);
     answer = redis_ask(second, LONG_MS, "PING", NULL, NULL);
     assert_int_equal(answer.status, STRATA_EIO);
-    assert_non_null(strstr(answer.err.message, "max number of clients"));
+    if (s.certificate == NULL) /* over TLS it only hangs up */
+        assert_non_null(strstr(answer.err.message, "max number of clients"));
     strata__redis_close(first);
     assert_int_equal(ask_until_good(second, "PING", NULL, NULL).status, STRATA_OK);
     strata__redis_close(second);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "src/link/redis_link.h"
+#include "tests/support/tls_certs.h"
 
 static inline struct redis_link_options redis_ask_options(uint16_t port)
 {
@@ -12,6 +13,7 @@ static inline struct redis_link_options redis_ask_options(uint16_t port)
         .name = "redis",
         .host = "127.0.0.1",
         .port = port,
+        .tls = tls_of_servers(),
         .connections = 1,
         .connect_timeout_ms = 20000,
         .backoff_min_ms = 5,

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -16,6 +17,7 @@
 #endif
 
 #include "tests/support/temp_dir.h"
+#include "tests/support/tls_certs.h"
 
 enum { MOST_SERVERS = 16, LOOKS = 1000, LOOK_NS = 10 * 1000 * 1000 };
 
@@ -123,6 +125,30 @@ static void write_sentinel_file(const struct redis_server *s, const char *path)
     (void)fclose(file);
 }
 
+/* What it listens with on its port: plain, or TLS alone. */
+static size_t add_port(const struct redis_server *s, const char *port, const char **args)
+{
+    const char *const plain[] = { "--port", port };
+    if (s->certificate == NULL) {
+        memcpy(args, plain, sizeof plain);
+        return sizeof plain / sizeof plain[0];
+    }
+    const char *const tls[] = { "--port",
+                                "0",
+                                "--tls-port",
+                                port,
+                                "--tls-cert-file",
+                                s->certificate->cert,
+                                "--tls-key-file",
+                                s->certificate->key,
+                                "--tls-ca-cert-file",
+                                s->clients_signed_by != NULL ? s->clients_signed_by : s->certificate->cert,
+                                "--tls-auth-clients",
+                                s->clients_signed_by != NULL ? "yes" : "no" };
+    memcpy(args, tls, sizeof tls);
+    return sizeof tls / sizeof tls[0];
+}
+
 static _Noreturn void become_server(const struct redis_server *s)
 {
     char port[8], log[300], file[300];
@@ -134,9 +160,7 @@ static _Noreturn void become_server(const struct redis_server *s)
     (void)snprintf(port, sizeof port, "%u", (unsigned)s->port);
     (void)snprintf(log, sizeof log, "%s/log", s->dir);
     (void)snprintf(file, sizeof file, "%s/sentinel-%u.conf", s->dir, (unsigned)s->port);
-    const char *const all[] = { "--port",
-                                port,
-                                "--bind",
+    const char *const all[] = { "--bind",
                                 "127.0.0.1",
                                 "--save",
                                 "",
@@ -167,6 +191,8 @@ static _Noreturn void become_server(const struct redis_server *s)
     const char *const sentinel[] = { file, "--sentinel" };
     if (s->kind == REDIS_SERVER_SENTINEL)
         write_sentinel_file(s, file);
+    else
+        count += add_port(s, port, args + count);
     for (size_t i = 0; s->kind != REDIS_SERVER_SENTINEL && i < sizeof all / sizeof all[0]; i++)
         args[count++] = all[i];
     for (size_t i = 0; s->kind == REDIS_SERVER_NODE && i < sizeof node / sizeof node[0]; i++)
@@ -177,14 +203,27 @@ static _Noreturn void become_server(const struct redis_server *s)
     _exit(127);
 }
 
-/* +PONG, or that it wants a password. */
-static int answers(uint16_t port)
+/* Where it speaks TLS alone, it is its socket in the file system that is asked. */
+static int connect_to(const struct redis_server *s)
 {
-    struct sockaddr_in name = at_port(port);
+    struct sockaddr_in name = at_port(s->port);
+    struct sockaddr_un path = { .sun_family = AF_UNIX };
+    int by_path = s->certificate != NULL;
+    (void)snprintf(path.sun_path, sizeof path.sun_path, "%.100s", s->socket_path);
+    int fd = socket(by_path ? AF_UNIX : AF_INET, SOCK_STREAM, 0);
+    int failed = by_path ? connect(fd, (struct sockaddr *)(void *)&path, sizeof path)
+                         : connect(fd, (struct sockaddr *)(void *)&name, sizeof name);
+    if (failed != 0 && fd >= 0)
+        (void)close(fd);
+    return failed == 0 ? fd : -1;
+}
+
+/* +PONG, or that it wants a password. */
+static int answers(const struct redis_server *s)
+{
     char reply[64] = { 0 };
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    int good = fd >= 0 && connect(fd, (struct sockaddr *)(void *)&name, sizeof name) == 0 &&
-               send(fd, "PING\r\n", 6, MSG_NOSIGNAL) == 6 && recv(fd, reply, sizeof reply - 1, 0) > 0 &&
+    int fd = connect_to(s);
+    int good = fd >= 0 && send(fd, "PING\r\n", 6, MSG_NOSIGNAL) == 6 && recv(fd, reply, sizeof reply - 1, 0) > 0 &&
                (strncmp(reply, "+PONG", 5) == 0 || strncmp(reply, "-NOAUTH", 7) == 0);
     if (fd >= 0)
         (void)close(fd);
@@ -208,7 +247,7 @@ static int run(struct redis_server *s)
                 give_up("there is no redis-server here: install the package redis-server");
             return 0;
         }
-        if (answers(s->port))
+        if (answers(s))
             return 1;
         nanosleep(&(struct timespec){ 0, LOOK_NS }, NULL);
     }
@@ -234,7 +273,14 @@ static void start(struct redis_server *s)
 
 void redis_server_start(struct redis_server *s, const char *password)
 {
-    *s = (struct redis_server){ .password = password };
+    const struct tls_certs *certs = tls_certs_of_servers();
+    *s = (struct redis_server){ .password = password, .certificate = certs != NULL ? &certs->server : NULL };
+    start(s);
+}
+
+void redis_server_start_tls(struct redis_server *s, const struct tls_files *certificate, const char *clients_signed_by)
+{
+    *s = (struct redis_server){ .certificate = certificate, .clients_signed_by = clients_signed_by };
     start(s);
 }
 

@@ -5,6 +5,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+struct tls_files;
+
 struct redis_server {
     pid_t pid; /* 0: not running */
     uint16_t port;
@@ -12,12 +14,17 @@ struct redis_server {
     char socket_path[288]; /* it listens there, too */
     const char *password;  /* or NULL */
     enum redis_server_kind { REDIS_SERVER_ALONE, REDIS_SERVER_NODE, REDIS_SERVER_SENTINEL } kind;
-    uint16_t monitors; /* of a sentinel: the port of the master, which it calls "main" */
+    const struct tls_files *certificate; /* it speaks TLS alone on its port; NULL: none */
+    const char *clients_signed_by;       /* with TLS: it wants certificates of clients; NULL: none */
+    uint16_t monitors;                   /* of a sentinel: the port of the master, which it calls "main" */
 };
 
 /* Starts it and waits until it answers.  Says why, and aborts, where there is no redis-server.  `s` stays where it is until it
  * is stopped. */
 void redis_server_start(struct redis_server *s, const char *password);
+/* The same over TLS: certificate and clients_signed_by are set, the latter may be NULL.  All stand alone, and so do the servers of
+ * redis_server_start() with STRATA_TEST_TLS in the environment (tls_certs.h). */
+void redis_server_start_tls(struct redis_server *s, const struct tls_files *certificate, const char *clients_signed_by);
 /* One node of a Cluster, which has to be assembled (redis_nodes.h). */
 void redis_server_start_node(struct redis_server *s, const char *password);
 /* One that watches over the server at `monitors`, as two of three.  `password` is that server's, and its own. */

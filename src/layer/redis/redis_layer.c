@@ -21,10 +21,13 @@ static struct pack_options pack_options(const strata_redis_options *o)
                                   o->dictionaries };
 }
 
-static int redis_start(strata_layer *layer, strata_layer_host *host, strata_error *err)
+/* What the layer asks with, over TLS where the URL says so. */
+static int open_link(struct redis_layer *r, strata_layer_host *host, strata_error *err)
 {
-    struct redis_layer *r = downcast(layer);
     const strata_redis_options *o = &r->options;
+    int rc = strata__redis_secure_open(r, err);
+    if (rc < 0)
+        return rc;
     const struct redis_link_options options = { .name = r->base.name,
                                                 .topology = r->url.topology,
                                                 .hosts = r->url.hosts,
@@ -37,6 +40,7 @@ static int redis_start(strata_layer *layer, strata_layer_host *host, strata_erro
                                                 .port = r->url.port,
                                                 .user = r->url.user,
                                                 .password = r->url.password,
+                                                .tls = r->tls,
                                                 .database = r->url.database,
                                                 .connections = o->connections,
                                                 .connect_timeout_ms = o->connect_timeout_ms,
@@ -44,11 +48,22 @@ static int redis_start(strata_layer *layer, strata_layer_host *host, strata_erro
                                                 .backoff_max_ms = BACKOFF_MAX_MS,
                                                 .max_pending = o->max_pending,
                                                 .mem = host->mem };
-    const struct pack_options packs = pack_options(o);
+    rc = strata__redis_open(&r->link, &options, err);
+    if (rc < 0) {
+        strata__redis_tls_free(r->tls);
+        r->tls = NULL;
+    }
+    return rc;
+}
+
+static int redis_start(strata_layer *layer, strata_layer_host *host, strata_error *err)
+{
+    struct redis_layer *r = downcast(layer);
+    const struct pack_options packs = pack_options(&r->options);
     int rc = strata__pack_start(&r->compressor, &packs, r->base.name, host->mem, err);
     if (rc < 0)
         return rc;
-    rc = strata__redis_open(&r->link, &options, err);
+    rc = open_link(r, host, err);
     if (rc < 0) {
         strata__compressor_deinit(&r->compressor);
         return rc;
@@ -58,20 +73,35 @@ static int redis_start(strata_layer *layer, strata_layer_host *host, strata_erro
     return STRATA_OK;
 }
 
+/* The options that are the layer's own copies; url is cut up, and name stands in the base. */
+static const size_t texts[] = {
+    offsetof(strata_redis_options, prefix),        offsetof(strata_redis_options, dictionary),
+    offsetof(strata_redis_options, sentinel_user), offsetof(strata_redis_options, sentinel_password),
+    offsetof(strata_redis_options, dictionaries),  offsetof(strata_redis_options, tls_ca_file),
+    offsetof(strata_redis_options, tls_ca_dir),    offsetof(strata_redis_options, tls_cert_file),
+    offsetof(strata_redis_options, tls_key_file),  offsetof(strata_redis_options, tls_server_name)
+};
+enum { TEXTS = sizeof texts / sizeof texts[0] };
+
+static const char **text_at(strata_redis_options *o, size_t i) { return (const char **)(void *)((char *)o + texts[i]); }
+
+static void free_texts(struct redis_layer *r)
+{
+    strata__free(NULL, r->url_text);
+    for (size_t i = 0; i < TEXTS; i++)
+        strata__free(NULL, (void *)(uintptr_t)*text_at(&r->options, i));
+}
+
 static void redis_close(strata_layer *layer)
 {
     struct redis_layer *r = downcast(layer);
     if (r->host != NULL) {
         strata__redis_close(r->link);
+        strata__redis_tls_free(r->tls);
         strata__compressor_deinit(&r->compressor);
         strata__redis_bans_deinit(&r->bans, r->mem);
     }
-    strata__free(NULL, r->url_text);
-    strata__free(NULL, (void *)(uintptr_t)r->options.prefix);
-    strata__free(NULL, (void *)(uintptr_t)r->options.sentinel_user);
-    strata__free(NULL, (void *)(uintptr_t)r->options.sentinel_password);
-    strata__free(NULL, (void *)(uintptr_t)r->options.dictionary);
-    strata__free(NULL, (void *)(uintptr_t)r->options.dictionaries);
+    free_texts(r);
     strata__free(NULL, r);
 }
 
@@ -87,6 +117,7 @@ static int redis_reopen(strata_layer *layer, strata_layer_host *host, strata_err
         memset(&r->bans, 0, sizeof r->bans);
     }
     r->link = NULL;
+    r->tls = NULL; /* left as it is: a thread of the parent may have held a lock of OpenSSL's */
     r->host = NULL;
     atomic_store(&r->rejections, 0);
     atomic_store(&r->foreign, 0);
@@ -148,36 +179,34 @@ static const strata_layer_ops redis_ops = {
 
 /* The constructor --------------------------------------------------------------------------------------------- */
 
-/* NULL stays NULL.  0: no memory. */
-static int copy_text(const char **out, const char *text)
+/* They were the caller's so far. */
+static int copy_texts(struct redis_layer *r, strata_error *err)
 {
-    *out = text != NULL ? strata__strdup(NULL, text) : NULL;
-    return text == NULL || *out != NULL;
-}
-
-/* What the caller's texts were; those of *r are NULL until they are copied. */
-static int copy_texts(struct redis_layer *r, const strata_redis_options *given, const struct pack_options *packs,
-                      strata_error *err)
-{
-    r->url_text = strata__strdup(NULL, given->url != NULL ? given->url : REDIS_URL_DEFAULT);
-    int copied = copy_text(&r->options.prefix, given->prefix != NULL ? given->prefix : DEFAULT_PREFIX);
-    copied &= copy_text(&r->options.sentinel_user, given->sentinel_user);
-    copied &= copy_text(&r->options.sentinel_password, given->sentinel_password);
-    copied &= copy_text(&r->options.dictionary, packs->dictionary);
-    copied &= copy_text(&r->options.dictionaries, packs->dictionaries);
-    if (r->url_text == NULL || !copied)
+    strata_redis_options *o = &r->options;
+    r->url_text = strata__strdup(NULL, o->url != NULL ? o->url : REDIS_URL_DEFAULT);
+    int copied = r->url_text != NULL;
+    o->url = NULL;
+    if (o->prefix == NULL)
+        o->prefix = DEFAULT_PREFIX;
+    for (size_t i = 0; i < TEXTS; i++) {
+        const char **text = text_at(o, i);
+        if (*text == NULL)
+            continue;
+        *text = strata__strdup(NULL, *text);
+        copied = copied && *text != NULL;
+    }
+    if (!copied)
         return strata__fail(err, STRATA_ENOMEM, "url", "no memory for url, prefix and paths: free some");
-    r->prefix = strata_str(r->options.prefix);
+    r->prefix = strata_str(o->prefix);
     int rc = strata__redis_url_parse(r->url_text, &r->url, err);
-    if (rc == STRATA_OK && r->options.cluster == STRATA_ON)
+    if (rc == STRATA_OK && o->cluster == STRATA_ON)
         rc = strata__redis_url_cluster(&r->url, err);
-    const strata_redis_options *o = &r->options;
     if (rc == STRATA_OK && o->sentinel_user != NULL && o->sentinel_password == NULL)
         rc = strata__fail(err, STRATA_EINVAL, "sentinel_user", "a user without a password: set sentinel_password, too");
     if (rc == STRATA_OK && o->sentinel_password != NULL && r->url.topology != REDIS_SENTINEL)
         rc = strata__fail(err, STRATA_EINVAL, "sentinel_password",
                           "there are no Sentinels: write \"redis+sentinel://a:26379,b:26379/master\" into url");
-    return rc;
+    return rc == STRATA_OK ? strata__redis_secure_check(r, err) : rc;
 }
 
 static int check(struct redis_layer *r, const strata_redis_options *given, strata_error *err)
@@ -187,16 +216,18 @@ static int check(struct redis_layer *r, const strata_redis_options *given, strat
     if (given == NULL)
         given = &defaults;
     int rc = strata__options_check(&strata__redis_rows, given, given->size, o, sizeof *o, err);
-    struct pack_options packs = pack_options(o);
-    const strata_redis_options theirs = *o;
-    o->url = o->prefix = o->dictionary = o->dictionaries = o->sentinel_user = o->sentinel_password = NULL;
-    if (rc < 0)
+    if (rc < 0) {
+        memset(o, 0, sizeof *o); /* nothing of the caller's is kept */
         return rc;
+    }
     strata__options_fill(&strata__redis_rows, o);
-    rc = strata__pack_fill(&packs, 1, err);
+    struct pack_options packs = pack_options(o);
+    rc = copy_texts(r, err);
+    if (rc == STRATA_OK)
+        rc = strata__pack_fill(&packs, 1, err);
     o->compression = packs.compression;
     o->compress_above_bytes = packs.compress_above_bytes;
-    return rc < 0 ? rc : copy_texts(r, &theirs, &packs, err);
+    return rc;
 }
 
 strata_layer *strata__redis_make(const strata_redis_options *options)

@@ -2,7 +2,7 @@
  *
  *   redis_layer.c  options, opening, ping, counters, closing      redis_url.c    the server's URL
  *   redis_ops.c    get, put and remove, pipelined                 redis_words.c  words for refusals, patterns, PX
- *   redis_many.c   many gets in one command
+ *   redis_many.c   many gets in one command                       redis_secure.c the options of TLS
  *   redis_value.c  values to bytes and back                       redis_bans.c   what a clear leaves
  *   redis_scan.c   clear and keys                          redis_spread.c what these need to know of a Cluster
  *
@@ -17,6 +17,7 @@
 #include "src/layer/redis/redis_bans.h"
 #include "src/layer/redis/redis_url.h"
 #include "src/link/redis_link.h"
+#include "src/link/redis_tls.h"
 #include "strata/redis.h"
 
 struct redis_layer {
@@ -27,6 +28,7 @@ struct redis_layer {
     struct redis_url url;
     strata_layer_host *host; /* NULL: not started, or a reopening that failed: answers nothing */
     const strata_allocator *mem;
+    struct redis_tls *tls; /* NULL: none */
     struct redis_link *link;
     struct compressor compressor;
     struct redis_bans bans;
@@ -40,6 +42,10 @@ static inline void redis_count(_Atomic(uint64_t) *counter)
 
 /* The layer without its guard.  Never NULL, as every constructor. */
 strata_layer *strata__redis_make(const strata_redis_options *options);
+
+/* redis_secure.c: are the options of TLS for this URL?  And r->tls, where it is one of TLS. */
+int strata__redis_secure_check(const struct redis_layer *r, strata_error *err);
+int strata__redis_secure_open(struct redis_layer *r, strata_error *err);
 
 /* redis_ops.c */
 void strata__redis_layer_submit(strata_layer *layer, strata_op *const *ops, size_t count);

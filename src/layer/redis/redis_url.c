@@ -216,23 +216,24 @@ static int parse_unix(char *text, struct redis_url *out, strata_error *err)
 
 static const struct scheme {
     const char *name;
-    int (*parse)(char *text, struct redis_url *out, strata_error *err); /* NULL: TLS, which is not there */
+    int (*parse)(char *text, struct redis_url *out, strata_error *err);
+    int tls;
 } schemes[] = {
-    { "redis", parse_tcp },
-    { "unix", parse_unix },
-    { "redis+cluster", parse_cluster },
-    { "redis-cluster", parse_cluster },
-    { "redis+sentinel", parse_sentinel },
-    { "redis-sentinel", parse_sentinel },
-    { "rediss", NULL },
-    { "rediss+cluster", NULL },
-    { "rediss+sentinel", NULL },
+    { "redis", parse_tcp, 0 },
+    { "unix", parse_unix, 0 },
+    { "redis+cluster", parse_cluster, 0 },
+    { "redis-cluster", parse_cluster, 0 },
+    { "redis+sentinel", parse_sentinel, 0 },
+    { "redis-sentinel", parse_sentinel, 0 },
+    { "rediss", parse_tcp, 1 },
+    { "rediss+cluster", parse_cluster, 1 },
+    { "rediss+sentinel", parse_sentinel, 1 },
 };
 
 static int refuse_scheme(strata_error *err)
 {
     return strata__fail(err, STRATA_EINVAL, WHERE,
-                        "a Redis URL begins with redis:// or unix://: write " EXAMPLE
+                        "a Redis URL begins with redis://, rediss:// or unix://: write " EXAMPLE
                         " or \"unix:///run/redis/redis.sock\"; or with redis+cluster:// or redis+sentinel://");
 }
 
@@ -255,11 +256,6 @@ int strata__redis_url_parse(char *text, struct redis_url *out, strata_error *err
     const struct scheme *scheme = find_scheme(text);
     if (scheme == NULL)
         return refuse_scheme(err);
-    if (scheme->parse == NULL)
-        return strata__fail(err, STRATA_EUNSUPPORTED, WHERE,
-                            "TLS is not there yet (%s): write redis:// with the address of one server, or unix:// with "
-                            "its socket; put a tunnel between",
-                            scheme->name);
     if (strchr(rest, '?') != NULL)
         return strata__fail(err, STRATA_EINVAL, WHERE,
                             "there is a '?': options have fields of their own; one in a password is written as %%3F");
@@ -267,6 +263,7 @@ int strata__redis_url_parse(char *text, struct redis_url *out, strata_error *err
         rest += 2;
     else if (scheme->parse != parse_unix && rest[0] != '\0')
         return refuse_scheme(err);
+    out->tls = scheme->tls;
     return scheme->parse(rest, out, err);
 }
 

@@ -6,6 +6,7 @@
  *   redis+sentinel://[[user]:password@]host[:port][,host[:port]...]/master[/database]
  *                                                           Sentinels; user and password are the master's
  *
+ * rediss instead of redis: over TLS.
  * Each part is percent-decoded after it was cut out, so that a password may hold every character.  Pure.  No error ever
  * quotes what may be a password. */
 #ifndef STRATA_LAYER_REDIS_URL_H
@@ -22,6 +23,7 @@ enum { REDIS_URL_HOSTS = 32 };
 /* Texts point into what was parsed, or are static. */
 struct redis_url {
     enum redis_topology topology;
+    int tls;                 /* the scheme's first part is rediss */
     const char *host;        /* REDIS_ALONE: this, or NULL, and */
     const char *socket_path; /* this */
     const char *user;        /* NULL none */
@@ -33,7 +35,7 @@ struct redis_url {
     struct redis_host hosts[REDIS_URL_HOSTS];
 };
 
-/* `text` is cut and decoded in place, and must live as long as *out.  STRATA_OK; STRATA_EINVAL; STRATA_EUNSUPPORTED (TLS). */
+/* `text` is cut and decoded in place, and must live as long as *out.  STRATA_OK; STRATA_EINVAL; */
 int strata__redis_url_parse(char *text, struct redis_url *out, strata_error *err);
 /* Its server is a node of a Cluster, says somebody else.  STRATA_OK, STRATA_EINVAL. */
 int strata__redis_url_cluster(struct redis_url *url, strata_error *err);
