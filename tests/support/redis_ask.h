@@ -27,7 +27,7 @@ struct redis_answer {
     enum redis_reply_kind kind;
     int64_t integer;
     size_t size;
-    char text[4096]; /* the beginning */
+    char text[4096]; /* the beginning; of an array, that of its first text */
     strata_error err;
 };
 
@@ -40,9 +40,13 @@ static inline void redis_ask_done(struct redis_request *request)
         return;
     a->kind = strata__redis_kind(request->reply);
     a->integer = strata__redis_integer(request->reply);
-    if (a->kind == REDIS_IS_INTEGER || a->kind == REDIS_IS_ARRAY || a->kind == REDIS_IS_NIL)
+    const struct redisReply *reply = request->reply;
+    if (a->kind == REDIS_IS_ARRAY && strata__redis_count(reply) > 0 &&
+        strata__redis_kind(strata__redis_at(reply, 0)) == REDIS_IS_TEXT)
+        reply = strata__redis_at(reply, 0);
+    else if (a->kind == REDIS_IS_INTEGER || a->kind == REDIS_IS_ARRAY || a->kind == REDIS_IS_NIL)
         return;
-    strata_slice text = strata__redis_text(request->reply);
+    strata_slice text = strata__redis_text(reply);
     a->size = text.size;
     size_t some = text.size < sizeof a->text - 1 ? text.size : sizeof a->text - 1;
     memcpy(a->text, text.data, some);

@@ -1,0 +1,380 @@
+/* test_redis_cluster.c - a real Cluster of three masters and their replicas: many keys at once over all nodes, slots that move while
+ * they are read and written, nodes that come and go, and a master that is killed under load. */
+#include <poll.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/support/cmocka_all.h"
+
+#include "src/link/redis_slots.h"
+#include "strata/strata.h"
+#include "tests/support/failover_load.h"
+#include "tests/support/redis_do.h"
+#include "tests/support/redis_nodes.h"
+
+enum { LOOKS = 6000, MANY = 500 };
+
+static struct redis_nodes nodes;
+static strata_error err;
+
+static void nap(void) { (void)poll(NULL, 0, 10); }
+
+static const char *url_of(const char *more)
+{
+    static char url[512];
+    (void)snprintf(url, sizeof url,
+                   "redis+cluster://127.0.0.1:1,127.0.0.1:%u,127.0.0.1:%u?prefix=c:" FAILOVER_TIMEOUTS "%s",
+                   (unsigned)nodes.servers[0].port, (unsigned)nodes.servers[1].port, more);
+    return url;
+}
+
+static strata *open_cache(const char *more)
+{
+    strata *cache = NULL;
+    if (strata_open_url(&cache, url_of(more), NULL, &err) != STRATA_OK)
+        fail_msg("%s", err.message);
+    return cache;
+}
+
+static struct redis_link *open_link(void)
+{
+    const struct redis_host host = { "127.0.0.1", nodes.servers[0].port };
+    struct redis_link_options options = redis_ask_options(0);
+    struct redis_link *link = NULL;
+    options.topology = REDIS_CLUSTER;
+    options.host = NULL;
+    options.hosts = &host;
+    options.host_count = 1;
+    assert_int_equal(strata__redis_open(&link, &options, NULL), STRATA_OK);
+    return link;
+}
+
+/* One command whose second word is its key. */
+static struct redis_answer ask_key(struct redis_link *link, const char *a, const char *key, const char *c)
+{
+    const strata_slice args[] = { strata_str(a), strata_str(key), strata_str(c) };
+    struct redis_answer answer = { 0 };
+    struct redis_request request = { .args = args,
+                                     .arg_count = c != NULL ? 3 : 2,
+                                     .key_at = 1,
+                                     .timeout_ms = 60000,
+                                     .done = redis_ask_done,
+                                     .owner = &answer };
+    strata__redis_call(link, &request);
+    return answer;
+}
+
+static size_t master_count(struct redis_link *link)
+{
+    uint32_t numbers[16];
+    size_t count = 0;
+    if (strata__redis_nodes(link, 60000, numbers, 16, &count, &err) != STRATA_OK)
+        fail_msg("%s", err.message);
+    return count;
+}
+
+/* Many keys ---------------------------------------------------------------------------------------------------------- */
+
+static void many_keys_over_all_nodes(void **state)
+{
+    (void)state;
+    static char names[MANY][16];
+    static strata_item items[MANY];
+    redis_nodes_flush(&nodes);
+    strata *cache = open_cache("");
+    for (size_t i = 0; i < MANY; i++) {
+        (void)snprintf(names[i], sizeof names[i], "key %zu", i);
+        items[i] = (strata_item){ .key = strata_str(names[i]), .set = strata_str(names[i]) };
+    }
+    assert_int_equal(strata_set_many(cache, items, MANY, NULL, &err), STRATA_OK);
+    for (size_t i = 0; i < CLUSTER_MASTERS; i++)
+        assert_true(redis_do(nodes.links[i], "DBSIZE").integer > MANY / 6); /* each has its share */
+    assert_int_equal(strata_get_many(cache, items, MANY, &err), STRATA_OK);
+    for (size_t i = 0; i < MANY; i++) {
+        assert_int_equal(items[i].status, STRATA_OK);
+        assert_memory_equal(strata_value_data(items[i].value), names[i], strlen(names[i]));
+        strata_value_unref(items[i].value);
+    }
+    assert_int_equal(strata_delete_many(cache, items, MANY / 2, &err), STRATA_OK);
+    assert_int_equal(strata_clear(cache, &err), STRATA_OK);
+    for (size_t i = 0; i < CLUSTER_MASTERS; i++)
+        assert_int_equal(redis_do(nodes.links[i], "DBSIZE").integer, 0);
+    strata_close(cache);
+}
+
+/* Slots that move ---------------------------------------------------------------------------------------------------- */
+
+static void demand(struct redis_answer answer)
+{
+    if (answer.status != STRATA_OK || answer.kind == REDIS_IS_ERROR)
+        fail_msg("%s", answer.status == STRATA_OK ? answer.text : answer.err.message);
+}
+
+/* The first half of moving a slot: from now on what is not at `from` is at `to`. */
+static void begin_move(const char *slot, size_t from, size_t to)
+{
+    char from_id[64], to_id[64];
+    redis_nodes_id(&nodes, from, from_id);
+    redis_nodes_id(&nodes, to, to_id);
+    demand(redis_do(nodes.links[to], "CLUSTER", "SETSLOT", slot, "IMPORTING", from_id));
+    demand(redis_do(nodes.links[from], "CLUSTER", "SETSLOT", slot, "MIGRATING", to_id));
+}
+
+static void move_keys(const char *slot, size_t from, size_t to)
+{
+    char port[8];
+    (void)snprintf(port, sizeof port, "%u", (unsigned)nodes.servers[to].port);
+    for (;;) {
+        struct redis_answer key = redis_do(nodes.links[from], "CLUSTER", "GETKEYSINSLOT", slot, "1");
+        demand(key);
+        if (key.size == 0)
+            return;
+        demand(redis_do(nodes.links[from], "MIGRATE", "127.0.0.1", port, key.text, "0", "5000"));
+    }
+}
+
+static void end_move(const char *slot, size_t from, size_t to)
+{
+    char id[64];
+    redis_nodes_id(&nodes, to, id);
+    demand(redis_do(nodes.links[to], "CLUSTER", "SETSLOT", slot, "NODE", id));
+    demand(redis_do(nodes.links[from], "CLUSTER", "SETSLOT", slot, "NODE", id));
+}
+
+static void move_slot(const char *slot, size_t from, size_t to)
+{
+    begin_move(slot, from, to);
+    nap();
+    move_keys(slot, from, to);
+    nap();
+    end_move(slot, from, to);
+}
+
+/* Which of the first three nodes has the slot of this key: they answer, or send elsewhere. */
+static size_t owner_of(const char *key)
+{
+    for (size_t i = 0; i < nodes.count; i++)
+        if (redis_nodes_is_master(&nodes, i) && redis_do(nodes.links[i], "EXISTS", key).kind == REDIS_IS_INTEGER)
+            return i;
+    fail_msg("%s is nobody's", key);
+    return 0;
+}
+
+static const char *slot_text(const char *key)
+{
+    static char text[8];
+    (void)snprintf(text, sizeof text, "%u", (unsigned)strata__redis_slot(strata_str(key)));
+    return text;
+}
+
+/* All keys are in one slot, which goes round while they are set, got and deleted: nothing old is ever seen. */
+static void a_slot_moves_under_load(void **state)
+{
+    (void)state;
+    enum { MOVES = 9 };
+    char url[512];
+    (void)snprintf(url, sizeof url, "redis+cluster://127.0.0.1:%u?prefix={c}" FAILOVER_TIMEOUTS,
+                   (unsigned)nodes.servers[0].port);
+    size_t home = owner_of("{c}"), from = home;
+    struct failover_load *load = failover_load_start(url);
+    failover_load_expect_work(load);
+    for (int i = 0; i < MOVES; i++) {
+        size_t to = (from + 1) % CLUSTER_MASTERS;
+        move_slot(slot_text("{c}"), from, to);
+        from = to;
+    }
+    assert_int_equal(from, home);
+    failover_load_expect_work(load);
+    failover_load_stop(load);
+}
+
+/* Requests of one key that nobody waits for: what each of them appends has to be there in order, and once. */
+enum { APPENDS = 600, DIGITS = 6 };
+
+struct append {
+    struct redis_request request;
+    strata_slice args[3];
+    char text[DIGITS + 1];
+};
+
+static _Atomic(int) appended, append_errors;
+
+static void append_done(struct redis_request *request)
+{
+    if (request->status != STRATA_OK || strata__redis_kind(request->reply) != REDIS_IS_INTEGER)
+        (void)atomic_fetch_add(&append_errors, 1);
+    (void)atomic_fetch_add(&appended, 1);
+}
+
+static void order_holds_while_a_slot_moves(void **state)
+{
+    (void)state;
+    static struct append all[APPENDS];
+    struct redis_link *link = open_link();
+    size_t from = owner_of("order");
+    const char *slot = slot_text("order");
+    int stage = 0;
+    demand(ask_key(link, "DEL", "order", NULL));
+    atomic_store(&appended, 0);
+    atomic_store(&append_errors, 0);
+    for (int i = 0; i < APPENDS; i++) {
+        struct append *a = &all[i];
+        struct redis_request *list = &a->request;
+        (void)snprintf(a->text, sizeof a->text, "%06d", i);
+        a->args[0] = strata_str("APPEND");
+        a->args[1] = strata_str("order");
+        a->args[2] = strata_str(a->text);
+        a->request = (struct redis_request){
+            .args = a->args, .arg_count = 3, .key_at = 1, .affinity = 7, .timeout_ms = 60000, .done = append_done
+        };
+        strata__redis_submit(link, &list, 1);
+        /* Six stages of two moves, at moments when requests are out. */
+        if (i % (APPENDS / 6) != APPENDS / 12)
+            continue;
+        size_t to = (from + 1) % CLUSTER_MASTERS;
+        if (stage % 3 == 0)
+            begin_move(slot, from, to);
+        else if (stage % 3 == 1)
+            move_keys(slot, from, to);
+        else
+            end_move(slot, from, to), from = to;
+        stage++;
+    }
+    assert_int_equal(stage, 6);
+    while (atomic_load(&appended) < APPENDS)
+        nap();
+    assert_int_equal(atomic_load(&append_errors), 0);
+    struct redis_answer text = ask_key(link, "GET", "order", NULL);
+    assert_int_equal(text.size, APPENDS * DIGITS);
+    for (int i = 0; i < APPENDS; i++)
+        assert_memory_equal(text.text + i * DIGITS, all[i].text, DIGITS);
+    demand(ask_key(link, "DEL", "order", NULL));
+    end_move(slot, from, (from + 1) % CLUSTER_MASTERS); /* home */
+    strata__redis_close(link);
+}
+
+/* Until what is asked of the clients of a server finds so many. */
+static void wait_for_clients(size_t node, const char *words)
+{
+    for (int i = 0; strstr(redis_do(nodes.links[node], "INFO", "clients").text, words) == NULL; i++) {
+        if (i == LOOKS)
+            fail_msg("%s", redis_do(nodes.links[node], "INFO", "clients").text);
+        nap();
+    }
+}
+
+static void a_node_comes_and_goes(void **state)
+{
+    (void)state;
+    struct redis_link *link = open_link();
+    size_t home = owner_of("guest");
+    char id[64];
+    demand(ask_key(link, "SET", "guest", "v"));
+    assert_int_equal(master_count(link), CLUSTER_MASTERS);
+    size_t guest = redis_nodes_add(&nodes);
+    redis_nodes_meet(&nodes, guest);
+    redis_nodes_id(&nodes, home, id);
+    while (strstr(redis_do(nodes.links[guest], "CLUSTER", "NODES").text, id) == NULL)
+        nap();
+    redis_nodes_id(&nodes, guest, id);
+    while (strstr(redis_do(nodes.links[home], "CLUSTER", "NODES").text, id) == NULL)
+        nap();
+    redis_nodes_wait(&nodes); /* it has heard who has which slot: of one that it imports it would not listen any more */
+    wait_for_clients(guest, "connected_clients:1\r");
+    move_slot(slot_text("guest"), home, guest);
+    struct redis_answer answer = ask_key(link, "GET", "guest", NULL);
+    assert_string_equal(answer.text, "v");
+    wait_for_clients(guest, "connected_clients:2\r"); /* one of them is ours */
+    while (master_count(link) != CLUSTER_MASTERS + 1)
+        nap();
+    move_slot(slot_text("guest"), guest, home);
+    answer = ask_key(link, "GET", "guest", NULL);
+    assert_string_equal(answer.text, "v");
+    while (master_count(link) != CLUSTER_MASTERS)
+        nap();
+    wait_for_clients(guest, "connected_clients:1\r"); /* and closed again */
+    for (size_t i = 0; i < nodes.count; i++)
+        if (i != guest)
+            (void)redis_do(nodes.links[i], "CLUSTER", "FORGET", id);
+    redis_nodes_kill(&nodes, guest);
+    strata__redis_close(link);
+}
+
+/* A clear while a slot is on its way: what either node has is gone. */
+static void a_clear_while_a_slot_moves(void **state)
+{
+    (void)state;
+    strata *cache = open_cache("");
+    size_t from = owner_of("{m}"), to = (from + 1) % CLUSTER_MASTERS;
+    const char *slot = slot_text("{m}");
+    char name[32];
+    for (int i = 0; i < 20; i++) {
+        (void)snprintf(name, sizeof name, "{m}%d", i);
+        if (i == 10)
+            begin_move(slot, from, to);
+        assert_int_equal(strata_set(cache, strata_str(name), strata_str("v"), NULL, &err), STRATA_OK);
+    }
+    assert_int_equal(redis_do(nodes.links[from], "CLUSTER", "COUNTKEYSINSLOT", slot).integer, 10);
+    assert_int_equal(redis_do(nodes.links[to], "CLUSTER", "COUNTKEYSINSLOT", slot).integer, 10);
+    if (strata_clear(cache, &err) != STRATA_OK)
+        fail_msg("%s", err.message);
+    assert_int_equal(redis_do(nodes.links[from], "CLUSTER", "COUNTKEYSINSLOT", slot).integer, 0);
+    assert_int_equal(redis_do(nodes.links[to], "CLUSTER", "COUNTKEYSINSLOT", slot).integer, 0);
+    end_move(slot, from, to);
+    move_slot(slot, to, from);
+    strata_close(cache);
+}
+
+/* A master that is killed --------------------------------------------------------------------------------------------- */
+
+static void a_failover_under_load(void **state)
+{
+    (void)state;
+    struct failover_load *load = failover_load_start(url_of("&breaker_open_ms=100ms"));
+    failover_load_expect_work(load);
+    failover_load_begin_change(load);
+    redis_nodes_kill(&nodes, 1);
+    for (int i = 0; !redis_nodes_is_master(&nodes, 1 + CLUSTER_MASTERS); i++) {
+        if (i == LOOKS)
+            fail_msg("nobody was promoted");
+        nap();
+    }
+    redis_nodes_wait(&nodes);
+    failover_load_end_change(load);
+    /* It comes back, and is a replica from then on. */
+    redis_server_restart(&nodes.servers[1]);
+    nodes.links[1] = redis_do_open(&nodes.servers[1]);
+    while (redis_nodes_is_master(&nodes, 1))
+        nap();
+    failover_load_expect_work(load);
+    failover_load_stop(load);
+}
+
+static int start(void **state)
+{
+    (void)state;
+    redis_nodes_cluster(&nodes, 1);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    redis_nodes_stop(&nodes);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(many_keys_over_all_nodes),
+        cmocka_unit_test(a_slot_moves_under_load),
+        cmocka_unit_test(order_holds_while_a_slot_moves),
+        cmocka_unit_test(a_clear_while_a_slot_moves),
+        cmocka_unit_test(a_node_comes_and_goes),
+        cmocka_unit_test(a_failover_under_load), /* last: its nodes have changed places */
+    };
+    return cmocka_run_group_tests(tests, start, stop);
+}
