@@ -5,7 +5,8 @@
  * is judged by a worker, because that may call users' code.
  *
  * From the call until its completion is out of our hands it is counted as begun in the handle's cells, as a memory hit is, so
- * that close waits for it; and the handle, which holds the root, is counted until the completion has run. */
+ * that close waits for it; and the handle, which holds the root, is counted until the completion has run.  That may be before
+ * the layer lets the caller's thread go, which is counted by itself. */
 #include <string.h>
 
 #include "src/core/direct.h"
@@ -83,6 +84,7 @@ static void judge_on_worker(struct task *task)
     struct direct_call *d = of_task(task);
     strata *cache = d->cache;
     struct completion *c = &d->completion;
+    direct_count(cache, &cache->root->layers[0], &d->op);
     c->status = strata__direct_judge(cache, d->key, &d->op, &c->value, &c->err);
     if (d->queue != NULL && strata__queue_push(d->queue, c) == STRATA_OK)
         over(cache, HOT_SLOW);
@@ -100,9 +102,10 @@ static void answered(strata_op *op)
     struct layer_slot *slot = &root->layers[0];
     if (d->asked_ns != 0)
         strata__histogram_add(&slot->latency, (uint64_t)(ex_now_ns(root->ex) - d->asked_ns));
-    direct_count(cache, slot, op);
     op->now_ms = ex_now_ms(root->ex); /* that took a while */
-    if (direct_is_plain(cache, op)) {
+    /* What went wrong is told to listeners, which may wait for this layer: not on its thread. */
+    if (op->err->status >= 0 && direct_is_plain(cache, op)) {
+        direct_count(cache, slot, op);
         d->completion.value = op->found;
         complete(d);
         return;
@@ -165,6 +168,8 @@ int strata__get_async_direct(strata *cache, strata_slice key, strata_queue *queu
     d->op.owner = d;
     d->asked_ns = direct_is_timed(cache) ? ex_now_ns(root->ex) : 0;
     strata_op *op = &d->op;
+    root_hold(root); /* before it can be over */
     slot->layer->ops->submit(slot->layer, &op, 1);
+    root_leave(root);
     return STRATA_PENDING;
 }

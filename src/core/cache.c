@@ -269,6 +269,8 @@ static int busy_inside(struct root *root)
     return begun != over;
 }
 
+/* Whoever is on the hot path may come to hold the root before it leaves there (async_direct.c), never the other way round: so
+ * it is looked for there first. */
 static void wait_until_idle(struct root *root)
 {
     struct parker parker = { 0 };
@@ -277,7 +279,7 @@ static void wait_until_idle(struct root *root)
         strata__unleased_flush(root);
         strata__host_closing(root);
         ex_park(root->ex, &parker, ex_now_ms(root->ex) + CLOSE_LOOKS_MS);
-    } while (atomic_load(&root->active) != 0 || busy_inside(root));
+    } while (busy_inside(root) || atomic_load(&root->active) != 0);
 }
 
 static int close_root(strata *cache)

@@ -36,8 +36,11 @@ struct script {
     strata_op *held[SCRIPT_ROOM];
     size_t held_count;
     int submits, gets, puts, removes, clears, closed;
-    strata_clear_op cleared; /* the last clear */
-    int *last_puts;          /* NULL, or where `puts` goes when it is closed */
+    strata_clear_op cleared;      /* the last clear */
+    int *last_puts;               /* NULL, or where `puts` goes when it is closed */
+    int answering;                /* an operation is being answered, on this thread */
+    void (*submitted)(void *ctx); /* NULL, or called as the last thing in submit() */
+    void *submitted_ctx;
 };
 
 static struct script_entry *script_find(struct script *s, strata_slice key, int make)
@@ -58,9 +61,8 @@ static struct script_entry *script_find(struct script *s, strata_slice key, int 
     return make ? empty : NULL;
 }
 
-static void script_do(strata_op *op)
+static void script_answer(struct script *s, strata_op *op)
 {
-    struct script *s = op->layer_data;
     int failing = op->kind == STRATA_OP_GET ? s->fail_gets : op->kind == STRATA_OP_PUT ? s->fail_puts : s->fail_removes;
     if (failing) {
         strata__fail(op->err, STRATA_EIO, "script", "the script says so");
@@ -87,6 +89,14 @@ static void script_do(strata_op *op)
     }
 }
 
+static void script_do(strata_op *op)
+{
+    struct script *s = op->layer_data;
+    s->answering++;
+    script_answer(s, op);
+    s->answering--;
+}
+
 static void script_later(void *ctx) { script_do(ctx); }
 
 static void script_submit(strata_layer *layer, strata_op *const *ops, size_t count)
@@ -106,6 +116,8 @@ static void script_submit(strata_layer *layer, strata_op *const *ops, size_t cou
         else
             script_do(op);
     }
+    if (s->submitted != NULL)
+        s->submitted(s->submitted_ctx);
 }
 
 UNUSED static void script_release(struct script *s)

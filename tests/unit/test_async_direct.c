@@ -238,6 +238,71 @@ static void test_close_in_callback(void **state)
     }
 }
 
+static uint64_t begun_and_not_over(strata *cache)
+{
+    return strata__counter_sum(cache->cells, HOT_BEGUN) - strata__counter_sum(cache->cells, HOT_LOOKED) -
+           strata__counter_sum(cache->cells, HOT_SLOW);
+}
+
+static void still_inside(void *ctx)
+{
+    struct stack *st = ctx;
+    assert_true(atomic_load(&st->cache->root->active) != 0 || begun_and_not_over(st->cache) != 0);
+}
+
+/* A layer may answer, on its own thread, before submit() returns: until it has returned nobody may close the layer, whoever
+ * has had the completion by then. */
+static void test_submit_keeps_it_open(void **state)
+{
+    (void)state;
+    struct stack st;
+    struct ended e = { 0 };
+    strata_queue *q;
+    open_direct(&st, NULL, 0);
+    assert_int_equal(strata_queue_open(&q, NULL), STRATA_OK);
+    assert_int_equal(strata_set(st.cache, strata_str("k"), strata_str("v"), NULL, NULL), STRATA_OK);
+    st.slow->submitted = still_inside;
+    st.slow->submitted_ctx = &st;
+    assert_int_equal(strata_get_async(st.cache, strata_str("k"), q, on_done, &e, NULL), STRATA_PENDING);
+    assert_int_equal(atomic_load(&st.cache->root->active), 0);
+    assert_int_equal(begun_and_not_over(st.cache), 0);
+    assert_int_equal(strata_queue_run(q, 0), 1);
+    assert_string_equal(e.text, "v");
+    strata_queue_close(q);
+    close_stack(&st);
+}
+
+struct ear {
+    struct stack *st;
+    int heard;
+};
+
+static void hear_elsewhere(const strata_event *event, void *ctx)
+{
+    struct ear *ear = ctx;
+    assert_int_equal(event->kind, STRATA_EVENT_ERROR);
+    assert_int_equal(ear->st->slow->answering, 0);
+    ear->heard++;
+}
+
+/* A listener may ask the cache, and wait: never on the layer's thread, which would be the one to answer. */
+static void test_errors_are_told_elsewhere(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        struct stack st;
+        struct ear ear = { &st, 0 };
+        uint64_t id = 0;
+        open_direct(&st, NULL, i & 2 ? 5 : 0);
+        st.slow->fail_gets = 1;
+        assert_int_equal(strata_on(st.cache, STRATA_EVENT_ERROR, hear_elsewhere, &ear, &id), STRATA_OK);
+        assert_int_equal(ask(&st, st.cache, "k", i & 1).status, STRATA_ELAYER);
+        assert_int_equal(ear.heard, 1);
+        assert_int_equal(stats_of(st.cache).errors, 1);
+        close_stack(&st);
+    }
+}
+
 static void test_no_memory(void **state)
 {
     (void)state;
@@ -261,10 +326,18 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_answers),      cmocka_unit_test(test_failure), cmocka_unit_test(test_many_at_once),
-        cmocka_unit_test(test_busy_key),     cmocka_unit_test(test_keys),    cmocka_unit_test(test_listeners_hear),
-        cmocka_unit_test(test_queue_closed), cmocka_unit_test(test_close),   cmocka_unit_test(test_close_in_callback),
+        cmocka_unit_test(test_answers),
+        cmocka_unit_test(test_failure),
+        cmocka_unit_test(test_many_at_once),
+        cmocka_unit_test(test_busy_key),
+        cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_listeners_hear),
+        cmocka_unit_test(test_queue_closed),
+        cmocka_unit_test(test_close),
+        cmocka_unit_test(test_close_in_callback),
         cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_submit_keeps_it_open),
+        cmocka_unit_test(test_errors_are_told_elsewhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
