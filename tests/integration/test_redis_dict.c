@@ -200,6 +200,30 @@ static void test_a_dictionary_that_changes(void **state)
     strata_close(cache);
 }
 
+static void refused(const char *param, int status, const char *words)
+{
+    char url[512];
+    strata *cache = NULL;
+    strata_error err = STRATA_ERROR_INIT;
+    snprintf(url, sizeof url, "redis://127.0.0.1:%u?%s", (unsigned)server.port, param);
+    assert_int_equal(strata_open_url(&cache, url, NULL, &err), status);
+    assert_null(cache);
+    if (strstr(err.message, words) == NULL)
+        fail_msg("%s: \"%s\" does not say \"%s\"", param, err.message, words);
+}
+
+/* A file that cannot be used fails the opening, as any wrong option. */
+static void test_what_fails_the_opening(void **state)
+{
+    (void)state;
+    refused("dictionary=/none/such.dict", STRATA_EIO, "No such file");
+    refused("dictionaries=/none/such", STRATA_EIO, "No such file");
+    refused("dictionary=/dev/null", STRATA_EINVAL, "no trained dictionary");
+    refused("dictionary=/none/such.dict&compression=none", STRATA_EINVAL, "zstd alone");
+    refused("compression=brotli&compression_level=12", STRATA_EINVAL, "brotli knows 1 to 11");
+    refused("compression=snappy", STRATA_EINVAL, "brotli");
+}
+
 /* An envelope of ours around bytes that no algorithm makes anything of; its checksum is right. */
 static void test_what_cannot_be_unpacked_stays(void **state)
 {
@@ -325,6 +349,7 @@ int main(void)
         cmocka_unit_test(test_zstd_unless_told_otherwise),
         cmocka_unit_test(test_every_algorithm_is_read_by_all),
         cmocka_unit_test(test_a_dictionary_that_changes),
+        cmocka_unit_test(test_what_fails_the_opening),
         cmocka_unit_test(test_what_cannot_be_unpacked_stays),
         cmocka_unit_test(test_objects_that_cannot_be_decoded_stay),
     };
