@@ -254,12 +254,10 @@ static int receive(struct redis_conn *c)
         atomic_store_explicit(&c->heard_ms, strata__os_now_ms(), memory_order_relaxed);
         c->in_at = 0;
         c->in_size = got;
-        if (got < REDIS_IN_ROOM && c->tls == NULL) {
-            told = take_all_replies(c);
-            return told > 0;
-        }
+        if (got < REDIS_IN_ROOM && c->tls == NULL)
+            break;
     }
-    return 0;
+    return take_all_replies(c) > 0; /* nothing may stay: the socket need not become readable again */
 }
 
 int strata__redis_receive(struct redis_conn *c, const struct redis_request *stop)

@@ -271,6 +271,32 @@ static void refused(const struct redis_link_options *options, const char *words)
     strata__redis_close(link);
 }
 
+/* A reply that fills the buffer to its last byte in as many reads as are made in a row: nothing comes behind it that would have
+ * the rest of it looked at. */
+static void reply_of_whole_reads(void **state)
+{
+    enum { READ = 64 * 1024, READS = 16, AROUND = 12 /* $1048564, and two ends of lines */, TIMES = 40 };
+    const strata_slice set[] = { strata_str("SETRANGE"), strata_str("k"), strata_str("1048563"), strata_str("x") };
+    struct redis_answer answer = { 0 };
+    struct redis_request request = {
+        .args = set, .arg_count = 4, .timeout_ms = LONG_MS, .done = redis_ask_done, .owner = &answer
+    };
+    struct redis_server s;
+    (void)state;
+    redis_server_start(&s, NULL);
+    struct redis_link_options options = redis_ask_options(s.port);
+    struct redis_link *link = open_link(&options);
+    strata__redis_call(link, &request);
+    assert_int_equal(answer.integer, READ * READS - AROUND);
+    for (int i = 0; i < TIMES; i++) {
+        answer = redis_ask(link, 10000, "GET", "k", NULL);
+        assert_int_equal(answer.status, STRATA_OK);
+        assert_int_equal(answer.size, READ * READS - AROUND);
+    }
+    strata__redis_close(link);
+    redis_server_stop(&s);
+}
+
 static void passwords(void **state)
 {
     struct redis_server s;
@@ -478,6 +504,7 @@ int main(void)
         cmocka_unit_test(ten_thousand_from_eight_threads),
         cmocka_unit_test(callers_share_a_connection),
         cmocka_unit_test(large_values),
+        cmocka_unit_test(reply_of_whole_reads),
         cmocka_unit_test(passwords),
         cmocka_unit_test(killed_and_restarted_under_load),
         cmocka_unit_test(stopped_and_continued),
