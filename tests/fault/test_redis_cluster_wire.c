@@ -1,0 +1,331 @@
+/* test_redis_cluster_wire.c - nodes of a Cluster that do what no real one does on demand: send a request round in circles, or half
+ * of a batch elsewhere and the other half late; say ASK, CLUSTERDOWN, or half of an answer. */
+#include "tests/support/cmocka_all.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/link/redis_slots.h"
+#include "tests/support/fake_server.h"
+#include "tests/support/redis_ask.h"
+
+enum { LOOKS = 6000, SLOT = 12182 /* of "foo" */ };
+
+/* What a node answers to anything but PING and CLUSTER; "" nothing, NULL: it closes. */
+struct node {
+    struct fake_server fake;
+    const char *(*answer)(struct node *n, const char *name, const char *key);
+    struct node *other; /* where it sends others */
+    const char *slots;  /* instead of a map: what CLUSTER SLOTS is answered with */
+    int gives_away;
+    int breaks_off;    /* and then it closes */
+    _Atomic(int) told; /* commands that are in `log` */
+    char log[512], text[128];
+};
+
+static void add_to_log(struct node *n, const char *name, const char *key)
+{
+    size_t used = strlen(n->log);
+    (void)snprintf(n->log + used, sizeof n->log - used, "%s %s,", name, key);
+    (void)atomic_fetch_add(&n->told, 1);
+}
+
+/* All slots are its own; or the other's, once it was asked for anything, and gives them away. */
+static const char *map_of(struct node *n)
+{
+    static _Thread_local char text[128];
+    (void)snprintf(text, sizeof text, "*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n$9\r\n127.0.0.1\r\n:%u\r\n",
+                   (unsigned)(n->gives_away && atomic_load(&n->told) > 0 ? n->other : n)->fake.port);
+    return n->slots != NULL ? n->slots : text;
+}
+
+static void serve(struct fake_server *f, int fd, int nth)
+{
+    struct node *n = f->ctx;
+    char name[32], key[32];
+    (void)nth;
+    while (fake_read_command(fd, name, key)) {
+        const char *answer = "+PONG\r\n";
+        int is_map = strcmp(name, "CLUSTER") == 0;
+        if (is_map) {
+            answer = map_of(n);
+        } else if (strcmp(name, "PING") != 0) {
+            add_to_log(n, name, key);
+            answer = n->answer(n, name, key);
+        }
+        if (answer == NULL || !fake_send(fd, answer) || (is_map && n->breaks_off))
+            return;
+    }
+}
+
+static void start(struct node *n, const char *(*answer)(struct node *, const char *, const char *), struct node *other)
+{
+    memset(n, 0, sizeof *n);
+    n->answer = answer;
+    n->other = other;
+    fake_server_start(&n->fake, serve, n);
+}
+
+static struct redis_link *open_at(struct node *const *seeds, size_t count, int64_t connect_timeout_ms)
+{
+    struct redis_host hosts[3];
+    struct redis_link_options options = redis_ask_options(0);
+    struct redis_link *link = NULL;
+    for (size_t i = 0; i < count; i++)
+        hosts[i] = (struct redis_host){ "127.0.0.1", seeds[i]->fake.port };
+    options.topology = REDIS_CLUSTER;
+    options.host = NULL;
+    options.hosts = hosts;
+    options.host_count = count;
+    options.connect_timeout_ms = connect_timeout_ms;
+    assert_int_equal(strata__redis_open(&link, &options, NULL), STRATA_OK);
+    return link;
+}
+
+struct asked {
+    struct redis_request request;
+    struct redis_answer answer;
+    strata_slice args[2];
+    _Atomic(int) done;
+};
+
+static void asked_done(struct redis_request *request)
+{
+    struct asked *a = request->owner;
+    request->owner = &a->answer;
+    redis_ask_done(request);
+    atomic_store(&a->done, 1);
+}
+
+static void send_to(struct redis_link *link, struct asked *a, const char *name, const char *key)
+{
+    struct redis_request *list = &a->request;
+    memset(a, 0, sizeof *a);
+    a->args[0] = strata_str(name);
+    a->args[1] = strata_str(key);
+    a->request = (struct redis_request){
+        .args = a->args, .arg_count = 2, .key_at = 1, .timeout_ms = 20000, .done = asked_done, .owner = a
+    };
+    strata__redis_submit(link, &list, 1);
+}
+
+static void await(struct asked *a)
+{
+    while (!atomic_load(&a->done))
+        (void)poll(NULL, 0, 1);
+}
+
+static struct redis_answer ask(struct redis_link *link, const char *name, const char *key)
+{
+    struct asked a;
+    send_to(link, &a, name, key);
+    await(&a);
+    return a.answer;
+}
+
+static const char *say_ok(struct node *n, const char *name, const char *key)
+{
+    (void)n;
+    (void)name;
+    (void)key;
+    return "+OK\r\n";
+}
+
+/* Redirections ------------------------------------------------------------------------------------------------------ */
+
+static const char *say_moved(struct node *n, const char *name, const char *key)
+{
+    (void)name;
+    (void)key;
+    (void)snprintf(n->text, sizeof n->text, "-MOVED %d 127.0.0.1:%u\r\n", SLOT, (unsigned)n->other->fake.port);
+    return n->text;
+}
+
+static void circles_come_to_an_end(void **state)
+{
+    (void)state;
+    struct node a, b;
+    start(&a, say_moved, &b);
+    start(&b, say_moved, &a);
+    struct redis_link *link = open_at((struct node *[]){ &a }, 1, 20000);
+    struct redis_answer answer = ask(link, "GET", "foo");
+    assert_int_equal(answer.status, STRATA_OK);
+    assert_int_equal(answer.kind, REDIS_IS_ERROR); /* with its text: the layer says what to do */
+    assert_memory_equal(answer.text, "MOVED 12182 127.0.0.1:", 22);
+    assert_int_equal(atomic_load(&a.told) + atomic_load(&b.told), 9); /* the first time, and 8 redirections */
+    strata__redis_close(link);
+    fake_server_stop(&a.fake);
+    fake_server_stop(&b.fake);
+}
+
+/* It sends the first request on at once.  The second one it sends on when the third has overtaken it, or will not. */
+static const char *say_moved_late(struct node *n, const char *name, const char *key)
+{
+    enum { WHILE_MS = 300 };
+    for (int i = 0; atomic_load(&n->told) == 2 && i < WHILE_MS && atomic_load(&n->other->told) < 2; i++)
+        (void)poll(NULL, 0, 1);
+    return say_moved(n, name, key);
+}
+
+static void nothing_overtakes_what_is_at_the_old_owner(void **state)
+{
+    (void)state;
+    struct node a, b;
+    struct asked first, second, third;
+    start(&b, say_ok, NULL);
+    start(&a, say_moved_late, &b);
+    a.gives_away = 1;
+    struct redis_link *link = open_at((struct node *[]){ &a }, 1, 20000);
+    send_to(link, &first, "SET1", "foo");
+    send_to(link, &second, "SET2", "foo");
+    await(&first); /* at b: from now on its slots are known to be there */
+    send_to(link, &third, "DEL", "foo");
+    await(&second);
+    await(&third);
+    assert_string_equal(b.log, "SET1 foo,SET2 foo,DEL foo,");
+    strata__redis_close(link);
+    fake_server_stop(&a.fake);
+    fake_server_stop(&b.fake);
+}
+
+static const char *say_ask(struct node *n, const char *name, const char *key)
+{
+    (void)name;
+    if (strcmp(key, "foo") != 0)
+        return "+MINE\r\n";
+    (void)snprintf(n->text, sizeof n->text, "-ASK %d 127.0.0.1:%u\r\n", SLOT, (unsigned)n->other->fake.port);
+    return n->text;
+}
+
+static void what_is_asked_for_elsewhere(void **state)
+{
+    (void)state;
+    struct node a, b;
+    start(&b, say_ok, NULL);
+    start(&a, say_ask, &b);
+    struct redis_link *link = open_at((struct node *[]){ &a }, 1, 20000);
+    assert_string_equal(ask(link, "GET", "foo").text, "OK");
+    assert_string_equal(ask(link, "GET", "bar").text, "MINE");
+    assert_string_equal(ask(link, "SET", "foo").text, "OK");
+    assert_string_equal(b.log, "ASKING ,GET foo,ASKING ,SET foo,"); /* the slot is not b's yet */
+    strata__redis_close(link);
+    fake_server_stop(&a.fake);
+    fake_server_stop(&b.fake);
+}
+
+/* Where nobody can be asked ----------------------------------------------------------------------------------------- */
+
+static const char *say_down_once(struct node *n, const char *name, const char *key)
+{
+    (void)name;
+    (void)key;
+    return atomic_load(&n->told) == 1 ? "-CLUSTERDOWN The cluster is down\r\n" : "+OK\r\n";
+}
+
+static void a_cluster_that_is_down(void **state)
+{
+    (void)state;
+    struct node a;
+    start(&a, say_down_once, NULL);
+    struct redis_link *link = open_at((struct node *[]){ &a }, 1, 20000);
+    struct redis_answer answer = ask(link, "GET", "foo");
+    assert_int_equal(answer.kind, REDIS_IS_ERROR);
+    assert_string_equal(answer.text, "CLUSTERDOWN The cluster is down");
+    assert_string_equal(ask(link, "GET", "foo").text, "OK");
+    strata__redis_close(link);
+    fake_server_stop(&a.fake);
+}
+
+static const char *say_half_once(struct node *n, const char *name, const char *key)
+{
+    (void)name;
+    (void)key;
+    if (atomic_load(&n->told) != 1)
+        return "+OK\r\n";
+    n->breaks_off = 0;
+    return NULL;
+}
+
+static void answers_that_are_cut(void **state)
+{
+    (void)state;
+    struct node cut, garbage, none, good;
+    start(&cut, say_ok, NULL);
+    cut.slots = "*1\r\n*3\r\n:0\r\n:163";
+    cut.breaks_off = 1;
+    start(&garbage, say_ok, NULL);
+    garbage.slots = "*1\r\n*3\r\n:0\r\n:99999\r\n*2\r\n$1\r\na\r\n:1\r\n";
+    start(&none, say_ok, NULL);
+    none.slots = "*0\r\n";
+    start(&good, say_half_once, NULL);
+    /* The next seed knows. */
+    struct redis_link *link = open_at((struct node *[]){ &cut, &garbage, &good }, 3, 20000);
+    assert_int_equal(ask(link, "SET", "foo").status, STRATA_EIO); /* it closed; and nobody asks twice */
+    struct redis_answer answer;
+    do
+        answer = ask(link, "GET", "foo");
+    while (answer.status == STRATA_EIO);
+    assert_string_equal(answer.text, "OK");
+    assert_string_equal(good.log, "SET foo,GET foo,");
+    strata__redis_close(link);
+    /* None does. */
+    static const struct {
+        int which;
+        const char *words;
+    } said[] = { { 0, "middle of a reply" }, { 1, "never answered with" }, { 2, "no slot is served" } };
+    for (size_t i = 0; i < sizeof said / sizeof said[0]; i++) {
+        struct node *seeds[] = { &cut, &garbage, &none };
+        link = open_at(&seeds[said[i].which], 1, 20000);
+        answer = ask(link, "GET", "foo");
+        assert_int_equal(answer.status, STRATA_EIO);
+        if (strstr(answer.err.message, said[i].words) == NULL)
+            fail_msg("\"%s\" does not say \"%s\"", answer.err.message, said[i].words);
+        strata__redis_close(link);
+    }
+    fake_server_stop(&cut.fake);
+    fake_server_stop(&garbage.fake);
+    fake_server_stop(&none.fake);
+    fake_server_stop(&good.fake);
+}
+
+static void a_server_that_stands_alone(void **state)
+{
+    (void)state;
+    struct node a;
+    start(&a, say_ok, NULL);
+    a.slots = "-ERR This instance has cluster support disabled\r\n";
+    struct redis_link *link = open_at((struct node *[]){ &a }, 1, 20000);
+    struct redis_answer answer = ask(link, "GET", "foo");
+    assert_int_equal(answer.status, STRATA_EIO);
+    assert_non_null(strstr(answer.err.message, "write redis://"));
+    strata__redis_close(link);
+    fake_server_stop(&a.fake);
+}
+
+static void closing_waits_for_nobody(void **state)
+{
+    (void)state;
+    struct node silent;
+    start(&silent, say_ok, NULL);
+    silent.slots = "";
+    struct redis_link *link = open_at((struct node *[]){ &silent }, 1, 3600000);
+    struct asked a;
+    send_to(link, &a, "GET", "foo");
+    strata__redis_close(link);
+    assert_int_equal(atomic_load(&a.done), 1);
+    assert_int_equal(a.answer.status, STRATA_ECLOSED);
+    fake_server_stop(&silent.fake);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(circles_come_to_an_end),      cmocka_unit_test(nothing_overtakes_what_is_at_the_old_owner),
+        cmocka_unit_test(what_is_asked_for_elsewhere), cmocka_unit_test(a_cluster_that_is_down),
+        cmocka_unit_test(answers_that_are_cut),        cmocka_unit_test(a_server_that_stands_alone),
+        cmocka_unit_test(closing_waits_for_nobody),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
