@@ -11,6 +11,8 @@
 #include "cli/table.h"
 #include "strata/version.h"
 
+enum { DICTIONARIES = sizeof((strata_disk_report *)0)->dictionaries / sizeof(uint64_t) };
+
 struct kept_damage {
     uint64_t offset;
     char file[64], what[128], advice[256];
@@ -133,6 +135,16 @@ static void what_is_in_it(const strata_disk_report *r, FILE *to)
     fprintf(to, "\n  %s of the live ones have expired\n", human_count(expired, r->expired));
 }
 
+static void dictionaries(const strata_disk_report *r, FILE *to)
+{
+    size_t i;
+
+    fprintf(to, "  dictionaries that they were packed with:");
+    for (i = 0; i < DICTIONARIES && r->dictionaries[i] != 0; i++)
+        fprintf(to, " %" PRIu64, r->dictionaries[i]);
+    fputs(i == DICTIONARIES ? ", and perhaps more\n" : "\n", to);
+}
+
 void disk_report_table(const char *path, const strata_disk_report *r, FILE *to)
 {
     char a[HUMAN_BYTES], b[HUMAN_BYTES], c[HUMAN_BYTES];
@@ -145,6 +157,8 @@ void disk_report_table(const char *path, const strata_disk_report *r, FILE *to)
         fprintf(to, "  compression %.2f: %s values that were looked at have %s and take %s\n",
                 (double)r->measured_raw_bytes / (double)r->measured_bytes, human_count(a, r->measured),
                 human_bytes(b, r->measured_raw_bytes), human_bytes(c, r->measured_bytes));
+    if (r->dictionaries[0] != 0)
+        dictionaries(r, to);
     if (r->other_files != 0)
         fprintf(to, "  %s other files in it are none of the layer's\n", human_count(a, r->other_files));
     if (r->damages != 0)
@@ -199,6 +213,7 @@ static void json_state(struct json_out *json, const char *path, const strata_dis
 void disk_report_json(const char *path, const strata_disk_report *r, const struct damage_list *damages, FILE *to)
 {
     struct json_out json = { to, 0, 0 };
+    size_t i;
 
     json_open(&json, NULL, '{');
     json_state(&json, path, r);
@@ -219,6 +234,10 @@ void disk_report_json(const char *path, const strata_disk_report *r, const struc
         json_real(&json, "compression_ratio", (double)r->measured_raw_bytes / (double)r->measured_bytes);
     else
         json_text(&json, "compression_ratio", NULL);
+    json_open(&json, "dictionaries", '[');
+    for (i = 0; i < DICTIONARIES && r->dictionaries[i] != 0; i++)
+        json_count(&json, NULL, r->dictionaries[i]);
+    json_close(&json, ']');
     json_count(&json, "checked_bytes", r->checked_bytes);
     json_count(&json, "other_files", r->other_files);
     json_count(&json, "damages", r->damages);

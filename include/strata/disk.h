@@ -189,10 +189,13 @@ typedef struct strata_disk_report {
     uint64_t checked_bytes;  /**< read and verified */
     uint64_t other_files;    /**< in the directory, and none of the layer's */
     uint64_t damages;        /**< things that are wrong */
+    /** Ids of the dictionaries that measured values were packed with, dead ones among them; the first eight, 0 behind the last.
+     *  With _RECORDS, one that is not among them, where there is room for more, may be deleted. */
+    uint64_t dictionaries[8];
 } strata_disk_report;
 #define STRATA_DISK_REPORT_INIT \
     { \
-        sizeof(strata_disk_report), { 0 }, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 \
+        sizeof(strata_disk_report), { 0 }, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0 } \
     }
 
 /**

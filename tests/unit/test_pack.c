@@ -270,6 +270,8 @@ static void test_a_disk_whose_dictionary_changes(void **state)
     strata_close(cache);
     assert_int_equal(strata_disk_inspect(cache_dir, &look, &report, NULL), STRATA_OK);
     assert_true(report.measured_bytes * 2 < report.measured_raw_bytes);
+    assert_int_equal(report.dictionaries[0], id_a);
+    assert_int_equal(report.dictionaries[1], 0);
     /* With another one to write with, and this one among those to read with. */
     cache = open_disk(file_b, dir);
     assert_int_equal(found(cache), VALUES);

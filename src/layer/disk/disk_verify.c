@@ -40,6 +40,16 @@ static int look(struct inspection *in, int fd, uint64_t offset, size_t size, con
     return STRATA_OK;
 }
 
+static void note_dictionary(strata_disk_report *report, uint64_t id)
+{
+    enum { MOST = sizeof report->dictionaries / sizeof report->dictionaries[0] };
+    size_t i = 0;
+    while (i < MOST && report->dictionaries[i] != 0 && report->dictionaries[i] != id)
+        i++;
+    if (i < MOST)
+        report->dictionaries[i] = id;
+}
+
 /* What a value takes on the disk and in the hand.  `have` of the body's bytes are there. */
 static int measure(struct inspection *in, const struct disk_record *r, const char *body, size_t have)
 {
@@ -53,6 +63,8 @@ static int measure(struct inspection *in, const struct disk_record *r, const cha
     uint64_t payload = envelope.payload.size + (r->body.size - have);
     in->report.measured++;
     in->report.measured_bytes += payload;
+    if (envelope.dictionary != 0)
+        note_dictionary(&in->report, envelope.dictionary);
     in->report.measured_raw_bytes += envelope.compression != COMPRESS_NONE ? envelope.raw_size : payload;
     return FORMAT_OK;
 }
