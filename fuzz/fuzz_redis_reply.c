@@ -25,6 +25,12 @@ static void demand(int condition)
 
 static struct redis_layer *layer;
 
+static int64_t some_time(struct strata_layer_host *host)
+{
+    (void)host;
+    return 1767225600000;
+}
+
 /* What was seen, for comparing. */
 struct seen {
     uint64_t hash;
@@ -37,13 +43,17 @@ static void start(void)
     layer = (struct redis_layer *)(void *)strata__redis_make(&options);
     demand(layer->base.failed.status == STRATA_OK);
     packed_home_start(&layer->compressor);
+    static struct strata_layer_host host = { .now_ms = some_time, .wall_ms = some_time };
+    host.mem = NULL;
+    layer->host = &host;
+    atomic_store(&layer->life.now, 1);
 }
 
 static int decode(strata_slice text)
 {
     strata_error err = STRATA_ERROR_INIT;
     strata_op op = { .kind = STRATA_OP_GET, .err = &err };
-    int rc = strata__redis_value_decode(layer, &op, text);
+    int rc = strata__redis_value_decode(layer, &op, text, 1);
     demand(rc == STRATA_OK || rc == STRATA_MISS);
     demand(rc == STRATA_OK || op.found == NULL);
     if (op.found != NULL)

@@ -74,12 +74,19 @@ typedef struct strata_redis_options {
     const char *tls_key_file;      /**< its private key in PEM, without a password */
     const char *tls_server_name;   /**< the name or address that the server's certificate is for; default the host in url.  Of
                                         a Cluster: of every node */
+    int64_t lease_ms;              /**< of nodes that miss a key at once one loads, and the others wait for it; one that dies while it
+                                        loads is succeeded after so long, one that lives renews its lease; default 30,000; at
+                                        most an hour.  STRATA_OFF: they all load */
+    int64_t lease_wait_ms;         /**< how long a load waits for another node's, and then loads by itself, and stores nothing here;
+                                        default 5,000; at most an hour */
+    int64_t tombstone_ms;          /**< a deleted key leaves 18 bytes there for so long: longer than a load takes; default
+                                        120,000; at least a second, at most a day */
     const char *name;              /**< shown in stats and events; default "redis" */
 } strata_redis_options;
 #define STRATA_REDIS_OPTIONS_INIT \
     { \
         sizeof(strata_redis_options), NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, 0, 0, \
-            NULL, NULL, NULL, NULL, NULL, NULL \
+            NULL, NULL, NULL, NULL, NULL, 0, 0, 0, NULL \
     }
 
 /**

@@ -47,13 +47,17 @@ typedef struct strata_layer_stats {
     uint64_t foreign; /**< of the misses: bytes under the key that are not ours, damaged, or of a newer strata (shared layers) */
     /* Layers of other machines alone. */
     uint32_t breaker;         /**< STRATA_BREAKER_..., now */
-    uint32_t reserved;        /**< 0 */
+    uint32_t unleased;        /**< 1: the store gives this node neither leases nor versions, for want of rights */
     uint64_t breaker_opened;  /**< how often it opened */
     uint64_t breaker_refused; /**< operations that were answered without asking the layer, because it was open */
     uint64_t queued_deletes;  /**< now: keys and clears that the layer will be told of when it is back */
+    uint64_t leases;          /**< loads that this node was given the right to */
+    uint64_t leases_awaited;  /**< loads of other nodes that were waited for */
+    uint64_t leases_lost;     /**< loaded values that were not stored, because something had happened to the key */
+    uint64_t lives;           /**< how often the store was found to have lost its memory: emptied, restarted, failed over */
 } strata_layer_stats;
 #define STRATA_LAYER_STATS_INIT \
-    { sizeof(strata_layer_stats), { 0 }, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0, 0, 0, 0, 0 }, 0, 0, 0, 0, 0, 0, 0, 0 }
+    { sizeof(strata_layer_stats), { 0 }, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0, 0, 0, 0, 0 }, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /** A cache or a namespace.  Of a cache: all its namespaces together. */
 typedef struct strata_stats {

@@ -32,7 +32,10 @@ enum { /* presence bits: the order of the fields; the frequent ones first, so th
        HAS_KNOWN = (1 << 21) - 1,
 };
 
-enum { FIXED = 3, CHECKSUM = 4, VARINT_MAX = 10, FLAGS_KNOWN = ENVELOPE_NEGATIVE | ENVELOPE_CHECKSUM };
+enum { FIXED = 3, CHECKSUM = 4, VARINT_MAX = 10, HEADER_COPIED = 256 };
+
+enum { FLAGS_KNOWN = ENVELOPE_NEGATIVE | ENVELOPE_CHECKSUM | ENVELOPE_STAMPED };
+enum { HAS_STAMP = HAS_VERSION | HAS_STORE_LIFE | HAS_STORE_TIME };
 
 /* Writing ------------------------------------------------------------------------------------------------------ */
 
@@ -55,6 +58,23 @@ static void put_varint(struct writer *w, uint64_t n)
     for (; n >= 0x80; n >>= 7)
         bytes[size++] = (uint8_t)(n | 0x80);
     bytes[size++] = (uint8_t)n;
+    put_bytes(w, bytes, size);
+}
+
+static size_t varint_bytes(uint64_t n)
+{
+    size_t bytes = 1;
+    while ((n >>= 7) != 0)
+        bytes++;
+    return bytes;
+}
+
+/* As wide as that, whatever it is: what is above is cut. */
+static void put_wide(struct writer *w, uint64_t n, size_t size)
+{
+    uint8_t bytes[VARINT_MAX];
+    for (size_t i = 0; i < size; i++, n >>= 7)
+        bytes[i] = (uint8_t)((n & 0x7f) | (i + 1 < size ? 0x80 : 0));
     put_bytes(w, bytes, size);
 }
 
@@ -120,10 +140,11 @@ static uint32_t presence_of(const struct envelope *e)
     has |= e->content_type.size != 0 ? HAS_CONTENT_TYPE : 0;
     has |= e->etag.size != 0 ? HAS_ETAG : 0;
     has |= e->last_modified.size != 0 ? HAS_LAST_MODIFIED : 0;
+    has |= e->flags & ENVELOPE_STAMPED ? HAS_STAMP : 0;
     return has;
 }
 
-static void put_times(struct writer *w, const struct envelope *e, uint32_t has)
+static void put_durations(struct writer *w, const struct envelope *e, uint32_t has)
 {
     if (has & HAS_FRESH)
         put_duration(w, e->fresh_ms);
@@ -135,12 +156,17 @@ static void put_times(struct writer *w, const struct envelope *e, uint32_t has)
         put_duration(w, e->keep_ms);
     if (has & HAS_EARLY)
         put_duration(w, e->early_ms);
+}
+
+static void put_times(struct writer *w, const struct envelope *e, uint32_t has)
+{
+    int wide = (e->flags & ENVELOPE_STAMPED) != 0;
     if (has & HAS_VERSION)
-        put_varint(w, e->version);
+        put_wide(w, e->version, wide ? ENVELOPE_STAMP_VERSION : varint_bytes(e->version));
     if (has & HAS_STORE_LIFE)
         put_le64(w, e->store_life);
     if (has & HAS_STORE_TIME)
-        put_varint(w, e->store_time_ms);
+        put_wide(w, e->store_time_ms, wide ? ENVELOPE_STAMP_TIME : varint_bytes(e->store_time_ms));
     if (has & HAS_BORN_WALL)
         put_signed(w, e->born_wall_ms);
     if (has & HAS_BORN)
@@ -180,6 +206,7 @@ static void put_fields(struct writer *w, const struct envelope *e)
 {
     uint32_t has = presence_of(e);
     put_varint(w, has);
+    put_durations(w, e, has);
     put_times(w, e, has);
     put_what(w, e, has);
     if (e->flags & ENVELOPE_CHECKSUM)
@@ -195,11 +222,40 @@ static size_t size_bytes(size_t others)
     return bytes;
 }
 
-/* The payload's hash is seeded with the header's: neither needs the other beside it. */
-static uint32_t checksum(const uint8_t *header, size_t header_size, strata_slice payload)
+/* With zeros for the stamp: what the store will write there, who makes the sum cannot know. */
+static uint64_t stamped_hash(const uint8_t *header, size_t size, size_t stamp_at)
 {
-    uint64_t sum = strata__hash(payload.data, payload.size, strata__hash(header, header_size, 0));
+    static const uint8_t nothing[ENVELOPE_STAMP];
+    uint8_t copy[HEADER_COPIED];
+    if (size <= sizeof copy) {
+        memcpy(copy, header, size);
+        memset(copy + stamp_at, 0, ENVELOPE_STAMP);
+        return strata__hash(copy, size, 0);
+    }
+    struct hash_stream stream;
+    strata__hash_start(&stream, 0);
+    strata__hash_add(&stream, header, stamp_at);
+    strata__hash_add(&stream, nothing, sizeof nothing);
+    strata__hash_add(&stream, header + stamp_at + ENVELOPE_STAMP, size - stamp_at - ENVELOPE_STAMP);
+    return strata__hash_sum(&stream);
+}
+
+/* The payload's hash is seeded with the header's: neither needs the other beside it.  stamp_at 0: there is none. */
+static uint32_t checksum(const uint8_t *header, size_t header_size, size_t stamp_at, strata_slice payload)
+{
+    uint64_t seed = stamp_at != 0 ? stamped_hash(header, header_size, stamp_at) : strata__hash(header, header_size, 0);
+    uint64_t sum = strata__hash(payload.data, payload.size, seed);
     return (uint32_t)(sum ^ sum >> 32);
+}
+
+size_t strata__envelope_stamp_at(const struct envelope *envelope)
+{
+    struct writer w = { NULL, 0 }, all = { NULL, 0 };
+    uint32_t has = presence_of(envelope);
+    put_varint(&w, has);
+    put_durations(&w, envelope, has);
+    put_fields(&all, envelope);
+    return FIXED + size_bytes(FIXED + all.used) + w.used;
 }
 
 size_t strata__envelope_size(const struct envelope *envelope)
@@ -224,7 +280,10 @@ size_t strata__envelope_write(const struct envelope *envelope, void *out)
     at[2] = (uint8_t)(envelope->flags & FLAGS_KNOWN);
     put_varint(&(struct writer){ at + FIXED, 0 }, size);
     if (envelope->flags & ENVELOPE_CHECKSUM)
-        strata__le32_put(at + size - CHECKSUM, checksum(at, size - CHECKSUM, envelope->payload));
+        strata__le32_put(at + size - CHECKSUM,
+                         checksum(at, size - CHECKSUM,
+                                  envelope->flags & ENVELOPE_STAMPED ? strata__envelope_stamp_at(envelope) : 0,
+                                  envelope->payload));
     return size;
 }
 
@@ -380,6 +439,17 @@ static int take_fields(struct reader *r, struct envelope *e)
     return r->verdict;
 }
 
+/* Where the stamp is, from `start`, for a reader that stands before the fields; 0: there is no room for one. */
+static size_t find_stamp(const uint8_t *start, struct reader r)
+{
+    uint64_t has = take_varint(&r);
+    for (uint64_t bit = HAS_FRESH; bit <= HAS_EARLY; bit <<= 1)
+        if (has & bit)
+            (void)take_varint(&r);
+    int there = r.verdict == FORMAT_OK && (has & HAS_STAMP) == HAS_STAMP && r.end - r.at >= ENVELOPE_STAMP;
+    return there ? (size_t)(r.at - start) : 0;
+}
+
 int strata__envelope_read(struct envelope *out, const void *bytes, size_t size)
 {
     const uint8_t *start = bytes;
@@ -400,7 +470,11 @@ int strata__envelope_read(struct envelope *out, const void *bytes, size_t size)
         return FORMAT_CORRUPT;
     r.end = start + header - tail;
     out->payload = (strata_slice){ start + header, size - (size_t)header };
-    if (tail != 0 && strata__le32(r.end) != checksum(start, (size_t)header - tail, out->payload))
+    int stamped = (out->flags & ENVELOPE_STAMPED) != 0;
+    size_t stamp_at = stamped ? find_stamp(start, r) : 0;
+    if (stamped && stamp_at == 0)
+        return FORMAT_CORRUPT;
+    if (tail != 0 && strata__le32(r.end) != checksum(start, (size_t)header - tail, stamp_at, out->payload))
         return FORMAT_CORRUPT;
     if (out->flags & ENVELOPE_NEGATIVE && out->payload.size != 0)
         return FORMAT_CORRUPT;

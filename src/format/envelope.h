@@ -19,7 +19,12 @@ enum { ENVELOPE_MAGIC = 0xCA, ENVELOPE_VERSION = 1 };
 enum {                        /* flags */
        ENVELOPE_NEGATIVE = 1, /* the origin has no such thing: there is no payload */
        ENVELOPE_CHECKSUM = 2, /* carries its own checksum, of header and payload */
+       ENVELOPE_STAMPED =
+           4, /* version, store life and store time are there, and as wide as they can get, whatever they are:
+                                 ENVELOPE_STAMP bytes, which a script in the store fills.  The checksum takes them as zeros */
 };
+
+enum { ENVELOPE_STAMP_VERSION = 8, ENVELOPE_STAMP_LIFE = 8, ENVELOPE_STAMP_TIME = 6, ENVELOPE_STAMP = 22 };
 
 enum { /* what the payload is compressed with: numbers of the format, and src/format/compress.h's `alg` */
        COMPRESS_NONE = 0,
@@ -41,7 +46,7 @@ struct envelope {
     int64_t early_ms;
     uint64_t version;       /* of the key in a shared store */
     uint64_t store_life;    /* which life of the shared store counted that version */
-    uint64_t store_time_ms; /* the store's clock at the put */
+    uint64_t store_time_ms; /* birth, by the store's clock */
     int64_t born_wall_ms;
     int64_t born_ms;     /* the clock of the life that wrote it; means nothing to another */
     int64_t retry_at_ms; /* the same clock; 0 none */
@@ -62,6 +67,8 @@ struct envelope {
 size_t strata__envelope_size(const struct envelope *envelope);
 /* Write strata__envelope_size() bytes; the payload goes behind them, copied by the caller.  Returns that size. */
 size_t strata__envelope_write(const struct envelope *envelope, void *out);
+/* Where the stamp of an envelope that is ENVELOPE_STAMPED stands, from its start. */
+size_t strata__envelope_stamp_at(const struct envelope *envelope);
 /* `size` is that of header and payload.  @return FORMAT_OK; _FOREIGN (no envelope of ours); _NEWER; _CORRUPT. */
 int strata__envelope_read(struct envelope *out, const void *bytes, size_t size);
 

@@ -40,6 +40,8 @@ void strata__guard_note_why_locked(struct guard *g, enum breaker_verdict verdict
 static int finish_locked(struct guard *g, strata_op *op, int64_t now)
 {
     enum breaker_verdict verdict = guard_judge(g, op->status);
+    if (op->kind == STRATA_OP_LEASE && op->status == STRATA_PENDING)
+        verdict = BREAKER_UNSURE; /* so it waited: that says nothing of the store */
     strata__breaker_tell(&g->breaker, op->guarded_ticket, verdict, now);
     strata__guard_note_why_locked(g, verdict, op->status, op->err);
     if (op->kind == STRATA_OP_REMOVE && op->status < 0) {
@@ -123,6 +125,25 @@ static int refused_words(const struct guard *g, strata_error *err, const struct 
     return rc;
 }
 
+/* A put with a lease that does not get to the layer: the layer is to know that the lease is over. */
+static void unleased(strata_op *op)
+{
+    int status = (int)op->guarded_ticket;
+    op->done = op->guarded_done;
+    op->owner = op->guarded_owner;
+    op->kind = STRATA_OP_PUT;
+    strata_op_done(op, status);
+}
+
+static void release_instead(strata_op *op)
+{
+    op->guarded_ticket = (uint64_t)op->status;
+    op->guarded_done = op->done;
+    op->guarded_owner = op->owner;
+    op->done = unleased;
+    op->kind = STRATA_OP_RELEASE;
+}
+
 /* Not let through: what it is answered. */
 static int refuse_locked(struct guard *g, strata_op *op, int64_t now, struct refusal *r)
 {
@@ -140,28 +161,33 @@ static void decide_locked(struct guard *g, strata_op *op, int64_t now, struct re
 {
     uint64_t ticket = 0;
     op->guarded_done = NULL;
-    if (op->kind < STRATA_OP_GET || op->kind > STRATA_OP_REMOVE) {
-        wrap(g, op, 0, 0); /* the layer knows what to say */
+    if (op->kind < STRATA_OP_GET || op->kind > STRATA_OP_LEASE) {
+        wrap(g, op, 0, 0); /* the layer knows what to say; and a lease is released whatever is wrong */
         return;
     }
     int closed = g->breaker.state == BREAKER_CLOSED;
+    /* With notes, the replay is the probe.  A lease never is: it may wait long. */
+    int waits = !closed && (!owed_empty(&g->owed) || op->kind == STRATA_OP_LEASE);
     if (closed && op->kind != STRATA_OP_REMOVE && strata__owed_fences(&g->owed, op->space, op->key)) {
-        op->status = op->kind == STRATA_OP_GET ? STRATA_MISS : STRATA_AGAIN;
-        return;
-    }
-    /* With notes, the replay is the probe. */
-    if ((!closed && !owed_empty(&g->owed)) || strata__breaker_ask(&g->breaker, now, &ticket) == BREAKER_REFUSE) {
+        op->status = op->kind == STRATA_OP_GET   ? STRATA_MISS
+                     : op->kind == STRATA_OP_PUT ? STRATA_AGAIN
+                                                 : STRATA_PENDING;
+    } else if (waits || strata__breaker_ask(&g->breaker, now, &ticket) == BREAKER_REFUSE) {
         op->status = refuse_locked(g, op, now, r);
+    } else {
+        wrap(g, op, ticket, g->owed.stamp);
         return;
     }
-    wrap(g, op, ticket, g->owed.stamp);
+    if (op->kind == STRATA_OP_PUT && op->lease != 0)
+        release_instead(op);
 }
 
 static void answer(struct guard *g, strata_op *op, const struct refusal *r)
 {
     int status = op->status;
-    if (op->kind == STRATA_OP_GET) {
+    if (op->kind == STRATA_OP_GET || op->kind == STRATA_OP_LEASE) {
         op->found = NULL;
+        op->lease = 0;
         if (status < 0)
             refused_words(g, op->err, r);
     }
@@ -299,6 +325,12 @@ static void guard_stats(strata_layer *layer, strata_layer_stats *out)
     os_lock_give(&g->lock);
 }
 
+static void guard_hurry(strata_layer *layer)
+{
+    struct guard *g = downcast(layer);
+    g->inner->ops->hurry(g->inner);
+}
+
 static void guard_maintain(strata_layer *layer, int64_t now_ms, uint64_t budget_us)
 {
     struct guard *g = downcast(layer);
@@ -374,7 +406,8 @@ static void fill_ops(struct guard *g)
                                  .stats = guard_stats,
                                  .maintain = in->maintain != NULL ? guard_maintain : NULL,
                                  .reopen = in->reopen != NULL ? guard_reopen : NULL,
-                                 .close = guard_close };
+                                 .close = guard_close,
+                                 .hurry = in->hurry != NULL ? guard_hurry : NULL };
     g->base.ops = &g->ops;
 }
 

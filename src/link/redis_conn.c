@@ -181,7 +181,14 @@ static int write_greeting(struct redis_conn *c)
         good = good && strata__redis_command(mem, &c->out, role, 1) > 0;
         c->greetings++;
     }
-    return good && strata__redis_command(mem, &c->out, ping, 1) > 0;
+    good = good && strata__redis_command(mem, &c->out, ping, 1) > 0;
+    const strata_slice *args;
+    size_t count;
+    for (c->hellos = 0; good && o->hello != NULL && (count = o->hello(o->ctx, c->hellos, &args)) > 0; c->hellos++)
+        good = strata__redis_command(mem, &c->out, args, count) > 0;
+    c->greetings += c->hellos;
+    c->greet_us = strata__os_now_us();
+    return good;
 }
 
 static void greet(struct redis_conn *c, int64_t now)
@@ -308,8 +315,8 @@ static int starts_with(strata_slice text, const char *word)
 /* Errors that are no reason to hang up: the layer sees them in the replies to its own commands. */
 static int bearable(const struct redis_conn *c, strata_slice text)
 {
-    return c->greetings == 1 && (starts_with(text, "NOPERM") || starts_with(text, "LOADING") ||
-                                 starts_with(text, "BUSY") || starts_with(text, "MASTERDOWN"));
+    return c->greetings == c->hellos + 1 && (starts_with(text, "NOPERM") || starts_with(text, "LOADING") ||
+                                             starts_with(text, "BUSY") || starts_with(text, "MASTERDOWN"));
 }
 
 /* How much of a refusal may be shown: what does not know AUTH may repeat what followed it, quoted or not, whole or cut. */
@@ -350,15 +357,30 @@ static void check_role_locked(struct redis_conn *c, const struct redisReply *rep
                                "MASTER there");
 }
 
+static void hello_answered(struct redis_conn *c, const struct redisReply *reply)
+{
+    const struct redis_link_options *o = &c->link->options;
+    strata_error why = STRATA_ERROR_INIT;
+    size_t nth = c->hellos - c->greetings;
+    if (o->greeted(o->ctx, nth, reply, strata__os_now_us() - c->greet_us, &why))
+        return;
+    os_lock_take(&c->lock);
+    strata__redis_break_locked(c, STRATA_EIO, 0, "%s", why.message);
+    os_lock_give(&c->lock);
+}
+
 void strata__redis_greeted(struct redis_conn *c, const struct redisReply *reply)
 {
     strata_slice text = strata__redis_text(reply);
-    int refused = strata__redis_kind(reply) == REDIS_IS_ERROR && !bearable(c, text);
+    int ours = c->greetings > c->hellos;
+    int refused = ours && strata__redis_kind(reply) == REDIS_IS_ERROR && !bearable(c, text);
+    if (!ours && !c->broken)
+        hello_answered(c, reply);
     os_lock_take(&c->lock);
     if (refused)
         strata__redis_break_locked(c, STRATA_EIO, 0, "%.*s: correct user, password and database of this layer",
                                    shown_size(c, text), (const char *)text.data);
-    else if (c->role_at && c->greetings == 2)
+    else if (c->role_at && c->greetings == c->hellos + 2)
         check_role_locked(c, reply);
     if (--c->greetings == 0)
         c->fence_ms = strata__redis_deadline(c->link->options.connect_timeout_ms);

@@ -153,12 +153,28 @@ static void hand_out(struct redis_conn *c, const struct redisReply *reply)
 
 static void lend(void *ctx, const struct redisReply *reply) { hand_out(ctx, reply); }
 
+/* "message", its channel, and what it says. */
+static int is_push(const struct redisReply *reply)
+{
+    const strata_slice kind = strata_str("message");
+    if (strata__redis_kind(reply) != REDIS_IS_ARRAY || strata__redis_count(reply) != 3 ||
+        strata__redis_kind(strata__redis_at(reply, 0)) != REDIS_IS_TEXT ||
+        strata__redis_kind(strata__redis_at(reply, 2)) != REDIS_IS_TEXT)
+        return 0;
+    strata_slice first = strata__redis_text(strata__redis_at(reply, 0));
+    return first.size == kind.size && memcmp(first.data, kind.data, kind.size) == 0;
+}
+
 /* One reply, for whom it is: as take_replies(). */
 static int give(struct redis_conn *c, struct redisReply *reply)
 {
     if (reply == strata__redis_lent)
         return c->told; /* while it was read */
-    if (c->greetings > 0) {
+    const struct redis_link_options *o = &c->link->options;
+    if (o->pushed != NULL && is_push(reply)) {
+        c->told = 0;
+        o->pushed(o->ctx, strata__redis_text(strata__redis_at(reply, 2)));
+    } else if (c->greetings > 0) {
         c->told = 0;
         strata__redis_greeted(c, reply);
     } else {

@@ -52,6 +52,14 @@ struct redis_link_options {
     int64_t backoff_min_ms, backoff_max_ms;
     size_t max_pending; /* requests of all connections that are out; one more is answered STRATA_EBUSY */
     const strata_allocator *mem;
+    /* What every new connection is asked behind AUTH and SELECT, and before anything else travels on it; NULL nothing.  Answers
+     * how many args the nth command has, 0: there is no nth.  All on the link's thread, without a lock. */
+    size_t (*hello)(void *ctx, size_t nth, const strata_slice **out_args);
+    /* Its answer, so long after the question.  0: hang up, for what *err says; it is tried again. */
+    int (*greeted)(void *ctx, size_t nth, const struct redisReply *reply, int64_t elapsed_us, strata_error *err);
+    /* What nobody asked for: a message of a channel.  NULL: there is none. */
+    void (*pushed)(void *ctx, strata_slice message);
+    void *ctx;
 };
 
 /* One command.  The caller's, from submit until its done() is called. */

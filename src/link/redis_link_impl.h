@@ -115,8 +115,10 @@ struct redis_conn {
     int64_t retry_ms, connect_deadline_ms, up_ms;
     int asking; /* Sentinels are asked where to connect; the ticket is: */
     uint32_t ticket;
-    int role_at;      /* the last but one of the greeting's replies is that to ROLE */
+    int role_at;      /* before the PING, and what hello() asks, stands ROLE */
     size_t greetings; /* replies that are still to come before it is up */
+    size_t hellos;    /* the last so many of them are options.hello's */
+    int64_t greet_us; /* when they were asked */
     uint32_t seen_borrowed;
     int64_t seen_ms;
 };

@@ -119,6 +119,9 @@ static const struct option_row redis_rows[] = {
     ROW(tls_cert_file, OPTION_STRING, 0, 4095, 0, NULL, "our own certificate, and its chain"),
     ROW(tls_key_file, OPTION_STRING, 0, 4095, 0, NULL, "its private key"),
     ROW(tls_server_name, OPTION_STRING, 0, 255, 0, NULL, "the name in the server's certificate"),
+    ROW(lease_ms, OPTION_DURATION, STRATA_OFF, HOUR_MS, 30000, NULL, "one node loads, and has a successor after that; or off"),
+    ROW(lease_wait_ms, OPTION_DURATION, 1, HOUR_MS, 5000, NULL, "how long to wait for another node's load"),
+    ROW(tombstone_ms, OPTION_DURATION, 1000, 86400000, 120000, NULL, "how long a deleted key is remembered"),
     ROW(name, OPTION_STRING, 0, 31, 0, NULL, "shown in stats and events"),
 };
 #undef STRUCT

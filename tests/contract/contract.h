@@ -12,6 +12,8 @@ struct contract_subject {
     int saves_load_ms;           /* 1: meta comes back with all of load_ms; 0: the layer may save its room */
     size_t rounds;               /* of each thread in the concurrent cases */
     int refuses_late_puts;       /* 1: a put that is older than a clear is refused by the layer itself */
+    int shared; /* 1: a store of many nodes: it counts versions by itself, tells births by its own clock, and keeps nothing that
+                   means something to one cache alone; 2: so, without versions and clock */
 };
 
 /* Each answers how many cases failed. */

@@ -25,7 +25,7 @@ static strata_layer *make_second(void) { return lease_store_layer(shared); }
 
 int main(void)
 {
-    static const struct contract_subject subject = { "leases", make, 1, 300, 0 };
+    static const struct contract_subject subject = { "leases", make, 1, 300, 0, 0 };
     static const struct contract_lease_subject leases = { "leases, two nodes", { make_first, make_second } };
     return contract_run_layer(&subject) + contract_run_cache(&subject) + contract_run_leases(&leases);
 }

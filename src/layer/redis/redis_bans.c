@@ -41,6 +41,19 @@ static uint32_t fold_locked(struct redis_bans *bans, struct redis_ban *ban, char
     return dropped;
 }
 
+static void raise_locked(struct redis_bans *bans, uint32_t position)
+{
+    if (position > atomic_load_explicit(&bans->newest, memory_order_relaxed))
+        atomic_store_explicit(&bans->newest, position, memory_order_release);
+}
+
+void strata__redis_bans_raise(struct redis_bans *bans, uint32_t position)
+{
+    os_lock_take(&bans->lock);
+    raise_locked(bans, position);
+    os_lock_give(&bans->lock);
+}
+
 void strata__redis_ban(struct redis_bans *bans, const strata_allocator *mem, const strata_clear_op *what)
 {
     char *gone[REDIS_BANS_MOST + 1];
@@ -56,8 +69,7 @@ void strata__redis_ban(struct redis_bans *bans, const strata_allocator *mem, con
     if (bans->count == REDIS_BANS_MOST)
         dropped = fold_locked(bans, &ban, gone);
     bans->list[bans->count++] = ban;
-    if (ban.position > atomic_load_explicit(&bans->newest, memory_order_relaxed))
-        atomic_store_explicit(&bans->newest, ban.position, memory_order_release);
+    raise_locked(bans, ban.position);
     os_lock_give(&bans->lock);
     while (dropped > 0)
         strata__free(mem, gone[--dropped]);

@@ -29,6 +29,8 @@ struct redis_bans {
 
 /* Without memory for the prefix it becomes one of everything. */
 void strata__redis_ban(struct redis_bans *bans, const strata_allocator *mem, const strata_clear_op *what);
+/* A clear came that far, and was not carried out here. */
+void strata__redis_bans_raise(struct redis_bans *bans, uint32_t position);
 int strata__redis_banned(struct redis_bans *bans, strata_slice key, uint64_t life, uint32_t position);
 void strata__redis_bans_deinit(struct redis_bans *bans, const strata_allocator *mem);
 

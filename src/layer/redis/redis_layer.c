@@ -21,33 +21,45 @@ static struct pack_options pack_options(const strata_redis_options *o)
                                   o->dictionaries };
 }
 
-/* What the layer asks with, over TLS where the URL says so. */
-static int open_link(struct redis_layer *r, strata_layer_host *host, strata_error *err)
+struct redis_link_options strata__redis_link_options(const struct redis_layer *r)
 {
     const strata_redis_options *o = &r->options;
+    return (struct redis_link_options){ .name = r->base.name,
+                                        .topology = r->url.topology,
+                                        .hosts = r->url.hosts,
+                                        .host_count = r->url.host_count,
+                                        .master_name = r->url.master_name,
+                                        .sentinel_user = o->sentinel_user,
+                                        .sentinel_password = o->sentinel_password,
+                                        .host = r->url.host,
+                                        .socket_path = r->url.socket_path,
+                                        .port = r->url.port,
+                                        .user = r->url.user,
+                                        .password = r->url.password,
+                                        .tls = r->tls,
+                                        .database = r->url.database,
+                                        .connections = o->connections,
+                                        .connect_timeout_ms = o->connect_timeout_ms,
+                                        .backoff_min_ms = BACKOFF_MIN_MS,
+                                        .backoff_max_ms = BACKOFF_MAX_MS,
+                                        .max_pending = o->max_pending,
+                                        .mem = r->mem };
+}
+
+/* What the layer asks with, over TLS where the URL says so. */
+static int open_link(struct redis_layer *r, strata_error *err)
+{
     int rc = strata__redis_secure_open(r, err);
     if (rc < 0)
         return rc;
-    const struct redis_link_options options = { .name = r->base.name,
-                                                .topology = r->url.topology,
-                                                .hosts = r->url.hosts,
-                                                .host_count = r->url.host_count,
-                                                .master_name = r->url.master_name,
-                                                .sentinel_user = o->sentinel_user,
-                                                .sentinel_password = o->sentinel_password,
-                                                .host = r->url.host,
-                                                .socket_path = r->url.socket_path,
-                                                .port = r->url.port,
-                                                .user = r->url.user,
-                                                .password = r->url.password,
-                                                .tls = r->tls,
-                                                .database = r->url.database,
-                                                .connections = o->connections,
-                                                .connect_timeout_ms = o->connect_timeout_ms,
-                                                .backoff_min_ms = BACKOFF_MIN_MS,
-                                                .backoff_max_ms = BACKOFF_MAX_MS,
-                                                .max_pending = o->max_pending,
-                                                .mem = host->mem };
+    struct redis_link_options options = strata__redis_link_options(r);
+    if (r->url.topology == REDIS_CLUSTER) {
+        atomic_store(&r->life.scripts, SCRIPTS_OFF); /* each slot has a life of its own */
+    } else {
+        options.hello = strata__redis_hello;
+        options.greeted = strata__redis_hello_answered;
+        options.ctx = r;
+    }
     rc = strata__redis_open(&r->link, &options, err);
     if (rc < 0) {
         strata__redis_tls_free(r->tls);
@@ -63,14 +75,16 @@ static int redis_start(strata_layer *layer, strata_layer_host *host, strata_erro
     int rc = strata__pack_start(&r->compressor, &packs, r->base.name, host->mem, err);
     if (rc < 0)
         return rc;
-    rc = open_link(r, host, err);
-    if (rc < 0) {
-        strata__compressor_deinit(&r->compressor);
-        return rc;
-    }
     r->mem = host->mem;
     r->host = host;
-    return STRATA_OK;
+    strata__redis_life_init(r);
+    strata__redis_leases_init(r);
+    rc = open_link(r, err);
+    if (rc < 0) {
+        r->host = NULL;
+        strata__compressor_deinit(&r->compressor);
+    }
+    return rc;
 }
 
 /* The options that are the layer's own copies; url is cut up, and name stands in the base. */
@@ -96,21 +110,31 @@ static void redis_close(strata_layer *layer)
 {
     struct redis_layer *r = downcast(layer);
     if (r->host != NULL) {
+        strata__redis_channel_close(r);
         strata__redis_close(r->link);
         strata__redis_tls_free(r->tls);
+        strata__redis_leases_deinit(r);
+        strata__redis_life_deinit(r);
         strata__compressor_deinit(&r->compressor);
         strata__redis_bans_deinit(&r->bans, r->mem);
     }
+    strata__free(NULL, r->names);
     free_texts(r);
     strata__free(NULL, r);
 }
 
-/* In a child after fork: whoever held the lock of the bans does not exist here.  Its life is another one's: they are void. */
+/* In a child after fork: whoever held a lock does not exist here.  The cache's life is another one's, and the leases are the
+ * parent's: what stands in tables is void, and given back where nobody was just changing it. */
 static int redis_reopen(strata_layer *layer, strata_layer_host *host, strata_error *err)
 {
     struct redis_layer *r = downcast(layer);
     if (r->host != NULL) {
+        strata__redis_abandon(r->leases.subscriber);
         strata__redis_abandon(r->link);
+        if (os_lock_try(&r->leases.lock))
+            strata__redis_leases_deinit(r);
+        if (os_lock_try(&r->life.lock))
+            strata__redis_life_deinit(r);
         strata__compressor_deinit(&r->compressor);
         if (os_lock_try(&r->bans.lock))
             strata__redis_bans_deinit(&r->bans, r->mem);
@@ -161,6 +185,11 @@ static void redis_stats(strata_layer *layer, strata_layer_stats *out)
 {
     struct redis_layer *r = downcast(layer);
     out->rejections = atomic_load_explicit(&r->rejections, memory_order_relaxed);
+    out->leases = atomic_load_explicit(&r->leases.granted, memory_order_relaxed);
+    out->leases_awaited = atomic_load_explicit(&r->leases.waited, memory_order_relaxed);
+    out->leases_lost = atomic_load_explicit(&r->leases.lost, memory_order_relaxed);
+    out->lives = atomic_load_explicit(&r->life.lives, memory_order_relaxed);
+    out->unleased = atomic_load_explicit(&r->life.scripts, memory_order_relaxed) == SCRIPTS_OFF;
     out->foreign = atomic_load_explicit(&r->foreign, memory_order_relaxed);
 }
 
@@ -175,6 +204,7 @@ static const strata_layer_ops redis_ops = {
     .stats = redis_stats,
     .reopen = redis_reopen,
     .close = redis_close,
+    .hurry = strata__redis_leases_hurry,
 };
 
 /* The constructor --------------------------------------------------------------------------------------------- */
@@ -198,6 +228,8 @@ static int copy_texts(struct redis_layer *r, strata_error *err)
     if (!copied)
         return strata__fail(err, STRATA_ENOMEM, "url", "no memory for url, prefix and paths: free some");
     r->prefix = strata_str(o->prefix);
+    if (!strata__redis_life_names(r))
+        return strata__fail(err, STRATA_ENOMEM, "prefix", "no memory for the names of keys: free some");
     int rc = strata__redis_url_parse(r->url_text, &r->url, err);
     if (rc == STRATA_OK && o->cluster == STRATA_ON)
         rc = strata__redis_url_cluster(&r->url, err);
@@ -242,6 +274,8 @@ strata_layer *strata__redis_make(const strata_redis_options *options)
     snprintf(r->base.name, sizeof r->base.name, "redis");
     if (check(r, options, &r->base.failed) == STRATA_OK && r->options.name != NULL)
         snprintf(r->base.name, sizeof r->base.name, "%s", r->options.name);
+    if (r->options.lease_ms != STRATA_OFF && r->url.topology != REDIS_CLUSTER)
+        r->base.flags |= STRATA_LAYER_LEASES;
     r->options.name = r->base.name;
     return &r->base;
 }

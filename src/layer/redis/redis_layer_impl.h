@@ -4,9 +4,12 @@
  *   redis_ops.c    get, put and remove, pipelined                 redis_words.c  words for refusals, patterns, PX
  *   redis_many.c   many gets in one command                       redis_secure.c the options of TLS
  *   redis_value.c  values to bytes and back                       redis_bans.c   what a clear leaves
- *   redis_scan.c   clear and keys                          redis_spread.c what these need to know of a Cluster
+ *   redis_scan.c   clear and keys                             redis_spread.c what these need to know of a Cluster
+ *   redis_write.c  put and remove by script                   redis_call.c   one call of it
+ *   redis_lease.c  leases held and awaited                    redis_wake.c   who waits is woken
+ *   redis_life.c   the store's life and its clock             redis_script.c what decides, in the server
  *
- * There is no state of an entry here: all of it is in the server.  Nothing waits for the network but clear, keys and ping. */
+ * There is no state of an entry here, but for leases: all of it is in the server.  Nothing waits for the network but clear, keys and ping. */
 #ifndef STRATA_LAYER_REDIS_LAYER_IMPL_H
 #define STRATA_LAYER_REDIS_LAYER_IMPL_H
 #include <stdatomic.h>
@@ -15,10 +18,14 @@
 #include "src/format/compress.h"
 #include "src/layer/layer_host.h"
 #include "src/layer/redis/redis_bans.h"
+#include "src/layer/redis/redis_lease.h"
+#include "src/layer/redis/redis_life.h"
 #include "src/layer/redis/redis_url.h"
 #include "src/link/redis_link.h"
 #include "src/link/redis_tls.h"
 #include "strata/redis.h"
+
+enum { REDIS_STRIPES = 1024 };
 
 struct redis_layer {
     strata_layer base;
@@ -32,6 +39,14 @@ struct redis_layer {
     struct redis_link *link;
     struct compressor compressor;
     struct redis_bans bans;
+    strata_slice life_key, channel; /* in `names`, which is malloc's */
+    char *names;
+    char sha[REDIS_SHA]; /* of the script */
+    struct redis_life life;
+    struct redis_leases leases;
+    /* Puts and removes so far, by their keys' hashes: has anything come after this one? */
+    _Atomic(uint32_t) writes[REDIS_STRIPES];
+    _Atomic(uint64_t) void_version;        /* what has none above it was to be cleared, and must be left alone */
     _Atomic(uint64_t) rejections, foreign; /* relaxed: counters */
 };
 
@@ -46,6 +61,8 @@ strata_layer *strata__redis_make(const strata_redis_options *options);
 /* redis_secure.c: are the options of TLS for this URL?  And r->tls, where it is one of TLS. */
 int strata__redis_secure_check(const struct redis_layer *r, strata_error *err);
 int strata__redis_secure_open(struct redis_layer *r, strata_error *err);
+/* redis_layer.c: what all links of the layer are opened with. */
+struct redis_link_options strata__redis_link_options(const struct redis_layer *r);
 
 /* redis_ops.c */
 void strata__redis_layer_submit(strata_layer *layer, strata_op *const *ops, size_t count);
@@ -57,11 +74,33 @@ void strata__redis_get_each(struct redis_layer *r, strata_op *const *ops, size_t
 int strata__redis_gets_many(const struct redis_layer *r, strata_op *const *ops, size_t count);
 void strata__redis_get_many(struct redis_layer *r, strata_op *const *ops, size_t count);
 
+/* redis_write.c, redis_lease.c: the request for an operation that is a script; NULL: it was answered. */
+struct redis_request *strata__redis_write_put(struct redis_layer *r, strata_op *op);
+struct redis_request *strata__redis_write_remove(struct redis_layer *r, strata_op *op);
+struct redis_request *strata__redis_lease_ask(struct redis_layer *r, strata_op *op);
+/* RELEASE: answers it. */
+void strata__redis_lease_release(struct redis_layer *r, strata_op *op);
+/* A GET that found an entry of a life that is not known: look after the life, and get it again. */
+void strata__redis_get_again(struct redis_layer *r, strata_op *op);
+
 /* redis_value.c */
-/* What SET stores: strata__free(r->mem, *out_bytes).  STRATA_OK, STRATA_ENOMEM. */
-int strata__redis_value_encode(struct redis_layer *r, const strata_op *op, void **out_bytes, size_t *out_size);
-/* What GET found: op->found and op->meta.  STRATA_OK; STRATA_MISS, foreign or damaged: counted; STRATA_ENOMEM. */
-int strata__redis_value_decode(struct redis_layer *r, strata_op *op, strata_slice bytes);
+struct redis_bytes {
+    char *data; /* strata__free(r->mem, data) */
+    size_t size;
+    size_t stamp_at; /* where a script writes version, life and time; 0: none will */
+};
+/* What is stored.  STRATA_OK, STRATA_ENOMEM. */
+int strata__redis_value_encode(struct redis_layer *r, const strata_op *op, int stamped, struct redis_bytes *out);
+/* Before a GET or LEASE is asked: notes in op->meta how far clears had come. */
+static inline void redis_value_expect(struct redis_layer *r, strata_op *op)
+{
+    op->found = NULL;
+    op->meta.position = atomic_load_explicit(&r->bans.newest, memory_order_acquire);
+}
+/* What GET found: op->found and op->meta.  STRATA_OK; STRATA_MISS, nothing, foreign or damaged: those two are counted;
+ * STRATA_AGAIN: it is of a life that is not known; strata__redis_get_again(), or with `finally`, in which case it is not
+ * trusted; STRATA_ENOMEM. */
+int strata__redis_value_decode(struct redis_layer *r, strata_op *op, strata_slice bytes, int finally);
 
 /* redis_scan.c */
 int strata__redis_layer_clear(strata_layer *layer, const strata_clear_op *what, strata_error *err);

@@ -45,10 +45,13 @@ static void answer_each(struct many *m, const struct redisReply *reply)
     for (size_t i = 0; i < m->count; i++) {
         const struct redisReply *one = strata__redis_at(reply, i);
         strata_op *op = m->ops[i];
-        if (strata__redis_kind(one) == REDIS_IS_TEXT)
-            strata_op_done(op, strata__redis_value_decode(m->r, op, strata__redis_text(one)));
+        int rc = strata__redis_kind(one) == REDIS_IS_TEXT
+                     ? strata__redis_value_decode(m->r, op, strata__redis_text(one), 0)
+                     : STRATA_AGAIN;
+        if (rc == STRATA_AGAIN)
+            m->ops[again++] = op; /* it says nil, or its life has to be looked after first */
         else
-            m->ops[again++] = op; /* it says nil */
+            strata_op_done(op, rc);
     }
     ask_each(m, again);
 }
@@ -87,7 +90,7 @@ static struct many *new_many(struct redis_layer *r, strata_op *const *ops, size_
     m->args[0] = strata_str("MGET");
     char *at = (char *)(m->ops + count);
     for (size_t i = 0; i < count; i++) {
-        ops[i]->found = NULL;
+        redis_value_expect(r, ops[i]);
         m->args[i + 1] = strata_bytes(at, r->prefix.size + ops[i]->key.size);
         if (r->prefix.size != 0)
             memcpy(at, r->prefix.data, r->prefix.size);

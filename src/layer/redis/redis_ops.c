@@ -1,4 +1,6 @@
-/* redis_ops.c - get, put and remove: one request each, all of a batch handed to the link at once.
+/* redis_ops.c - operations: one request each, all of a batch handed to the link at once.
+ *
+ * Gets are made here, and puts and removes for a server that runs no scripts for us; with scripts, they are calls of their own.
  *
  * A batch is one block: the requests, their arguments and keys.  Whoever answers the last request frees it, so each is
  * answered as soon as its reply is there.  Order per key is the link's: requests of one key have one affinity. */
@@ -12,7 +14,7 @@
 #include "src/layer/redis/redis_layer_impl.h"
 #include "src/layer/redis/redis_words.h"
 
-enum { ARGS_MOST = 5, PX_ROOM = 24 };
+enum { ARGS_MOST = 6, PX_ROOM = 24 };
 
 /* One operation on its way. */
 struct job {
@@ -29,9 +31,10 @@ struct batch {
     const strata_allocator *mem;
     _Atomic(size_t) left; /* jobs without an answer, and one while they are submitted */
     int64_t get_timeout_ms;
-    size_t count;
-    struct redis_request **list;
-    char *keys; /* where the next one goes */
+    size_t count; /* of list */
+    size_t job_count;
+    struct redis_request **list; /* of jobs, and of calls, which free themselves */
+    char *keys;                  /* where the next one goes */
     struct job jobs[];
 };
 
@@ -64,11 +67,13 @@ static int judge(struct redis_layer *r, const struct job *job)
         if (kind == REDIS_IS_NIL)
             return STRATA_MISS;
         if (kind == REDIS_IS_TEXT)
-            return strata__redis_value_decode(r, job->op, strata__redis_text(reply));
+            return strata__redis_value_decode(r, job->op, strata__redis_text(reply), 0);
         break;
     case 'S':
         if (kind == REDIS_IS_STATUS)
             return STRATA_OK;
+        if (kind == REDIS_IS_NIL && job->op->flags & STRATA_OP_BACKFILL) /* NX */
+            return STRATA_AGAIN;
         break;
     default: /* UNLINK, DEL */
         if (kind == REDIS_IS_INTEGER)
@@ -87,7 +92,13 @@ static void answered(struct redis_request *request)
         rc = judge(b->r, job);
     else
         *op->err = request->err;
-    strata_op_done(op, rc);
+    if (rc == STRATA_AGAIN && op->kind == STRATA_OP_GET) {
+        strata__redis_get_again(b->r, op);
+    } else {
+        if (rc >= 0)
+            strata__redis_say(b->r, op);
+        strata_op_done(op, rc);
+    }
     leave(b);
 }
 
@@ -107,7 +118,7 @@ static strata_slice full_key(struct batch *b, strata_slice key)
 
 static void add_job(struct batch *b, strata_op *op, const char *command)
 {
-    struct job *job = &b->jobs[b->count];
+    struct job *job = &b->jobs[b->job_count++];
     struct redis_request *q = &job->request;
     const strata_redis_options *o = &b->r->options;
     job->op = op;
@@ -134,47 +145,74 @@ static const char *remove_command(const struct redis_layer *r)
 static int add_put(struct batch *b, strata_op *op)
 {
     struct redis_layer *r = b->r;
-    void *bytes;
-    size_t size;
+    struct redis_bytes value;
+    unsigned char token[REDIS_TOKEN];
     int64_t ttl_ms = strata__redis_ttl_ms(op->expires_ms, op->now_ms);
     if (strata_value_size(op->value) > r->options.max_value_bytes ||
         strata__redis_banned(&r->bans, op->key, op->meta.life, op->meta.position)) {
         redis_count(&r->rejections);
         return STRATA_AGAIN;
     }
+    if (op->lease != 0) { /* of when there were scripts: nobody can tell whether it stands */
+        (void)strata__redis_lease_take(r, op->lease, token);
+        op->flags |= STRATA_OP_LOST;
+        return STRATA_AGAIN;
+    }
     if (ttl_ms == 0) { /* nobody needs it, but what it replaces must go */
         add_job(b, op, remove_command(r));
         return STRATA_OK;
     }
-    if (strata__redis_value_encode(r, op, &bytes, &size) != STRATA_OK)
+    if (strata__redis_value_encode(r, op, 0, &value) != STRATA_OK)
         return strata__fail(op->err, STRATA_ENOMEM, r->base.name,
                             "no memory to send a value of %zu bytes: free some, or lower max_value_bytes",
                             strata_value_size(op->value));
-    struct job *job = &b->jobs[b->count];
+    struct job *job = &b->jobs[b->job_count];
     add_job(b, op, "SET");
-    job->args[2] = strata_bytes(bytes, size);
+    job->args[2] = strata_bytes(value.data, value.size);
     job->request.arg_count = 3;
+    if (op->flags & STRATA_OP_BACKFILL)
+        job->args[job->request.arg_count++] = strata_str("NX");
     if (ttl_ms != STRATA_FOREVER) {
         int digits = snprintf(job->px, sizeof job->px, "%" PRId64, ttl_ms);
-        job->args[3] = strata_str("PX");
-        job->args[4] = strata_bytes(job->px, (size_t)digits);
-        job->request.arg_count = 5;
+        job->args[job->request.arg_count++] = strata_str("PX");
+        job->args[job->request.arg_count++] = strata_bytes(job->px, (size_t)digits);
     }
     return STRATA_OK;
 }
 
+static void add_call(struct batch *b, struct redis_request *call)
+{
+    if (call != NULL)
+        b->list[b->count++] = call;
+}
+
+/* STRATA_OK: on its way, or answered already; else the answer. */
 static int add(struct batch *b, strata_op *op)
 {
+    struct redis_layer *r = b->r;
+    /* Until the first greeting is answered, we are hopeful. */
+    int scripts = atomic_load_explicit(&r->life.scripts, memory_order_acquire) != SCRIPTS_OFF;
     switch (op->kind) {
     case STRATA_OP_GET:
-        op->found = NULL;
+        redis_value_expect(r, op);
         add_job(b, op, "GET");
         return STRATA_OK;
-    case STRATA_OP_PUT: return add_put(b, op);
-    case STRATA_OP_REMOVE: add_job(b, op, remove_command(b->r)); return STRATA_OK;
+    case STRATA_OP_PUT:
+        if (!scripts)
+            return add_put(b, op);
+        add_call(b, strata__redis_write_put(r, op));
+        return STRATA_OK;
+    case STRATA_OP_REMOVE:
+        if (scripts)
+            add_call(b, strata__redis_write_remove(r, op));
+        else
+            add_job(b, op, remove_command(r));
+        return STRATA_OK;
+    case STRATA_OP_LEASE: add_call(b, strata__redis_lease_ask(r, op)); return STRATA_OK;
+    case STRATA_OP_RELEASE: strata__redis_lease_release(r, op); return STRATA_OK;
     default:
-        return strata__fail(op->err, STRATA_EUNSUPPORTED, b->r->base.name,
-                            "a Redis layer knows get, put and remove alone");
+        return strata__fail(op->err, STRATA_EUNSUPPORTED, r->base.name,
+                            "a Redis layer knows get, put, remove, lease and release alone");
     }
 }
 
@@ -190,7 +228,7 @@ static struct batch *new_batch(struct redis_layer *r, strata_op *const *ops, siz
         return NULL;
     b->r = r;
     b->mem = r->mem;
-    b->count = 0;
+    b->count = b->job_count = 0;
     b->list = (struct redis_request **)(void *)(b->jobs + count);
     b->keys = (char *)(b->list + count);
     return b;
@@ -225,13 +263,13 @@ static void submit_each(struct redis_layer *r, strata_op *const *ops, size_t cou
         if (rc != STRATA_OK)
             strata_op_done(ops[i], rc);
     }
-    atomic_init(&b->left, b->count + 1);
+    atomic_init(&b->left, b->job_count + 1);
     if (lend && b->count == 1)
         strata__redis_call(r->link, b->list[0]); /* its caller would sleep anyway */
     else
         strata__redis_submit(r->link, b->list, b->count);
     /* Arguments were borrowed until now.  The jobs are there yet: we have not left. */
-    for (size_t i = 0; i < b->count; i++)
+    for (size_t i = 0; i < b->job_count; i++)
         if (b->jobs[i].request.arg_count > 2)
             strata__free(b->mem, (void *)(uintptr_t)b->jobs[i].args[2].data);
     leave(b);

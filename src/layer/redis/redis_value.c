@@ -1,5 +1,9 @@
 /* redis_value.c - a value as it stands in the server: envelope with its checksum, and the payload, packed where it pays.
  *
+ * What means nothing to another node is left out: the cache's life, its clock, its ban position.  An entry's age is what the
+ * store's clock says now, less what it said at birth; where no script wrote that, it is by the wall clocks of two machines.
+ * What is found is told as of this cache's own clock (life 0), and as of the clears that had gone out when it was asked for.
+ *
  * What is read may be anybody's: whatever cannot be decoded is a miss, counted, and left where it is. */
 #include <string.h>
 
@@ -13,8 +17,7 @@
 /* Writing ------------------------------------------------------------------------------------------------------ */
 
 /* Packed, right behind the room for its header.  STRATA_OK; else it is to be stored as it is: without memory, too. */
-static int encode_packed(struct redis_layer *r, struct envelope *e, strata_slice payload, void **out_bytes,
-                         size_t *out_size)
+static int encode_packed(struct redis_layer *r, struct envelope *e, strata_slice payload, struct redis_bytes *out)
 {
     size_t room = payload.size - payload.size / 100 * 15, packed = 0;
     uint32_t alg = strata__pack_algorithm(r->options.compression);
@@ -37,30 +40,41 @@ static int encode_packed(struct redis_layer *r, struct envelope *e, strata_slice
     }
     e->payload = strata_bytes(bytes + header, packed);
     strata__envelope_write(e, bytes);
-    *out_bytes = bytes;
-    *out_size = header + packed;
+    out->data = bytes;
+    out->size = header + packed;
     return STRATA_OK;
 }
 
-int strata__redis_value_encode(struct redis_layer *r, const strata_op *op, void **out_bytes, size_t *out_size)
+static void describe(const strata_op *op, int stamped, struct envelope *e)
+{
+    strata__envelope_from_meta(e, &op->meta);
+    e->flags |= ENVELOPE_CHECKSUM | (stamped ? ENVELOPE_STAMPED : 0);
+    e->life = e->version = 0;
+    e->born_ms = e->retry_at_ms = 0;
+    e->position = e->load_ms = 0;
+    if (stamped)
+        e->born_wall_ms = 0;
+}
+
+int strata__redis_value_encode(struct redis_layer *r, const strata_op *op, int stamped, struct redis_bytes *out)
 {
     struct envelope e;
     strata_slice payload = strata_bytes(strata_value_data(op->value),
                                         op->meta.negative ? 0 : strata_value_size(op->value));
-    strata__envelope_from_meta(&e, &op->meta);
-    e.flags |= ENVELOPE_CHECKSUM;
-    if (encode_packed(r, &e, payload, out_bytes, out_size) == STRATA_OK)
-        return STRATA_OK;
-    size_t header = strata__envelope_size(&e);
-    char *bytes = strata__alloc(r->mem, header + payload.size);
-    if (bytes == NULL)
-        return STRATA_ENOMEM;
-    e.payload = payload;
-    strata__envelope_write(&e, bytes);
-    if (payload.size != 0)
-        memcpy(bytes + header, payload.data, payload.size);
-    *out_bytes = bytes;
-    *out_size = header + payload.size;
+    describe(op, stamped, &e);
+    if (encode_packed(r, &e, payload, out) != STRATA_OK) {
+        size_t header = strata__envelope_size(&e);
+        char *bytes = strata__alloc(r->mem, header + payload.size);
+        if (bytes == NULL)
+            return STRATA_ENOMEM;
+        e.payload = payload;
+        strata__envelope_write(&e, bytes);
+        if (payload.size != 0)
+            memcpy(bytes + header, payload.data, payload.size);
+        out->data = bytes;
+        out->size = header + payload.size;
+    }
+    out->stamp_at = stamped ? strata__envelope_stamp_at(&e) : 0;
     return STRATA_OK;
 }
 
@@ -86,25 +100,102 @@ static int unpack(struct redis_layer *r, strata_op *op, const struct envelope *e
     return rc == STRATA_MISS ? foreign(r) : rc;
 }
 
-int strata__redis_value_decode(struct redis_layer *r, strata_op *op, strata_slice bytes)
+/* What stands there, without what is around it: an entry that is being replaced is inside a lease. */
+static strata_slice unwrap(strata_slice bytes)
+{
+    const unsigned char *at = bytes.data;
+    if (bytes.size < 2 || at[1] != 1)
+        return bytes;
+    if (at[0] == REDIS_IS_LEASE && bytes.size >= REDIS_LEASE_HEAD)
+        return strata_bytes(at + REDIS_LEASE_HEAD, bytes.size - REDIS_LEASE_HEAD);
+    return at[0] == REDIS_IS_TOMBSTONE && bytes.size >= REDIS_TOMBSTONE ? strata_bytes(at, 0) : bytes;
+}
+
+static int64_t age_of(struct redis_layer *r, const struct envelope *e)
+{
+    int64_t now = e->store_time_ms != 0 ? strata__redis_store_ms(r) : 0;
+    int64_t born = e->store_time_ms != 0 ? (int64_t)e->store_time_ms : e->born_wall_ms, age;
+    if (now == 0) /* it may not be asked for its clock */
+        now = strata_host_wall_ms(r->host);
+    if (__builtin_sub_overflow(now, born, &age))
+        return now > born ? INT64_MAX : 0;
+    return age > 0 ? age : 0;
+}
+
+static int64_t sum(int64_t a, int64_t b)
+{
+    int64_t both;
+    return __builtin_add_overflow(a, b, &both) ? STRATA_FOREVER : both;
+}
+
+/* Counted in a life that is over: what happened to the key since may be lost.  It is for a load that fails, no longer than it
+ * would have been, and to compare. */
+static int distrust(strata_meta *meta)
+{
+    if (meta->negative || (meta->error_ms == 0 && meta->keep_ms == 0))
+        return STRATA_MISS;
+    meta->error_ms = meta->error_ms != 0 ? sum(meta->fresh_ms, meta->error_ms) : 0;
+    meta->keep_ms = sum(meta->fresh_ms, meta->keep_ms);
+    meta->fresh_ms = meta->stale_ms = meta->early_ms = 0;
+    return STRATA_OK;
+}
+
+/* As of this cache's clock. */
+static int place_in_time(struct redis_layer *r, strata_op *op, const struct envelope *e, int trusted)
+{
+    uint32_t position = op->meta.position;
+    int64_t age = age_of(r, e);
+    strata__envelope_to_meta(&op->meta, e);
+    op->meta.life = 0;
+    op->meta.position = position;
+    if (__builtin_sub_overflow(strata_host_now_ms(r->host), age, &op->meta.born_ms))
+        op->meta.born_ms = INT64_MIN / 2;
+    if (__builtin_sub_overflow(strata_host_wall_ms(r->host), age, &op->meta.born_wall_ms))
+        op->meta.born_wall_ms = INT64_MIN / 2;
+    return trusted ? STRATA_OK : distrust(&op->meta);
+}
+
+/* Is it of the life that we believe in?  1, 0; -1: that life is none that we know. */
+static int trust(struct redis_layer *r, const struct envelope *e)
+{
+    if (e->store_life == 0 || atomic_load_explicit(&r->life.scripts, memory_order_relaxed) == SCRIPTS_OFF)
+        return 1; /* of a node that may run no scripts, or this one may not: there is nothing to compare */
+    if (e->store_life == atomic_load_explicit(&r->life.now, memory_order_acquire))
+        return 1;
+    return strata__redis_life_is_over(r, e->store_life) ? 0 : -1;
+}
+
+int strata__redis_value_decode(struct redis_layer *r, strata_op *op, strata_slice bytes, int finally)
 {
     struct envelope e;
     struct strata_value *value = NULL;
-    int rc = STRATA_OK;
+    bytes = unwrap(bytes);
+    if (bytes.size == 0)
+        return STRATA_MISS;
     /* Without a checksum it is not what this layer writes: anything may have happened to it. */
     if (strata__envelope_read(&e, bytes.data, bytes.size) != FORMAT_OK || !(e.flags & ENVELOPE_CHECKSUM))
         return foreign(r);
-    if (e.flags & ENVELOPE_NEGATIVE) {
-        strata__envelope_to_meta(&op->meta, &e);
-        return STRATA_OK;
-    }
+    uint64_t above = atomic_load_explicit(&r->void_version, memory_order_relaxed); /* set before bans.newest is raised */
+    if (above != 0 && e.version <= above)
+        return STRATA_MISS;
+    int trusted = trust(r, &e);
+    if (trusted < 0 && !finally)
+        return STRATA_AGAIN;
+    if (trusted < 0)
+        strata__redis_life_is_none(r, e.store_life);
+    int rc = STRATA_OK;
+    if (e.flags & ENVELOPE_NEGATIVE)
+        return place_in_time(r, op, &e, trusted > 0);
     if (e.compression != COMPRESS_NONE)
         rc = unpack(r, op, &e, &value);
     else if ((value = strata__value_copy(op->mem, e.payload.data, e.payload.size)) == NULL)
         rc = fail_memory(r, op, e.payload.size);
-    if (rc != STRATA_OK)
-        return rc;
-    strata__envelope_to_meta(&op->meta, &e);
-    op->found = value;
-    return STRATA_OK;
+    if (rc == STRATA_OK)
+        rc = place_in_time(r, op, &e, trusted > 0);
+    strata__redis_life_look(r);
+    if (rc == STRATA_OK)
+        op->found = value;
+    else
+        strata_value_unref(value);
+    return rc;
 }

@@ -1,0 +1,238 @@
+/* redis_call.c - see redis_call.h. */
+#include "src/layer/redis/redis_call.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "src/base/err.h"
+#include "src/base/hash.h"
+#include "src/base/mem.h"
+#include "src/format/le.h"
+#include "src/layer/redis/redis_layer_impl.h"
+#include "src/layer/redis/redis_words.h"
+
+/* Which of args is ARGV[7] of a set: the version above which it replaces nothing. */
+enum { FLOOR_AT = CALL_FIRST + 3 };
+
+static void came(struct redis_request *request);
+
+static struct redis_call *new_call(struct redis_layer *r, const char *what, size_t room,
+                                   void (*answered)(struct redis_call *, const struct redis_told *), void *owner)
+{
+    struct redis_call *call = strata__alloc(r->mem, sizeof *call + room);
+    if (call == NULL)
+        return NULL;
+    memset(call, 0, sizeof *call);
+    call->r = r;
+    call->what = what;
+    call->answered = answered;
+    call->owner = owner;
+    strata__redis_life_candidate(r, call->candidate);
+    call->args[0] = strata_str("EVALSHA");
+    call->args[1] = strata_bytes(r->sha, REDIS_SHA - 1);
+    call->request.args = call->args;
+    call->request.timeout_ms = r->options.timeout_ms;
+    call->request.done = came;
+    return call;
+}
+
+struct redis_call *strata__redis_call_new(struct redis_layer *r, const char *what, strata_slice key,
+                                          void (*answered)(struct redis_call *, const struct redis_told *), void *owner)
+{
+    struct redis_call *call = new_call(r, what, r->prefix.size + key.size, answered, owner);
+    if (call == NULL)
+        return NULL;
+    if (r->prefix.size != 0)
+        memcpy(call->key, r->prefix.data, r->prefix.size);
+    if (key.size != 0)
+        memcpy(call->key + r->prefix.size, key.data, key.size);
+    strata_slice full = strata_bytes(call->key, r->prefix.size + key.size);
+    call->args[2] = strata_str("2");
+    call->args[3] = full;
+    call->args[4] = strata__redis_life_key(r, full);
+    call->args[5] = strata_str(what);
+    call->args[6] = strata_bytes(call->candidate, REDIS_LIFE);
+    call->args[7] = r->channel;
+    call->request.arg_count = CALL_FIRST;
+    call->request.key_at = 3;
+    call->request.affinity = strata__hash(key.data, key.size, 0);
+    return call;
+}
+
+struct redis_call *strata__redis_life_call(struct redis_layer *r,
+                                           void (*answered)(struct redis_call *, const struct redis_told *),
+                                           void *owner)
+{
+    struct redis_call *call = new_call(r, "life", 0, answered, owner);
+    if (call == NULL)
+        return NULL;
+    size_t over = strata__redis_lives_over(r, call->over);
+    call->args[2] = strata_str("1");
+    call->args[3] = strata__redis_life_key(r, r->prefix);
+    call->args[4] = strata_str("life");
+    call->args[5] = strata_bytes(call->candidate, REDIS_LIFE);
+    call->request.arg_count = 6;
+    call->request.key_at = 3;
+    for (size_t i = 0; i < over; i++)
+        strata__redis_call_add(call, strata_bytes(call->over + i * REDIS_LIFE, REDIS_LIFE));
+    return call;
+}
+
+void strata__redis_call_add(struct redis_call *call, strata_slice arg)
+{
+    if (call->request.arg_count == CALL_ARGS)
+        STRATA_BUG("a script has more arguments than a call has room");
+    call->args[call->request.arg_count++] = arg;
+}
+
+void strata__redis_call_add_number(struct redis_call *call, int64_t number)
+{
+    char *room = call->numbers[call->number_count++];
+    int digits = snprintf(room, CALL_NUMBER_ROOM, "%" PRId64, number);
+    strata__redis_call_add(call, strata_bytes(room, (size_t)digits));
+}
+
+void strata__redis_call_send(struct redis_call *call)
+{
+    struct redis_request *request = &call->request;
+    call->sent_ms = strata_host_now_ms(call->r->host);
+    strata__redis_submit(call->r->link, &request, 1);
+}
+
+void strata__redis_call_free(struct redis_call *call)
+{
+    strata__free(call->r->mem, call->bytes);
+    strata__free(call->r->mem, call);
+}
+
+/* Answers ------------------------------------------------------------------------------------------------------ */
+
+static void tell(struct redis_call *call, const struct redis_told *told)
+{
+    call->answered(call, told);
+    strata__redis_call_free(call);
+}
+
+int strata__redis_told_read(const struct redisReply *reply, struct redis_told *out)
+{
+    if (strata__redis_kind(reply) != REDIS_IS_ARRAY || strata__redis_count(reply) < 4 ||
+        strata__redis_kind(strata__redis_at(reply, 0)) != REDIS_IS_INTEGER ||
+        strata__redis_kind(strata__redis_at(reply, 1)) != REDIS_IS_TEXT ||
+        strata__redis_kind(strata__redis_at(reply, 2)) != REDIS_IS_INTEGER ||
+        strata__redis_kind(strata__redis_at(reply, 3)) != REDIS_IS_INTEGER)
+        return 0;
+    strata_slice life = strata__redis_text(strata__redis_at(reply, 1));
+    out->status = STRATA_OK;
+    out->code = strata__redis_integer(strata__redis_at(reply, 0));
+    out->life = life.size == REDIS_LIFE ? strata__le64(life.data) : 0;
+    out->store_us = strata__redis_integer(strata__redis_at(reply, 2));
+    out->version = (uint64_t)strata__redis_integer(strata__redis_at(reply, 3));
+    const struct redisReply *more = strata__redis_count(reply) > 4 ? strata__redis_at(reply, 4) : NULL;
+    if (out->code == SCRIPT_ENTRY && (more == NULL || strata__redis_kind(more) != REDIS_IS_TEXT))
+        return 0;
+    if (out->code == SCRIPT_HELD && (more == NULL || strata__redis_kind(more) != REDIS_IS_INTEGER))
+        return 0;
+    if (out->code == SCRIPT_ENTRY)
+        out->entry = strata__redis_text(more);
+    if (out->code == SCRIPT_HELD)
+        out->held_ms = strata__redis_integer(more);
+    return 1;
+}
+
+static void fail_call(struct redis_call *call, int status, const strata_error *err)
+{
+    const struct redis_told told = { .status = status, .err = err };
+    tell(call, &told);
+}
+
+/* The server knows the script again, and the time: what has a later version came behind the set that it forgot. */
+static void floor_came(struct redis_call *life, const struct redis_told *told)
+{
+    struct redis_call *call = life->owner;
+    if (told->status != STRATA_OK) {
+        fail_call(call, told->status, told->err);
+        return;
+    }
+    if (atomic_load(&call->r->writes[call->stripe]) != call->seen) {
+        const struct redis_told refused = { .status = STRATA_OK, .code = SCRIPT_REFUSED, .life = told->life };
+        tell(call, &refused);
+        return;
+    }
+    char *room = call->numbers[call->number_count++];
+    int digits = snprintf(room, CALL_NUMBER_ROOM, "%" PRId64, told->store_us);
+    call->args[FLOOR_AT] = strata_bytes(room, (size_t)digits);
+    strata__redis_call_send(call);
+}
+
+/* SCRIPT FLUSH, or a server that never heard of it.  A set must not land behind what was asked after it and is through
+ * already; everything else compares by itself, or can only remove. */
+static void send_again(struct redis_call *call)
+{
+    call->resent = 1;
+    if (strcmp(call->what, "set") == 0) {
+        struct redis_call *life = strata__redis_life_call(call->r, floor_came, call);
+        if (life == NULL) {
+            strata_error err = STRATA_ERROR_INIT;
+            fail_call(call, strata__fail_plain(&err, STRATA_ENOMEM, call->r->base.name), &err);
+            return;
+        }
+        life->resent = 1;
+        life->args[0] = strata_str("EVAL");
+        life->args[1] = strata__redis_script();
+        strata__redis_call_send(life);
+        return;
+    }
+    call->args[0] = strata_str("EVAL");
+    call->args[1] = strata__redis_script();
+    strata__redis_call_send(call);
+}
+
+static int begins(strata_slice text, const char *word)
+{
+    return text.size >= strlen(word) && memcmp(text.data, word, strlen(word)) == 0;
+}
+
+/* "NOPERM ... 'evalsha' ...": of the command, not of a key. */
+static int forbids_scripts(strata_slice text)
+{
+    static const char word[] = "eval";
+    const char *bytes = text.data;
+    if (!begins(text, "NOPERM"))
+        return begins(text, "ERR unknown command");
+    for (size_t i = 0; i + sizeof word - 1 <= text.size; i++)
+        if (memcmp(bytes + i, word, sizeof word - 1) == 0)
+            return 1;
+    return 0;
+}
+
+static void came(struct redis_request *request)
+{
+    struct redis_call *call = (struct redis_call *)(void *)request;
+    struct redis_layer *r = call->r;
+    struct redis_told told = { .status = request->status, .err = &request->err };
+    strata_error err = STRATA_ERROR_INIT;
+    if (request->status != STRATA_OK) {
+        tell(call, &told);
+        return;
+    }
+    if (strata__redis_told_read(request->reply, &told)) {
+        strata__redis_life_saw(r, told.life);
+        tell(call, &told);
+        return;
+    }
+    strata_slice text = { "", 0 };
+    if (strata__redis_kind(request->reply) == REDIS_IS_ERROR)
+        text = strata__redis_text(request->reply);
+    if (begins(text, "NOSCRIPT") && !call->resent) {
+        send_again(call);
+        return;
+    }
+    if (forbids_scripts(text)) {
+        strata__redis_no_scripts(r, text);
+        fail_call(call, STRATA_EUNSUPPORTED, &err);
+        return;
+    }
+    int status = strata__redis_no_answer(r, call->what, request->reply, &err);
+    fail_call(call, status, &err);
+}

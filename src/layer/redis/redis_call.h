@@ -1,0 +1,64 @@
+/* redis_call.h - one call of the script: its arguments, its answer, and what is done where the server does not know it.
+ *
+ * A call is one block, which frees itself behind answered().  A script that the server has forgotten (SCRIPT FLUSH) is
+ * sent again with its text; a set only if nothing overtook it meanwhile. */
+#ifndef STRATA_LAYER_REDIS_CALL_H
+#define STRATA_LAYER_REDIS_CALL_H
+#include "src/layer/redis/redis_script.h"
+#include "src/link/redis_link.h"
+#include "strata/sys/layer.h"
+
+struct redis_layer;
+struct redis_call;
+
+/* What came of it.  Borrowed for answered(). */
+struct redis_told {
+    int status;   /* STRATA_OK: the script has run; STRATA_EUNSUPPORTED: scripts are forbidden; < 0 with words */
+    int64_t code; /* enum redis_script_code */
+    uint64_t life;
+    int64_t store_us;
+    uint64_t version;
+    int64_t held_ms;    /* SCRIPT_HELD */
+    strata_slice entry; /* SCRIPT_ENTRY */
+    const strata_error *err;
+};
+
+enum { CALL_ARGS = 8 + 16, CALL_NUMBERS = 3, CALL_NUMBER_ROOM = 24, CALL_FIRST = 8 };
+
+struct redis_call {
+    struct redis_request request; /* first */
+    struct redis_layer *r;
+    void (*answered)(struct redis_call *call, const struct redis_told *told);
+    void *owner;
+    const char *what;
+    int64_t sent_ms; /* the host's clock */
+    int resent;
+    uint32_t stripe, seen; /* of a set: r->writes[stripe] when it was submitted */
+    uint64_t number;       /* of a renewal: its lease's */
+    size_t number_count;
+    strata_slice args[CALL_ARGS];
+    char numbers[CALL_NUMBERS][CALL_NUMBER_ROOM];
+    char candidate[REDIS_LIFE], over[64];
+    unsigned char token[REDIS_TOKEN];
+    void *bytes; /* given back with it */
+    char key[];
+};
+
+/* "EVALSHA", digest, 2, key, life's key, `what`, candidate, channel; more is added.  NULL: no memory. */
+struct redis_call *strata__redis_call_new(struct redis_layer *r, const char *what, strata_slice key,
+                                          void (*answered)(struct redis_call *, const struct redis_told *),
+                                          void *owner);
+void strata__redis_call_add(struct redis_call *call, strata_slice arg);
+void strata__redis_call_add_number(struct redis_call *call, int64_t number);
+void strata__redis_call_send(struct redis_call *call);
+/* One that was never sent. */
+void strata__redis_call_free(struct redis_call *call);
+/* Compare the life, or begin one. */
+struct redis_call *strata__redis_life_call(struct redis_layer *r,
+                                           void (*answered)(struct redis_call *, const struct redis_told *),
+                                           void *owner);
+
+/* Every script's answer: 1, and *out is filled. */
+int strata__redis_told_read(const struct redisReply *reply, struct redis_told *out);
+
+#endif /* STRATA_LAYER_REDIS_CALL_H */

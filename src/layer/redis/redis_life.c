@@ -1,0 +1,380 @@
+/* redis_life.c - see redis_life.h. */
+#include "src/layer/redis/redis_life.h"
+
+#include <string.h>
+
+#include "src/base/err.h"
+#include "src/base/hash.h"
+#include "src/base/mem.h"
+#include "src/format/le.h"
+#include "src/layer/redis/redis_call.h"
+#include "src/layer/redis/redis_layer_impl.h"
+#include "src/layer/redis/redis_words.h"
+#include "src/os/os_random.h"
+
+static const char reserved[] = { '\0', '\377' };
+
+int strata__redis_life_names(struct redis_layer *r)
+{
+    static const char life[] = "\0\377life", channel[] = "\0\377wake";
+    size_t prefix = r->prefix.size, more = sizeof life - 1;
+    r->names = strata__alloc(NULL, 2 * (prefix + more) + 1);
+    if (r->names == NULL)
+        return 0;
+    char *second = r->names + prefix + more;
+    if (prefix != 0) {
+        memcpy(r->names, r->prefix.data, prefix);
+        memcpy(second, r->prefix.data, prefix);
+    }
+    memcpy(r->names + prefix, life, more);
+    memcpy(second + prefix, channel, more);
+    r->life_key = strata_bytes(r->names, prefix + more);
+    r->channel = strata_bytes(second, prefix + more);
+    strata__redis_script_sha(r->sha);
+    return 1;
+}
+
+void strata__redis_life_init(struct redis_layer *r)
+{
+    memset(&r->life, 0, sizeof r->life);
+    r->life.seed = strata__os_random();
+}
+
+static void forget(struct redis_layer *r, struct redis_deleted *d)
+{
+    r->life.deleted_bytes -= d->size;
+    strata__free(r->mem, d->key);
+    *d = (struct redis_deleted){ 0 };
+}
+
+void strata__redis_life_deinit(struct redis_layer *r)
+{
+    for (size_t i = 0; i < DELETES_KEPT; i++)
+        if (r->life.deleted[i].key != NULL)
+            forget(r, &r->life.deleted[i]);
+}
+
+strata_slice strata__redis_life_key(struct redis_layer *r, strata_slice data_key)
+{
+    (void)data_key; /* one slot */
+    return r->life_key;
+}
+
+int strata__redis_is_life_key(const struct redis_layer *r, strata_slice key)
+{
+    return key.size >= r->prefix.size + sizeof reserved && key.size < r->prefix.size + UINT8_MAX &&
+           memcmp((const char *)key.data + r->prefix.size, reserved, sizeof reserved) == 0;
+}
+
+void strata__redis_life_candidate(struct redis_layer *r, char out[REDIS_LIFE])
+{
+    uint64_t n = atomic_fetch_add_explicit(&r->life.candidates, 1, memory_order_relaxed);
+    uint64_t life = strata__mix64(r->life.seed + n * 0x9e3779b97f4a7c15u);
+    strata__le64_put((uint8_t *)out, life != 0 ? life : 1);
+}
+
+size_t strata__redis_lives_over(struct redis_layer *r, char out[LIVES_OVER * REDIS_LIFE])
+{
+    struct redis_life *l = &r->life;
+    os_lock_take(&l->lock);
+    size_t count = l->over_count < LIVES_OVER ? l->over_count : LIVES_OVER;
+    for (size_t i = 0; i < count; i++)
+        strata__le64_put((uint8_t *)out + i * REDIS_LIFE, l->over[i]);
+    os_lock_give(&l->lock);
+    return count;
+}
+
+/* Notices ------------------------------------------------------------------------------------------------------ */
+
+void strata__redis_notice(struct redis_layer *r, enum redis_notice notice, const strata_error *why)
+{
+    struct redis_life *l = &r->life;
+    os_lock_take(&l->lock);
+    int is_new = (l->noticed & (uint32_t)notice) == 0;
+    l->noticed |= (uint32_t)notice;
+    if (is_new)
+        l->why[notice >> 1] = *why;
+    os_lock_give(&l->lock);
+    if (is_new)
+        atomic_fetch_or(&l->notices, (uint32_t)notice);
+}
+
+void strata__redis_no_scripts(struct redis_layer *r, strata_slice text)
+{
+    strata_error why = STRATA_ERROR_INIT;
+    (void)strata__fail(&why, STRATA_ELAYER, r->base.name,
+                       "no leases, no versions: scripts are refused (\"%.*s\"): let the user run EVAL and EVALSHA "
+                       "(ACL SETUSER), or switch leases off",
+                       (int)(text.size < 70 ? text.size : 70), (const char *)text.data);
+    atomic_store(&r->life.scripts, SCRIPTS_OFF);
+    strata__redis_notice(r, NOTICE_NO_SCRIPTS, &why);
+}
+
+void strata__redis_say(struct redis_layer *r, strata_op *op)
+{
+    struct redis_life *l = &r->life;
+    /* Relaxed: said a little later is said, too. */
+    if (atomic_load_explicit(&l->notices, memory_order_relaxed) == 0 || op->err == NULL || op->err->status < 0)
+        return;
+    os_lock_take(&l->lock);
+    for (uint32_t notice = 1, i = 0; notice <= NOTICE_NO_CHANNEL; notice <<= 1, i++)
+        if (atomic_load(&l->notices) & notice) {
+            atomic_fetch_and(&l->notices, ~notice);
+            *op->err = l->why[i];
+            break;
+        }
+    os_lock_give(&l->lock);
+}
+
+/* Time --------------------------------------------------------------------------------------------------------- */
+
+void strata__redis_clock_saw(struct redis_layer *r, int64_t store_us, int64_t elapsed_ms)
+{
+    int64_t now = strata_host_now_ms(r->host);
+    /* The server looked at its clock somewhere on the way: half of it is the best guess. */
+    atomic_store_explicit(&r->life.offset_ms, store_us / 1000 - (now - elapsed_ms / 2), memory_order_relaxed);
+    atomic_store_explicit(&r->life.checked_ms, now, memory_order_relaxed);
+    atomic_store_explicit(&r->life.clock, 1, memory_order_release);
+}
+
+int64_t strata__redis_store_ms(struct redis_layer *r)
+{
+    if (!atomic_load_explicit(&r->life.clock, memory_order_acquire))
+        return 0;
+    return strata_host_now_ms(r->host) + atomic_load_explicit(&r->life.offset_ms, memory_order_relaxed);
+}
+
+static void looked(struct redis_call *call, const struct redis_told *told)
+{
+    struct redis_layer *r = call->r;
+    int64_t now = strata_host_now_ms(r->host);
+    if (told->status == STRATA_OK)
+        strata__redis_clock_saw(r, told->store_us, now - call->sent_ms);
+    else
+        atomic_store_explicit(&r->life.checked_ms, now, memory_order_relaxed); /* what is wrong others will find out */
+}
+
+void strata__redis_life_look(struct redis_layer *r)
+{
+    int64_t now = strata_host_now_ms(r->host);
+    int64_t checked = atomic_load_explicit(&r->life.checked_ms, memory_order_relaxed);
+    if (now - checked < LIFE_CHECK_MS || atomic_load(&r->life.scripts) != SCRIPTS_ON)
+        return;
+    /* Whoever moves the moment asks. */
+    if (!atomic_compare_exchange_strong(&r->life.checked_ms, &checked, now))
+        return;
+    struct redis_call *call = strata__redis_life_call(r, looked, NULL);
+    if (call != NULL)
+        strata__redis_call_send(call);
+}
+
+/* Lives -------------------------------------------------------------------------------------------------------- */
+
+static void repeated(struct redis_call *call, const struct redis_told *told)
+{
+    (void)call;
+    (void)told; /* what failed is asked of the next life again, or is too old by then */
+}
+
+static void repeat(struct redis_layer *r, strata_slice key)
+{
+    struct redis_call *call = strata__redis_call_new(r, "delete", key, repeated, NULL);
+    if (call == NULL)
+        return;
+    strata__redis_call_add_number(call, r->options.tombstone_ms);
+    strata__redis_call_send(call);
+}
+
+/* Our last deletes, once more: whoever answers now may not have heard of them.  Each is out of its place while it is sent. */
+static void repeat_deletes(struct redis_layer *r)
+{
+    struct redis_life *l = &r->life;
+    int64_t now = strata_host_now_ms(r->host);
+    for (size_t i = 0; i < DELETES_KEPT; i++) {
+        struct redis_deleted *place = &l->deleted[i];
+        os_lock_take(&l->lock);
+        struct redis_deleted d = *place;
+        *place = (struct redis_deleted){ 0 };
+        os_lock_give(&l->lock);
+        if (d.key == NULL)
+            continue;
+        int recent = now - d.at_ms <= DELETES_KEPT_MS;
+        if (recent)
+            repeat(r, strata_bytes(d.key, d.size));
+        os_lock_take(&l->lock);
+        int back = recent && place->key == NULL;
+        if (back)
+            *place = d;
+        else
+            l->deleted_bytes -= d.size;
+        os_lock_give(&l->lock);
+        if (!back)
+            strata__free(r->mem, d.key);
+    }
+}
+
+void strata__redis_life_deleted(struct redis_layer *r, strata_slice key)
+{
+    struct redis_life *l = &r->life;
+    char *copy = strata__alloc(r->mem, key.size + 1), *old = NULL;
+    if (copy == NULL)
+        return;
+    if (key.size != 0)
+        memcpy(copy, key.data, key.size);
+    os_lock_take(&l->lock);
+    struct redis_deleted *d = &l->deleted[l->deleted_at];
+    old = d->key;
+    l->deleted_bytes -= d->size;
+    *d = (struct redis_deleted){ 0 };
+    if (l->deleted_bytes + key.size <= DELETES_KEPT_BYTES) {
+        *d = (struct redis_deleted){ copy, key.size, strata_host_now_ms(r->host) };
+        l->deleted_bytes += key.size;
+        copy = NULL;
+    }
+    l->deleted_at = (l->deleted_at + 1) % DELETES_KEPT;
+    os_lock_give(&l->lock);
+    strata__free(r->mem, old);
+    strata__free(r->mem, copy);
+}
+
+static int is_over_locked(const struct redis_life *l, uint64_t life)
+{
+    for (size_t i = 0; i < LIVES_OVER; i++)
+        if (l->over[i] == life)
+            return 1;
+    return 0;
+}
+
+int strata__redis_life_is_over(struct redis_layer *r, uint64_t life)
+{
+    os_lock_take(&r->life.lock);
+    int over = is_over_locked(&r->life, life);
+    os_lock_give(&r->life.lock);
+    return over;
+}
+
+void strata__redis_life_is_none(struct redis_layer *r, uint64_t life)
+{
+    struct redis_life *l = &r->life;
+    os_lock_take(&l->lock);
+    if (!is_over_locked(l, life) && life != atomic_load_explicit(&l->now, memory_order_relaxed))
+        l->over[l->over_count++ % LIVES_OVER] = life;
+    os_lock_give(&l->lock);
+}
+
+void strata__redis_life_saw(struct redis_layer *r, uint64_t life)
+{
+    struct redis_life *l = &r->life;
+    /* Relaxed: looked at again under the lock. */
+    if (life == 0 || life == atomic_load_explicit(&l->now, memory_order_relaxed))
+        return;
+    os_lock_take(&l->lock);
+    uint64_t before = atomic_load_explicit(&l->now, memory_order_relaxed);
+    int late = life == before || is_over_locked(l, life);
+    if (!late) {
+        if (before != 0)
+            l->over[l->over_count++ % LIVES_OVER] = before;
+        atomic_store_explicit(&l->now, life, memory_order_release);
+    }
+    os_lock_give(&l->lock);
+    if (late || before == 0)
+        return;
+    redis_count(&l->lives);
+    repeat_deletes(r);
+}
+
+/* The greeting ------------------------------------------------------------------------------------------------- */
+
+enum { HELLO_LIFE, HELLO_TIME, HELLOS };
+
+size_t strata__redis_hello(void *ctx, size_t nth, const strata_slice **out_args)
+{
+    struct redis_layer *r = ctx;
+    struct redis_life *l = &r->life;
+    static const char time_word[] = "TIME";
+    if (nth >= HELLOS)
+        return 0;
+    *out_args = l->args;
+    if (nth == HELLO_TIME) {
+        l->args[0] = strata_bytes(time_word, sizeof time_word - 1);
+        return 1;
+    }
+    size_t over = strata__redis_lives_over(r, l->over_bytes);
+    strata__redis_life_candidate(r, l->candidate);
+    l->args[0] = strata_str("EVAL");
+    l->args[1] = strata__redis_script();
+    l->args[2] = strata_str("1");
+    l->args[3] = strata__redis_life_key(r, r->prefix);
+    l->args[4] = strata_str("life");
+    l->args[5] = strata_bytes(l->candidate, REDIS_LIFE);
+    for (size_t i = 0; i < over; i++)
+        l->args[6 + i] = strata_bytes(l->over_bytes + i * REDIS_LIFE, REDIS_LIFE);
+    return 6 + over;
+}
+
+static int begins(strata_slice text, const char *word)
+{
+    return text.size >= strlen(word) && memcmp(text.data, word, strlen(word)) == 0;
+}
+
+static void note_no_info(struct redis_layer *r)
+{
+    strata_error why = STRATA_ERROR_INIT;
+    (void)strata__fail(&why, STRATA_ELAYER, r->base.name,
+                       "INFO is forbidden: a restart from a snapshot or a failover is not noticed: let the user run it "
+                       "(ACL SETUSER user +info)");
+    strata__redis_notice(r, NOTICE_NO_INFO, &why);
+}
+
+int strata__redis_time(const struct redisReply *reply, int64_t *out_us)
+{
+    int64_t parts[2] = { 0, 0 };
+    if (strata__redis_kind(reply) != REDIS_IS_ARRAY || strata__redis_count(reply) != 2)
+        return 0;
+    for (size_t i = 0; i < 2; i++) {
+        if (strata__redis_kind(strata__redis_at(reply, i)) != REDIS_IS_TEXT)
+            return 0;
+        strata_slice digits = strata__redis_text(strata__redis_at(reply, i));
+        for (size_t k = 0; k < digits.size && k < 12; k++)
+            parts[i] = parts[i] * 10 + (((const char *)digits.data)[k] - '0');
+    }
+    *out_us = parts[0] * 1000000 + parts[1];
+    return 1;
+}
+
+/* It is all that a server without scripts tells us. */
+static void time_came(struct redis_layer *r, const struct redisReply *reply, int64_t elapsed_us)
+{
+    int64_t us;
+    if (strata__redis_time(reply, &us))
+        strata__redis_clock_saw(r, us, elapsed_us / 1000);
+}
+
+int strata__redis_hello_answered(void *ctx, size_t nth, const struct redisReply *reply, int64_t elapsed_us,
+                                 strata_error *err)
+{
+    struct redis_layer *r = ctx;
+    struct redis_told told = { 0 };
+    if (nth == HELLO_TIME) {
+        time_came(r, reply, elapsed_us);
+        return 1;
+    }
+    if (strata__redis_told_read(reply, &told)) {
+        atomic_store(&r->life.scripts, SCRIPTS_ON);
+        if (told.version == 0)
+            note_no_info(r);
+        strata__redis_life_saw(r, told.life);
+        return 1;
+    }
+    strata_slice text = strata__redis_kind(reply) == REDIS_IS_ERROR ? strata__redis_text(reply) : strata_bytes("", 0);
+    /* Nothing may be asked of a server before its life is known: wait. */
+    if (begins(text, "LOADING") || begins(text, "BUSY") || begins(text, "MASTERDOWN")) {
+        (void)strata__redis_refused(r->base.name, "EVAL", text, err);
+        return 0;
+    }
+    /* A replica, or one that is full: it will say so to whoever writes; what stands there is of a life that is not known. */
+    if (begins(text, "READONLY") || begins(text, "OOM") || begins(text, "MISCONF") || begins(text, "NOREPLICAS"))
+        return 1;
+    strata__redis_no_scripts(r, text);
+    return 1;
+}

@@ -1,0 +1,103 @@
+/* redis_life.h - which life of the store this node believes in, what its clock says, and what it may be asked.
+ *
+ * The life is a random number under a reserved key (docs/decisions/0007).  It is compared or begun as the first thing on every new
+ * connection, by every script, and every LIFE_CHECK_MS while the layer is in use.  What was counted in an earlier life is
+ * not trusted.  Lives that are over are remembered, the last few: the store never goes back to one of them, and a late answer
+ * is not taken for a new one.
+ *
+ * The key of a life lies under the layer's prefix, behind a byte 0 and a byte 255: no name of a namespace that long fits into so
+ * short a key, so it is nobody's. */
+#ifndef STRATA_LAYER_REDIS_LIFE_H
+#define STRATA_LAYER_REDIS_LIFE_H
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "src/layer/redis/redis_script.h"
+#include "src/os/os_lock.h"
+#include "strata/error.h"
+#include "strata/sys/layer.h"
+
+struct redis_layer;
+struct redisReply;
+
+enum { LIVES_OVER = 8, DELETES_KEPT = 1024, DELETES_KEPT_BYTES = 256 * 1024, DELETES_KEPT_MS = 10000 };
+enum { LIFE_CHECK_MS = 10000 };
+
+enum redis_scripts { SCRIPTS_UNKNOWN, SCRIPTS_ON, SCRIPTS_OFF };
+
+/* What is said once. */
+enum redis_notice { NOTICE_NO_SCRIPTS = 1, NOTICE_NO_INFO = 2, NOTICE_NO_CHANNEL = 4 };
+
+struct redis_deleted {
+    char *key; /* without the prefix; NULL: the place is free */
+    size_t size;
+    int64_t at_ms;
+};
+
+struct redis_life {
+    _Atomic(uint64_t) now;        /* 0: unknown yet.  Written under the lock */
+    _Atomic(int64_t) offset_ms;   /* the store's clock, less the host's; relaxed: any recent one will do */
+    _Atomic(int64_t) checked_ms;  /* the host's clock */
+    _Atomic(int) clock;           /* offset_ms was measured */
+    _Atomic(int) scripts;         /* enum redis_scripts */
+    _Atomic(uint32_t) candidates; /* how many were made */
+    _Atomic(uint32_t) notices;    /* still to be said */
+    _Atomic(uint64_t) lives;      /* how often a new one was noticed: for stats */
+    uint64_t seed;                /* of candidates; constant */
+    struct os_lock lock;
+    uint64_t over[LIVES_OVER]; /* a ring */
+    uint32_t over_count;
+    uint32_t noticed;                           /* every notice there was */
+    strata_error why[3];                        /* of each notice */
+    struct redis_deleted deleted[DELETES_KEPT]; /* a ring, the last ones */
+    size_t deleted_at, deleted_bytes;
+    /* The link's thread's, while it greets. */
+    strata_slice args[8 + LIVES_OVER];
+    char candidate[REDIS_LIFE], over_bytes[LIVES_OVER * REDIS_LIFE];
+};
+
+/* The names of the life's key and of the wake channel, under the prefix, so that whoever may use its keys may use these; and the
+ * script's.  0: no memory. */
+int strata__redis_life_names(struct redis_layer *r);
+void strata__redis_life_init(struct redis_layer *r);
+void strata__redis_life_deinit(struct redis_layer *r);
+
+/* The key of the life for the slot of a data key.  A server that stands alone has one slot. */
+strata_slice strata__redis_life_key(struct redis_layer *r, strata_slice data_key);
+/* Is it a life's key?  `key` with the prefix. */
+int strata__redis_is_life_key(const struct redis_layer *r, strata_slice key);
+/* A life that nobody has had. */
+void strata__redis_life_candidate(struct redis_layer *r, char out[REDIS_LIFE]);
+/* Lives that are over, as bytes behind each other; how many. */
+size_t strata__redis_lives_over(struct redis_layer *r, char out[LIVES_OVER * REDIS_LIFE]);
+
+/* Is it known to be over? */
+int strata__redis_life_is_over(struct redis_layer *r, uint64_t life);
+/* An entry's life that was looked after, and is not the store's. */
+void strata__redis_life_is_none(struct redis_layer *r, uint64_t life);
+
+/* redis_link_options.hello and .greeted; ctx is the layer. */
+size_t strata__redis_hello(void *ctx, size_t nth, const strata_slice **out_args);
+int strata__redis_hello_answered(void *ctx, size_t nth, const struct redisReply *reply, int64_t elapsed_us,
+                                 strata_error *err);
+
+/* A script has answered so: a life that is new to us is believed in, and told of our last deletes. */
+void strata__redis_life_saw(struct redis_layer *r, uint64_t life);
+/* The store's clock, from an answer that took so long. */
+void strata__redis_clock_saw(struct redis_layer *r, int64_t store_us, int64_t elapsed_ms);
+/* TIME's answer in microseconds: 1; 0: it is none. */
+int strata__redis_time(const struct redisReply *reply, int64_t *out_us);
+/* What the store's clock says now; 0: unknown. */
+int64_t strata__redis_store_ms(struct redis_layer *r);
+/* Look after the life, where that was long ago. */
+void strata__redis_life_look(struct redis_layer *r);
+/* This node deleted a key; for a new life to come. */
+void strata__redis_life_deleted(struct redis_layer *r, strata_slice key);
+
+/* Scripts are forbidden here, for this reason. */
+void strata__redis_no_scripts(struct redis_layer *r, strata_slice text);
+void strata__redis_notice(struct redis_layer *r, enum redis_notice notice, const strata_error *why);
+/* If there is something to be said, it is said with this operation, which went well. */
+void strata__redis_say(struct redis_layer *r, strata_op *op);
+
+#endif /* STRATA_LAYER_REDIS_LIFE_H */

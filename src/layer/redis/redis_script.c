@@ -1,0 +1,203 @@
+/* redis_script.c - the script that every write, lease and deletion is: see redis_script.h.
+ *
+ * One text for all of them, so that the server knows all or none.  Lua counts in doubles, which hold what is below 2^53
+ * exactly: microseconds do until the year 2255.  A value is never parsed beyond its head.
+ *
+ *   KEYS   the data key, the key of the store's life; "life": the latter alone; "clear": data keys alone
+ *   ARGV   what to do, a life to begin with should there be none, and then as strata__redis_... (redis_call.c) says
+ *   reply  code, life, microseconds, version, and: of an entry its bytes, of a lease that is held its milliseconds */
+#include "src/layer/redis/redis_script.h"
+
+#include "src/base/sha1.h"
+
+/* Numbers. */
+#define NUMBERS \
+    "local function le8(n)\n" \
+    "  local b = {}\n" \
+    "  for i = 1, 8 do b[i] = n % 256; n = math.floor(n / 256) end\n" \
+    "  return string.char(unpack(b))\n" \
+    "end\n" \
+    "local function num(s, at)\n" \
+    "  local n = 0\n" \
+    "  for i = at + 7, at, -1 do n = n * 256 + (string.byte(s, i) or 0) end\n" \
+    "  return n < 9007199254740992 and n or 0\n" \
+    "end\n" \
+    "local function wide(n, size)\n" \
+    "  local b = {}\n" \
+    "  for i = 1, size do b[i] = n % 128 + (i < size and 128 or 0); n = math.floor(n / 128) end\n" \
+    "  return string.char(unpack(b))\n" \
+    "end\n"
+
+/* An envelope's version and life, which stand behind up to five durations; life '' where it has no stamp. */
+#define STAMP \
+    "local function stamp(v)\n" \
+    "  local at = 4\n" \
+    "  local function varint()\n" \
+    "    local n, scale, b = 0, 1, 0\n" \
+    "    repeat b = string.byte(v, at) or 0; at = at + 1; n = n + b % 128 * scale; scale = scale * 128 until b < " \
+    "128\n" \
+    "    return n < 9007199254740992 and n or 0\n" \
+    "  end\n" \
+    "  varint()\n" \
+    "  local has = varint()\n" \
+    "  for _ = 1, 5 do if has % 2 == 1 then varint() end has = math.floor(has / 2) end\n" \
+    "  local version = has % 2 == 1 and varint() or 0\n" \
+    "  has = math.floor(has / 2)\n" \
+    "  return version, has % 2 == 1 and string.sub(v, at, at + 7) or ''\n" \
+    "end\n"
+
+/* What stands there, by its first bytes: nothing, entry, lease, tombstone, foreign. */
+#define LOOK \
+    "local function look(v)\n" \
+    "  local e = { kind = 'foreign', version = 0, life = '', inner = '' }\n" \
+    "  local head = string.sub(v, 1, 2)\n" \
+    "  if v == '' then e.kind = 'nothing'\n" \
+    "  elseif head == '\\202\\1' then e.kind = 'entry'; e.inner = v; e.version, e.life = stamp(v)\n" \
+    "  elseif head == '\\203\\1' and #v >= 43 then\n" \
+    "    e.kind = 'lease'; e.flags = string.byte(v, 3); e.token = string.sub(v, 4, 19)\n" \
+    "    e.version = num(v, 20); e.life = string.sub(v, 28, 35); e.untl = num(v, 36)\n" \
+    "    e.inner = string.sub(v, 44)\n" \
+    "  elseif head == '\\204\\1' and #v >= 18 then e.kind = 'tombstone'; e.version = num(v, 3); e.life = " \
+    "string.sub(v, 11, 18)\n" \
+    "  end\n" \
+    "  return e\n" \
+    "end\n"
+
+/* The life: of the server's key, or a new one. */
+#define LIFE \
+    "local time = redis.call('TIME')\n" \
+    "local us = time[1] * 1000000 + time[2]\n" \
+    "local ms = math.floor(us / 1000)\n" \
+    "local function run_id()\n" \
+    "  local info = redis.pcall('INFO', 'server')\n" \
+    "  return type(info) == 'string' and string.match(info, 'run_id:(%x+)') or ''\n" \
+    "end\n" \
+    "local function life_of(key)\n" \
+    "  local v = redis.pcall('GETRANGE', key, 0, 63)\n" \
+    "  if type(v) ~= 'string' or #v < 10 or string.sub(v, 1, 2) ~= '\\205\\1' then return nil, '' end\n" \
+    "  return string.sub(v, 3, 10), string.sub(v, 11)\n" \
+    "end\n" \
+    "local function begin(key, run)\n" \
+    "  redis.call('SET', key, '\\205\\1' .. ARGV[2] .. run)\n" \
+    "  return ARGV[2]\n" \
+    "end\n"
+
+/* Asked at every connect, and from time to time: a new life where the old one is gone, is another server's, or is one that
+ * the caller knows to be over. */
+#define DO_LIFE \
+    "if ARGV[1] == 'life' then\n" \
+    "  local life, owner = life_of(KEYS[1])\n" \
+    "  local run = run_id()\n" \
+    "  local over = life == nil or (run ~= '' and owner ~= run)\n" \
+    "  for i = 3, #ARGV do over = over or ARGV[i] == life end\n" \
+    "  if over then life = begin(KEYS[1], run) end\n" \
+    "  return { 0, life, us, run ~= '' and 1 or 0 }\n" \
+    "end\n"
+
+/* A page of a clear, of one slot: leases go and are lost by that, tombstones stay. */
+#define DO_CLEAR \
+    "if ARGV[1] == 'clear' then\n" \
+    "  local gone = 0\n" \
+    "  for _, key in ipairs(KEYS) do\n" \
+    "    local v = redis.pcall('GETRANGE', key, 0, 2)\n" \
+    "    local head = type(v) == 'string' and string.sub(v, 1, 2) or ''\n" \
+    "    if head ~= '\\204\\1' then\n" \
+    "      gone = gone + redis.call(ARGV[3], key)\n" \
+    "      if head == '\\203\\1' and string.byte(v, 3) % 2 == 1 then redis.pcall('PUBLISH', ARGV[4], key) end\n" \
+    "    end\n" \
+    "  end\n" \
+    "  return { 0, '', us, gone }\n" \
+    "end\n"
+
+#define COMMON \
+    "local key = KEYS[1]\n" \
+    "local life = life_of(KEYS[2]) or begin(KEYS[2], run_id())\n" \
+    "local function wake(e)\n" \
+    "  if e.kind == 'lease' and e.flags % 2 == 1 then redis.pcall('PUBLISH', ARGV[3], key) end\n" \
+    "end\n" \
+    "local function put(v, px)\n" \
+    "  if px == '' then redis.call('SET', key, v) else redis.call('SET', key, v, 'PX', px) end\n" \
+    "end\n" /* Deleting makes room, where there is none for a tombstone. */ \
+    "local function tombstone(version, px)\n" \
+    "  local done = redis.pcall('SET', key, '\\204\\1' .. le8(version) .. life, 'PX', px)\n" \
+    "  if done.err then redis.call('DEL', key) end\n" \
+    "end\n" \
+    "local function mine(e, token) return e.kind == 'lease' and e.token == token end\n" /* As long as it has to live yet, and as long as a lease at least. */ \
+    "local function keep(least)\n" \
+    "  local px = redis.call('PTTL', key)\n" \
+    "  return px == -1 and '' or math.max(px, least)\n" \
+    "end\n"
+
+/* lease: [4] milliseconds, [5] token, [6] the version that a newer one is an answer beside, [7] '1': somebody waits. */
+#define DO_LEASE \
+    "if ARGV[1] == 'lease' then\n" \
+    "  local v = redis.pcall('GET', key)\n" \
+    "  if type(v) == 'table' then return v end\n" \
+    "  local e = look(v or '')\n" \
+    "  if e.kind == 'foreign' then return { 3, life, us, 0 } end\n" \
+    "  local held = e.kind == 'lease' and e.life == life and e.untl > ms\n" \
+    "  local version, of = e.version, e.life\n" \
+    "  if e.kind == 'lease' and e.inner ~= '' then version, of = stamp(e.inner) end\n" \
+    "  if e.inner ~= '' and (of == '' or of == life) and version > tonumber(ARGV[6]) then\n" \
+    "    return { 1, life, us, version, e.inner }\n" \
+    "  end\n" \
+    "  if held then\n" \
+    "    if ARGV[7] == '1' then redis.call('SETRANGE', key, 2, string.char(e.flags % 2 == 1 and e.flags or e.flags + " \
+    "1)) end\n" \
+    "    return { 2, life, us, 0, e.untl - ms }\n" \
+    "  end\n" \
+    "  local flags = (e.kind == 'tombstone' or e.kind == 'lease' and e.flags >= 2) and 2 or 0\n" \
+    "  local lease_ms = tonumber(ARGV[4])\n" \
+    "  put('\\203\\1' .. string.char(flags) .. ARGV[5] .. le8(e.version) .. life .. le8(ms + lease_ms) .. e.inner,\n" \
+    "    e.inner ~= '' and keep(lease_ms) or lease_ms)\n" \
+    "  return { 0, life, us, 0 }\n" \
+    "end\n"
+
+/* renew: [4] milliseconds, [5] token.  release: [4] milliseconds of a tombstone, [5] token. */
+#define DO_RENEW \
+    "if ARGV[1] == 'renew' or ARGV[1] == 'release' then\n" \
+    "  local v = redis.pcall('GETRANGE', key, 0, 43)\n" \
+    "  if type(v) == 'table' then return v end\n" \
+    "  local e = look(v)\n" \
+    "  if not mine(e, ARGV[5]) then return { 4, life, us, 0 } end\n" \
+    "  if ARGV[1] == 'renew' then\n" \
+    "    if e.life ~= life then return { 4, life, us, 0 } end\n" \
+    "    local px = e.inner ~= '' and keep(tonumber(ARGV[4])) or tonumber(ARGV[4])\n" \
+    "    redis.call('SETRANGE', key, 35, le8(ms + ARGV[4]))\n" \
+    "    if px ~= '' then redis.call('PEXPIRE', key, px) end\n" \
+    "    return { 0, life, us, 0 }\n" \
+    "  end\n" \
+    "  if e.inner ~= '' then put(string.sub(redis.call('GET', key), 44), keep(1))\n" \
+    "  elseif e.flags >= 2 then tombstone(e.version, ARGV[4])\n" \
+    "  else redis.call('DEL', key) end\n" \
+    "  wake(e)\n" \
+    "  return { 0, life, us, 0 }\n" \
+    "end\n"
+
+/* set, store, backfill, delete look at the head alone, and do not mind what is no string.
+ * delete: [4] milliseconds of the tombstone.
+ * set, store, backfill: [4] milliseconds to live or '', [5] token, [6] age in milliseconds, [7] the version above which
+ * nothing is replaced, [8] and [9] what stands before and behind the stamp. */
+#define DO_WRITE \
+    "local v = redis.pcall('GETRANGE', key, 0, 127)\n" \
+    "if type(v) == 'table' and not string.find(v.err, 'WRONGTYPE', 1, true) then return v end\n" \
+    "local e = look(type(v) == 'string' and v or '?')\n" \
+    "local version = math.max(e.version + 1, us)\n" \
+    "if ARGV[1] == 'delete' then\n" \
+    "  if e.kind == 'foreign' then return { 3, life, us, 0 } end\n" \
+    "  tombstone(version, ARGV[4])\n" \
+    "  wake(e)\n" \
+    "  return { 0, life, us, version }\n" \
+    "end\n" \
+    "if ARGV[1] == 'store' and not (mine(e, ARGV[5]) and e.life == life) then return { 4, life, us, 0 } end\n" \
+    "if ARGV[1] == 'backfill' and e.kind ~= 'nothing' then return { 4, life, us, 0 } end\n" \
+    "if ARGV[7] ~= '' and e.version > tonumber(ARGV[7]) then return { 4, life, us, 0 } end\n" \
+    "put(ARGV[8] .. wide(version, 8) .. life .. wide(math.max(ms - ARGV[6], 0), 6) .. ARGV[9], ARGV[4])\n" \
+    "wake(e)\n" \
+    "return { 0, life, us, version }\n"
+
+static const char text[] = NUMBERS STAMP LOOK LIFE DO_LIFE DO_CLEAR COMMON DO_LEASE DO_RENEW DO_WRITE;
+
+strata_slice strata__redis_script(void) { return strata_bytes(text, sizeof text - 1); }
+
+void strata__redis_script_sha(char out[41]) { strata__sha1_hex(text, sizeof text - 1, out); }
