@@ -283,6 +283,43 @@ static void test_faults(void **state)
     redis_server_stop(&s);
 }
 
+static size_t quarter_record(const char *call, size_t size, void *ctx)
+{
+    (void)ctx;
+    return strcmp(call, "recv") == 0 && size > 4096 ? 4096 : size;
+}
+
+/* Replies of one record of TLS and of many, each of which comes in pieces: the socket shows nothing of
+ * what was decrypted and not handed out. */
+static void test_replies_of_many_reads(void **state)
+{
+    enum { RECORD = 16 * 1024, MOST = 36 };
+    static const struct os_fault_hook pieces = { never_fails, NULL, quarter_record };
+    struct redis_server s;
+    struct redis_link *link;
+    char *text = calloc(MOST, RECORD);
+    (void)state;
+    assert_non_null(text);
+    redis_server_start_tls(&s, &certs.server, NULL);
+    struct redis_tls *tls = open_tls(trusting());
+    struct redis_link_options options = redis_ask_options(s.port);
+    options.tls = tls;
+    assert_int_equal(strata__redis_open(&link, &options, &err), STRATA_OK);
+    assert_int_equal(keep_asking(link), STRATA_OK);
+    strata__os_fault_set(&pieces);
+    for (size_t records = 1; records < MOST; records++) {
+        memset(text, 'x', records * RECORD - 100);
+        struct redis_answer answer = redis_ask(link, LONG_MS, "ECHO", text, NULL);
+        assert_int_equal(answer.status, STRATA_OK);
+        assert_int_equal(answer.size, records * RECORD - 100);
+    }
+    fault_nth_clear();
+    strata__redis_close(link);
+    strata__redis_tls_free(tls);
+    redis_server_stop(&s);
+    free(text);
+}
+
 /* The end of a connection is said as TLS says it, and the server knows it: it counts no error. */
 static void test_lost_and_made_again(void **state)
 {
@@ -337,6 +374,7 @@ int main(void)
         cmocka_unit_test(test_through_the_layer),
         cmocka_unit_test(test_options),
         cmocka_unit_test(test_faults),
+        cmocka_unit_test(test_replies_of_many_reads),
         cmocka_unit_test(test_lost_and_made_again),
     };
     return cmocka_run_group_tests(tests, make_certs, remove_certs);
