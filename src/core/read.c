@@ -52,15 +52,25 @@ static int ask(struct read *read, struct layer_slot *slot, size_t n)
     return strata__strand_submit(read->strand, slot, read->ops, (uint32_t)n);
 }
 
+/* The entry that is to be refreshed, as another layer tells of it.  Births of one entry differ by a few milliseconds among
+ * layers and nodes, so versions decide where there are any. */
+static int is_seen(const struct flight *f, const struct held *held)
+{
+    const strata_meta *seen = &f->previous.meta;
+    if (!f->refresh || !f->previous.there)
+        return 0;
+    if (seen->version != 0 && held->meta.version != 0)
+        return seen->version == held->meta.version;
+    return seen->born_wall_ms == held->meta.born_wall_ms;
+}
+
 /* Of two that can't be served now, the one that is worth more to a loader or a failed load. */
 static void remember(struct flight *f, struct held *held, int64_t now)
 {
     struct frame frame;
     struct stripe *s = stripe_lock(f->root, f->key.hash, &frame);
     struct held worse = *held;
-    /* What was seen is known by its birth, which a layer's copy of it tells to a few milliseconds only. */
-    int seen = f->refresh && f->previous.there && f->previous.meta.born_wall_ms == held->meta.born_wall_ms;
-    if (!held->meta.negative && !seen && held_state(held, now) != STRATA_STATE_GONE &&
+    if (!held->meta.negative && !is_seen(f, held) && held_state(held, now) != STRATA_STATE_GONE &&
         (!f->previous.there || f->previous.meta.negative || held->d.fresh_until > f->previous.d.fresh_until)) {
         worse = f->previous;
         f->previous = *held;
@@ -71,7 +81,7 @@ static void remember(struct flight *f, struct held *held, int64_t now)
 
 static int newer(const struct flight *f, const struct held *held, int64_t now)
 {
-    return held_state(held, now) == STRATA_STATE_FRESH &&
+    return held_state(held, now) == STRATA_STATE_FRESH && !is_seen(f, held) &&
            (!f->previous.there || held->d.fresh_until > f->previous.d.fresh_until);
 }
 

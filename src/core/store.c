@@ -481,6 +481,10 @@ static int lost(struct flight *f)
 {
     if (f->plan.leased == 0 || f->op.kind != STRATA_OP_PUT || !(f->op.flags & STRATA_OP_LOST))
         return 0;
+    struct frame frame;
+    struct stripe *s = stripe_lock(f->root, f->key.hash, &frame);
+    strata__poison_one_locked(f); /* who comes from now on begins anew */
+    stripe_unlock(s, &frame);
     f->plan.kind = 0;
     count_up(f->handle, COUNT_LEASES_LOST);
     return 1;
