@@ -27,6 +27,9 @@ struct contract_lease_subject {
     strata_layer *(*make[2])(void);
 };
 int contract_run_leases(const struct contract_lease_subject *subject);
+/* Caches over them, with real threads.  Here waits take longer than a test may; and the second one made may be closed, and made
+ * again, while the first one is open, and the other way round. */
+int contract_run_fleet(const struct contract_lease_subject *subject);
 
 /* contract_driver.c: a layer without a cache. ------------------------------------------------------------------- */
 
