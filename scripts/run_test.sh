@@ -1,5 +1,5 @@
 #!/bin/sh
-# ./run test [--long]: build everything, warnings as errors, and run every test.
+# ./run test [--long | --trixie]: build everything, warnings as errors, and run every test.
 set -eu
 . scripts/setup.sh
 
@@ -7,7 +7,8 @@ long=no
 case ${1:-} in
 '') ;;
 --long) long=yes ;;
-*) die "test takes --long or nothing, not $1" ;;
+--trixie) exec sh scripts/run_trixie.sh ;;
+*) die "test takes --long, --trixie or nothing, not $1" ;;
 esac
 
 need_build

@@ -149,10 +149,17 @@ static size_t add_port(const struct redis_server *s, const char *port, const cha
     return sizeof tls / sizeof tls[0];
 }
 
+/* The same commands are understood by Valkey's. */
+static const char *program(void)
+{
+    const char *other = getenv("STRATA_TEST_REDIS_SERVER");
+    return other != NULL ? other : "redis-server";
+}
+
 static _Noreturn void become_server(const struct redis_server *s)
 {
     char port[8], log[300], file[300];
-    const char *args[48] = { "redis-server" };
+    const char *args[48] = { program() };
     size_t count = 1;
 #if defined(__linux__)
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that crashes takes it along */
@@ -199,7 +206,7 @@ static _Noreturn void become_server(const struct redis_server *s)
         args[count++] = node[i];
     for (size_t i = 0; s->kind == REDIS_SERVER_SENTINEL && i < sizeof sentinel / sizeof sentinel[0]; i++)
         args[count++] = sentinel[i];
-    (void)execvp("redis-server", (char *const *)(uintptr_t)args);
+    (void)execvp(args[0], (char *const *)(uintptr_t)args);
     _exit(127);
 }
 
@@ -244,7 +251,8 @@ static int run(struct redis_server *s)
         if (waitpid(pid, &status, WNOHANG) == pid) {
             set_pid(s, 0);
             if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
-                give_up("there is no redis-server here: install the package redis-server");
+                give_up("there is no redis-server here: install its package (or the one that STRATA_TEST_REDIS_SERVER "
+                        "names)");
             return 0;
         }
         if (answers(s))

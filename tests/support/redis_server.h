@@ -1,5 +1,6 @@
 /* redis_server.h - a real redis-server of the test's own: on a free port of this machine and in a folder of its own, without
- * persistence, and gone when the test is, however it ends. */
+ * persistence, and gone when the test is, however it ends.  STRATA_TEST_REDIS_SERVER in the environment names another program, as
+ * valkey-server. */
 #ifndef STRATA_TESTS_REDIS_SERVER_H
 #define STRATA_TESTS_REDIS_SERVER_H
 #include <stdint.h>
