@@ -196,7 +196,7 @@ enum { APPENDS = 600, DIGITS = 6 };
 struct append {
     struct redis_request request;
     strata_slice args[3];
-    char text[DIGITS + 1];
+    char text[16];
 };
 
 static _Atomic(int) appended, append_errors;
