@@ -56,6 +56,11 @@ static int open_link(struct redis_cluster *cl, const struct redis_place *place, 
     options.host = place->host;
     options.port = place->port;
     options.connections = connections;
+    if (connections == 0) { /* for one question */
+        options.connections = 1;
+        options.hello = NULL;
+        options.pushed = NULL;
+    }
     return strata__redis_open(out, &options, err);
 }
 
@@ -192,7 +197,7 @@ static int set_asking(struct redis_cluster *cl, struct redis_link *link)
 static int ask_place(struct redis_cluster *cl, const struct redis_place *place, strata_error *err)
 {
     struct redis_link *link;
-    if (atomic_load(&cl->closing) || open_link(cl, place, 1, &link, err) != STRATA_OK)
+    if (atomic_load(&cl->closing) || open_link(cl, place, 0, &link, err) != STRATA_OK)
         return 0;
     int good = set_asking(cl, link) && ask_link(cl, link, place->host, err);
     (void)set_asking(cl, NULL);

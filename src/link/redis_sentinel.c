@@ -136,6 +136,8 @@ static int open_sentinel(struct redis_sentinel *s, const struct redis_host *host
     options.password = s->options->sentinel_password;
     options.database = 0;
     options.connections = 1;
+    options.hello = NULL; /* it is no server for that */
+    options.pushed = NULL;
     if (strata__redis_open(&link, &options, why) != STRATA_OK)
         return 0;
     if (set_asking(s, link))
