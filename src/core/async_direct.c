@@ -65,7 +65,29 @@ static void run_here(struct direct_call *d)
     over(cache, HOT_LOOKED);
 }
 
-static void run_on_worker(struct task *task) { run_here(of_task(task)); }
+/* A worker takes it over.  It can't be refused any more; but the next calls are, past the bound: is_full(). */
+static void post(struct direct_call *d, void (*run)(struct task *task))
+{
+    struct root *root = d->cache->root;
+    d->task.run = run;
+    atomic_fetch_add_explicit(&root->posted, 1, memory_order_relaxed); /* a bound, and no more */
+    ex_post_always(root->ex, &d->task);
+}
+
+static struct direct_call *posted(struct task *task)
+{
+    struct direct_call *d = of_task(task);
+    atomic_fetch_sub_explicit(&d->cache->root->posted, 1, memory_order_relaxed);
+    return d;
+}
+
+/* The general way may say that no worker is free. */
+static int is_full(struct root *root)
+{
+    return atomic_load_explicit(&root->posted, memory_order_relaxed) >= root->options.max_queued;
+}
+
+static void run_on_worker(struct task *task) { run_here(posted(task)); }
 
 /* Status and value stand in the completion. */
 static void complete(struct direct_call *d)
@@ -75,13 +97,12 @@ static void complete(struct direct_call *d)
         over(cache, HOT_LOOKED); /* nothing of the call is ours any more */
         return;
     }
-    d->task.run = run_on_worker;
-    ex_post_always(cache->root->ex, &d->task);
+    post(d, run_on_worker);
 }
 
 static void judge_on_worker(struct task *task)
 {
-    struct direct_call *d = of_task(task);
+    struct direct_call *d = posted(task);
     strata *cache = d->cache;
     struct completion *c = &d->completion;
     direct_count(cache, &cache->root->layers[0], &d->op);
@@ -110,8 +131,7 @@ static void answered(strata_op *op)
         complete(d);
         return;
     }
-    d->task.run = judge_on_worker;
-    ex_post_always(root->ex, &d->task);
+    post(d, judge_on_worker);
 }
 
 static struct direct_call *new_call(strata *cache, strata_slice key, strata_queue *queue, strata_done done, void *ctx)
@@ -148,7 +168,7 @@ int strata__get_async_direct(strata *cache, strata_slice key, strata_queue *queu
     struct root *root = cache->root;
     struct layer_slot *slot = &root->layers[0];
     struct key_forms forms = { .hash = handle_hash(cache, key) };
-    if (!gate_open(cache) || direct_is_busy(root, forms.hash))
+    if (!gate_open(cache) || direct_is_busy(root, forms.hash) || is_full(root))
         return NOT_DIRECT;
     counter_raise(cache->cells, counter_index(), HOT_BEGUN);
     if (!gate_open(cache)) { /* it was shut between the two: this was no call yet */

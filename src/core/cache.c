@@ -337,6 +337,7 @@ static int forget_parent(struct root *root)
     atomic_store(&root->flights, 0);
     atomic_store(&root->late, 0);
     atomic_store(&root->late_bytes, 0);
+    atomic_store(&root->posted, 0);
     list_init(&root->delayed);
     strata__unleased_init(root);
     strata__demotions_forget(root);

@@ -194,6 +194,7 @@ struct root {
     _Atomic(uint32_t) flights; /* that can be joined */
     _Atomic(uint32_t) late; /* flights whose callers have their answer, and that are still storing in slower layers */
     _Atomic(uint64_t) late_bytes; /* of these: what they and their values take */
+    _Atomic(uint32_t) posted;     /* answers of async_direct.c that wait for a worker */
     _Atomic(uint32_t) position;
     struct key_mutex tree_lock;
     strata **spaces; /* by number; tree lock */

@@ -303,6 +303,37 @@ static void test_errors_are_told_elsewhere(void **state)
     }
 }
 
+/* Answers that a worker has to judge or to tell: so many of them wait as tasks may. */
+static void test_bound(void **state)
+{
+    (void)state;
+    enum { MOST = 4, CALLS = 50 };
+    for (int i = 0; i < 4; i++) {
+        struct stack st;
+        struct ended e = { 0 };
+        strata_queue *q = NULL;
+        int pending = 0, busy = 0;
+        open_stack(&st, &(struct stack_options){ .only_slow = 1, .slow_flags = STRATA_LAYER_LENDS, .max_queued = MOST });
+        strata__executor_sim_limit(st.ex, MOST);
+        if (i & 1)
+            assert_int_equal(strata_queue_open(&q, NULL), STRATA_OK);
+        st.slow->fail_gets = i & 2;
+        for (int call = 0; call < CALLS; call++) {
+            int rc = strata_get_async(st.cache, strata_str("k"), q, on_done, &e, &st.err);
+            pending += rc == STRATA_PENDING;
+            busy += rc == STRATA_EBUSY;
+        }
+        assert_int_equal(pending, MOST);
+        assert_int_equal(busy, CALLS - MOST);
+        run(&st);
+        strata_queue_run(q, 0);
+        assert_int_equal(e.count, MOST);
+        assert_int_equal(ask(&st, st.cache, "k", i & 1).count, 1); /* there is room again */
+        strata_queue_close(q);
+        close_stack(&st);
+    }
+}
+
 static void test_no_memory(void **state)
 {
     (void)state;
@@ -335,6 +366,7 @@ int main(void)
         cmocka_unit_test(test_queue_closed),
         cmocka_unit_test(test_close),
         cmocka_unit_test(test_close_in_callback),
+        cmocka_unit_test(test_bound),
         cmocka_unit_test(test_no_memory),
         cmocka_unit_test(test_submit_keeps_it_open),
         cmocka_unit_test(test_errors_are_told_elsewhere),
