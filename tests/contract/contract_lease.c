@@ -471,6 +471,9 @@ static void case_many_in_one_batch(void **state)
     }
     for (int n = 0; n < NODES; n++)
         node[n].layer->ops->submit(node[n].layer, ops[n], MANY);
+    for (int n = 0; n < NODES; n++) /* nothing is stored before all have been answered */
+        for (int i = 0; i < MANY; i++)
+            (void)wait_for(&w[n][i]);
     for (int i = 0; i < MANY; i++) {
         int owner = -1;
         for (int n = 0; n < NODES; n++) {
