@@ -131,6 +131,7 @@ static strata *open_cache(void)
                                          .timeout_ms = 10,
                                          .connect_timeout_ms = 100,
                                          .connections = 1,
+                                         .lease_wait_ms = 20,
                                          .breaker_failures = 3,
                                          .breaker_open_ms = 60000 };
     strata_layer *layers[] = { strata_redis_layer(&redis) };

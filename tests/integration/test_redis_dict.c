@@ -168,6 +168,29 @@ static unsigned found(strata *cache)
     return count;
 }
 
+static int load_fresh(strata_load *load, strata_slice key, void *ctx)
+{
+    (void)key;
+    ++*(int *)ctx;
+    return strata_load_copy(load, "fresh", 5);
+}
+
+/* What is there and cannot be read is no reason to wait for anybody: it is loaded, once, and replaced. */
+static void loads_instead(strata *cache, const char *key)
+{
+    int loads = 0;
+    strata_error err = STRATA_ERROR_INIT;
+    for (int i = 0; i < 2; i++) {
+        strata_value *v = NULL;
+        if (strata_get_or_load(cache, strata_str(key), load_fresh, &loads, NULL, &v, &err) != STRATA_OK)
+            fail_msg("load %s: %s", key, err.message);
+        assert_int_equal(strata_value_size(v), 5);
+        strata_value_unref(v);
+    }
+    assert_int_equal(loads, 1);
+    assert_int_equal(get(cache, key, "fresh", 5), STRATA_OK);
+}
+
 static void test_a_dictionary_that_changes(void **state)
 {
     (void)state;
@@ -197,6 +220,9 @@ static void test_a_dictionary_that_changes(void **state)
     strata_close(cache);
     cache = open_node("&dictionaries=%s");
     assert_int_equal(found(cache), VALUES);
+    strata_close(cache);
+    cache = open_node("");
+    loads_instead(cache, "k7");
     strata_close(cache);
 }
 
@@ -242,7 +268,9 @@ static void test_what_cannot_be_unpacked_stays(void **state)
         assert_int_equal(redis_do(other, "STRLEN", key).integer, (int64_t)(size + e.payload.size));
     }
     assert_int_equal(foreign(cache), COMPRESS_BROTLI + 1);
-    /* Who stores the key makes it his. */
+    /* Who loads or stores the key makes it his. */
+    loads_instead(cache, "bad2");
+    loads_instead(cache, "bad5"); /* of a newer strata, as it seems */
     set(cache, "bad1", "mine", 4);
     assert_int_equal(get(cache, "bad1", "mine", 4), STRATA_OK);
     strata_close(cache);
