@@ -1,5 +1,6 @@
 /* compress_train.c - a dictionary from samples, by zstd's own trainer. */
 #include <zdict.h>
+#include <zstd.h>
 #include <zstd_errors.h>
 
 #include "src/base/err.h"
