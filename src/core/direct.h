@@ -28,12 +28,13 @@ static inline void direct_count(strata *cache, struct layer_slot *slot, const st
         counter_raise(cache->cells, counter_index(), strata__op_found(op) ? HOT_FOUND : HOT_MISSED);
 }
 
-/* Found, ours, not banned, whole bytes, fresh; and nobody listens. */
+/* Found, ours or placed in our time by its layer (life 0), not banned, whole bytes, fresh; and nobody listens. */
 static inline int direct_is_plain(const strata *cache, const strata_op *op)
 {
     const strata_meta *meta = &op->meta;
-    return op->status == STRATA_OK && op->found != NULL && meta->life == cache->root->life && meta->codec == 0 &&
-           !meta->negative && meta->position >= atomic_load_explicit(&cache->min_position, memory_order_acquire) &&
+    return op->status == STRATA_OK && op->found != NULL && (meta->life == cache->root->life || meta->life == 0) &&
+           meta->codec == 0 && !meta->negative &&
+           meta->position >= atomic_load_explicit(&cache->min_position, memory_order_acquire) &&
            strata__is_fresh(meta, meta->born_ms, op->now_ms) && !event_wanted(cache->root, STRATA_EVENT_HIT);
 }
 

@@ -303,6 +303,28 @@ static void test_errors_are_told_elsewhere(void **state)
     }
 }
 
+/* What needs no judge needs no worker: an entry of this life, and one that its layer has placed in this life's time. */
+static void test_plain_needs_no_worker(void **state)
+{
+    (void)state;
+    for (int placed = 0; placed < 2; placed++) {
+        struct stack st;
+        struct ended e = { 0 };
+        strata_queue *q;
+        open_direct(&st, NULL, 0);
+        assert_int_equal(strata_queue_open(&q, NULL), STRATA_OK);
+        assert_int_equal(strata_set(st.cache, strata_str("k"), strata_str("v"), NULL, NULL), STRATA_OK);
+        if (placed)
+            st.slow->entries[0].meta.life = 0;
+        assert_int_equal(strata_get_async(st.cache, strata_str("k"), q, on_done, &e, NULL), STRATA_PENDING);
+        assert_int_equal(strata_queue_run(q, 0), 1);
+        assert_string_equal(e.text, "v");
+        assert_int_equal(stats_of(st.cache).hits, 1);
+        strata_queue_close(q);
+        close_stack(&st);
+    }
+}
+
 /* Answers that a worker has to judge or to tell: so many of them wait as tasks may. */
 static void test_bound(void **state)
 {
@@ -367,6 +389,7 @@ int main(void)
         cmocka_unit_test(test_close),
         cmocka_unit_test(test_close_in_callback),
         cmocka_unit_test(test_bound),
+        cmocka_unit_test(test_plain_needs_no_worker),
         cmocka_unit_test(test_no_memory),
         cmocka_unit_test(test_submit_keeps_it_open),
         cmocka_unit_test(test_errors_are_told_elsewhere),

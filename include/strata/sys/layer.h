@@ -39,7 +39,8 @@ enum {
 
 /** What is stored beside the bytes.  A layer keeps it as it is, and gives it back as it is. */
 typedef struct strata_meta {
-    uint64_t life;        /**< the cache (one open) that stored it: born_ms and position count only within it */
+    uint64_t life;        /**< the cache (one open) that stored it: born_ms and position count only within it; GET: 0, the
+                               layer has put them in terms of the cache that asks */
     uint64_t version;     /**< of the key in a shared store; 0 none */
     int64_t born_ms;      /**< monotonic clock of that cache, when the load or set began */
     int64_t born_wall_ms; /**< the same moment as Unix time, for other lives */
