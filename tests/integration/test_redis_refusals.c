@@ -2,6 +2,8 @@
  * and one that is not there when the cache is opened.  What they say reaches the caller, and nothing becomes a miss. */
 #include "tests/support/redis_cache.h"
 
+#include <stdatomic.h>
+
 #include "tests/support/redis_do.h"
 
 static struct redis_server server;
@@ -69,6 +71,51 @@ static void a_delete_without_the_right_is_an_error(void **state)
     redis_cache_await(all, "k", STRATA_MISS);
     strata_close(cache);
     strata_close(all);
+}
+
+struct heard {
+    _Atomic(int) of_scripts;
+    char words[256];
+};
+
+static void hear(const strata_event *event, void *ctx)
+{
+    struct heard *h = ctx;
+    if (event->message == NULL || strstr(event->message, "scripts are refused") == NULL)
+        return;
+    if (atomic_fetch_add(&h->of_scripts, 1) == 0)
+        (void)snprintf(h->words, sizeof h->words, "%s", event->message);
+}
+
+/* No leases and no versions then, but a cache all the same; and it is said, once. */
+static void scripts_are_not_allowed(void **state)
+{
+    (void)state;
+    int loads = 0;
+    uint64_t id;
+    struct heard heard = { 0 };
+    allow("plain", "+@all -@scripting allchannels", "~app:*");
+    strata *cache = redis_cache_open(AS("plain"), server.port), *all = redis_cache_open(AS_ALL, server.port);
+    assert_int_equal(strata_on(cache, STRATA_EVENT_ERROR, hear, &heard, &id), STRATA_OK);
+    do /* what is refused first is stored nowhere: as a plain SET it might land behind what came after it */
+        redis_cache_set(cache, "k", "v");
+    while (redis_cache_get(cache, "k", NULL, 0, &err) != STRATA_OK);
+    for (int i = 0; i < 20; i++) {
+        redis_cache_set(cache, "k", "v");
+        redis_cache_expect(cache, "k", STRATA_OK, "v");
+        redis_cache_expect(all, "k", STRATA_OK, "v");
+        assert_int_equal(strata_delete(cache, strata_str("k"), &err), STRATA_OK);
+        redis_cache_expect(cache, "k", STRATA_MISS, NULL);
+    }
+    redis_cache_loads(cache, "cold", &loads);
+    redis_cache_await(all, "cold", STRATA_OK);
+    redis_cache_loads(cache, "cold", &loads);
+    assert_int_equal(loads, 1);
+    assert_int_equal(atomic_load(&heard.of_scripts), 1);
+    assert_non_null(strstr(heard.words, "EVAL")); /* what there is to do */
+    assert_int_equal(redis_cache_stats(cache, 0).breaker, STRATA_BREAKER_CLOSED);
+    strata_close(all);
+    strata_close(cache);
 }
 
 static void keys_that_are_not_allowed(void **state)
@@ -184,6 +231,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(only_reading_is_allowed, empty),
         cmocka_unit_test_setup(a_delete_without_the_right_is_an_error, empty),
+        cmocka_unit_test_setup(scripts_are_not_allowed, empty),
         cmocka_unit_test_setup(keys_that_are_not_allowed, empty),
         cmocka_unit_test(a_wrong_password),
         cmocka_unit_test_setup(a_server_without_room, empty),
