@@ -150,6 +150,18 @@ static char *end_of_user(char *at, const char *end)
     return last;
 }
 
+/* The value of a parameter that is a password. */
+static void hide_parameters(char *url)
+{
+    static const char name[] = "_password=";
+    for (char *at = strstr(url, name); at != NULL; at = strstr(at, name)) {
+        at += sizeof name - 1;
+        size_t size = strcspn(at, "&|"), stars = size < 3 ? size : 3;
+        memset(at, '*', stars);
+        memmove(at + stars, at + size, strlen(at + size) + 1);
+    }
+}
+
 void layers_url_hide(char *url)
 {
     for (char *at = strstr(url, "//"); at != NULL; at = strstr(at, "//")) {
@@ -162,4 +174,5 @@ void layers_url_hide(char *url)
         memmove(at + stars, sign, strlen(sign) + 1);
         at += stars;
     }
+    hide_parameters(url);
 }

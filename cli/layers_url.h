@@ -19,7 +19,8 @@ struct layers_wish {
 /* Write the URL into `out` (LAYERS_URL_BYTES).  STRATA_EINVAL where it has no memory layer, or says so itself. */
 int layers_url(char *out, const char *url, const struct layers_wish *wish, strata_error *err);
 
-/* Make stars of what stands between "//" and "@", in place: user and password are nobody's business on a screen. */
+/* Make stars of what stands between "//" and "@", and of parameters that are passwords, in place: they are nobody's business on a
+ * screen. */
 void layers_url_hide(char *url);
 
 #endif /* STRATA_CLI_LAYERS_URL_H */

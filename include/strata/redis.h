@@ -11,7 +11,8 @@ STRATA_BEGIN_DECLS
  *
  * Keys stand in the server as they are, behind the prefix; values behind a head that says how fresh they are (docs/formats.md).
  * A string under a key of ours that is not ours is a miss; what is no string is an error (WRONGTYPE); both stay until this process
- * stores or deletes that key.  Nodes age what others
+ * stores or deletes that key.  In a Cluster there are no leases and no versions: a cold key may be loaded by each node, and a value
+ * that was loaded before another node's delete be stored after it.  Nodes age what others
  * stored by their own wall clocks: keep them in step.
  */
 typedef struct strata_redis_options {

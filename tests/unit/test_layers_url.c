@@ -104,6 +104,8 @@ static void user_and_password_are_hidden(void **state)
         { "redis://me:p@ss@h/1|memory:", "redis://***@h/1|memory:" },
         { "redis:?url=redis://:x%40y%40h&prefix=p:", "redis:?url=redis://***%40h&prefix=p:" },
         { "redis://:@h|redis://a@h", "redis://*@h|redis://*@h" },
+        { "redis+sentinel://:s3cret@h/main?sentinel_password=s3c%26ret&prefix=a|memory:",
+          "redis+sentinel://***@h/main?sentinel_password=***&prefix=a|memory:" },
         { "memory:?max_bytes=1mb|disk:/a//b", "memory:?max_bytes=1mb|disk:/a//b" },
     };
     (void)state;
