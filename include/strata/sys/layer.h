@@ -71,7 +71,8 @@ typedef struct strata_meta {
  *  A PUT with a lease stores only if nothing has replaced or removed the key since: otherwise it is answered STRATA_AGAIN with
  *  STRATA_OP_LOST, and the value is put in no other layer either.  Whatever it is answered, it ends the lease.  A PUT without
  *  one is a set: it stores whatever is there.
- *  A RELEASE may come while the loader still runs, and after the key was written: the lease is gone then, and so is its wait. */
+ *  A RELEASE may come while the loader still runs, and after the key was written.  It may be answered before the store has heard
+ *  of it. */
 enum { STRATA_OP_GET = 1, STRATA_OP_PUT = 2, STRATA_OP_REMOVE = 3, STRATA_OP_LEASE = 4, STRATA_OP_RELEASE = 5 };
 
 /** strata_op.flags. */
