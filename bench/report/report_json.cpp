@@ -11,7 +11,7 @@
 //               "gets_s_samples": [...] } } } ],
 //   "above_slow_disk": [ { "alone_ns", "alone_p99_ns", "slow_ns", "slow_p99_ns", "reads" } ],
 //   "redis": { NAME: { "per_second", "per_second_samples": [...] } },
-//   "slow_redis": [ { "state", "kind", "us", "loader_us", "soft_timeout_ms", "us_samples": [...] } ],
+//   "slow_redis": [ { "state", "kind", "us", "beside_us", "soft_timeout_ms", "us_samples": [...] } ],
 //   "fleet": [ { "processes", "callers", "loader_ms", "loads", "served_ms" } ] }
 #include "bench/report/report_output.hpp"
 #include <cmath>
@@ -171,7 +171,7 @@ void write_server(std::ostream &out, const results &r)
         for (auto &state : kind.second) {
             out << states.next() << "\n    {\"state\": " << quoted(state.first) << ", \"kind\": " << quoted(kind.first)
                 << ", \"us\": " << plain(median(state.second, &delay_sample::us))
-                << ", \"loader_us\": " << plain(median(state.second, &delay_sample::loader_us))
+                << ", \"beside_us\": " << plain(median(state.second, &delay_sample::beside_us))
                 << ", \"soft_timeout_ms\": " << plain(median(state.second, &delay_sample::soft_timeout_ms));
             write_samples(out, "us", state.second, &delay_sample::us);
             out << "}";

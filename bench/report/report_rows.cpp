@@ -55,6 +55,13 @@ int results::rounds() const
             }
         }
     }
+    for (auto &kind : delays) {
+        for (auto &state : kind.second) {
+            for (auto &s : state.second) {
+                seen.insert(s.round);
+            }
+        }
+    }
     for (auto &disk : disks) {
         for (auto &backend : disk.second) {
             for (auto &s : backend.second) {
@@ -141,7 +148,7 @@ static void read_delay(results &out, const std::vector<std::string> &f)
 {
     delay_sample s;
     s.us = std::stod(f[3]);
-    s.loader_us = std::stod(f[4]);
+    s.beside_us = std::stod(f[4]);
     s.soft_timeout_ms = std::stod(f[5]);
     s.round = std::stoi(f[6]);
     out.delays[f[2]][f[1]].push_back(s);

@@ -74,7 +74,8 @@ typedef std::map<std::string, std::vector<redis_sample>> redis_cells; // by name
 // A call while the server is slow, stopped, or left alone.
 struct delay_sample {
     int round = 0;
-    double us = 0, loader_us = 0, soft_timeout_ms = 0;
+    double us = 0, beside_us = 0; // the loader's own; of a memory hit that of a cache that is left in peace, in turns
+    double soft_timeout_ms = 0;
 };
 // By "memory_hit", "redis_hit", "cold_miss"; then by state: "0", "100", "500" ms of delay, "stopped", "open".
 typedef std::map<std::string, std::map<std::string, std::vector<delay_sample>>> delay_table;
