@@ -385,6 +385,16 @@ static void take_tags(struct reader *r, struct envelope *e)
         spoil(r, FORMAT_CORRUPT);
 }
 
+/* A stamped envelope's are as wide as that: its checksum passes over so many bytes, and not over others. */
+static uint64_t take_stamped(struct reader *r, const struct envelope *e, ptrdiff_t size)
+{
+    const uint8_t *before = r->at;
+    uint64_t n = take_varint(r);
+    if (r->verdict == FORMAT_OK && e->flags & ENVELOPE_STAMPED && r->at - before != size)
+        return (uint64_t)spoil(r, FORMAT_CORRUPT);
+    return n;
+}
+
 static void take_times(struct reader *r, struct envelope *e, uint64_t has)
 {
     e->fresh_ms = has & HAS_FRESH ? take_duration(r) : 0;
@@ -392,9 +402,9 @@ static void take_times(struct reader *r, struct envelope *e, uint64_t has)
     e->error_ms = has & HAS_ERROR ? take_duration(r) : 0;
     e->keep_ms = has & HAS_KEEP ? take_duration(r) : 0;
     e->early_ms = has & HAS_EARLY ? take_duration(r) : 0;
-    e->version = has & HAS_VERSION ? take_varint(r) : 0;
+    e->version = has & HAS_VERSION ? take_stamped(r, e, ENVELOPE_STAMP_VERSION) : 0;
     e->store_life = has & HAS_STORE_LIFE ? take_le64(r) : 0;
-    e->store_time_ms = has & HAS_STORE_TIME ? take_varint(r) : 0;
+    e->store_time_ms = has & HAS_STORE_TIME ? take_stamped(r, e, ENVELOPE_STAMP_TIME) : 0;
     e->born_wall_ms = has & HAS_BORN_WALL ? take_signed(r) : 0;
     e->born_ms = has & HAS_BORN ? take_signed(r) : 0;
     e->life = has & HAS_LIFE ? take_le64(r) : 0;
