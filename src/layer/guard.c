@@ -132,6 +132,7 @@ static void unleased(strata_op *op)
     op->done = op->guarded_done;
     op->owner = op->guarded_owner;
     op->kind = STRATA_OP_PUT;
+    op->flags &= ~(uint32_t)STRATA_OP_NOWAIT;
     strata_op_done(op, status);
 }
 
@@ -142,6 +143,7 @@ static void release_instead(strata_op *op)
     op->guarded_owner = op->owner;
     op->done = unleased;
     op->kind = STRATA_OP_RELEASE;
+    op->flags |= STRATA_OP_NOWAIT; /* it is sick */
 }
 
 /* Not let through: what it is answered. */

@@ -84,7 +84,7 @@ enum {
     STRATA_OP_LOADED = 4, /**< REMOVE: of what a loaded value replaces, which the layer did not take; nobody deleted the key */
     STRATA_OP_REFRESH = 8,   /**< LEASE: to replace the entry of meta.version (in), which stays readable meanwhile; a newer
                                   one is an answer, that one is none */
-    STRATA_OP_NOWAIT = 16,   /**< LEASE: answer STRATA_PENDING at once where another node loads it */
+    STRATA_OP_NOWAIT = 16,   /**< LEASE: answer STRATA_PENDING at once where another node loads it.  RELEASE: answer at once */
     STRATA_OP_BACKFILL = 32, /**< PUT: found in a layer below; store it only where nothing is, not even a lease or word of
                                   a delete, and answer STRATA_AGAIN elsewhere.  No REMOVE follows then */
     STRATA_OP_LOST = 64      /**< PUT, out: the lease was lost, so the key was written, deleted or leased by another */

@@ -78,8 +78,7 @@ void strata__redis_get_many(struct redis_layer *r, strata_op *const *ops, size_t
 struct redis_request *strata__redis_write_put(struct redis_layer *r, strata_op *op);
 struct redis_request *strata__redis_write_remove(struct redis_layer *r, strata_op *op);
 struct redis_request *strata__redis_lease_ask(struct redis_layer *r, strata_op *op);
-/* RELEASE: answers it. */
-void strata__redis_lease_release(struct redis_layer *r, strata_op *op);
+struct redis_request *strata__redis_lease_release(struct redis_layer *r, strata_op *op);
 /* A GET that found an entry of a life that is not known: look after the life, and get it again. */
 void strata__redis_get_again(struct redis_layer *r, strata_op *op);
 

@@ -132,21 +132,31 @@ static uint64_t number_of(const struct redis_lease *lease)
 
 static int64_t renew_every(const struct redis_layer *r) { return r->options.lease_ms / 3 + 1; }
 
+/* Or it is over by itself in a while. */
 static void released(struct redis_call *call, const struct redis_told *told)
 {
-    (void)call;
-    (void)told; /* or it is over by itself in a while */
+    (void)told;
+    if (call->owner != NULL)
+        strata_op_done(call->owner, STRATA_OK);
+}
+
+static struct redis_call *release_call(struct redis_layer *r, strata_slice key,
+                                       const unsigned char token[REDIS_TOKEN], strata_op *op)
+{
+    struct redis_call *call = strata__redis_call_new(r, "release", key, released, op);
+    if (call == NULL)
+        return NULL;
+    memcpy(call->token, token, REDIS_TOKEN);
+    strata__redis_call_add_number(call, r->options.tombstone_ms);
+    strata__redis_call_add(call, strata_bytes(call->token, REDIS_TOKEN));
+    return call;
 }
 
 void strata__redis_lease_release_token(struct redis_layer *r, strata_slice key, const unsigned char token[REDIS_TOKEN])
 {
-    struct redis_call *call = strata__redis_call_new(r, "release", key, released, NULL);
-    if (call == NULL)
-        return;
-    memcpy(call->token, token, REDIS_TOKEN);
-    strata__redis_call_add_number(call, r->options.tombstone_ms);
-    strata__redis_call_add(call, strata_bytes(call->token, REDIS_TOKEN));
-    strata__redis_call_send(call);
+    struct redis_call *call = release_call(r, key, token, NULL);
+    if (call != NULL)
+        strata__redis_call_send(call);
 }
 
 static void release(struct redis_layer *r, const struct redis_lease *lease)
@@ -555,8 +565,14 @@ void strata__redis_lease_give_up(struct redis_layer *r, uint64_t number)
     strata__free(r->mem, lease);
 }
 
-void strata__redis_lease_release(struct redis_layer *r, strata_op *op)
+struct redis_request *strata__redis_lease_release(struct redis_layer *r, strata_op *op)
 {
-    strata__redis_lease_give_up(r, op->lease);
-    strata_op_done(op, STRATA_OK);
+    struct redis_lease *lease = take(r, op->lease);
+    strata_op *waits = op->flags & STRATA_OP_NOWAIT ? NULL : op;
+    struct redis_call *call = lease != NULL ? release_call(r, strata_bytes(lease->key, lease->key_size), lease->token, waits)
+                                            : NULL;
+    strata__free(r->mem, lease);
+    if (waits == NULL || call == NULL)
+        strata_op_done(op, STRATA_OK);
+    return call != NULL ? &call->request : NULL;
 }

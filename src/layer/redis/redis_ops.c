@@ -209,7 +209,7 @@ static int add(struct batch *b, strata_op *op)
             add_job(b, op, remove_command(r));
         return STRATA_OK;
     case STRATA_OP_LEASE: add_call(b, strata__redis_lease_ask(r, op)); return STRATA_OK;
-    case STRATA_OP_RELEASE: strata__redis_lease_release(r, op); return STRATA_OK;
+    case STRATA_OP_RELEASE: add_call(b, strata__redis_lease_release(r, op)); return STRATA_OK;
     default:
         return strata__fail(op->err, STRATA_EUNSUPPORTED, r->base.name,
                             "a Redis layer knows get, put, remove, lease and release alone");
