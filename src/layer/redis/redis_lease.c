@@ -140,8 +140,8 @@ static void released(struct redis_call *call, const struct redis_told *told)
         strata_op_done(call->owner, STRATA_OK);
 }
 
-static struct redis_call *release_call(struct redis_layer *r, strata_slice key,
-                                       const unsigned char token[REDIS_TOKEN], strata_op *op)
+static struct redis_call *release_call(struct redis_layer *r, strata_slice key, const unsigned char token[REDIS_TOKEN],
+                                       strata_op *op)
 {
     struct redis_call *call = strata__redis_call_new(r, "release", key, released, op);
     if (call == NULL)
@@ -569,8 +569,9 @@ struct redis_request *strata__redis_lease_release(struct redis_layer *r, strata_
 {
     struct redis_lease *lease = take(r, op->lease);
     strata_op *waits = op->flags & STRATA_OP_NOWAIT ? NULL : op;
-    struct redis_call *call = lease != NULL ? release_call(r, strata_bytes(lease->key, lease->key_size), lease->token, waits)
-                                            : NULL;
+    struct redis_call *call = lease != NULL
+                                  ? release_call(r, strata_bytes(lease->key, lease->key_size), lease->token, waits)
+                                  : NULL;
     strata__free(r->mem, lease);
     if (waits == NULL || call == NULL)
         strata_op_done(op, STRATA_OK);
