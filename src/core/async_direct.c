@@ -1,8 +1,8 @@
 /* async_direct.c - the short way of strata_get_async() where the stack is one layer that answers on a thread of its own.
  *
  * With nothing above to fill and no loader to call, a read needs no flight (see get_direct.c), and the caller's thread asks the
- * layer itself.  The usual answer (found, of this life, fresh) goes from the layer's thread straight into the queue; any other
- * is judged by a worker, because that may call users' code.
+ * layer itself.  The usual answers, a fresh value and a miss, go from the layer's thread straight into the queue; any other is
+ * judged by a worker, because that may call users' code, and so are these where somebody listens.
  *
  * From the call until its completion is out of our hands it is counted as begun in the handle's cells, as a memory hit is, so
  * that close waits for it; and the handle, which holds the root, is counted until the completion has run.  That may be before
@@ -19,7 +19,8 @@ struct direct_call {
     strata_queue *queue; /* counted; NULL: done on a worker */
     strata_done done;
     void *ctx;
-    int64_t asked_ns; /* 0: it is not timed */
+    int64_t asked_ns;   /* 0: it is not timed */
+    enum hot_word word; /* how it is counted when it is over */
     strata_op op;
     strata_error words;
     strata_slice key;
@@ -61,8 +62,9 @@ static void over(strata *cache, enum hot_word word) { counter_raise(cache->cells
 static void run_here(struct direct_call *d)
 {
     strata *cache = d->cache; /* the tree's, too, until nobody is inside */
+    enum hot_word word = d->word;
     strata__completion_run(&d->completion);
-    over(cache, HOT_LOOKED);
+    over(cache, word);
 }
 
 /* A worker takes it over.  It can't be refused any more; but the next calls are, past the bound: is_full(). */
@@ -89,30 +91,44 @@ static int is_full(struct root *root)
 
 static void run_on_worker(struct task *task) { run_here(posted(task)); }
 
-/* Status and value stand in the completion. */
-static void complete(struct direct_call *d)
+/* Status and value stand in the completion.  1: the queue has it, and nothing of the call is ours any more. */
+static int push(struct direct_call *d)
 {
     strata *cache = d->cache;
-    if (d->queue != NULL && strata__queue_push(d->queue, &d->completion) == STRATA_OK) {
-        over(cache, HOT_LOOKED); /* nothing of the call is ours any more */
-        return;
-    }
-    post(d, run_on_worker);
+    enum hot_word word = d->word;
+    if (d->queue == NULL || strata__queue_push(d->queue, &d->completion) != STRATA_OK)
+        return 0;
+    over(cache, word);
+    return 1;
 }
 
 static void judge_on_worker(struct task *task)
 {
     struct direct_call *d = posted(task);
-    strata *cache = d->cache;
     struct completion *c = &d->completion;
-    direct_count(cache, &cache->root->layers[0], &d->op);
-    c->status = strata__direct_judge(cache, d->key, &d->op, &c->value, &c->err);
-    if (d->queue != NULL && strata__queue_push(d->queue, c) == STRATA_OK)
-        over(cache, HOT_SLOW);
-    else {
-        strata__completion_run(c);
-        over(cache, HOT_SLOW);
-    }
+    direct_count(d->cache, &d->cache->root->layers[0], &d->op);
+    c->status = strata__direct_judge(d->cache, d->key, &d->op, &c->value, &c->err);
+    d->word = HOT_SLOW;
+    if (!push(d))
+        run_here(d);
+}
+
+/* 1: it is judged, without a call of anybody's. */
+static int judge_quietly(struct direct_call *d)
+{
+    struct root *root = d->cache->root;
+    struct layer_slot *slot = &root->layers[0];
+    strata_op *op = &d->op;
+    if (op->err->status < 0 || event_wanted(root, STRATA_EVENT_HIT | STRATA_EVENT_MISS))
+        return 0;
+    int plain = strata__held_is_plain(d->cache, slot, op, op->now_ms);
+    if (!plain && op->status != STRATA_MISS)
+        return 0;
+    direct_count(d->cache, slot, op);
+    d->completion.status = op->status;
+    d->completion.value = plain ? op->found : NULL;
+    d->word = plain ? HOT_LOOKED : HOT_SLOW;
+    return 1;
 }
 
 static void answered(strata_op *op)
@@ -120,18 +136,14 @@ static void answered(strata_op *op)
     struct direct_call *d = op->owner;
     strata *cache = d->cache;
     struct root *root = cache->root;
-    struct layer_slot *slot = &root->layers[0];
     if (d->asked_ns != 0)
-        strata__histogram_add(&slot->latency, (uint64_t)(ex_now_ns(root->ex) - d->asked_ns));
+        strata__histogram_add(&root->layers[0].latency, (uint64_t)(ex_now_ns(root->ex) - d->asked_ns));
     op->now_ms = ex_now_ms(root->ex); /* that took a while */
     /* What went wrong is told to listeners, which may wait for this layer: not on its thread. */
-    if (op->err->status >= 0 && direct_is_plain(cache, op)) {
-        direct_count(cache, slot, op);
-        d->completion.value = op->found;
-        complete(d);
-        return;
-    }
-    post(d, judge_on_worker);
+    if (!judge_quietly(d))
+        post(d, judge_on_worker);
+    else if (!push(d))
+        post(d, run_on_worker);
 }
 
 static struct direct_call *new_call(strata *cache, strata_slice key, strata_queue *queue, strata_done done, void *ctx)
@@ -151,7 +163,6 @@ static struct direct_call *new_call(strata *cache, strata_slice key, strata_queu
     d->queue = queue != NULL ? strata__queue_ref(queue) : NULL;
     d->done = done;
     d->ctx = ctx;
-    d->completion.status = STRATA_OK;
     d->completion.value = NULL;
     d->completion.err.status = STRATA_OK;
     d->completion.err.os_errno = 0;

@@ -349,6 +349,9 @@ struct held {
 /* Judge an operation that found something: takes op->found.  1: it holds; 0: banned, of another codec, undecodable
  * (then *out is untouched and the value given back). */
 int strata__held_init(strata *handle, struct layer_slot *slot, strata_op *op, struct held *out);
+/* 1: it holds whole bytes that are fresh, and to be served as they are: strata__held_init() and what follows it could only say
+ * so, too.  Calls nobody. */
+int strata__held_is_plain(strata *handle, const struct layer_slot *slot, const strata_op *op, int64_t now);
 void strata__held_drop(struct held *held);
 static inline int held_state(const struct held *held, int64_t now)
 {

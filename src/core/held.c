@@ -83,6 +83,15 @@ int strata__held_init(strata *handle, struct layer_slot *slot, strata_op *op, st
     return 1;
 }
 
+int strata__held_is_plain(strata *handle, const struct layer_slot *slot, const strata_op *op, int64_t now)
+{
+    const strata_meta *meta = &op->meta;
+    if (op->status != STRATA_OK || op->found == NULL || meta->codec != 0 || meta->negative)
+        return 0;
+    uint32_t position = atomic_load_explicit(&handle->min_position, memory_order_acquire);
+    return !banned(handle, slot, meta, position) && strata__is_fresh(meta, born_here(handle->root, meta), now);
+}
+
 void strata__held_drop(struct held *held)
 {
     strata_value_unref(held->value);

@@ -170,6 +170,30 @@ static void test_listeners_hear(void **state)
     close_stack(&st);
 }
 
+/* What another process has stored, or this one before a restart: by its age; a clear of ours bans it. */
+static void test_another_life(void **state)
+{
+    (void)state;
+    strata_policy p = { .size = sizeof p, .ttl_ms = 1000 };
+    struct stack st;
+    open_direct(&st, &p, 5);
+    assert_int_equal(strata_set(st.cache, strata_str("k"), strata_str("v"), NULL, NULL), STRATA_OK);
+    st.slow->entries[0].meta.life ^= 1;
+    assert_asked(&st, st.cache, "k", 1, STRATA_OK, "v");
+    assert_int_equal(stats_of(st.cache).hits, 1);
+    struct script_entry kept = st.slow->entries[0];
+    assert_int_equal(strata_clear(st.cache, NULL), STRATA_OK);
+    st.slow->entries[0] = kept; /* by another one, who wrote it before that */
+    assert_asked(&st, st.cache, "k", 1, STRATA_MISS, "");
+    pass(&st, 100);
+    assert_int_equal(strata_set(st.cache, strata_str("k"), strata_str("v"), NULL, NULL), STRATA_OK);
+    st.slow->entries[0].meta.life ^= 1;
+    assert_asked(&st, st.cache, "k", 1, STRATA_OK, "v");
+    pass(&st, 1500);
+    assert_asked(&st, st.cache, "k", 1, STRATA_MISS, "");
+    close_stack(&st);
+}
+
 /* A queue that is closed while it waits: a worker tells. */
 static void test_queue_closed(void **state)
 {
@@ -325,7 +349,7 @@ static void test_plain_needs_no_worker(void **state)
     }
 }
 
-/* Answers that a worker has to judge or to tell: so many of them wait as tasks may. */
+/* Answers that a worker has to judge or to tell: so many of them wait as tasks may.  A miss that a queue tells needs none. */
 static void test_bound(void **state)
 {
     (void)state;
@@ -334,6 +358,7 @@ static void test_bound(void **state)
         struct stack st;
         struct ended e = { 0 };
         strata_queue *q = NULL;
+        const int most = i == 1 ? CALLS : MOST;
         int pending = 0, busy = 0;
         open_stack(&st, &(struct stack_options){ .only_slow = 1, .slow_flags = STRATA_LAYER_LENDS, .max_queued = MOST });
         strata__executor_sim_limit(st.ex, MOST);
@@ -345,11 +370,11 @@ static void test_bound(void **state)
             pending += rc == STRATA_PENDING;
             busy += rc == STRATA_EBUSY;
         }
-        assert_int_equal(pending, MOST);
-        assert_int_equal(busy, CALLS - MOST);
+        assert_int_equal(pending, most);
+        assert_int_equal(busy, CALLS - most);
         run(&st);
         strata_queue_run(q, 0);
-        assert_int_equal(e.count, MOST);
+        assert_int_equal(e.count, most);
         assert_int_equal(ask(&st, st.cache, "k", i & 1).count, 1); /* there is room again */
         strata_queue_close(q);
         close_stack(&st);
@@ -385,6 +410,7 @@ int main(void)
         cmocka_unit_test(test_busy_key),
         cmocka_unit_test(test_keys),
         cmocka_unit_test(test_listeners_hear),
+        cmocka_unit_test(test_another_life),
         cmocka_unit_test(test_queue_closed),
         cmocka_unit_test(test_close),
         cmocka_unit_test(test_close_in_callback),
