@@ -11,9 +11,16 @@ STRATA_BEGIN_DECLS
  *
  * Keys stand in the server as they are, behind the prefix; values behind a head that says how fresh they are (docs/formats.md).
  * A string under a key of ours that is not ours is a miss; what is no string is an error (WRONGTYPE); both stay until this process
- * stores or deletes that key.  In a Cluster there are no leases and no versions: a cold key may be loaded by each node, and a value
- * that was loaded before another node's delete be stored after it.  Nodes age what others
- * stored by their own wall clocks: keep them in step.
+ * stores that key.
+ *
+ * One script does what must be compared in the server (docs/decisions/0007): a key is loaded by one node at a time, what another
+ * node deleted or set meanwhile is not overwritten by a load that comes late, and a server that was emptied, restarted or failed over is noticed
+ * before anything from before is served.  Ages are by the server's clock: those of the machines do not matter.  The user needs
+ * EVAL, EVALSHA, INFO, TIME, PUBLISH and SUBSCRIBE besides GET, MGET, SET, GETRANGE, SETRANGE, PTTL, PEXPIRE, DEL, UNLINK and SCAN, for keys and channels
+ * that begin with the prefix.  Without scripts there is none of that but the storing (strata_layer_stats.unleased); without SUBSCRIBE
+ * those who wait ask in pauses; without INFO failovers go unnoticed.  Each is said once, as an error of the layer.
+ * In a Cluster there are no leases and no versions: a cold key may be loaded by each node, and a value
+ * that was loaded before another node's delete be stored after it; there, ages are by the clocks of the machines: keep them in step.
  */
 typedef struct strata_redis_options {
     size_t size;                   /**< sizeof this struct; the INIT macro sets it */
