@@ -352,9 +352,12 @@ static void test_a_kill_and_an_empty_restart(void **state)
 static void test_forgotten_scripts_are_told_again(void **state)
 {
     (void)state;
+    struct redis_layer *r = (struct redis_layer *)(void *)node[0].layer;
     uint64_t number = lease(0, "k");
     redis_do(other, "SCRIPT", "FLUSH");
     assert_int_equal(put(0, "k", "v", number), STRATA_OK);
+    assert_int_equal(redis_do(other, "EVALSHA", r->sha, "0", "hello").kind, REDIS_IS_ERROR);
+    assert_null(strstr(redis_do(other, "EVALSHA", r->sha, "0", "hello").text, "NOSCRIPT")); /* the name is right */
     redis_do(other, "SCRIPT", "FLUSH");
     assert_int_equal(put(0, "set", "v", 0), STRATA_OK);
     redis_do(other, "SCRIPT", "FLUSH");

@@ -40,6 +40,8 @@ static int carry_out_locked(struct sick_layer *s, strata_op *op)
         snprintf(e->text, sizeof e->text, "%.*s", (int)strata_value_size(op->value),
                  (const char *)strata_value_data(op->value));
         return STRATA_OK;
+    case STRATA_OP_LEASE: op->lease = e->present ? 0 : 9; return e->present ? STRATA_PENDING : STRATA_MISS;
+    case STRATA_OP_RELEASE: return STRATA_OK;
     default: return STRATA_EUNSUPPORTED;
     }
 }
@@ -52,8 +54,8 @@ static int fails_locked(const struct sick_layer *s, const strata_op *op)
 
 static int run_locked(struct sick_layer *s, strata_op *op)
 {
-    static const char *const names[] = { "what", "get", "put", "remove" };
-    log_locked(s, names[op->kind < 4 ? op->kind : 0], op->key);
+    static const char *const names[] = { "what", "get", "put", "remove", "lease", "release" };
+    log_locked(s, names[op->kind < sizeof names / sizeof names[0] ? op->kind : 0], op->key);
     if (!fails_locked(s, op))
         return carry_out_locked(s, op);
     if (s->does && op->kind != STRATA_OP_GET)

@@ -1,5 +1,5 @@
 /* sick_layer.h - a remote layer in the hands of a test: it answers what the test says, carries out or not, and can hold back
- * its answers.  It keeps the order of what is submitted, and carries out at once. */
+ * its answers.  Its leases are all the same one, 9, and taken where there is an entry.  It keeps the order of what is submitted, and carries out at once. */
 #ifndef STRATA_TESTS_SICK_LAYER_H
 #define STRATA_TESTS_SICK_LAYER_H
 #include <pthread.h>
