@@ -99,6 +99,7 @@ struct origin {
     struct gate *gate; /* NULL: loads end at once */
     strata_load *kept; /* with `keeps`: completed by the test */
     int keeps;
+    const strata_policy *policy;
 };
 
 static int load(strata_load *l, strata_slice key, void *ctx)
@@ -136,7 +137,7 @@ static void *call(void *ctx)
     struct caller *c = ctx;
     strata_value *v = NULL;
     strata_error words;
-    c->status = strata_get_or_load(node[c->n], strata_str(c->key), load, c->origin, NULL, &v, &words);
+    c->status = strata_get_or_load(node[c->n], strata_str(c->key), load, c->origin, c->origin->policy, &v, &words);
     snprintf(c->text, sizeof c->text, "%.*s", (int)strata_value_size(v),
              v != NULL ? (const char *)strata_value_data(v) : "");
     strata_value_unref(v);
@@ -309,6 +310,34 @@ static void case_closing_does_not_wait(void **state)
     assert_int_equal(open_node(1), STRATA_OK);
 }
 
+static void case_one_refresh(void **state)
+{
+    static const strata_policy policy = { STRATA_SIZED(strata_policy), .stale_while_revalidate_ms = 3600000,
+                                          .retry_ms = 1 };
+    struct gate gate;
+    struct origin old = { .value = "1", .policy = &policy }, new = { .value = "2", .gate = &gate, .policy = &policy };
+    struct caller c[NODES * THREADS];
+    (void)state;
+    gate_init(&gate);
+    start(&c[0], 0, k, &old);
+    ended(&c[0], STRATA_OK, "1");
+    is_given(1, "1", &old);
+    for (int n = 0; n < NODES; n++)
+        assert_int_equal(strata_expire(node[n], strata_str(k), &err), STRATA_OK);
+    for (int i = 0; i < NODES * THREADS; i++)
+        start(&c[i], i % NODES, k, &new);
+    for (int i = 0; i < NODES * THREADS; i++)
+        ended(&c[i], STRATA_STALE, "1"); /* nobody waits for a refresh */
+    gate_wait_reached(&gate);
+    gate_open(&gate);
+    for (int n = 0; n < NODES; n++) /* the one has loaded it, the other one finds it */
+        do {
+            start(&c[0], n, k, &new);
+            pthread_join(c[0].thread, NULL);
+        } while (strcmp(c[0].text, "2") != 0);
+    assert_int_equal(atomic_load(&new.loads), 1);
+}
+
 /* Many keys, in opposite orders, at once. */
 struct bulk_caller {
     pthread_t thread;
@@ -364,9 +393,10 @@ static void case_many_in_opposite_orders(void **state)
 int contract_run_fleet(const struct contract_lease_subject *s)
 {
     const struct CMUnitTest tests[] = {
-        CASE(cold_keys_load_once),          CASE(stale_set_is_refused), CASE(set_beats_a_load),
-        CASE(failure_frees_the_other_node), CASE(leader_closes),        CASE(closing_does_not_wait),
-        CASE(many_in_opposite_orders),
+        CASE(cold_keys_load_once), CASE(stale_set_is_refused),
+        CASE(set_beats_a_load),    CASE(failure_frees_the_other_node),
+        CASE(leader_closes),       CASE(closing_does_not_wait),
+        CASE(one_refresh),         CASE(many_in_opposite_orders),
     };
     subject = s;
     return cmocka_run_group_tests_name(s->name, tests, NULL, NULL);
