@@ -37,6 +37,9 @@ struct lease_store {
     uint64_t tokens, versions, chance;
     int fails[KINDS];
     int no_leases;
+    uint32_t before_kind;
+    void (*before)(void *ctx);
+    void *before_ctx;
     struct lease_store_counts counts;
 };
 
@@ -288,12 +291,27 @@ static void out_of_time(void *ctx)
     free(a);
 }
 
+static void run_before(struct layer *l)
+{
+    struct lease_store *s = l->store;
+    void (*call)(void *ctx) = NULL;
+    pthread_mutex_lock(&s->mutex);
+    if (s->before != NULL && l->first->op->kind == s->before_kind) {
+        call = s->before;
+        s->before = NULL;
+    }
+    pthread_mutex_unlock(&s->mutex);
+    if (call != NULL)
+        call(s->before_ctx);
+}
+
 static void do_next(void *ctx)
 {
     struct layer *l = ctx;
     struct lease_store *s = l->store;
     struct work *done = NULL;
     struct alarm *alarm = NULL;
+    run_before(l);
     pthread_mutex_lock(&s->mutex);
     struct work *w = l->first;
     l->first = w->next;
@@ -373,6 +391,7 @@ static void hurry(strata_layer *layer)
     struct work *done = NULL;
     pthread_mutex_lock(&s->mutex);
     l->hurried = 1;
+    s->counts.hurries++;
     for (size_t i = 0; i < BUCKETS; i++)
         for (struct record *r = s->buckets[i]; r != NULL; r = r->next)
             for (struct work **at = &r->waiters; *at != NULL;) {
@@ -467,6 +486,15 @@ void lease_store_fail(struct lease_store *s, uint32_t kind, int status)
 {
     pthread_mutex_lock(&s->mutex);
     s->fails[kind] = status;
+    pthread_mutex_unlock(&s->mutex);
+}
+
+void lease_store_before(struct lease_store *s, uint32_t kind, void (*call)(void *ctx), void *ctx)
+{
+    pthread_mutex_lock(&s->mutex);
+    s->before = call;
+    s->before_kind = kind;
+    s->before_ctx = ctx;
     pthread_mutex_unlock(&s->mutex);
 }
 

@@ -19,6 +19,8 @@ void lease_store_own(strata_layer *layer);
 
 /* From now on operations of this kind (STRATA_OP_...) fail with this status; STRATA_OK: no more. */
 void lease_store_fail(struct lease_store *store, uint32_t kind, int status);
+/* Once, right before the next operation of this kind is carried out. */
+void lease_store_before(struct lease_store *store, uint32_t kind, void (*call)(void *ctx), void *ctx);
 /* It can give no leases. */
 void lease_store_no_leases(struct lease_store *store);
 /* The holder of each lease is dead: the leases go, and what they PUT comes too late. */
@@ -32,6 +34,7 @@ struct lease_store_counts {
     size_t released, backfills, refused_backfills;
     size_t refreshes; /* LEASE with STRATA_OP_REFRESH */
     size_t waiting;   /* now */
+    size_t hurries;
 };
 void lease_store_counts(struct lease_store *store, struct lease_store_counts *out);
 

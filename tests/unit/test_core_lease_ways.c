@@ -97,6 +97,29 @@ static void test_expired_entry_is_replaced(void **state)
     fleet_close(&fleet);
 }
 
+static void delete_elsewhere(void *ctx)
+{
+    struct fleet *fleet = ctx;
+    assert_int_equal(strata_delete(fleet->node[1], strata_str("k"), &fleet->err), STRATA_OK);
+}
+
+/* With the store as the nearest layer a failed load would put the old value back there, with word to wait a while. */
+static void test_failed_load_brings_nothing_back(void **state)
+{
+    (void)state;
+    const strata_policy policy = { STRATA_SIZED(strata_policy), .ttl_ms = 100, .stale_if_error_ms = 10000 };
+    struct fleet fleet;
+    struct origin o = { .value = "1" };
+    fleet_open(&fleet, &(struct fleet_options){ .policy = &policy, .no_memory = 1 });
+    assert_load(&fleet, 0, &o, STRATA_OK, "1");
+    fleet_pass(&fleet, 150);
+    o.fail = STRATA_EIO;
+    lease_store_before(fleet.store, STRATA_OP_LEASE, delete_elsewhere, &fleet); /* it was found just before */
+    assert_load(&fleet, 0, &o, STRATA_STALE, "1");
+    assert_string_equal(in_store(&fleet), "nothing");
+    fleet_close(&fleet);
+}
+
 static void test_absence_takes_out_what_was_there(void **state)
 {
     (void)state;
@@ -130,6 +153,7 @@ static void test_close_hurries(void **state)
     int64_t before = ex_now_ms(fleet.sim);
     assert_int_equal(strata_close(fleet.node[1]), STRATA_OK);
     assert_true(ex_now_ms(fleet.sim) - before < 1000);
+    assert_int_equal(store_counts(&fleet).hurries, 1);
     assert_answer(&b, STRATA_ECLOSED, "");
     assert_int_equal(fleet_join(&fleet, &(struct fleet_options){ 0 }, &fleet.node[1]), STRATA_OK);
     complete_kept(&o);
@@ -365,6 +389,7 @@ int main(void)
         cmocka_unit_test(test_failed_refresh_keeps_what_is_there),
         cmocka_unit_test(test_not_modified),
         cmocka_unit_test(test_expired_entry_is_replaced),
+        cmocka_unit_test(test_failed_load_brings_nothing_back),
         cmocka_unit_test(test_absence_takes_out_what_was_there),
         cmocka_unit_test(test_close_hurries),
         cmocka_unit_test(test_leader_closes),
