@@ -125,8 +125,8 @@ static int read_lines(struct dict_samples *s, FILE *file, const char *path, uint
         ssize_t length = getline(&line, &room, file);
 
         if (length < 0) {
-            if (ferror(file))
-                rc = fail_read(path, err);
+            if (!feof(file)) /* a line without end is no error of the file's */
+                rc = errno == ENOMEM ? fail_memory(err) : fail_read(path, err);
             break;
         }
         while (length > 0 && (line[length - 1] == '\n' || line[length - 1] == '\r'))
