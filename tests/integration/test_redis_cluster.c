@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "tests/support/cmocka_all.h"
 
@@ -101,6 +103,39 @@ static void many_keys_over_all_nodes(void **state)
     assert_int_equal(strata_clear(cache, &err), STRATA_OK);
     for (size_t i = 0; i < CLUSTER_MASTERS; i++)
         assert_int_equal(redis_do(nodes.links[i], "DBSIZE").integer, 0);
+    strata_close(cache);
+}
+
+/* The parent's links, and the thread that asks, are not the child's. */
+static void reopen_in_a_child(strata *cache)
+{
+#if defined(__SANITIZE_THREAD__) /* which allows a child of many threads no thread */
+    skip();
+#endif
+    int status = -1;
+    assert_int_equal(strata_set(cache, strata_str("k"), strata_str("v"), NULL, NULL), STRATA_OK);
+    pid_t child = fork();
+    if (child == 0) {
+        strata_value *v = NULL;
+        int failed = strata_reopen(cache, NULL) != STRATA_OK ||
+                     strata_get(cache, strata_str("k"), &v, NULL) != STRATA_OK ||
+                     strata_set(cache, strata_str("new"), strata_str("w"), NULL, NULL) != STRATA_OK;
+        strata_value_unref(v);
+        strata_close(cache);
+        _exit(failed);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    strata_value *v = NULL;
+    assert_int_equal(strata_get(cache, strata_str("new"), &v, NULL), STRATA_OK);
+    strata_value_unref(v);
+}
+
+static void after_fork(void **state)
+{
+    (void)state;
+    strata *cache = open_cache("");
+    reopen_in_a_child(cache);
     strata_close(cache);
 }
 
@@ -369,11 +404,9 @@ static int stop(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(many_keys_over_all_nodes),
-        cmocka_unit_test(a_slot_moves_under_load),
-        cmocka_unit_test(order_holds_while_a_slot_moves),
-        cmocka_unit_test(a_clear_while_a_slot_moves),
-        cmocka_unit_test(a_node_comes_and_goes),
+        cmocka_unit_test(many_keys_over_all_nodes),   cmocka_unit_test(after_fork),
+        cmocka_unit_test(a_slot_moves_under_load),    cmocka_unit_test(order_holds_while_a_slot_moves),
+        cmocka_unit_test(a_clear_while_a_slot_moves), cmocka_unit_test(a_node_comes_and_goes),
         cmocka_unit_test(a_failover_under_load), /* last: its nodes have changed places */
     };
     return cmocka_run_group_tests(tests, start, stop);

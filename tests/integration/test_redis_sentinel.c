@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "tests/support/cmocka_all.h"
 
@@ -220,6 +222,51 @@ static void closing_waits_for_no_sentinel(void **state)
     fake_server_stop(&silent.fake);
 }
 
+/* The parent's links, and the thread that asks, are not the child's. */
+static void reopen_in_a_child(strata *cache)
+{
+#if defined(__SANITIZE_THREAD__) /* which allows a child of many threads no thread */
+    skip();
+#endif
+    int status = -1;
+    assert_int_equal(strata_set(cache, strata_str("k"), strata_str("v"), NULL, NULL), STRATA_OK);
+    pid_t child = fork();
+    if (child == 0) {
+        strata_value *v = NULL;
+        int failed = strata_reopen(cache, NULL) != STRATA_OK ||
+                     strata_get(cache, strata_str("k"), &v, NULL) != STRATA_OK ||
+                     strata_set(cache, strata_str("new"), strata_str("w"), NULL, NULL) != STRATA_OK;
+        strata_value_unref(v);
+        strata_close(cache);
+        _exit(failed);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    strata_value *v = NULL;
+    assert_int_equal(strata_get(cache, strata_str("new"), &v, NULL), STRATA_OK);
+    strata_value_unref(v);
+}
+
+/* A Sentinel of ours talks to one at a time: the child finds the parent at one of them, and goes to the other. */
+static void after_fork(void **state)
+{
+    (void)state;
+    struct says says, other;
+    char url[256];
+    strata *cache = NULL;
+    say(&says, a.port);
+    say(&other, a.port);
+    (void)snprintf(url, sizeof url,
+                   "redis+sentinel://127.0.0.1:%u,127.0.0.1:%u/main?prefix=f:&soft_timeout_ms=20s&timeout_ms=20s"
+                   "&connect_timeout_ms=500ms",
+                   (unsigned)says.fake.port, (unsigned)other.fake.port);
+    assert_int_equal(strata_open_url(&cache, url, NULL, NULL), STRATA_OK);
+    reopen_in_a_child(cache);
+    strata_close(cache);
+    fake_server_stop(&says.fake);
+    fake_server_stop(&other.fake);
+}
+
 /* Real ones ------------------------------------------------------------------------------------------------------------ */
 
 #define PASSWORD "pass word"
@@ -292,6 +339,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_demoted_master_is_left, start_two, stop_two),
         cmocka_unit_test_setup_teardown(sentinels_that_do_not_know, start_two, stop_two),
         cmocka_unit_test(closing_waits_for_no_sentinel),
+        cmocka_unit_test_setup_teardown(after_fork, start_two, stop_two),
         cmocka_unit_test(a_failover_under_load),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
