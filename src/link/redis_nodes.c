@@ -134,6 +134,12 @@ static int close_left(struct redis_cluster *cl)
     return left;
 }
 
+static void expire_all(struct redis_cluster *cl, int64_t now)
+{
+    for (size_t i = 0; i < REDIS_LANES; i++)
+        strata__redis_lane_expire(cl, &cl->lanes[i], now, NULL);
+}
+
 /* The map ----------------------------------------------------------------------------------------------------------- */
 
 struct question {
@@ -142,11 +148,12 @@ struct question {
     const char *host; /* of whom is asked */
     strata_error *err;
     int good;
+    _Atomic(int) answered;
 };
 
-static void map_came(struct redis_request *request)
+static void read_answer(struct question *q)
 {
-    struct question *q = (struct question *)(void *)request;
+    const struct redis_request *request = &q->request;
     struct redis_cluster *cl = q->cluster;
     if (request->status != STRATA_OK) {
         *q->err = request->err;
@@ -171,6 +178,15 @@ static void map_came(struct redis_request *request)
         q->good = 1;
 }
 
+static void map_came(struct redis_request *request)
+{
+    struct question *q = (struct question *)(void *)request;
+    struct redis_cluster *cl = q->cluster;
+    read_answer(q);
+    atomic_store(&q->answered, 1); /* and it is gone */
+    strata__os_unpark(&cl->wake);
+}
+
 static int ask_link(struct redis_cluster *cl, struct redis_link *link, const char *host, strata_error *err)
 {
     const strata_slice words[] = { strata_str("CLUSTER"), strata_str("SLOTS") };
@@ -180,7 +196,13 @@ static int ask_link(struct redis_cluster *cl, struct redis_link *link, const cha
         .host = host,
         .err = err,
     };
-    strata__redis_call(link, &q.request);
+    struct redis_request *list = &q.request;
+    strata__redis_submit(link, &list, 1);
+    while (!atomic_load(&q.answered)) { /* a node that is slow to answer stretches nobody else's time */
+        if (atomic_load(&cl->held) > 0)
+            expire_all(cl, strata__os_now_ms());
+        (void)strata__os_park(&cl->wake, strata__os_now_us() + LOOK_MS * 1000);
+    }
     return q.good;
 }
 
@@ -304,6 +326,8 @@ static int64_t refresh(struct redis_cluster *cl)
     if (atomic_load(&cl->state) == REDIS_LOST)
         atomic_store(&cl->state, REDIS_LOOKING);
     int got = ask_somebody(cl, &why) && !atomic_load(&cl->closing) && apply_map(cl, &why);
+    if (!got && atomic_load(&cl->closing))
+        return INT64_MAX; /* who closes says so to those that wait */
     if (got) {
         cl->failures = 0;
         atomic_store(&cl->state, REDIS_MAPPED);
@@ -344,12 +368,6 @@ static int somebody_is_away(struct redis_cluster *cl)
             return 1;
     }
     return 0;
-}
-
-static void expire_all(struct redis_cluster *cl, int64_t now)
-{
-    for (size_t i = 0; i < REDIS_LANES; i++)
-        strata__redis_lane_expire(cl, &cl->lanes[i], now, NULL);
 }
 
 void strata__redis_cluster_run(void *ctx)

@@ -99,16 +99,21 @@ static void asked_done(struct redis_request *request)
     atomic_store(&a->done, 1);
 }
 
-static void send_to(struct redis_link *link, struct asked *a, const char *name, const char *key)
+static void send_for(struct redis_link *link, struct asked *a, const char *name, const char *key, int64_t timeout_ms)
 {
     struct redis_request *list = &a->request;
     memset(a, 0, sizeof *a);
     a->args[0] = strata_str(name);
     a->args[1] = strata_str(key);
     a->request = (struct redis_request){
-        .args = a->args, .arg_count = 2, .key_at = 1, .timeout_ms = 20000, .done = asked_done, .owner = a
+        .args = a->args, .arg_count = 2, .key_at = 1, .timeout_ms = timeout_ms, .done = asked_done, .owner = a
     };
     strata__redis_submit(link, &list, 1);
+}
+
+static void send_to(struct redis_link *link, struct asked *a, const char *name, const char *key)
+{
+    send_for(link, a, name, key, 20000);
 }
 
 static void await(struct asked *a)
@@ -188,6 +193,46 @@ static void nothing_overtakes_what_is_at_the_old_owner(void **state)
     strata__redis_close(link);
     fake_server_stop(&a.fake);
     fake_server_stop(&b.fake);
+}
+
+static _Atomic(int) let_go;
+
+/* The second one is not answered before the test says so. */
+static const char *say_moved_when_told(struct node *n, const char *name, const char *key)
+{
+    while (atomic_load(&n->told) == 2 && !atomic_load(&let_go) && !atomic_load(&n->fake.stopping))
+        (void)poll(NULL, 0, 1);
+    return say_moved(n, name, key);
+}
+
+/* What is held waits for others, but no longer than its own time; and a link that is closed answers it. */
+static void what_is_held_has_its_own_time(void **state)
+{
+    (void)state;
+    struct node a, b;
+    struct asked first, second, third, fourth;
+    start(&b, say_ok, NULL);
+    start(&a, say_moved_when_told, &b);
+    a.gives_away = 1;
+    atomic_store(&let_go, 0);
+    struct redis_link *link = open_at((struct node *[]){ &a }, 1, 20000);
+    send_to(link, &first, "SET1", "foo");
+    send_to(link, &second, "SET2", "foo");
+    await(&first);
+    send_for(link, &third, "GET", "foo", 50);
+    await(&third);
+    assert_int_equal(third.answer.status, STRATA_ETIMEDOUT);
+    assert_non_null(strstr(third.answer.err.message, "it was not asked"));
+    send_to(link, &fourth, "DEL", "foo");
+    strata__redis_close(link);
+    assert_int_equal(atomic_load(&second.done), 1);
+    assert_int_equal(second.answer.status, STRATA_ECLOSED);
+    assert_int_equal(atomic_load(&fourth.done), 1);
+    assert_int_equal(fourth.answer.status, STRATA_ECLOSED);
+    atomic_store(&let_go, 1);
+    fake_server_stop(&a.fake);
+    fake_server_stop(&b.fake);
+    assert_string_equal(b.log, "SET1 foo,");
 }
 
 static const char *say_ask(struct node *n, const char *name, const char *key)
@@ -322,10 +367,10 @@ static void closing_waits_for_nobody(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(circles_come_to_an_end),      cmocka_unit_test(nothing_overtakes_what_is_at_the_old_owner),
-        cmocka_unit_test(what_is_asked_for_elsewhere), cmocka_unit_test(a_cluster_that_is_down),
-        cmocka_unit_test(answers_that_are_cut),        cmocka_unit_test(a_server_that_stands_alone),
-        cmocka_unit_test(closing_waits_for_nobody),
+        cmocka_unit_test(circles_come_to_an_end),        cmocka_unit_test(nothing_overtakes_what_is_at_the_old_owner),
+        cmocka_unit_test(what_is_held_has_its_own_time), cmocka_unit_test(what_is_asked_for_elsewhere),
+        cmocka_unit_test(a_cluster_that_is_down),        cmocka_unit_test(answers_that_are_cut),
+        cmocka_unit_test(a_server_that_stands_alone),    cmocka_unit_test(closing_waits_for_nobody),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
