@@ -343,7 +343,7 @@ struct bulk_caller {
     pthread_t thread;
     int n;
     struct origin *origin;
-    char (*keys)[16];
+    char (*keys)[32];
     strata_item items[MANY];
     int status;
 };
@@ -362,7 +362,7 @@ static void case_many_in_opposite_orders(void **state)
 {
     (void)state;
     static struct bulk_caller b[NODES];
-    char keys[MANY][16];
+    char keys[MANY][32];
     for (int round = 0; round < ROUNDS; round++) {
         struct origin o = { .value = "v" };
         for (int i = 0; i < MANY; i++)
