@@ -160,6 +160,8 @@ static void small_enough(void **state)
         .store_time_ms = 1767225600000,
     };
     assert_true(strata__envelope_size(&e) <= 48);
+    e.flags |= ENVELOPE_STAMPED;
+    assert_true(strata__envelope_size(&e) <= 48);
     e.keep_ms = STRATA_FOREVER;
     assert_true(strata__envelope_size(&e) <= 45);
 }

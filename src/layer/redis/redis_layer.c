@@ -143,6 +143,7 @@ static int redis_reopen(strata_layer *layer, strata_layer_host *host, strata_err
     r->link = NULL;
     r->tls = NULL; /* left as it is: a thread of the parent may have held a lock of OpenSSL's */
     r->host = NULL;
+    atomic_store(&r->void_version, 0);
     atomic_store(&r->rejections, 0);
     atomic_store(&r->foreign, 0);
     return redis_start(layer, host, err);
