@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "tests/support/cmocka_all.h"
 
@@ -21,6 +22,7 @@ static struct redis_link *other; /* another program */
 static struct contract node[NODES];
 static int is_open[NODES];
 static const char *user = "";
+static int64_t lease_ms, timeout_ms;
 
 static strata_layer *make(void)
 {
@@ -30,9 +32,9 @@ static strata_layer *make(void)
                                            .url = url,
                                            .prefix = "app:",
                                            .soft_timeout_ms = 60000,
-                                           .timeout_ms = 60000,
+                                           .timeout_ms = timeout_ms,
                                            .connect_timeout_ms = 60000,
-                                           .lease_ms = HOUR_MS,
+                                           .lease_ms = lease_ms,
                                            .lease_wait_ms = HOUR_MS };
     return strata__redis_make(&options);
 }
@@ -59,6 +61,8 @@ static int start(void **state)
 {
     (void)state;
     user = "";
+    lease_ms = HOUR_MS;
+    timeout_ms = 60000;
     while (redis_do(other, "FLUSHALL").status != STRATA_OK) {} /* the server may just have been started again */
     for (int n = 0; n < NODES; n++)
         open_node(n);
@@ -219,10 +223,83 @@ static void test_other_programs_revoke_it_too(void **state)
     act("APPEND", "theirs", "");
     holds(1, "theirs", NULL);
     delete (1, "theirs");
-    struct asked a; /* it is left alone, and nobody can lease it */
+}
+
+/* What another program keeps there is not replaced by what was merely loaded; so nothing that a delete overtook is stored. */
+static void test_a_load_replaces_nothing_foreign(void **state)
+{
+    (void)state;
+    struct asked a;
+    uint64_t number = 1;
+    act("SET", "theirs", "not ours");
     begin(&a, 0, STRATA_OP_LEASE, "theirs", NULL, 0, 0);
-    assert_int_equal(end(&a, &number, NULL), STRATA_MISS);
+    assert_int_equal(end(&a, &number, NULL), STRATA_PENDING); /* load, and put nothing here */
     assert_int_equal(number, 0);
+}
+
+/* A lease upon a tombstone that ends by itself leaves the tombstone: what lay below since before the delete stays there. */
+static void test_a_tombstone_outlives_a_lease(void **state)
+{
+    (void)state;
+    struct asked a;
+    lease_ms = 1;
+    close_node(0);
+    open_node(0);
+    delete (1, "k");
+    for (int i = 0; i < 2; i++) { /* and its successor's */
+        (void)lease(0, "k");
+        (void)nanosleep(&(struct timespec){ 0, 20000000 }, NULL);
+        begin(&a, 1, STRATA_OP_PUT, "k", "old", 0, STRATA_OP_BACKFILL);
+        assert_int_equal(end(&a, NULL, NULL), STRATA_AGAIN);
+        holds(1, "k", NULL);
+    }
+}
+
+/* The server gave it, and nobody heard: it goes back, and the next node need not wait for its end. */
+static void test_a_lease_whose_answer_came_too_late_goes_back(void **state)
+{
+    (void)state;
+    enum { LOOKS = 2000 };
+    struct asked a;
+    uint64_t number = 0;
+    timeout_ms = 100;
+    close_node(0);
+    open_node(0);
+    holds(0, "k", NULL); /* it is connected */
+    redis_server_pause(&server);
+    begin(&a, 0, STRATA_OP_LEASE, "k", NULL, 0, 0);
+    int status = end(&a, &number, NULL);
+    redis_server_resume(&server);
+    assert_int_equal(status, STRATA_ETIMEDOUT);
+    holds(0, "k", NULL); /* behind it */
+    for (int i = 0; i < LOOKS && number == 0; i++) {
+        begin(&a, 1, STRATA_OP_LEASE, "k", NULL, 0, STRATA_OP_NOWAIT);
+        (void)end(&a, &number, NULL);
+    }
+    assert_int_not_equal(number, 0);
+}
+
+/* No room --------------------------------------------------------------------------------------------------------- */
+
+/* Deleting needs no room, whatever else is gone; and it is remembered. */
+static void test_a_full_server_deletes(void **state)
+{
+    (void)state;
+    struct asked a;
+    char life[] = "app:\0\377life";
+    const char *words[] = { "DEL", NULL };
+    for (int gone = 0; gone < 2; gone++) {
+        assert_int_equal(put(0, "k", "v", 0), STRATA_OK);
+        if (gone)
+            redis_do_slice(other, words, strata_bytes(life, sizeof life - 1));
+        redis_do(other, "CONFIG", "SET", "maxmemory", "1");
+        begin(&a, 1, STRATA_OP_REMOVE, "k", NULL, 0, 0);
+        int removed = end(&a, NULL, NULL);
+        redis_do(other, "CONFIG", "SET", "maxmemory", "0");
+        assert_int_equal(removed, STRATA_OK);
+        begin(&a, 1, STRATA_OP_PUT, "k", "old", 0, STRATA_OP_BACKFILL);
+        assert_int_equal(end(&a, NULL, NULL), STRATA_AGAIN);
+    }
 }
 
 /* Succession ------------------------------------------------------------------------------------------------------ */
@@ -458,6 +535,10 @@ int main(void)
         CASE(test_who_was_overtaken_by_a_delete_stores_nothing),
         CASE(test_who_was_overtaken_by_a_set_stores_nothing),
         CASE(test_other_programs_revoke_it_too),
+        CASE(test_a_load_replaces_nothing_foreign),
+        CASE(test_a_tombstone_outlives_a_lease),
+        CASE(test_a_lease_whose_answer_came_too_late_goes_back),
+        CASE(test_a_full_server_deletes),
         CASE(test_one_succeeds_who_died),
         CASE(test_a_lease_is_renewed),
         CASE(test_an_emptied_store_has_a_new_life),

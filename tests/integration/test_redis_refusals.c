@@ -182,6 +182,8 @@ static void foreign_values(void **state)
     redis_cache_said(redis_cache_get(cache, "list", NULL, 0, &err), STRATA_ELAYER, &err, "WRONGTYPE");
     redis_cache_loads(cache, "list", &loads);
     assert_int_equal(loads, 1);
+    redis_cache_loads(cache, "string", &loads);
+    assert_int_equal(loads, 2);
     assert_int_equal(redis_do(other, "GET", "app:string").size, strlen("not ours"));
     assert_int_equal(strata_delete(cache, strata_str("string"), &err), STRATA_OK);
     redis_cache_set(cache, "string", "ours");

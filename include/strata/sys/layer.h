@@ -64,8 +64,8 @@ typedef struct strata_meta {
  *    STRATA_MISS     with `lease` != 0: nobody loads it, and it is for us to do so.  The layer keeps the lease alive until a
  *                    PUT or RELEASE of the same `lease` ends it.  With `lease` == 0: this store can't give leases, say for
  *                    want of rights; load, and put without
- *    STRATA_PENDING  another node loads it, and did not come to an end for the layer's wait timeout (or STRATA_OP_NOWAIT):
- *                    load, and put nothing here
+ *    STRATA_PENDING  another node loads it, and did not come to an end for the layer's wait timeout (or STRATA_OP_NOWAIT); or
+ *                    something stands there that is not ours: load, and put nothing here
  *    < 0             it can't be asked: load, and put nothing here.  It is not asked either where its GET has just failed
  *  Until then it waits, for the entry or for the lease of whoever held it and died; one that waits blocks no thread.
  *  A PUT with a lease stores only if nothing has replaced or removed the key since: otherwise it is answered STRATA_AGAIN with

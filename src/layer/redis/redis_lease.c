@@ -286,6 +286,9 @@ static void asked(struct redis_call *call, const struct redis_told *told)
         return;
     }
     if (told->status != STRATA_OK) {
+        if (told->status == STRATA_ETIMEDOUT || told->status == STRATA_EIO)
+            release(
+                r, lease); /* perhaps it was given, and nobody heard: it would stand in everybody's way until its end */
         *lease->op->err = *told->err;
         answer(r, lease, told->status);
         return;
@@ -299,7 +302,9 @@ static void asked(struct redis_call *call, const struct redis_told *told)
         else
             await(r, lease, told->held_ms);
         return;
-    default: redis_count(&r->foreign); answer_unleased(r, lease);
+    default: /* not ours: what is loaded does not replace it, as nobody could tell whether a delete came between */
+        redis_count(&r->foreign);
+        answer(r, lease, STRATA_PENDING);
     }
 }
 

@@ -63,6 +63,16 @@
     "  return e\n" \
     "end\n"
 
+/* A few bytes that have to be there.  A server without room refuses what a script begins with; but one that has written, be it a
+ * deletion, may go on. */
+#define FORCE \
+    "local function force(key, ...)\n" \
+    "  if redis.pcall('SET', key, ...).err then\n" \
+    "    redis.call('DEL', key)\n" \
+    "    redis.call('SET', key, ...)\n" \
+    "  end\n" \
+    "end\n"
+
 /* The life: of the server's key, or a new one. */
 #define LIFE \
     "local time = redis.call('TIME')\n" \
@@ -78,7 +88,7 @@
     "  return string.sub(v, 3, 10), string.sub(v, 11)\n" \
     "end\n" \
     "local function begin(key, run)\n" \
-    "  redis.call('SET', key, '\\205\\1' .. ARGV[2] .. run)\n" \
+    "  force(key, '\\205\\1' .. ARGV[2] .. run)\n" \
     "  return ARGV[2]\n" \
     "end\n"
 
@@ -117,11 +127,8 @@
     "end\n" \
     "local function put(v, px)\n" \
     "  if px == '' then redis.call('SET', key, v) else redis.call('SET', key, v, 'PX', px) end\n" \
-    "end\n" /* Deleting makes room, where there is none for a tombstone. */ \
-    "local function tombstone(version, px)\n" \
-    "  local done = redis.pcall('SET', key, '\\204\\1' .. le8(version) .. life, 'PX', px)\n" \
-    "  if done.err then redis.call('DEL', key) end\n" \
     "end\n" \
+    "local function tombstone(version, px) force(key, '\\204\\1' .. le8(version) .. life, 'PX', px) end\n" \
     "local function mine(e, token) return e.kind == 'lease' and e.token == token end\n" /* As long as it has to live yet, and as long as a lease at least. */ \
     "local function keep(least)\n" \
     "  local px = redis.call('PTTL', key)\n" \
@@ -149,7 +156,7 @@
     "  local flags = (e.kind == 'tombstone' or e.kind == 'lease' and e.flags >= 2) and 2 or 0\n" \
     "  local lease_ms = tonumber(ARGV[4])\n" \
     "  put('\\203\\1' .. string.char(flags) .. ARGV[5] .. le8(e.version) .. life .. le8(ms + lease_ms) .. e.inner,\n" \
-    "    e.inner ~= '' and keep(lease_ms) or lease_ms)\n" \
+    "    (e.inner ~= '' or flags ~= 0) and keep(lease_ms) or lease_ms)\n" \
     "  return { 0, life, us, 0 }\n" \
     "end\n"
 
@@ -162,7 +169,7 @@
     "  if not mine(e, ARGV[5]) then return { 4, life, us, 0 } end\n" \
     "  if ARGV[1] == 'renew' then\n" \
     "    if e.life ~= life then return { 4, life, us, 0 } end\n" \
-    "    local px = e.inner ~= '' and keep(tonumber(ARGV[4])) or tonumber(ARGV[4])\n" \
+    "    local px = (e.inner ~= '' or e.flags >= 2) and keep(tonumber(ARGV[4])) or tonumber(ARGV[4])\n" \
     "    redis.call('SETRANGE', key, 35, le8(ms + ARGV[4]))\n" \
     "    if px ~= '' then redis.call('PEXPIRE', key, px) end\n" \
     "    return { 0, life, us, 0 }\n" \
@@ -196,7 +203,7 @@
     "wake(e)\n" \
     "return { 0, life, us, version }\n"
 
-static const char text[] = NUMBERS STAMP LOOK LIFE DO_LIFE DO_CLEAR COMMON DO_LEASE DO_RENEW DO_WRITE;
+static const char text[] = NUMBERS STAMP LOOK FORCE LIFE DO_LIFE DO_CLEAR COMMON DO_LEASE DO_RENEW DO_WRITE;
 
 strata_slice strata__redis_script(void) { return strata_bytes(text, sizeof text - 1); }
 
