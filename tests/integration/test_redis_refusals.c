@@ -118,6 +118,31 @@ static void scripts_are_not_allowed(void **state)
     strata_close(cache);
 }
 
+/* One command less, and the script is no script: it is done without, and nobody else's life of the store ends by that. */
+static void a_command_of_the_script_is_not_allowed(void **state)
+{
+    (void)state;
+    static const char *const rules[] = { "+@all -getrange allchannels", "+@all -pttl allchannels" };
+    strata *all = redis_cache_open(AS_ALL, server.port);
+    for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
+        int loads = 0;
+        redis_cache_set(all, "k", "v");
+        redis_cache_set(all, "deleted", "v");
+        assert_int_equal(strata_delete(all, strata_str("deleted"), &err), STRATA_OK);
+        allow("less", rules[i], "~app:*");
+        strata *cache = redis_cache_open(AS("less"), server.port);
+        redis_cache_expect(cache, "k", STRATA_OK, "v");
+        redis_cache_loads(cache, "deleted", &loads);
+        redis_cache_loads(cache, "deleted", &loads);
+        assert_int_equal(loads, 1);
+        assert_int_equal(redis_cache_stats(cache, 0).unleased, 1);
+        strata_close(cache);
+        redis_cache_expect(all, "k", STRATA_OK, "v");
+        assert_int_equal(redis_cache_stats(all, 0).lives, 0);
+    }
+    strata_close(all);
+}
+
 static void keys_that_are_not_allowed(void **state)
 {
     (void)state;
@@ -234,6 +259,7 @@ int main(void)
         cmocka_unit_test_setup(only_reading_is_allowed, empty),
         cmocka_unit_test_setup(a_delete_without_the_right_is_an_error, empty),
         cmocka_unit_test_setup(scripts_are_not_allowed, empty),
+        cmocka_unit_test_setup(a_command_of_the_script_is_not_allowed, empty),
         cmocka_unit_test_setup(keys_that_are_not_allowed, empty),
         cmocka_unit_test(a_wrong_password),
         cmocka_unit_test_setup(a_server_without_room, empty),

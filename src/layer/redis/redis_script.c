@@ -84,6 +84,9 @@
     "end\n" \
     "local function life_of(key)\n" \
     "  local v = redis.pcall('GETRANGE', key, 0, 63)\n" \
+    "  if type(v) == 'table' and not string.find(v.err, 'WRONGTYPE', 1, true) then redis.call('GETRANGE', key, 0, " \
+    "63) " \
+    "end\n" /* raises: what may not be read is not gone */ \
     "  if type(v) ~= 'string' or #v < 10 or string.sub(v, 1, 2) ~= '\\205\\1' then return nil, '' end\n" \
     "  return string.sub(v, 3, 10), string.sub(v, 11)\n" \
     "end\n" \
