@@ -219,11 +219,27 @@ static void empty_server(void)
     strata__redis_close(link);
 }
 
+/* The scripts are forgotten while they are in use, so that each is told again, one behind another. */
+static void forget_scripts(void)
+{
+    struct redis_link *link = redis_do_open(&server);
+    for (int i = 0; i < 50; i++)
+        (void)redis_do(link, "SCRIPT", "FLUSH");
+    strata__redis_close(link);
+}
+
+static void hang_up(void)
+{
+    struct redis_link *link = redis_do_open(&server);
+    (void)redis_do(link, "CLIENT", "KILL", "TYPE", "normal");
+    strata__redis_close(link);
+}
+
 static void disturb(uint64_t r)
 {
     static const size_t far[] = { 1, 2, NODES + 1 };
     struct delay_proxy *proxy = nodes[far[r % 3]].proxy;
-    switch (r / 3 % 12) {
+    switch (r / 3 % 15) {
     case 0:
     case 1:
     case 2: delay_proxy_cut_at(proxy, (int64_t)(r >> 8) % 4096); break;
@@ -243,6 +259,9 @@ static void disturb(uint64_t r)
     case 8: delay_proxy_delay(proxy, 0, 0); break;
     case 9:
     case 10: empty_server(); break;
+    case 11:
+    case 12: forget_scripts(); break;
+    case 13: hang_up(); break;
     default: redis_server_restart(&server);
     }
 }
