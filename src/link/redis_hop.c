@@ -198,8 +198,10 @@ int strata__redis_hop_place(struct redis_hop *hop)
     strata_error why = STRATA_ERROR_INIT;
     struct redis_node *node = NULL;
     os_lock_take(&lane->lock);
-    int waits = atomic_load(&cl->state) == REDIS_LOOKING || lane->old > 0 || lane->held_first != NULL ||
-                lane->releasing;
+    int state = atomic_load(&cl->state);
+    /* At the end nobody waits: what is held was answered under this lock, and nobody looks again. */
+    int waits = state != REDIS_ENDED &&
+                (state == REDIS_LOOKING || lane->old > 0 || lane->held_first != NULL || lane->releasing);
     /* Relaxed: a bound, not an order. */
     if (waits && atomic_load_explicit(&cl->held, memory_order_relaxed) >= cl->options->max_pending) {
         (void)strata__fail(&why, STRATA_EBUSY, cl->options->name,
@@ -224,9 +226,11 @@ int strata__redis_hop_place(struct redis_hop *hop)
     return -1;
 }
 
+/* Once it is closing, what is held is answered, not sent: what it waited for may end only because of that. */
 static int may_release_locked(const struct redis_cluster *cl, const struct redis_lane *lane)
 {
-    return lane->held_first != NULL && lane->old == 0 && atomic_load(&cl->state) != REDIS_LOOKING;
+    return lane->held_first != NULL && lane->old == 0 && atomic_load(&cl->state) != REDIS_LOOKING &&
+           !atomic_load(&cl->closing);
 }
 
 void strata__redis_lane_release(struct redis_cluster *cl, struct redis_lane *lane)
@@ -296,7 +300,9 @@ static void send_on(struct redis_hop *hop, struct redis_node *target, enum redis
     count_out_locked(lane, hop);
     if (kind == REDIS_MOVED && is_news && slot == hop->slot)
         strata__redis_lane_own_locked(cl, slot, target);
-    send_to_locked(lane, hop, target);
+    hop->node = target;
+    hop->generation = lane->generation - 1; /* nothing may be sent there before it is: the lane holds what comes */
+    lane->old++;
     os_lock_give(&lane->lock);
     strata__redis_node_unpin(before);
     hop->request.asking = kind == REDIS_ASK;

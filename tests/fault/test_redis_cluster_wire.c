@@ -99,27 +99,44 @@ static void asked_done(struct redis_request *request)
     atomic_store(&a->done, 1);
 }
 
-static void send_for(struct redis_link *link, struct asked *a, const char *name, const char *key, int64_t timeout_ms)
+static void prepare(struct asked *a, const char *name, const char *key, int64_t timeout_ms)
 {
-    struct redis_request *list = &a->request;
     memset(a, 0, sizeof *a);
     a->args[0] = strata_str(name);
     a->args[1] = strata_str(key);
     a->request = (struct redis_request){
         .args = a->args, .arg_count = 2, .key_at = 1, .timeout_ms = timeout_ms, .done = asked_done, .owner = a
     };
-    strata__redis_submit(link, &list, 1);
 }
 
-static void send_to(struct redis_link *link, struct asked *a, const char *name, const char *key)
+static void send_for(struct redis_link *link, struct asked *a, const char *name, const char *key, int64_t timeout_ms)
 {
-    send_for(link, a, name, key, 20000);
+    struct redis_request *list = &a->request;
+    prepare(a, name, key, timeout_ms);
+    strata__redis_submit(link, &list, 1);
 }
 
 static void await(struct asked *a)
 {
     while (!atomic_load(&a->done))
         (void)poll(NULL, 0, 1);
+}
+
+/* At once, and when the map is there, so that both go to the same node whatever it answers to the first. */
+static void send_two(struct redis_link *link, struct asked *first, struct asked *second, const char *key)
+{
+    struct redis_request *list[] = { &first->request, &second->request };
+    struct asked ping;
+    send_for(link, &ping, "PING", key, 20000);
+    await(&ping);
+    prepare(first, "SET1", key, 20000);
+    prepare(second, "SET2", key, 20000);
+    strata__redis_submit(link, list, 2);
+}
+
+static void send_to(struct redis_link *link, struct asked *a, const char *name, const char *key)
+{
+    send_for(link, a, name, key, 20000);
 }
 
 static struct redis_answer ask(struct redis_link *link, const char *name, const char *key)
@@ -183,8 +200,7 @@ static void nothing_overtakes_what_is_at_the_old_owner(void **state)
     start(&a, say_moved_late, &b);
     a.gives_away = 1;
     struct redis_link *link = open_at((struct node *[]){ &a }, 1, 20000);
-    send_to(link, &first, "SET1", "foo");
-    send_to(link, &second, "SET2", "foo");
+    send_two(link, &first, &second, "foo");
     await(&first); /* at b: from now on its slots are known to be there */
     send_to(link, &third, "DEL", "foo");
     await(&second);
@@ -216,8 +232,7 @@ static void what_is_held_has_its_own_time(void **state)
     a.gives_away = 1;
     atomic_store(&let_go, 0);
     struct redis_link *link = open_at((struct node *[]){ &a }, 1, 20000);
-    send_to(link, &first, "SET1", "foo");
-    send_to(link, &second, "SET2", "foo");
+    send_two(link, &first, &second, "foo");
     await(&first);
     send_for(link, &third, "GET", "foo", 50);
     await(&third);
