@@ -43,6 +43,35 @@ static void test_refusals_keep_the_servers_words(void **state)
     assert_non_null(strstr(err.message, "wait"));
 }
 
+/* As Redis 6.2 says it; newer ones have the command's own words in front. */
+static void test_refusals_in_scripts(void **state)
+{
+    (void)state;
+#define BEFORE "ERR Error running script (call to f_ec4532bf63db0e71d097902ac7c3): @user_script:27: "
+    static const struct {
+        const char *text, *is;
+    } told[] = {
+        { BEFORE "@user_script: 27: -READONLY You can't write against a read only replica. ",
+          "READONLY You can't write against a read only replica. " },
+        { BEFORE "@user_script: 9: The user executing the script can't run this command or subcommand ",
+          "The user executing the script can't run this command or subcommand " },
+        { "OOM command not allowed script: @user_script: 27: -LOADING",
+          "OOM command not allowed script: @user_script: 27: -LOADING" },
+        { BEFORE "attempt to index a nil value", BEFORE "attempt to index a nil value" },
+        { BEFORE "@user_script: ", BEFORE "@user_script: " },
+        { BEFORE "@user_script: 27: ", BEFORE "@user_script: 27: " },
+        { "", "" },
+    };
+    for (size_t i = 0; i < sizeof told / sizeof told[0]; i++) {
+        strata_slice got = strata__redis_of_script(strata_str(told[i].text));
+        assert_int_equal(got.size, strlen(told[i].is));
+        assert_memory_equal(got.data, told[i].is, got.size);
+    }
+    strata_error err = STRATA_ERROR_INIT;
+    assert_int_equal(strata__redis_refused("front", "life", strata_str(BEFORE "@user_script: 3: -LOADING x"), &err),
+                     STRATA_EIO);
+}
+
 static void expect_pattern(const char *prefix, size_t size, const char *want, size_t want_size)
 {
     char out[64];
@@ -76,6 +105,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refusals_keep_the_servers_words),
+        cmocka_unit_test(test_refusals_in_scripts),
         cmocka_unit_test(test_patterns_match_what_stands_there_alone),
         cmocka_unit_test(test_times),
     };

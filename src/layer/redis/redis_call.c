@@ -209,7 +209,8 @@ static int forbids_scripts(strata_slice text)
 {
     if (begins(text, "ERR unknown command"))
         return 1;
-    if (!begins(text, "NOPERM") && !begins(text, "ERR The user executing") && !begins(text, "ERR ACL failure"))
+    if (!begins(text, "NOPERM") && !begins(text, "The user executing") && !begins(text, "ERR The user executing") &&
+        !begins(text, "ERR ACL failure"))
         return 0;
     return contains(text, "eval") || (contains(text, "script") && contains(text, " run "));
 }
@@ -231,7 +232,7 @@ static void came(struct redis_request *request)
     }
     strata_slice text = { "", 0 };
     if (strata__redis_kind(request->reply) == REDIS_IS_ERROR)
-        text = strata__redis_text(request->reply);
+        text = strata__redis_of_script(strata__redis_text(request->reply));
     if (begins(text, "NOSCRIPT") && !call->resent) {
         send_again(call);
         return;

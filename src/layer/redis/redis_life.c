@@ -366,7 +366,9 @@ int strata__redis_hello_answered(void *ctx, size_t nth, const struct redisReply 
         strata__redis_life_saw(r, told.life);
         return 1;
     }
-    strata_slice text = strata__redis_kind(reply) == REDIS_IS_ERROR ? strata__redis_text(reply) : strata_bytes("", 0);
+    strata_slice text = strata_bytes("", 0);
+    if (strata__redis_kind(reply) == REDIS_IS_ERROR)
+        text = strata__redis_of_script(strata__redis_text(reply));
     /* Nothing may be asked of a server before its life is known: wait. */
     if (begins(text, "LOADING") || begins(text, "BUSY") || begins(text, "MASTERDOWN")) {
         (void)strata__redis_refused(r->base.name, "EVAL", text, err);

@@ -46,9 +46,30 @@ static const struct refusal *find_refusal(strata_slice text)
     return &other;
 }
 
+strata_slice strata__redis_of_script(strata_slice text)
+{
+    static const char old[] = "ERR Error running script", place[] = "@user_script: ";
+    const char *bytes = text.data;
+    size_t from = 0;
+    if (text.size < sizeof old - 1 || memcmp(bytes, old, sizeof old - 1) != 0)
+        return text;
+    for (size_t i = 0; i + sizeof place - 1 <= text.size; i++)
+        if (memcmp(bytes + i, place, sizeof place - 1) == 0)
+            from = i + sizeof place - 1;
+    size_t at = from;
+    while (from != 0 && at < text.size && bytes[at] >= '0' && bytes[at] <= '9')
+        at++;
+    if (at == from || text.size - at < 3 || memcmp(bytes + at, ": ", 2) != 0)
+        return text;
+    at += 2;
+    at += bytes[at] == '-';
+    return strata_bytes(bytes + at, text.size - at);
+}
+
 int strata__redis_refused(const char *name, const char *command, strata_slice text, strata_error *err)
 {
     enum { SHOWN = 90 }; /* so that the advice fits behind it */
+    text = strata__redis_of_script(text);
     const struct refusal *known = find_refusal(text);
     return strata__fail(err, known->status, name, "%s was refused: \"%.*s\": %s", command,
                         (int)(text.size < SHOWN ? text.size : SHOWN), (const char *)text.data, known->advice);

@@ -9,6 +9,10 @@
 #include "strata/base.h"
 #include "strata/error.h"
 
+/* What a command inside a script was refused with.  Servers before 7.0 put where that was in front of it: "ERR Error running script
+ * (call to f_...): @user_script:9: @user_script: 9: -READONLY ...". */
+strata_slice strata__redis_of_script(strata_slice text);
+
 /* "GET was refused: "WRONGTYPE ..."", and what to do.  `name` is the layer's.  STRATA_ELAYER: the server is well, and won't;
  * STRATA_EIO: it answers everything so, as while it loads its data. */
 int strata__redis_refused(const char *name, const char *command, strata_slice text, strata_error *err);
