@@ -155,6 +155,38 @@ static void read_or_load(struct worker *w, size_t k)
     strata_value_unref(v);
 }
 
+static int load_many_slowly(strata_load *const *list, const strata_slice *wanted, size_t count, void *ctx)
+{
+    for (size_t i = 0; i < count; i++)
+        (void)load_slowly(list[i], wanted[i], ctx);
+    return STRATA_OK;
+}
+
+/* Two thirds of all keys in one go: MGET, and leases in one batch. */
+static void read_or_load_many(struct worker *w, size_t first)
+{
+    enum { SOME = KEYS * 2 / 3 };
+    strata_item items[SOME];
+    uint64_t own[SOME];
+    for (size_t i = 0; i < SOME; i++) {
+        size_t k = (first + i) % KEYS;
+        items[i] = (strata_item){ .key = key_of(k) };
+        own[i] = atomic_load(w->node < NODES ? &keys[k].own[w->node] : &keys[k].floor);
+    }
+    if (w->node < NODES)
+        (void)strata_get_or_load_many(nodes[w->node].cache, items, SOME, load_many_slowly, w, NULL, NULL);
+    else
+        (void)strata_get_many(nodes[w->node].cache, items, SOME, NULL);
+    for (size_t i = 0; i < SOME; i++) {
+        size_t k = (first + i) % KEYS;
+        if (items[i].status == STRATA_OK)
+            check_floor(w->node, k, version_of(w->node, k, items[i].value), own[i]);
+        else if (w->node < NODES)
+            broken("a load of many failed", w->node, k, (uint64_t)(int64_t)items[i].status, 0);
+        strata_value_unref(items[i].value);
+    }
+}
+
 /* Writing ----------------------------------------------------------------------------------------------------------- */
 
 static void raise_to(_Atomic(uint64_t) *floor, uint64_t version)
@@ -191,6 +223,23 @@ static void set_key(size_t k)
     atomic_fetch_add_explicit(&sets, 1, memory_order_relaxed);
 }
 
+/* All keys at once, on the node whose network is well: what is loaded meanwhile is not to be read behind it. */
+static void clear_all(void)
+{
+    uint64_t version[KEYS];
+    for (size_t k = 0; k < KEYS; k++) {
+        pthread_mutex_lock(&keys[k].writer);
+        version[k] = atomic_fetch_add(&keys[k].origin, 1) + 1;
+    }
+    int rc = strata_clear(nodes[0].cache, NULL);
+    for (size_t k = 0; k < KEYS; k++) {
+        if (rc == STRATA_OK)
+            raise_to(&keys[k].floor, version[k]);
+        raise_to(&keys[k].own[0], version[k]);
+        pthread_mutex_unlock(&keys[k].writer);
+    }
+}
+
 static void *work(void *ctx)
 {
     struct worker *w = ctx;
@@ -198,7 +247,9 @@ static void *work(void *ctx)
         uint64_t r = draw(&w->random);
         size_t k = (size_t)((r >> 32) % KEYS);
         unsigned what = (unsigned)(r % 100);
-        if (w->node >= NODES || what < 20)
+        if ((r >> 16) % 50 == 0)
+            read_or_load_many(w, k);
+        else if (w->node >= NODES || what < 20)
             read_one(w->node, k);
         else if (what < 80)
             read_or_load(w, k);
@@ -228,6 +279,18 @@ static void forget_scripts(void)
     strata__redis_close(link);
 }
 
+/* Another program's, for a moment: what was loaded meanwhile replaces nothing. */
+static void foreign_value(size_t k)
+{
+    char key[32];
+    struct redis_link *link = redis_do_open(&server);
+    (void)snprintf(key, sizeof key, "h:%s", keys[k].name);
+    (void)redis_do(link, "SET", key, "not ours");
+    redis_cache_nap(20);
+    (void)redis_do(link, "DEL", key);
+    strata__redis_close(link);
+}
+
 static void hang_up(void)
 {
     struct redis_link *link = redis_do_open(&server);
@@ -239,7 +302,7 @@ static void disturb(uint64_t r)
 {
     static const size_t far[] = { 1, 2, NODES + 1 };
     struct delay_proxy *proxy = nodes[far[r % 3]].proxy;
-    switch (r / 3 % 15) {
+    switch (r / 3 % 18) {
     case 0:
     case 1:
     case 2: delay_proxy_cut_at(proxy, (int64_t)(r >> 8) % 4096); break;
@@ -262,6 +325,9 @@ static void disturb(uint64_t r)
     case 11:
     case 12: forget_scripts(); break;
     case 13: hang_up(); break;
+    case 14: clear_all(); break;
+    case 15:
+    case 16: foreign_value((size_t)(r >> 8) % KEYS); break;
     default: redis_server_restart(&server);
     }
 }
