@@ -118,6 +118,30 @@ static void test_vectors(void **state)
 }
 
 /* Every byte counts: a flipped one anywhere, and one that is cut off, make it nobody's. */
+/* A life that began behind the look, with entries already, is not taken for one that is over: the next answer names it. */
+static void test_a_life_that_began_behind_the_look(void **state)
+{
+    (void)state;
+    static const uint64_t looked_us[] = { 1, UINT64_MAX };
+    for (size_t i = 0; i < 2; i++) {
+        struct fixture f;
+        void *bytes;
+        size_t size;
+        make(&f, STRATA_COMPRESS_NONE, NULL);
+        f.op.meta = meta_of_vector();
+        f.op.value = strata__value_copy(NULL, "value", 5);
+        assert_int_equal(encode(&f, 1, &bytes, &size), STRATA_OK);
+        stamp(bytes);
+        atomic_store(&f.r->life.now, 7);
+        assert_int_equal(strata__redis_value_decode(f.r, &f.op, strata_bytes(bytes, size), 0), STRATA_AGAIN);
+        assert_int_equal(strata__redis_value_decode(f.r, &f.op, strata_bytes(bytes, size), looked_us[i]), STRATA_MISS);
+        strata__redis_life_saw(f.r, 0x0102030405060708);
+        assert_int_equal(atomic_load(&f.r->life.now), i == 0 ? 0x0102030405060708 : 7);
+        strata__free(NULL, bytes);
+        unmake(&f);
+    }
+}
+
 static void test_what_is_not_whole_is_foreign(void **state)
 {
     (void)state;
@@ -271,6 +295,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_vectors),
+        cmocka_unit_test(test_a_life_that_began_behind_the_look),
         cmocka_unit_test(test_what_is_not_whole_is_foreign),
         cmocka_unit_test(test_packing),
         cmocka_unit_test(test_bombs),

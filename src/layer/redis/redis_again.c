@@ -12,6 +12,7 @@ struct again {
     struct redis_request request; /* first */
     struct redis_layer *r;
     strata_op *op;
+    uint64_t looked_us; /* never 0 */
     strata_slice args[2];
     char key[];
 };
@@ -36,7 +37,7 @@ static void got(struct redis_request *request)
     if (kind == REDIS_IS_NIL)
         finish(a, STRATA_MISS);
     else if (kind == REDIS_IS_TEXT)
-        finish(a, strata__redis_value_decode(a->r, a->op, strata__redis_text(reply), 1));
+        finish(a, strata__redis_value_decode(a->r, a->op, strata__redis_text(reply), a->looked_us));
     else
         finish(a, strata__redis_no_answer(a->r, "GET", reply, a->op->err));
 }
@@ -50,6 +51,7 @@ static void looked(struct redis_call *call, const struct redis_told *told)
         finish(a, told->status);
         return;
     }
+    a->looked_us = told->store_us > 0 ? (uint64_t)told->store_us : 1;
     strata__redis_submit(a->r->link, &request, 1);
 }
 

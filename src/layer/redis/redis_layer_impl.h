@@ -97,9 +97,9 @@ static inline void redis_value_expect(struct redis_layer *r, strata_op *op)
     op->meta.position = atomic_load_explicit(&r->bans.newest, memory_order_acquire);
 }
 /* What GET found: op->found and op->meta.  STRATA_OK; STRATA_MISS, nothing, foreign or damaged: those two are counted;
- * STRATA_AGAIN: it is of a life that is not known; strata__redis_get_again(), or with `finally`, in which case it is not
- * trusted; STRATA_ENOMEM. */
-int strata__redis_value_decode(struct redis_layer *r, strata_op *op, strata_slice bytes, int finally);
+ * STRATA_AGAIN: it is of a life that is not known; strata__redis_get_again().  The life was looked after at `looked_us` of the
+ * store's clock, 0 not yet: then it is not trusted, and was none of the store's if the entry is older; STRATA_ENOMEM. */
+int strata__redis_value_decode(struct redis_layer *r, strata_op *op, strata_slice bytes, uint64_t looked_us);
 
 /* redis_scan.c */
 int strata__redis_layer_clear(strata_layer *layer, const strata_clear_op *what, strata_error *err);

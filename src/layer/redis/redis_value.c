@@ -165,7 +165,7 @@ static int trust(struct redis_layer *r, const struct envelope *e)
     return strata__redis_life_is_over(r, e->store_life) ? 0 : -1;
 }
 
-int strata__redis_value_decode(struct redis_layer *r, strata_op *op, strata_slice bytes, int finally)
+int strata__redis_value_decode(struct redis_layer *r, strata_op *op, strata_slice bytes, uint64_t looked_us)
 {
     struct envelope e;
     struct strata_value *value = NULL;
@@ -179,9 +179,10 @@ int strata__redis_value_decode(struct redis_layer *r, strata_op *op, strata_slic
     if (above != 0 && e.version <= above)
         return STRATA_MISS;
     int trusted = trust(r, &e);
-    if (trusted < 0 && !finally)
+    if (trusted < 0 && looked_us == 0)
         return STRATA_AGAIN;
-    if (trusted < 0)
+    if (trusted < 0 &&
+        e.version < looked_us) /* else it may be of one that began behind the look, and is the store's now */
         strata__redis_life_is_none(r, e.store_life);
     int rc = STRATA_OK;
     if (e.flags & ENVELOPE_NEGATIVE)
