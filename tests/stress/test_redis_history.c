@@ -157,8 +157,11 @@ static void read_or_load(struct worker *w, size_t k)
 
 static int load_many_slowly(strata_load *const *list, const strata_slice *wanted, size_t count, void *ctx)
 {
+    /* Several threads may load for one call. */
+    struct worker own = { .random = seed + atomic_load_explicit(&loads, memory_order_relaxed) };
+    (void)ctx;
     for (size_t i = 0; i < count; i++)
-        (void)load_slowly(list[i], wanted[i], ctx);
+        (void)load_slowly(list[i], wanted[i], &own);
     return STRATA_OK;
 }
 
