@@ -141,13 +141,53 @@ static int is_writable(const struct option_row *row)
     return row->type != OPTION_POINTER && row->type != OPTION_SIZE_FIELD && strcmp(row->name, "reserved") != 0;
 }
 
+enum { NAME_ROOM = 32, NEAR = 2 };
+
+/* Letters to change, add or take out to make one of the other. */
+static size_t distance(const char *a, const char *b)
+{
+    size_t row[NAME_ROOM + 1], width = strlen(b);
+    if (strlen(a) > NAME_ROOM || width > NAME_ROOM)
+        return SIZE_MAX;
+    for (size_t j = 0; j <= width; j++)
+        row[j] = j;
+    for (size_t i = 0; a[i] != '\0'; i++) {
+        size_t diagonal = row[0];
+        row[0] = i + 1;
+        for (size_t j = 0; j < width; j++) {
+            size_t best = diagonal + (a[i] != b[j]);
+            diagonal = row[j + 1];
+            best = diagonal + 1 < best ? diagonal + 1 : best;
+            row[j + 1] = row[j] + 1 < best ? row[j] + 1 : best;
+        }
+    }
+    return row[width];
+}
+
+/* The one that was meant, if one is near; or NULL. */
+static const char *nearest(const struct option_rows *rows, const char *name)
+{
+    const char *found = NULL;
+    size_t least = strlen(name) > NEAR ? NEAR + 1 : 0;
+    for (size_t i = 0; i < rows->count; i++) {
+        size_t far = is_writable(&rows->rows[i]) ? distance(name, rows->rows[i].name) : SIZE_MAX;
+        if (far < least) {
+            least = far;
+            found = rows->rows[i].name;
+        }
+    }
+    return found;
+}
+
 /* All of them, and "..." where there are more than a message holds: that is why commas stand there without blanks, and little of
- * what was given is shown. */
+ * what was given is shown.  Before them the one that was meant. */
 static int fail_unknown(const struct option_rows *rows, const char *where, const char *name, strata_error *err)
 {
     char names[sizeof err->message] = "";
     size_t used = 0, all = 0, shown = strlen(name) < 20 ? strlen(name) : 20;
+    const char *near = nearest(rows, name);
     size_t room = sizeof names - sizeof "no such parameter as \"\"; known: " - shown;
+    room -= near != NULL ? strlen(near) + sizeof ": is it ?" : 0;
     for (size_t i = 0; i < rows->count; i++)
         all += is_writable(&rows->rows[i]) ? strlen(rows->rows[i].name) + 1 : 0;
     for (size_t i = 0; i < rows->count; i++) {
@@ -160,7 +200,8 @@ static int fail_unknown(const struct option_rows *rows, const char *where, const
         }
         used += (size_t)snprintf(names + used, sizeof names - used, "%s%s", used != 0 ? "," : "", row->name);
     }
-    return strata__fail(err, STRATA_EINVAL, where, "no such parameter as \"%.20s\"; known: %s", name, names);
+    return strata__fail(err, STRATA_EINVAL, where, "no such parameter as \"%.20s\"%s%s%s; known: %s", name,
+                        near != NULL ? ": is it " : "", near != NULL ? near : "", near != NULL ? "?" : "", names);
 }
 
 static const struct option_row *find_row(const struct option_rows *rows, const char *name)

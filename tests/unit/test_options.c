@@ -247,7 +247,7 @@ static void test_a_long_list_of_names_is_cut_between_them(void **state)
     strata_error err = STRATA_ERROR_INIT;
     uint64_t room[64] = { 0 };
     assert_int_equal(strata__option_set(&strata__redis_rows, room, "redis", "prefx", "a", &err), STRATA_EINVAL);
-    assert_non_null(strstr(err.message, "\"prefx\"; known: url,prefix,"));
+    assert_non_null(strstr(err.message, "\"prefx\": is it prefix?; known: url,prefix,"));
     assert_string_equal(err.message + strlen(err.message) - 4, ",...");
     const char *last = err.message + strlen(err.message) - 4;
     while (last[-1] != ',')
