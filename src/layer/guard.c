@@ -117,9 +117,10 @@ static int refused_words(const struct guard *g, strata_error *err, const struct 
 {
     long long since = (long long)(r->now_ms - r->since_ms), until = (long long)(r->until_ms - r->now_ms);
     int rc = strata__fail(err, STRATA_ELAYER, g->base.name,
-                          "not asked for %lld ms now, since %u failures in a row (%.120s); the next try is in %lld ms, "
-                          "with %llu deletes to be told first",
-                          since, r->in_a_row, r->why.message, until > 0 ? until : 0, (unsigned long long)r->owed);
+                          "left alone for %lld ms, after %u failures in a row; the next try is in %lld ms, with %llu "
+                          "delete%s to be told first; the last failure: %s",
+                          since, r->in_a_row, until > 0 ? until : 0, (unsigned long long)r->owed,
+                          r->owed == 1 ? "" : "s", r->why.message);
     if (err != NULL)
         err->os_errno = r->why.os_errno;
     return rc;

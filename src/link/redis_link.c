@@ -45,12 +45,18 @@ void strata__redis_late(struct redis_conn *c, struct redis_request *list)
 {
     if (list == NULL)
         return;
+    static const char *const words[] = {
+        [REDIS_AWAY] = "not connected in time: is the server there and not stopped?",
+        [REDIS_CONNECTING] = "not connected in time: is the server there, and is the way to it open?",
+        [REDIS_SECURING] = "no TLS in time: is it spoken at this port (rediss://), and is the server not stopped?",
+        [REDIS_GREETING] = "not greeted in time: the server took the connection, and answers nothing: is it stopped?",
+        [REDIS_UP] =
+            "no reply in time; whether the server carries it out is not known: look at its load (SLOWLOG GET), "
+            "or allow more: soft_timeout_ms of gets, timeout_ms",
+        [REDIS_CLOSED] = "no reply in time, and closed by now",
+    };
     strata_error why = STRATA_ERROR_INIT;
-    (void)strata__fail(
-        &why, STRATA_ETIMEDOUT, c->link->options.name,
-        "%s: no reply in time; whether the server carries it out is not known: look at its load (SLOWLOG "
-        "GET), or allow more time",
-        c->link->address);
+    (void)strata__fail(&why, STRATA_ETIMEDOUT, c->link->options.name, "%s: %s", c->link->address, words[c->state]);
     strata__redis_fail_all(list, &why);
 }
 

@@ -130,6 +130,7 @@ static int open_sentinel(struct redis_sentinel *s, const struct redis_host *host
     struct redis_link_options options = *s->options;
     struct redis_link *link;
     options.topology = REDIS_ALONE;
+    options.master_name = NULL; /* what goes wrong with a Sentinel is told of its address */
     options.host = host->host;
     options.port = host->port;
     options.user = s->options->sentinel_user;

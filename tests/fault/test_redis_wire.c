@@ -210,7 +210,6 @@ static void a_late_connection_sends_no_stale_commands(void **state)
     assert_string_equal(slow.first, "fresh");
 }
 
-/* Accepts, and says nothing at all. */
 static void serve_silence(struct fake_server *f, int fd, int nth)
 {
     (void)f;
@@ -228,6 +227,11 @@ static void a_silent_server(void **state)
     struct redis_link *link = open_link(&options);
     struct redis_answer answer = redis_ask(link, LONG_MS, "GET", "a", NULL);
     says(&answer, STRATA_EIO, "did not answer");
+    strata__redis_close(link);
+    options.connect_timeout_ms = LONG_MS;
+    link = open_link(&options);
+    answer = redis_ask(link, 1000, "GET", "a", NULL); /* whose own time is over first */
+    says(&answer, STRATA_ETIMEDOUT, "not greeted in time");
     strata__redis_close(link);
     fake_server_stop(&f);
 }
