@@ -71,9 +71,10 @@ static int change(struct demo *demo, struct shops *shops, strata_error *err)
         return status;
     deleted = shops_ask(shops, 0, &forget);
     after = shops_ask(shops, 1, &view);
-    demo_say("A price changes in the database, and process 1 deletes its page; process 2 asks for it.");
+    demo_say(
+        "A price changes in the database, and process 1 deletes its page; process 2, whose memory lacks it, asks.");
     demo_promise(demo, deleted.status == STRATA_OK && before.cents >= 0 && after.cents == before.cents + 100,
-                 "a page that one process deleted is loaded anew by the next one that asks");
+                 "a page that one process deleted is found no more in Redis: it is loaded anew");
     return STRATA_OK;
 }
 
