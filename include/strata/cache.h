@@ -90,6 +90,8 @@ STRATA_API int strata_open_url(strata **out, const char *url, const strata_optio
  * STRATA_ECLOSED, threads are joined.  A value whose caller has it, and that is on its way to slower layers, gets there first:
  * that is as much as max_queued says, or 16 MiB.
  * What a memory layer holds is put into the disk below it where that has admit_on=eviction.
+ * Deletes that are kept for a server that is away (queued_deletes in its layer's stats) are tried once more, and lost if it still
+ * can't be told: that is no error here.
  * On a namespace: gives back this reference only.
  * Values that are held stay valid.  Namespaces that are held answer STRATA_ECLOSED and must still be closed.
  * @return STRATA_OK; STRATA_AGAIN when called from a callback or loader of this cache: it is marked closing, and the

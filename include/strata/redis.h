@@ -17,7 +17,7 @@ STRATA_BEGIN_DECLS
  * node deleted or set meanwhile is not overwritten by a load that comes late, and a server that was emptied, restarted or failed over is noticed
  * before anything from before is served.  Ages are by the server's clock: those of the machines do not matter.  The user needs
  * EVAL, EVALSHA, INFO, TIME, PUBLISH and SUBSCRIBE besides GET, MGET, SET, GETRANGE, SETRANGE, PTTL, PEXPIRE, DEL, UNLINK and SCAN, for keys and channels
- * that begin with the prefix.  Without scripts there is none of that but the storing (strata_layer_stats.unleased); without SUBSCRIBE
+ * that begin with the prefix; PING for strata_ping(); SELECT where url has a database, ROLE behind Sentinels, CLUSTER and ASKING in a Cluster.  Without scripts there is none of that but the storing (strata_layer_stats.unleased); without SUBSCRIBE
  * those who wait ask in pauses; without INFO failovers go unnoticed.  Each is said once, as an error of the layer.
  * In a Cluster there are no leases and no versions: a cold key may be loaded by each node, and a value
  * that was loaded before another node's delete be stored after it; there, ages are by the clocks of the machines: keep them in step.
@@ -84,7 +84,8 @@ typedef struct strata_redis_options {
                                         a Cluster: of every node */
     int64_t lease_ms;              /**< of nodes that miss a key at once one loads, and the others wait for it; one that dies while it
                                         loads is succeeded after so long, one that lives renews its lease; default 30,000; at
-                                        most an hour.  STRATA_OFF: they all load */
+                                        most an hour.  Longer than lease_wait_ms, as by default: who waited for the dead one
+                                        loads by itself before.  STRATA_OFF: they all load */
     int64_t lease_wait_ms;         /**< how long a load waits for another node's, and then loads by itself, and stores nothing here;
                                         default 5,000; at most an hour */
     int64_t tombstone_ms;          /**< a deleted key leaves 18 bytes there for so long: longer than a load takes; default
