@@ -165,7 +165,9 @@ STRATA_API int strata_ttl(strata *cache, strata_slice key, int64_t *out_ms, stra
 /** What is known of a key; changes nothing, counts nothing.  @return STRATA_OK, STRATA_MISS; errors as strata_get(). */
 STRATA_API int strata_inspect(strata *cache, strata_slice key, strata_inspection *out, strata_error *err);
 
-/** Entries in the nearest layer that can tell, in the whole cache.  @return STRATA_OK, STRATA_EUNSUPPORTED, STRATA_ECLOSED. */
+/** Entries in the nearest layer that keeps count, in the whole cache.  Where none does, as with a server alone, the keys of the
+ *  nearest one that can list them are counted, which asks it for all of them; one that is written meanwhile may be counted twice.
+ *  @return STRATA_OK, STRATA_EUNSUPPORTED, STRATA_ECLOSED; errors as strata_get(), where keys are listed. */
 STRATA_API int strata_size(strata *cache, uint64_t *out, strata_error *err);
 
 /* Writing ---------------------------------------------------------------------------------------------------- */

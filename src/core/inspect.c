@@ -197,24 +197,48 @@ int strata_inspect(strata *cache, strata_slice key, strata_inspection *out, stra
     return rc;
 }
 
+static int count_key(uint32_t space, strata_slice key, void *ctx)
+{
+    (void)space;
+    (void)key;
+    ++*(uint64_t *)ctx;
+    return 0;
+}
+
+/* From what it keeps count of; 0 where it keeps none. */
+static int told_by_stats(strata_layer *layer, uint64_t *out)
+{
+    if (layer->ops->stats == NULL || (layer->flags & STRATA__LAYER_UNCOUNTED) != 0)
+        return 0;
+    strata_layer_stats stats = { .size = sizeof stats };
+    layer->ops->stats(layer, &stats);
+    *out = stats.entries;
+    return 1;
+}
+
 int strata_size(strata *cache, uint64_t *out, strata_error *err)
 {
     if (cache == NULL || out == NULL)
         return strata__no_argument(err, "strata_size() needs a cache and where to put the result");
     struct root *root = cache->root;
+    strata_layer *lists = NULL;
     int rc = root_enter(root, err);
     if (rc != STRATA_OK)
         return rc;
-    rc = STRATA_EUNSUPPORTED;
-    for (size_t i = 0; i < root->layer_count && rc != STRATA_OK; i++) {
+    int told = 0;
+    for (size_t i = 0; i < root->layer_count && !told; i++) {
         strata_layer *layer = root->layers[i].layer;
-        if (layer->ops->stats == NULL || (layer->flags & STRATA__LAYER_UNCOUNTED) != 0)
-            continue;
-        strata_layer_stats stats = { .size = sizeof stats };
-        layer->ops->stats(layer, &stats);
-        *out = stats.entries;
-        rc = STRATA_OK;
+        told = told_by_stats(layer, out);
+        if (lists == NULL && layer->ops->keys != NULL)
+            lists = layer;
+    }
+    if (!told && lists != NULL) {
+        uint64_t count = 0;
+        rc = lists->ops->keys(lists, count_key, &count, err);
+        *out = count;
+    } else if (!told) {
+        rc = strata__fail(err, STRATA_EUNSUPPORTED, "layers", "no layer of this cache can tell how much it holds");
     }
     root_leave(root);
-    return rc == STRATA_OK ? rc : strata__fail(err, rc, "layers", "no layer of this cache can tell how much it holds");
+    return rc;
 }

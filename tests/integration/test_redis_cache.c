@@ -101,14 +101,20 @@ static void test_two_caches_share(void **state)
     strata_close(a);
 }
 
-/* A server's keys are not counted: where nothing else can tell, that is said. */
-static void test_size_is_memorys_or_unknown(void **state)
+/* A server's keys are counted where nothing nearer keeps count: those behind the prefix, without what was deleted. */
+static void test_size_is_memorys_or_counted(void **state)
 {
     (void)state;
     uint64_t size = 77;
     strata *alone = open_stack(REDIS, NULL), *both = open_stack(MEMORY_REDIS, NULL);
     set(alone, "k", "v", 60000);
-    assert_int_equal(strata_size(alone, &size, &err), STRATA_EUNSUPPORTED);
+    set(alone, "gone", "v", 60000);
+    assert_int_equal(strata_delete(alone, strata_str("gone"), &err), STRATA_OK);
+    assert_int_equal(strata_size(alone, &size, &err), STRATA_OK);
+    assert_int_equal(size, 1);
+    set(alone, "second", "v", 60000);
+    assert_int_equal(strata_size(alone, &size, &err), STRATA_OK);
+    assert_int_equal(size, 2);
     expect(both, "k", STRATA_OK, "v");
     assert_int_equal(strata_size(both, &size, &err), STRATA_OK);
     assert_int_equal(size, 1);
@@ -315,7 +321,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_two_caches_share, empty),
         cmocka_unit_test_setup(test_memory_keeps_it_no_longer_than_redis, empty),
-        cmocka_unit_test_setup(test_size_is_memorys_or_unknown, empty),
+        cmocka_unit_test_setup(test_size_is_memorys_or_counted, empty),
         cmocka_unit_test_setup(test_namespaces_and_clear, empty),
         cmocka_unit_test_setup(test_a_clear_of_a_whole_database_is_refused, empty),
         cmocka_unit_test(test_by_socket_database_and_password),
