@@ -37,8 +37,11 @@ typedef struct strata_redis_options {
                                         for a database that is the cache's alone */
     uint64_t max_value_bytes;      /**< larger values pass through, and none is unpacked to more; default 16 MiB; at most
                                         128 MiB */
-    int64_t soft_timeout_ms;       /**< a get goes on without the server after that; default 250; at most an hour.  A value that
-                                        takes longer to arrive is never got */
+    int64_t soft_timeout_ms;       /**< a read goes on without the server after that, all questions that it asks together: its
+                                        gets, and asking for the lease of what is to be loaded, but not the wait for another node
+                                        (lease_wait_ms).  Where nothing is left it asks no more.  Default 250; at most an hour.  A
+                                        value that takes longer to arrive is never got; where two round trips take longer, nothing
+                                        is loaded with a lease, nor stored here */
     int64_t timeout_ms;            /**< everything else has failed after that, each round trip of a clear for itself; default
                                         1,000; at most an hour.  A set or delete waits so long for a server that is away, until the
                                         breaker opens; a load does where no memory layer has its value first */

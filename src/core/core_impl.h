@@ -317,6 +317,7 @@ static inline void op_init(strata_op *op, const strata *handle, const struct lay
     op->layer_data = NULL;
     op->flags = 0;
     op->reserved = 0;
+    op->asked_ms = now_ms;
     err->status = STRATA_OK;
     err->message[0] = 0;
 }

@@ -168,6 +168,7 @@ struct flight {
     unsigned char lease_tries;            /* how often it was asked, and answered with what can't be used */
     unsigned char replaces;               /* the leasing layer holds an entry that can't be served, */
     uint64_t replaced;                    /* of this version */
+    int64_t leasing_ms;                   /* so much time has this read spent in the leasing layer, but for waits */
     struct lease *asks;                   /* while it is asked */
     struct lease *lease;                  /* held; key lock */
     struct unleased_place place;          /* where it loads, or a batch that begins with it, without a lease */

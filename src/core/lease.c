@@ -136,6 +136,7 @@ strata_op *strata__lease_prepare(struct flight *f, struct strand *strand, uint32
     f->asks = l;
     f->lease_state = LEASE_ASKED;
     op_init(&l->op, f->handle, lease_slot(root), &f->key, STRATA_OP_LEASE, ex_now_ms(root->ex), &l->err);
+    l->op.asked_ms = l->op.now_ms - f->leasing_ms;
     l->op.lease = 0;
     l->op.flags = flags;
     if (f->replaces) {
@@ -192,6 +193,9 @@ enum lease_answer strata__lease_judge(struct flight *f)
     struct lease *l = f->asks;
     enum lease_answer answer = LEASE_LOAD;
     f->asks = NULL;
+    /* One that may have waited for another node was answered by a store that is there: its time begins anew. */
+    int waited = !(l->op.flags & STRATA_OP_NOWAIT);
+    f->leasing_ms = waited ? 0 : f->leasing_ms + ex_now_ms(f->root->ex) - l->op.now_ms;
     strata__op_counted(f->handle, lease_slot(f->root), &l->op);
     if (strata__op_found(&l->op)) {
         answer = found(f, l);

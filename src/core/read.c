@@ -124,8 +124,9 @@ int strata__read_judge(struct flight *f, struct layer_slot *slot, strata_op *op,
 }
 
 /* What the leasing layer answered, as far as it matters to a lease. */
-static void note_for_lease(struct flight *f)
+static void note_for_lease(struct flight *f, int64_t now)
 {
+    f->leasing_ms = now - f->op.now_ms;
     if (f->op.status < 0)
         f->lease_state = LEASE_FAILED; /* it costs its timeout once */
     f->replaces = (unsigned char)strata__op_found(&f->op);
@@ -137,7 +138,7 @@ static int judge(struct flight *f, struct layer_slot *slot, int64_t now)
 {
     strata__op_counted(f->handle, slot, &f->op);
     if (slot->index == f->root->lease_layer)
-        note_for_lease(f);
+        note_for_lease(f, now);
     if (f->op.status == STRATA_MISS && f->op_err.status >= 0)
         f->missed_in |= 1u << slot->index;
     if (f->op.status < 0 && !f->layer_failed) {

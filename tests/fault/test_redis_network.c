@@ -208,6 +208,60 @@ static void a_network_that_stands_still(void **state)
     strata_close(cache);
 }
 
+static uint64_t questions(struct redis_link *link, const char *command)
+{
+    struct redis_answer got = redis_do(link, "EVAL",
+                                       "local n = 0 for w in string.gmatch(redis.call('INFO', 'commandstats'), "
+                                       "'cmdstat_' .. ARGV[1] .. ':calls=(%d+)') do n = n + tonumber(w) end return n",
+                                       "0", command);
+    assert_int_equal(got.status, STRATA_OK);
+    assert_int_equal(got.kind, REDIS_IS_INTEGER);
+    return (uint64_t)got.integer;
+}
+
+/* Until this many leases were given in all: a machine that stands still costs one its time. */
+static void load_leased(strata *cache, const char *key, uint64_t leases)
+{
+    strata_stats stats = STRATA_STATS_INIT;
+    for (int i = 0; i < 100 && stats.leases < leases; i++) {
+        int loads = 0;
+        strata_value *v = NULL;
+        assert_int_equal(strata_get_or_load(cache, strata_str(key), load_text, &loads, NULL, &v, &err), STRATA_OK);
+        strata_value_unref(v);
+        assert_int_equal(strata_stats_get(cache, &stats), STRATA_OK);
+    }
+    assert_int_equal(stats.leases, leases);
+}
+
+/* A GET takes most of soft_timeout_ms, or all of it: what is left is too little for the lease, which is asked for no longer than
+ * that, or not at all, whatever timeout_ms says; the loader is called without. */
+static void one_read_has_one_soft_timeout(void **state)
+{
+    (void)state;
+    int loads = 0;
+    strata_value *v = NULL;
+    strata_stats stats = STRATA_STATS_INIT;
+    struct redis_link *link = redis_do_open(&server);
+    strata *cache = open_through("soft_timeout_ms=400ms&timeout_ms=60s&connect_timeout_ms=60s&connections=1"
+                                 "&breaker_failures=1000000");
+    load_leased(cache, "near", 1);
+    uint64_t gets = questions(link, "get"), scripts = questions(link, "evalsha");
+    delay_proxy_delay(proxy, 0, 300);
+    assert_int_equal(strata_get_or_load(cache, strata_str("far"), load_text, &loads, NULL, &v, &err), STRATA_OK);
+    strata_value_unref(v);
+    delay_proxy_delay(proxy, 0, 0);
+    assert_int_equal(loads, 1);
+    assert_int_equal(strata_stats_get(cache, &stats), STRATA_OK);
+    assert_int_equal(stats.leases, 1); /* with timeout_ms to ask in, there would be another */
+    assert_int_equal(get_at_last(cache, "far"), STRATA_MISS);
+    assert_true(questions(link, "get") >= gets + 1);
+    assert_true(questions(link, "evalsha") <=
+                scripts + 3);     /* the lease, its release, and the load's forgetting at most */
+    load_leased(cache, "far", 2); /* nobody was left with a lease that stands in the way */
+    strata_close(cache);
+    strata__redis_close(link);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -218,6 +272,7 @@ int main(void)
         cmocka_unit_test_setup(a_delete_that_is_cut_hides_the_value, calm),
         cmocka_unit_test_setup(connections_that_are_refused, calm),
         cmocka_unit_test_setup(a_network_that_stands_still, calm),
+        cmocka_unit_test_setup(one_read_has_one_soft_timeout, calm),
     };
     redis_server_start(&server, NULL);
     proxy = delay_proxy_start(server.port);

@@ -325,6 +325,54 @@ static void test_without_a_prefix_clear_asks_for_permission(void **state)
     assert_int_equal(redis_do(other, "DBSIZE").integer, LIFE_KEY);
 }
 
+static void test_what_is_left_of_a_reads_time(void **state)
+{
+    static const struct {
+        int64_t soft_ms, asked_ms, now_ms, left_ms;
+    } cases[] = {
+        { 250, 1000, 1000, 250 }, { 250, 1000, 1001, 249 }, { 250, 1000, 1249, 1 },   { 250, 1000, 1250, 0 },
+        { 250, 1000, 99999, 0 },  { 250, 0, 99999, 250 },   { 250, 1001, 1000, 250 }, { 1, 5, 5, 1 },
+        { 1, 5, 6, 0 },           { 250, -100, 149, 1 },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        if (redis_left_ms(cases[i].soft_ms, cases[i].asked_ms, cases[i].now_ms) != cases[i].left_ms)
+            fail_msg("case %zu", i);
+}
+
+/* Operations of reads that have used up their time on this layer: no question goes out, and each is answered so. */
+static void test_reads_that_are_late_ask_nothing(void **state)
+{
+    (void)state;
+    static const uint32_t kinds[][2] = { { STRATA_OP_GET, 0 },
+                                         { STRATA_OP_LEASE, 0 },
+                                         { STRATA_OP_GET, STRATA_OP_GET },
+                                         { STRATA_OP_LEASE, STRATA_OP_LEASE } };
+    open_with("app:");
+    put("k");
+    struct redis_layer *r = (struct redis_layer *)(void *)c.layer;
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        struct contract_op o[2];
+        struct redis_link_counts before, after;
+        size_t count = kinds[i][1] != 0 ? 2 : 1;
+        for (size_t j = 0; j < count; j++) {
+            contract_op_init(&c, &o[j], kinds[i][j], 0, strata_str("k"));
+            o[j].op.now_ms = strata_host_now_ms(r->host);
+            o[j].op.asked_ms = o[j].op.now_ms - r->options.soft_timeout_ms;
+        }
+        strata__redis_counts(r->link, &before);
+        contract_submit(&c, o, count);
+        strata__redis_counts(r->link, &after);
+        assert_int_equal(after.requests, before.requests);
+        for (size_t j = 0; j < count; j++) {
+            assert_int_equal(o[j].op.status, STRATA_ETIMEDOUT);
+            assert_non_null(strstr(o[j].err.message, "soft_timeout_ms=60000"));
+            contract_op_deinit(&o[j]);
+        }
+    }
+    assert_true(there("k"));
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, start, stop)
@@ -337,6 +385,8 @@ int main(void)
         CASE(test_clear_leaves_strangers_alone),
         CASE(test_clear_overtakes_no_put),
         CASE(test_many_keys),
+        CASE(test_what_is_left_of_a_reads_time),
+        CASE(test_reads_that_are_late_ask_nothing),
         CASE(test_without_a_prefix_clear_asks_for_permission),
     };
     redis_server_start(&server, NULL);

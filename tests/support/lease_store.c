@@ -342,6 +342,10 @@ static void submit(strata_layer *layer, strata_op *const *ops, size_t n)
         pthread_mutex_lock(&s->mutex);
         *l->last = w;
         l->last = &w->next;
+        if (ops[i]->kind == STRATA_OP_LEASE) {
+            s->counts.asked_ms = ops[i]->asked_ms;
+            s->counts.used_ms = ops[i]->now_ms - ops[i]->asked_ms;
+        }
         int64_t delay = some_time(s);
         pthread_mutex_unlock(&s->mutex);
         /* The last operation's end may be the list's: nothing of it is read after. */

@@ -35,6 +35,7 @@ struct lease_store_counts {
     size_t refreshes; /* LEASE with STRATA_OP_REFRESH */
     size_t waiting;   /* now */
     size_t hurries;
+    int64_t asked_ms, used_ms; /* of the last LEASE: strata_op.asked_ms, and how long before its submitting that was */
 };
 void lease_store_counts(struct lease_store *store, struct lease_store_counts *out);
 

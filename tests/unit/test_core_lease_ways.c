@@ -314,6 +314,77 @@ static void test_backfill_is_told(void **state)
     fleet.sim->ops->stop(fleet.sim);
 }
 
+/* What one read may cost ---------------------------------------------------------------------------------------------- */
+
+static void test_a_lease_is_told_when_its_read_began(void **state)
+{
+    (void)state;
+    struct fleet fleet;
+    struct origin o = { .value = "v" };
+    struct call c;
+    fleet_open(&fleet, &(struct fleet_options){ .most_ms = 1000 });
+    fleet_pass(&fleet, 5000);
+    int64_t began = ex_now_ms(fleet.sim);
+    ask(&fleet, 0, &o, NULL, &c);
+    fleet_pass(&fleet, 10000);
+    assert_answer(&c, STRATA_OK, "v");
+    assert_int_equal(store_counts(&fleet).asked_ms, began);
+    assert_true(store_counts(&fleet).used_ms > 0); /* its GET took some of it */
+    fleet_close(&fleet);
+}
+
+static void test_what_one_read_waited_for_was_asked_in_its_time(void **state)
+{
+    (void)state;
+    struct fleet fleet;
+    struct origin o = { .value = "v", .pending = 1 };
+    struct bulk_call b = { .origin = { .value = "v" } };
+    struct call c;
+    fleet_open(&fleet, &(struct fleet_options){ .most_ms = 1000, .wait_ms = 1000000000 });
+    ask(&fleet, 0, &o, NULL, &c);
+    fleet_pass(&fleet, 10000);
+    int64_t began = ex_now_ms(fleet.sim);
+    ask_many(&fleet, 1, &b, "k", "k2"); /* asks without waiting, loads what it may, and then asks again and waits */
+    fleet_pass(&fleet, 20000);
+    assert_int_equal(store_counts(&fleet).waiting, 1);
+    assert_true(store_counts(&fleet).asked_ms >= began);
+    assert_true(store_counts(&fleet).used_ms > 0);
+    complete_kept(&o);
+    fleet_pass(&fleet, 10000);
+    assert_answer(&c, STRATA_OK, "v");
+    end_bulk(&b);
+    fleet_close(&fleet);
+}
+
+/* The time that others take is not the leasing layer's. */
+static void test_a_layer_below_uses_up_nothing(void **state)
+{
+    (void)state;
+    struct fleet fleet;
+    struct lease_store *below = lease_store_new(1000, 100);
+    struct origin o = { .value = "v" };
+    struct call c;
+    fleet_begin(&fleet, &(struct fleet_options){ 0 });
+    strata_layer *far = lease_store_layer(below);
+    far->flags = STRATA_LAYER_SHARED;
+    strata_layer *layers[] = { lease_store_layer(fleet.store), far };
+    strata_options options = STRATA_OPTIONS_INIT;
+    options.layers = layers;
+    options.layer_count = 2;
+    assert_int_equal(strata__open_with(&fleet.node[0], &options, share_executor(fleet.sim), &fleet.err), STRATA_OK);
+    int64_t began = ex_now_ms(fleet.sim);
+    ask(&fleet, 0, &o, NULL, &c);
+    fleet_pass(&fleet, 10000);
+    assert_answer(&c, STRATA_OK, "v");
+    assert_int_equal(store_counts(&fleet).leases, 1);
+    assert_true(store_counts(&fleet).asked_ms > began);
+    assert_int_equal(store_counts(&fleet).used_ms, 0);
+    assert_int_equal(strata_close(fleet.node[0]), STRATA_OK);
+    assert_int_equal(lease_store_free(fleet.store), 0);
+    assert_int_equal(lease_store_free(below), 0);
+    fleet.sim->ops->stop(fleet.sim);
+}
+
 static void test_flags_are_checked(void **state)
 {
     (void)state;
@@ -396,6 +467,9 @@ int main(void)
         cmocka_unit_test(test_bulk_loads_before_it_waits),
         cmocka_unit_test(test_bulk_in_opposite_order),
         cmocka_unit_test(test_backfill_is_told),
+        cmocka_unit_test(test_a_lease_is_told_when_its_read_began),
+        cmocka_unit_test(test_what_one_read_waited_for_was_asked_in_its_time),
+        cmocka_unit_test(test_a_layer_below_uses_up_nothing),
         cmocka_unit_test(test_flags_are_checked),
         cmocka_unit_test(test_the_nth_allocation_fails),
     };

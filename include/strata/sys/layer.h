@@ -118,6 +118,10 @@ struct strata_op {
     uint32_t flags;              /**< STRATA_OP_...: may be ignored, where not by STRATA_LAYER_LEASES */
     uint32_t reserved;           /**< 0 */
     uint64_t lease;              /**< LEASE: out.  PUT, RELEASE: in.  A number of the layer's, 0 none */
+    int64_t asked_ms;            /**< GET, LEASE, in: the cache's clock, when this read began to ask this layer, as far as its
+                                      time was spent here: of a LEASE, now_ms less what its GET took, and an earlier LEASE that
+                                      did not wait.  So a layer can bound what one read may cost.  0 unknown.  Not set for
+                                      lookup() */
     /* The library's own, for layers that it asks through a guard: what stood in done and owner, and what the guard needs to
        know when they are called.  Not set before. */
     void (*guarded_done)(strata_op *op);

@@ -42,6 +42,11 @@ static void got(struct redis_request *request)
         finish(a, strata__redis_no_answer(a->r, "GET", reply, a->op->err));
 }
 
+static int64_t left_ms(struct redis_layer *r, const strata_op *op)
+{
+    return redis_left_ms(r->options.soft_timeout_ms, op->asked_ms, strata_host_now_ms(r->host));
+}
+
 static void looked(struct redis_call *call, const struct redis_told *told)
 {
     struct again *a = call->owner;
@@ -52,7 +57,11 @@ static void looked(struct redis_call *call, const struct redis_told *told)
         return;
     }
     a->looked_us = told->store_us > 0 ? (uint64_t)told->store_us : 1;
-    strata__redis_submit(a->r->link, &request, 1);
+    request->timeout_ms = left_ms(a->r, a->op);
+    if (request->timeout_ms != 0)
+        strata__redis_submit(a->r->link, &request, 1);
+    else
+        finish(a, strata__redis_too_late(a->r, a->op->err));
 }
 
 static struct again *new_again(struct redis_layer *r, strata_op *op)
@@ -73,13 +82,17 @@ static struct again *new_again(struct redis_layer *r, strata_op *op)
     a->request.arg_count = 2;
     a->request.key_at = 1;
     a->request.affinity = strata__hash(op->key.data, op->key.size, 0);
-    a->request.timeout_ms = r->options.soft_timeout_ms;
     a->request.done = got;
     return a;
 }
 
 void strata__redis_get_again(struct redis_layer *r, strata_op *op)
 {
+    int64_t left = left_ms(r, op);
+    if (left == 0) {
+        strata_op_done(op, strata__redis_too_late(r, op->err));
+        return;
+    }
     struct again *a = new_again(r, op);
     struct redis_call *call = a != NULL ? strata__redis_life_call(r, looked, a) : NULL;
     if (call == NULL) {
@@ -87,6 +100,7 @@ void strata__redis_get_again(struct redis_layer *r, strata_op *op)
         strata_op_done(op, strata__fail_plain(op->err, STRATA_ENOMEM, r->base.name));
         return;
     }
-    call->request.timeout_ms = r->options.soft_timeout_ms;
+    call->request.timeout_ms = left;
+    call->until_ms = strata_host_now_ms(r->host) + left;
     strata__redis_call_send(call);
 }

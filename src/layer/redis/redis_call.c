@@ -170,6 +170,15 @@ static void floor_came(struct redis_call *life, const struct redis_told *told)
 static void send_again(struct redis_call *call)
 {
     call->resent = 1;
+    if (call->until_ms != 0) {
+        int64_t now = strata_host_now_ms(call->r->host);
+        strata_error err = STRATA_ERROR_INIT;
+        if (now >= call->until_ms) {
+            fail_call(call, strata__redis_too_late(call->r, &err), &err);
+            return;
+        }
+        call->request.timeout_ms = call->until_ms - now;
+    }
     if (strcmp(call->what, "set") == 0) {
         struct redis_call *life = strata__redis_life_call(call->r, floor_came, call);
         if (life == NULL) {

@@ -31,7 +31,8 @@ struct redis_call {
     void (*answered)(struct redis_call *call, const struct redis_told *told);
     void *owner;
     const char *what;
-    int64_t sent_ms; /* the host's clock */
+    int64_t sent_ms;  /* the host's clock */
+    int64_t until_ms; /* of a read: when its time is over, also to be sent again; 0: request.timeout_ms each time */
     int resent;
     uint32_t stripe, seen; /* of a set: r->writes[stripe] when it was submitted */
     uint64_t number;       /* of a renewal: its lease's */

@@ -67,7 +67,15 @@ struct redis_link_options strata__redis_link_options(const struct redis_layer *r
 /* redis_ops.c */
 void strata__redis_layer_submit(strata_layer *layer, strata_op *const *ops, size_t count);
 /* A GET for each, by the link's thread. */
-void strata__redis_get_each(struct redis_layer *r, strata_op *const *ops, size_t count, int64_t timeout_ms);
+void strata__redis_get_each(struct redis_layer *r, strata_op *const *ops, size_t count);
+/* What is left of soft_timeout_ms to a read that began at asked_ms (0: now); 0: nothing is. */
+static inline int64_t redis_left_ms(int64_t soft_timeout_ms, int64_t asked_ms, int64_t now_ms)
+{
+    int64_t used_ms = asked_ms != 0 && asked_ms < now_ms ? now_ms - asked_ms : 0;
+    return used_ms < soft_timeout_ms ? soft_timeout_ms - used_ms : 0;
+}
+/* Its answer then: the server is not asked. */
+int strata__redis_too_late(const struct redis_layer *r, strata_error *err);
 
 /* redis_many.c */
 /* Are these gets that may travel in one command? */

@@ -208,6 +208,11 @@ static struct redis_call *ask_call(struct redis_layer *r, struct redis_lease *le
     lease->announced = l->channel == CHANNEL_UP && (lease->op->flags & STRATA_OP_NOWAIT) == 0;
     lease->woken = 0;
     os_lock_give(&l->lock);
+    if (lease->until_ms != 0) {
+        int64_t left_ms = lease->until_ms - strata_host_now_ms(r->host);
+        call->until_ms = lease->until_ms;
+        call->request.timeout_ms = left_ms > 0 ? left_ms : 1;
+    }
     strata__redis_call_add_number(call, r->options.lease_ms);
     strata__redis_call_add(call, strata_bytes(lease->token, REDIS_TOKEN));
     strata__redis_call_add_number(call, lease->refresh);
@@ -242,6 +247,7 @@ static void await(struct redis_layer *r, struct redis_lease *lease, int64_t held
     struct redis_leases *l = &r->leases;
     int64_t now = strata_host_now_ms(r->host);
     int up = strata__redis_channel_open(r), again = 0, over;
+    lease->until_ms = 0; /* from here on it is lease_wait_ms that counts */
     os_lock_take(&l->lock);
     over = l->hurried || (lease->op->flags & STRATA_OP_NOWAIT) != 0 || now >= lease->deadline_ms;
     again = !over && (lease->woken || (up && !lease->announced));
@@ -274,7 +280,10 @@ static void found(struct redis_layer *r, struct redis_lease *lease, const struct
         return;
     }
     lease->refresh = (int64_t)told->version;
-    strata__redis_lease_ask_again(r, lease);
+    if (lease->until_ms != 0 && strata_host_now_ms(r->host) >= lease->until_ms)
+        answer(r, lease, strata__redis_too_late(r, lease->op->err));
+    else
+        strata__redis_lease_ask_again(r, lease);
 }
 
 static void asked(struct redis_call *call, const struct redis_told *told)
@@ -319,6 +328,12 @@ struct redis_request *strata__redis_lease_ask(struct redis_layer *r, strata_op *
         strata_op_done(op, STRATA_MISS);
         return NULL;
     }
+    int64_t now = strata_host_now_ms(r->host);
+    int64_t left_ms = redis_left_ms(r->options.soft_timeout_ms, op->asked_ms, now);
+    if (left_ms == 0) {
+        strata_op_done(op, strata__redis_too_late(r, op->err));
+        return NULL;
+    }
     struct redis_lease *lease = strata__alloc_zero(r->mem, sizeof *lease + op->key.size);
     if (lease == NULL) {
         strata_op_done(op, strata__fail_plain(op->err, STRATA_ENOMEM, r->base.name));
@@ -326,7 +341,8 @@ struct redis_request *strata__redis_lease_ask(struct redis_layer *r, strata_op *
     }
     lease->op = op;
     lease->refresh = refresh;
-    lease->deadline_ms = strata_host_now_ms(r->host) + r->options.lease_wait_ms;
+    lease->deadline_ms = now + r->options.lease_wait_ms;
+    lease->until_ms = now + left_ms;
     lease->hash = strata__hash(op->key.data, op->key.size, 0);
     lease->key_size = op->key.size;
     strata__le64_put(lease->token, strata__os_random());

@@ -35,6 +35,7 @@ struct redis_lease {
     int64_t refresh;            /* the version that a newer one is an answer beside; -1: any is */
     int64_t due_ms;             /* awaited: ask again; held: renew */
     int64_t deadline_ms;        /* awaited no longer */
+    int64_t until_ms;           /* asked, and never awaited yet: when its read's soft_timeout_ms is used up; else 0 */
     int64_t pause_ms;           /* polling: the last one */
     uint64_t hash;
     unsigned char token[REDIS_TOKEN];

@@ -9,7 +9,6 @@
 #include "src/base/err.h"
 #include "src/base/mem.h"
 #include "src/layer/redis/redis_layer_impl.h"
-#include "src/os/os_clock.h"
 
 /* One command names so many keys at most: a server does nothing else meanwhile. */
 enum { KEYS_MOST = 512 };
@@ -17,7 +16,6 @@ enum { KEYS_MOST = 512 };
 struct many {
     struct redis_request request; /* first: the link gives it back */
     struct redis_layer *r;
-    int64_t deadline_ms;
     size_t count;
     strata_op **ops;
     strata_slice args[]; /* MGET and the keys */
@@ -26,9 +24,8 @@ struct many {
 /* Plain gets for what is left of the time. */
 static void ask_each(struct many *m, size_t count)
 {
-    int64_t left_ms = m->deadline_ms - strata__os_now_ms();
     if (count != 0)
-        strata__redis_get_each(m->r, m->ops, count, left_ms > 0 ? left_ms : 1);
+        strata__redis_get_each(m->r, m->ops, count);
 }
 
 static void answer_all(struct many *m, const strata_error *why)
@@ -69,21 +66,33 @@ static void many_answered(struct redis_request *request)
     strata__free(m->r->mem, m);
 }
 
+/* What is left to the one that has least. */
+static int64_t soonest_ms(const struct redis_layer *r, strata_op *const *ops, size_t count)
+{
+    int64_t soonest = r->options.soft_timeout_ms;
+    for (size_t i = 0; i < count; i++) {
+        int64_t left_ms = redis_left_ms(r->options.soft_timeout_ms, ops[i]->asked_ms, ops[i]->now_ms);
+        soonest = left_ms < soonest ? left_ms : soonest;
+    }
+    return soonest;
+}
+
+/* NULL: each is to be asked for by itself, for want of memory or time. */
 static struct many *new_many(struct redis_layer *r, strata_op *const *ops, size_t count)
 {
+    int64_t left_ms = soonest_ms(r, ops, count);
     size_t bytes = sizeof(struct many) + (count + 1) * sizeof(strata_slice) + count * sizeof(strata_op *);
     for (size_t i = 0; i < count; i++)
         bytes += r->prefix.size + ops[i]->key.size;
-    struct many *m = strata__alloc(r->mem, bytes);
+    struct many *m = left_ms != 0 ? strata__alloc(r->mem, bytes) : NULL;
     if (m == NULL)
         return NULL;
     m->request = (struct redis_request){ .args = m->args,
                                          .arg_count = count + 1,
                                          .affinity = (uint64_t)(uintptr_t)m,
-                                         .timeout_ms = r->options.soft_timeout_ms,
+                                         .timeout_ms = left_ms,
                                          .done = many_answered };
     m->r = r;
-    m->deadline_ms = strata__os_now_ms() + r->options.soft_timeout_ms;
     m->count = count;
     m->ops = (strata_op **)(void *)(m->args + count + 1);
     memcpy(m->ops, ops, count * sizeof *ops);
@@ -121,7 +130,7 @@ void strata__redis_get_many(struct redis_layer *r, strata_op *const *ops, size_t
         struct many *m = new_many(r, ops + i, n);
         struct redis_request *request = m != NULL ? &m->request : NULL;
         if (m == NULL)
-            strata__redis_get_each(r, ops + i, n, r->options.soft_timeout_ms); /* which may do with less */
+            strata__redis_get_each(r, ops + i, n); /* which may do with less */
         else if (alone)
             strata__redis_call_anywhere(r->link, request); /* its caller would sleep anyway */
         else

@@ -30,8 +30,8 @@ struct batch {
     struct redis_layer *r;
     const strata_allocator *mem;
     _Atomic(size_t) left; /* jobs without an answer, and one while they are submitted */
-    int64_t get_timeout_ms;
-    size_t count; /* of list */
+    int64_t now_ms;       /* the host's clock */
+    size_t count;         /* of list */
     size_t job_count;
     struct redis_request **list; /* of jobs, and of calls, which free themselves */
     char *keys;                  /* where the next one goes */
@@ -116,11 +116,10 @@ static strata_slice full_key(struct batch *b, strata_slice key)
     return strata_bytes(at, prefix.size + key.size);
 }
 
-static void add_job(struct batch *b, strata_op *op, const char *command)
+static struct job *add_job(struct batch *b, strata_op *op, const char *command)
 {
     struct job *job = &b->jobs[b->job_count++];
     struct redis_request *q = &job->request;
-    const strata_redis_options *o = &b->r->options;
     job->op = op;
     job->batch = b;
     job->command = command;
@@ -131,9 +130,30 @@ static void add_job(struct batch *b, strata_op *op, const char *command)
     q->arg_count = 2;
     q->key_at = 1;
     q->affinity = strata__hash(op->key.data, op->key.size, 0);
-    q->timeout_ms = op->kind == STRATA_OP_GET ? b->get_timeout_ms : o->timeout_ms;
+    q->timeout_ms = b->r->options.timeout_ms;
     q->done = answered;
     b->list[b->count++] = q;
+    return job;
+}
+
+int strata__redis_too_late(const struct redis_layer *r, strata_error *err)
+{
+    return strata__fail(err, STRATA_ETIMEDOUT, r->base.name,
+                        "the server was not asked once more: this read has spent its soft_timeout_ms=%" PRId64
+                        " on it already; raise it where the server is far away",
+                        r->options.soft_timeout_ms);
+}
+
+/* STRATA_OK: on its way; else the answer. */
+static int add_get(struct batch *b, strata_op *op)
+{
+    struct redis_layer *r = b->r;
+    int64_t left_ms = redis_left_ms(r->options.soft_timeout_ms, op->asked_ms, b->now_ms);
+    if (left_ms == 0)
+        return strata__redis_too_late(r, op->err);
+    redis_value_expect(r, op);
+    add_job(b, op, "GET")->request.timeout_ms = left_ms;
+    return STRATA_OK;
 }
 
 static const char *remove_command(const struct redis_layer *r)
@@ -159,15 +179,14 @@ static int add_put(struct batch *b, strata_op *op)
         return STRATA_AGAIN;
     }
     if (ttl_ms == 0) { /* nobody needs it, but what it replaces must go */
-        add_job(b, op, remove_command(r));
+        (void)add_job(b, op, remove_command(r));
         return STRATA_OK;
     }
     if (strata__redis_value_encode(r, op, 0, &value) != STRATA_OK)
         return strata__fail(op->err, STRATA_ENOMEM, r->base.name,
                             "no memory to send a value of %zu bytes: free some, or lower max_value_bytes",
                             strata_value_size(op->value));
-    struct job *job = &b->jobs[b->job_count];
-    add_job(b, op, "SET");
+    struct job *job = add_job(b, op, "SET");
     job->args[2] = strata_bytes(value.data, value.size);
     job->request.arg_count = 3;
     if (op->flags & STRATA_OP_BACKFILL)
@@ -193,10 +212,7 @@ static int add(struct batch *b, strata_op *op)
     /* Until the first greeting is answered, we are hopeful. */
     int scripts = atomic_load_explicit(&r->life.scripts, memory_order_acquire) != SCRIPTS_OFF;
     switch (op->kind) {
-    case STRATA_OP_GET:
-        redis_value_expect(r, op);
-        add_job(b, op, "GET");
-        return STRATA_OK;
+    case STRATA_OP_GET: return add_get(b, op);
     case STRATA_OP_PUT:
         if (!scripts)
             return add_put(b, op);
@@ -206,7 +222,7 @@ static int add(struct batch *b, strata_op *op)
         if (scripts)
             add_call(b, strata__redis_write_remove(r, op));
         else
-            add_job(b, op, remove_command(r));
+            (void)add_job(b, op, remove_command(r));
         return STRATA_OK;
     case STRATA_OP_LEASE: add_call(b, strata__redis_lease_ask(r, op)); return STRATA_OK;
     case STRATA_OP_RELEASE: add_call(b, strata__redis_lease_release(r, op)); return STRATA_OK;
@@ -249,14 +265,14 @@ static void answer_nothing(strata_op *const *ops, size_t count)
 }
 
 /* One request each.  `lend`: the caller's thread may be used, where there is one that waits. */
-static void submit_each(struct redis_layer *r, strata_op *const *ops, size_t count, int64_t get_timeout_ms, int lend)
+static void submit_each(struct redis_layer *r, strata_op *const *ops, size_t count, int64_t now_ms, int lend)
 {
     struct batch *b = new_batch(r, ops, count);
     if (b == NULL) {
         answer_all(r, ops, count);
         return;
     }
-    b->get_timeout_ms = get_timeout_ms;
+    b->now_ms = now_ms;
     lend = lend && count == 1 && (ops[0]->flags & STRATA_OP_WAITED) != 0;
     for (size_t i = 0; i < count; i++) {
         int rc = add(b, ops[i]);
@@ -275,9 +291,9 @@ static void submit_each(struct redis_layer *r, strata_op *const *ops, size_t cou
     leave(b);
 }
 
-void strata__redis_get_each(struct redis_layer *r, strata_op *const *ops, size_t count, int64_t timeout_ms)
+void strata__redis_get_each(struct redis_layer *r, strata_op *const *ops, size_t count)
 {
-    submit_each(r, ops, count, timeout_ms, 0);
+    submit_each(r, ops, count, strata_host_now_ms(r->host), 0);
 }
 
 void strata__redis_layer_submit(strata_layer *layer, strata_op *const *ops, size_t count)
@@ -288,5 +304,5 @@ void strata__redis_layer_submit(strata_layer *layer, strata_op *const *ops, size
     else if (strata__redis_gets_many(r, ops, count))
         strata__redis_get_many(r, ops, count);
     else
-        submit_each(r, ops, count, r->options.soft_timeout_ms, 1);
+        submit_each(r, ops, count, ops[0]->now_ms, 1);
 }
