@@ -91,11 +91,12 @@ STRATA_API int strata_open_url(strata **out, const char *url, const strata_optio
  * that is as much as max_queued says, or 16 MiB.
  * What a memory layer holds is put into the disk below it where that has admit_on=eviction.
  * Deletes that are kept for a server that is away (queued_deletes in its layer's stats) are tried once more, and lost if it still
- * can't be told: that is no error here.
+ * can't be told.
  * On a namespace: gives back this reference only.
  * Values that are held stay valid.  Namespaces that are held answer STRATA_ECLOSED and must still be closed.
- * @return STRATA_OK; STRATA_AGAIN when called from a callback or loader of this cache: it is marked closing, and the
- *         caller must close it again from outside.  NULL is a no-op.
+ * @return STRATA_OK; STRATA_PENDING: closed, and such deletes were lost, so others may find in that server what was deleted or
+ *         replaced here, until its time is over; STRATA_AGAIN when called from a callback or loader of this cache: it is marked
+ *         closing, and the caller must close it again from outside.  NULL is a no-op.
  * Blocks: until loaders and callbacks that run have returned, and layers have written what they have to.
  */
 STRATA_API int strata_close(strata *cache);

@@ -293,11 +293,12 @@ public:
     explicit operator bool() const noexcept { return raw_ != nullptr; }
     /// For the calls of the C API that have no form here.  Borrowed.
     ::strata *raw() const noexcept { return raw_; }
-    /// Close now.  STRATA_AGAIN in a callback or loader of this cache: it is marked closing, close again from outside.
+    /// Close now.  STRATA_PENDING: closed, and deletes that a server is yet to be told of are lost.  STRATA_AGAIN in a callback or
+    /// loader of this cache: it is marked closing, close again from outside.
     int close() noexcept
     {
         int status = strata_close(raw_);
-        if (status == STRATA_OK)
+        if (status != STRATA_AGAIN)
             raw_ = nullptr;
         return status;
     }

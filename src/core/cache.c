@@ -304,7 +304,7 @@ static int close_root(strata *cache)
     wait_until_idle(root);
     if (strata__demotions_close(root))
         wait_until_idle(root);
-    strata__layers_close(root);
+    int rc = strata__layers_close(root);
     atomic_store(&root->state, ROOT_CLOSED);
     root->ex->ops->stop(root->ex);
     root->ex = NULL;
@@ -313,7 +313,7 @@ static int close_root(strata *cache)
     drop_handles(root);
     strata__root_unref(root);
     strata__handle_unref(cache);
-    return STRATA_OK;
+    return rc;
 }
 
 int strata_close(strata *cache)

@@ -288,7 +288,8 @@ int strata__forms_make_in(unsigned char room[KEY_ROOM], strata *cache, strata_sl
 int strata__layers_take(struct root *root, const strata_options *options, strata_error *err);
 int strata__layers_start(struct root *root, strata_error *err);
 int strata__layers_reopen(struct root *root, strata_error *err);
-void strata__layers_close(struct root *root);
+/* STRATA_OK; STRATA_PENDING: closed, and one had deletes yet that its store was not told of. */
+int strata__layers_close(struct root *root);
 /* No lease is waited for any more.  Once, when the cache closes. */
 void strata__layers_hurry(struct root *root);
 void strata__host_init(struct root *root);

@@ -151,13 +151,27 @@ void strata__layers_hurry(struct root *root)
             root->layers[i].layer->ops->hurry(root->layers[i].layer);
 }
 
-void strata__layers_close(struct root *root)
+/* Is there anything that a store was to be told, and that goes with the layer? */
+static int owes(const strata_layer *layer)
 {
+    strata_layer_stats stats = STRATA_LAYER_STATS_INIT;
+    if (layer->ops->stats == NULL)
+        return 0;
+    layer->ops->stats((strata_layer *)(uintptr_t)layer, &stats);
+    return stats.queued_deletes != 0;
+}
+
+int strata__layers_close(struct root *root)
+{
+    int rc = STRATA_OK;
     for (size_t i = root->layer_count; i-- > 0;) {
         strata_layer *layer = root->layers[i].layer;
+        if (owes(layer))
+            rc = STRATA_PENDING;
         layer->ops->close(layer);
         root->layers[i].layer = NULL;
     }
+    return rc;
 }
 
 static const void *no_hint(strata_layer *layer, uint64_t hash)

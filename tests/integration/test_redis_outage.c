@@ -204,7 +204,20 @@ static void deletes_of_an_outage_are_told_afterwards(void **state)
         redis_cache_expect(other, (snprintf(key, sizeof key, "key:%d", i), key), i < GONE ? STRATA_MISS : STRATA_OK,
                            i < GONE ? NULL : "v");
     strata_close(other);
-    strata_close(cache);
+    assert_int_equal(strata_close(cache), STRATA_OK);
+}
+
+/* What is closed before the server is back says that it had something to tell. */
+static void deletes_that_are_lost_are_said_so(void **state)
+{
+    (void)state;
+    strata *cache = redis_cache_open(REDIS, server.port);
+    set_at_last(cache, "k", "v");
+    redis_server_pause(&server);
+    assert_int_equal(strata_delete(cache, strata_str("k"), &err), STRATA_PENDING);
+    int rc = strata_close(cache);
+    redis_server_resume(&server);
+    assert_int_equal(rc, STRATA_PENDING);
 }
 
 /* A child that opens its copy anew owes nothing and is owed nothing: the parent tells its own deletes. */
@@ -253,6 +266,7 @@ int main(void)
         cmocka_unit_test_setup(emptied_under_load, empty),
         cmocka_unit_test_setup(stopped_for_a_while, empty),
         cmocka_unit_test_setup(deletes_of_an_outage_are_told_afterwards, empty),
+        cmocka_unit_test_setup(deletes_that_are_lost_are_said_so, empty),
         cmocka_unit_test_setup(reopened_in_a_child_during_an_outage, empty),
     };
     redis_server_start(&server, NULL);
