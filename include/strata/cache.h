@@ -15,6 +15,21 @@ STRATA_BEGIN_DECLS
 /** A stack of layers, or a namespace of one.  Threads: every call on it is safe from any thread. */
 typedef struct strata strata;
 
+/** When a write has failed, of several layers: set, delete, expire and clear, alone, in bulk and asynchronous. */
+enum {
+    /** Where any layer fails: STRATA_ELAYER, though the others have carried it out.  What a layer forgets here, and its store is yet
+     *  to hear of, is STRATA_PENDING. */
+    STRATA_WRITE_DEFAULT = 0,
+    /** Where a layer fails, and no other has carried it out.  Otherwise it is STRATA_OK, or STRATA_PENDING as above, and layers
+     *  that failed are told of by their errors in stats and by STRATA_EVENT_ERROR alone: they may still serve what they had. */
+    STRATA_WRITE_BEST_EFFORT = 1,
+    /** Where any layer fails, or its store is yet to hear of it: STRATA_ELAYER instead of STRATA_PENDING.  A set that fails is
+     *  taken back: it was readable until then, but when it returns, the key is out of every layer that can be reached, with
+     *  its old value.  A layer that can't be reached holds what it held; this cache gets it no more where that layer says so (Redis
+     *  does), and goes on telling it.  A delete or expire that fails is not undone. */
+    STRATA_WRITE_STRICT = 2
+};
+
 /** How to open a cache.  Start from STRATA_OPTIONS_INIT, change what differs. */
 typedef struct strata_options {
     size_t size;                       /**< sizeof this struct; the INIT macro sets it */
@@ -36,8 +51,10 @@ typedef struct strata_options {
                                             so that an outage of it does not become one of the origin.  Default 64.
                                             Further ones wait their turn, as long as their callers' timeouts let them; where
                                             none ends for a second, one more begins.  A call of a bulk loader is one */
+    int32_t write_policy;              /**< STRATA_WRITE_...: when a write has failed.  A layer that just has no room for a value has
+                                            not, under any of them, nor carried it out */
 } strata_options;
-#define STRATA_OPTIONS_INIT { sizeof(strata_options), NULL, 0, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0 }
+#define STRATA_OPTIONS_INIT { sizeof(strata_options), NULL, 0, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /** How a namespace differs from its parent. */
 typedef struct strata_namespace_options {
@@ -176,7 +193,8 @@ STRATA_API int strata_size(strata *cache, uint64_t *out, strata_error *err);
 /**
  * Store a copy of `value` in every layer.  Loads of the key that run are not stored.
  * @return STRATA_OK (also where a layer had no room for it: rejections in its stats); STRATA_EKEYSIZE,
- *         STRATA_EVALUESIZE, STRATA_EINVAL, STRATA_ENOMEM, STRATA_ECLOSED, STRATA_ELAYER (one failed; the others have it).
+ *         STRATA_EVALUESIZE, STRATA_EINVAL, STRATA_ENOMEM, STRATA_ECLOSED, STRATA_ELAYER (one failed; the others have it,
+ *         unless write_policy says otherwise).
  * A layer that does not take the value, for want of room or because it failed, is told to remove the key: unless that fails
  * too, what was there before is gone.  STRATA_PENDING: a layer on another machine can't be reached.  This cache serves nothing
  * older from it; other nodes may, until it can be reached again and is told.  Whether the first calls of an outage answer

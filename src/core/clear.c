@@ -64,7 +64,9 @@ static int clear_layers(strata *cache, uint32_t position, strata_error *err)
 {
     struct root *root = cache->root;
     struct spaces spaces = { 0 };
-    int worst = STRATA_OK;
+    strata_error failed = STRATA_ERROR_INIT;
+    int worst = STRATA_OK, cleared = 0, pending = 0;
+    const int32_t policy = root->options.write_policy;
     strata_clear_op what = { .size = sizeof what,
                              .all = cache->parent == NULL,
                              .prefix = strata_bytes("", 0),
@@ -72,26 +74,32 @@ static int clear_layers(strata *cache, uint32_t position, strata_error *err)
                              .position = position };
     /* What takes its entries by number is of this process alone, and knows by the position what is invalid. */
     if (!what.all && list_spaces(cache, &spaces) != STRATA_OK)
-        worst = strata__fail(err, STRATA_ENOMEM, "clear",
+        worst = strata__fail(&failed, STRATA_ENOMEM, "clear",
                              "no memory to list the namespaces: their entries are invalid, but "
                              "take room until they leave by themselves");
     for (size_t i = root->layer_count; i-- > 0;) {
         struct layer_slot *slot = &root->layers[i];
         strata_error words = STRATA_ERROR_INIT;
         int rc = clear_layer(cache, slot->layer, &spaces, &what, &words);
-        if (rc == STRATA_PENDING && worst == STRATA_OK)
-            worst = rc;
+        if (rc == STRATA_PENDING && policy == STRATA_WRITE_STRICT)
+            worst = strata__pending_fails(slot->layer->name, &failed);
+        pending |= rc == STRATA_PENDING;
+        cleared |= rc >= 0;
         if (rc >= 0)
             continue;
         atomic_fetch_add_explicit(&slot->errors, 1, memory_order_relaxed);
         count_up(cache, COUNT_ERRORS);
         const char *why = words.message[0] != 0 ? words.message : strata_status_text(rc);
         strata__event_error(cache, strata_bytes(NULL, 0), slot->layer->name, rc, why);
-        worst = strata__fail(err, STRATA_ELAYER, slot->layer->name, "layer \"%s\" could not be cleared: %s",
+        worst = strata__fail(&failed, STRATA_ELAYER, slot->layer->name, "layer \"%s\" could not be cleared: %s",
                              slot->layer->name, why);
     }
     strata__free(root->mem, spaces.list);
-    return worst;
+    if (worst == STRATA_ELAYER && policy == STRATA_WRITE_BEST_EFFORT && cleared)
+        worst = STRATA_OK;
+    if (worst < 0 && err != NULL)
+        *err = failed;
+    return worst == STRATA_OK && pending ? STRATA_PENDING : worst;
 }
 
 int strata_clear(strata *cache, strata_error *err)

@@ -285,6 +285,9 @@ enum { KEY_ROOM = 512 };
 int strata__forms_make_in(unsigned char room[KEY_ROOM], strata *cache, strata_slice key, struct key_forms *forms,
                           unsigned char **storage);
 
+/* What a strict write_policy makes of STRATA_PENDING, in words (write_outcome.c): STRATA_ELAYER. */
+int strata__pending_fails(const char *layer, strata_error *err);
+
 int strata__layers_take(struct root *root, const strata_options *options, strata_error *err);
 int strata__layers_start(struct root *root, strata_error *err);
 int strata__layers_reopen(struct root *root, strata_error *err);

@@ -224,6 +224,10 @@ struct write {
     unsigned char told;    /* what failed was counted, and told to listeners as often as they are */
     unsigned char demotes; /* this is what it evicted, on its way to the one below */
     unsigned char pending; /* a layer forgot the key, and its store is yet to follow */
+    unsigned char fails;   /* the layer whose turn it is has failed, */
+    unsigned char passes;  /* or had no room */
+    unsigned char took;    /* some layer has carried it out */
+    uint32_t pending_at;   /* the last layer that is pending */
     uint32_t done_layers, end;
     strata_value *value; /* a set's: borrowed; an expire's: what the layer gave */
     strata_value *encoded;
@@ -483,6 +487,12 @@ void strata__waiter_sleep(struct waiter *w, struct driver *d);
 void strata__write_begin(struct write *w, strata *cache, uint32_t kind);
 /* The same for a set: policy checked, meta made.  The value is the caller's to put in. */
 int strata__write_prepare_set(struct write *w, strata *cache, const strata_policy *policy, strata_error *err);
+/* What w->op was answered (write_outcome.c). */
+void strata__write_note(struct write *w, struct layer_slot *slot);
+/* The layer whose turn it was is through with it. */
+void strata__write_layer_over(struct write *w);
+/* All layers are.  1: once more, to take back what was set. */
+int strata__write_takes_back(struct write *w);
 /* Enter the table.  1: run it now; 0: what it waits for will wake it. */
 int strata__write_enter(struct write *w);
 void strata__write_run(struct strand *strand);

@@ -5,7 +5,10 @@
  * it is at work in slower layers: later writes and flights of the key wait for it.  A set fills layers nearest first; a
  * delete empties them furthest first, so that nobody reads up what is just being removed.  A slow layer that does not take
  * what is put is told to remove the key: what it may still hold is superseded.  So is one that was cleared while the put was
- * on its way: it may have been cleared first. */
+ * on its way: it may have been cleared first.
+ *
+ * What all of them answered together is for strata_options.write_policy to say.  A strict set that failed goes through the
+ * layers once more, as a delete (write_outcome.c). */
 #include <string.h>
 
 #include "src/core/flight.h"
@@ -58,17 +61,6 @@ static uint32_t expired_meta(strata_meta *meta, int64_t now)
         meta->retry_at_ms = 0;
     }
     return meta->stale_ms > 0 || meta->error_ms > 0 || meta->keep_ms > 0 ? STRATA_OP_PUT : STRATA_OP_REMOVE;
-}
-
-static void note_failure(struct write *w, struct layer_slot *slot)
-{
-    w->pending |= w->op.kind == STRATA_OP_REMOVE && w->op.status == STRATA_PENDING;
-    if (w->op.status >= 0 || w->status < 0)
-        return;
-    const char *words = w->op_err.message[0] != 0 ? w->op_err.message : strata_status_text(w->op.status);
-    w->status = strata__fail(&w->err, w->op.status == STRATA_ENOMEM ? STRATA_ENOMEM : STRATA_ELAYER, slot->layer->name,
-                             "layer \"%s\" failed, the others were written: %s", slot->layer->name, words);
-    w->err.os_errno = w->op_err.os_errno;
 }
 
 /* Instant layers ------------------------------------------------------------------------------------------------ */
@@ -137,7 +129,8 @@ static void write_now_locked(struct write *w, struct layer_slot *slot)
     }
     if (w->op.status < 0)
         atomic_fetch_add_explicit(&slot->errors, 1, memory_order_relaxed);
-    note_failure(w, slot);
+    strata__write_note(w, slot);
+    strata__write_layer_over(w);
 }
 
 static struct layer_slot *slot_at(struct write *w, uint32_t step)
@@ -170,6 +163,7 @@ static strata_value *bytes_of(struct write *w)
         return w->value;
     if (w->encoded == NULL) {
         int rc = strata__encode(w->root, w->value, &w->encoded);
+        w->fails |= rc < 0;
         if (rc < 0 && w->status >= 0)
             w->status = strata__fail(&w->err, rc, "codec", "the object could not be encoded: %s",
                                      strata_status_text(rc));
@@ -218,7 +212,7 @@ static int slow_answered(struct write *w, struct layer_slot *slot)
     w->asked = 0;
     strata__op_counted(w->handle, slot, &w->op);
     w->told |= w->op.status < 0;
-    note_failure(w, slot);
+    strata__write_note(w, slot);
     if (w->op.kind == STRATA_OP_PUT && (w->op.status != STRATA_OK || cleared_since(w->handle, w->op.meta.position))) {
         op_begin(w, slot, STRATA_OP_REMOVE);
         return submit_slow(w, slot) ? 2 : 0;
@@ -255,10 +249,12 @@ static void go_on(struct write *w)
             int rc = slow_answered(w, slot_at(w, w->done_layers));
             if (rc == 0)
                 return;
-            if (rc == 1)
+            if (rc == 1) {
+                strata__write_layer_over(w);
                 w->done_layers++;
+            }
         }
-        if (w->done_layers == w->end)
+        if (w->done_layers == w->end && !strata__write_takes_back(w))
             break;
         struct layer_slot *slot = slot_at(w, w->done_layers);
         if (slot_instant(slot)) {
@@ -286,42 +282,16 @@ void strata__write_run(struct strand *strand)
 
 /* One write ------------------------------------------------------------------------------------------------------ */
 
-static void count_write(struct write *w)
-{
-    static const struct {
-        uint32_t kind, event;
-        enum count count;
-    } kinds[] = {
-        { STRATA_OP_PUT, STRATA_EVENT_SET, COUNT_SETS },
-        { STRATA_OP_REMOVE, STRATA_EVENT_DELETE, COUNT_DELETES },
-        { WRITE_EXPIRE, STRATA_EVENT_EXPIRE, COUNT_EXPIRES },
-    };
-    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
-        if (kinds[i].kind != w->told_as)
-            continue;
-        count_up(w->handle, kinds[i].count);
-        event_fire(w->handle, kinds[i].event, w->key.plain, NULL);
-    }
-    if (w->status < 0 && !w->told)
-        strata__event_error(w->handle, w->key.plain, w->err.where, w->status, w->err.message);
-}
-
-int strata__write_result(struct write *w)
-{
-    count_write(w);
-    if (w->status >= 0 && w->kind == WRITE_EXPIRE && !w->found)
-        return STRATA_MISS;
-    return w->status == STRATA_OK && w->pending ? STRATA_PENDING : w->status;
-}
-
 void strata__write_instant(struct write *w)
 {
     struct root *root = w->root;
     struct frame frame;
     struct stripe *s = stripe_lock(root, w->key.hash, &frame);
     strata__poison_locked(root, s, w->key.hash, w->handle->space, w->key.plain);
-    for (uint32_t i = 0; i < root->layer_count; i++)
-        write_now_locked(w, slot_at(w, i));
+    do
+        for (uint32_t i = 0; i < root->layer_count; i++)
+            write_now_locked(w, slot_at(w, i));
+    while (strata__write_takes_back(w));
     stripe_unlock(s, &frame);
 }
 

@@ -33,6 +33,10 @@ static const struct option_word compression_words[] = {
     { "none", STRATA_COMPRESS_NONE }, { "zstd", STRATA_COMPRESS_ZSTD }, { "lz4", STRATA_COMPRESS_LZ4 },
     { "gzip", STRATA_COMPRESS_GZIP }, { "brotli", STRATA_COMPRESS_BROTLI }, { NULL, 0 } };
 
+static const struct option_word write_words[] = { { "best-effort", STRATA_WRITE_BEST_EFFORT },
+                                                  { "strict", STRATA_WRITE_STRICT },
+                                                  { NULL, 0 } };
+
 /* name, type, min, max, preset, words, help */
 #define ROW(field, type, min, max, preset, words, help) \
     { #field, offsetof(STRUCT, field), type, min, max, preset, words, help }
@@ -141,6 +145,8 @@ static const struct option_row cache_rows[] = {
     ROW(max_value_bytes, OPTION_BYTES, 1, MOST_BYTES, 16 * MIB, NULL, "largest value"),
     ROW(stats, OPTION_SWITCH, STRATA_OFF, STRATA_ON, STRATA_ON, NULL, "off counts nothing"),
     ROW(max_unleased_loads, OPTION_U32, 1, 1u << 30, 64, NULL, "loads at once while no lease can be asked for"),
+    ROW(write_policy, OPTION_ENUM, STRATA_WRITE_BEST_EFFORT, STRATA_WRITE_STRICT, STRATA_WRITE_DEFAULT, write_words,
+        "when a write to several layers has failed"),
 };
 #undef STRUCT
 

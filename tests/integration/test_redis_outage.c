@@ -259,6 +259,47 @@ static void reopened_in_a_child_during_an_outage(void **state)
     strata_close(cache);
 }
 
+/* Writes to memory and a server that is gone, as each policy calls them. */
+static void writes_of_an_outage(int32_t policy)
+{
+    char url[256], got[64];
+    strata *cache = NULL;
+    strata_options options = STRATA_OPTIONS_INIT;
+    options.write_policy = policy;
+    (void)snprintf(url, sizeof url, MEMORY_REDIS, (unsigned)server.port);
+    assert_int_equal(strata_open_url(&cache, url, &options, &err), STRATA_OK);
+    set_at_last(cache, "k", "old");
+    redis_server_pause(&server);
+    for (int i = 0; i < 8; i++) { /* before the breaker opens, and after */
+        int set = strata_set(cache, strata_str("k"), strata_str("new"), NULL, &err);
+        int rc = redis_cache_get(cache, "k", got, sizeof got, &err);
+        int deleted = strata_delete(cache, strata_str("other"), &err);
+        if (policy == STRATA_WRITE_STRICT) {
+            assert_int_equal(set, STRATA_ELAYER);
+            assert_int_equal(deleted, STRATA_ELAYER);
+            assert_non_null(strstr(err.message, "redis"));
+            assert_true(rc == STRATA_MISS || rc == STRATA_ELAYER); /* neither the new value nor the old one */
+            continue;
+        }
+        assert_true(set == STRATA_PENDING || (policy == STRATA_WRITE_DEFAULT ? set == STRATA_ELAYER : set == STRATA_OK));
+        assert_true(deleted == STRATA_PENDING ||
+                    (policy == STRATA_WRITE_DEFAULT ? deleted == STRATA_ELAYER : deleted == STRATA_OK));
+        assert_int_equal(rc, STRATA_OK); /* memory has it */
+        assert_string_equal(got, "new");
+    }
+    redis_server_resume(&server);
+    set_at_last(cache, "k", "back");
+    redis_cache_expect(cache, "k", STRATA_OK, "back");
+    strata_close(cache);
+}
+
+static void each_policy_calls_writes_of_an_outage_so(void **state)
+{
+    (void)state;
+    for (int32_t policy = STRATA_WRITE_DEFAULT; policy <= STRATA_WRITE_STRICT; policy++)
+        writes_of_an_outage(policy);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -267,6 +308,7 @@ int main(void)
         cmocka_unit_test_setup(stopped_for_a_while, empty),
         cmocka_unit_test_setup(deletes_of_an_outage_are_told_afterwards, empty),
         cmocka_unit_test_setup(deletes_that_are_lost_are_said_so, empty),
+        cmocka_unit_test_setup(each_policy_calls_writes_of_an_outage_so, empty),
         cmocka_unit_test_setup(reopened_in_a_child_during_an_outage, empty),
     };
     redis_server_start(&server, NULL);

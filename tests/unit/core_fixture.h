@@ -30,9 +30,10 @@ struct script {
     struct script_entry entries[SCRIPT_ROOM];
     int64_t delay_ms; /* each operation takes so long; 0: answered before submit returns */
     int fail_gets, fail_puts, fail_removes, fail_clear;
-    int no_room;   /* puts are passed through, what is there stays */
-    int hold;      /* keep operations until script_release() */
-    int hold_puts; /* the same for puts alone */
+    int no_room;                  /* puts are passed through, what is there stays */
+    int pend_removes, pend_clear; /* STRATA_PENDING, and what is there stays */
+    int hold;                     /* keep operations until script_release() */
+    int hold_puts;                /* the same for puts alone */
     strata_op *held[SCRIPT_ROOM];
     size_t held_count;
     int submits, gets, puts, removes, clears, closed;
@@ -71,6 +72,10 @@ static void script_answer(struct script *s, strata_op *op)
     }
     if (op->kind == STRATA_OP_PUT && s->no_room) {
         strata_op_done(op, STRATA_AGAIN);
+        return;
+    }
+    if (op->kind == STRATA_OP_REMOVE && s->pend_removes) {
+        strata_op_done(op, STRATA_PENDING);
         return;
     }
     struct script_entry *e = script_find(s, op->key, op->kind == STRATA_OP_PUT);
@@ -143,6 +148,8 @@ static int script_clear(strata_layer *layer, const strata_clear_op *what, strata
     s->cleared = *what;
     if (s->fail_clear)
         return strata__fail(err, STRATA_EIO, "script", "the script says so");
+    if (s->pend_clear)
+        return STRATA_PENDING;
     for (int i = 0; i < SCRIPT_ROOM; i++) {
         struct script_entry *e = &s->entries[i];
         if (e->used && (what->all || (e->key_size >= what->prefix.size &&

@@ -23,7 +23,7 @@ static const struct {
 } structs[] = {
     { &strata__disk_rows, sizeof(strata_disk_options), 0 },
     { &strata__memory_rows, sizeof(strata_memory_options), 4 }, /* after negative_percent */
-    { &strata__cache_option_rows, sizeof(strata_options), 0 },
+    { &strata__cache_option_rows, sizeof(strata_options), 4 },  /* after write_policy */
     { &strata__namespace_option_rows, sizeof(strata_namespace_options), 0 },
     { &strata__policy_rows, sizeof(strata_policy), 0 },
     { &strata__redis_rows, sizeof(strata_redis_options), 0 },
