@@ -118,11 +118,13 @@ typedef struct strata_disk_options {
                                         more (heads: 100 bytes each).  Reached at rest; under load by 8 more, and the
                                         segment that is being filled has its whole room ahead */
     uint32_t reserved;             /**< 0 */
+    int64_t max_ttl_ms;            /**< what is stored here is held for at most so long, fresh and stale; 0 no limit.  With
+                                        admit_on=eviction it has besides no more than what memory left it */
     const char *name;              /**< shown in stats and events; default "disk"; copied */
 } strata_disk_options;
 #define STRATA_DISK_OPTIONS_INIT \
     { \
-        sizeof(strata_disk_options), NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, 0, 0, 0, 0, NULL \
+        sizeof(strata_disk_options), NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, 0, 0, 0, 0, 0, NULL \
     }
 
 /**

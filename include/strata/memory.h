@@ -24,9 +24,11 @@ typedef struct strata_memory_options {
     int32_t policy;        /**< STRATA_EVICT_...; default s3-fifo */
     uint32_t shards;       /**< 0: chosen from the budget, which also bounds it; 1 gives the exact order of the policy */
     uint32_t negative_percent; /**< share of the budget that negative entries may take; default 5, at most 50 */
+    int64_t max_ttl_ms;    /**< what is stored here is held for at most so long, fresh and stale, however long it lives in
+                                the layers below, which are then asked again; 0 no limit */
     const char *name;      /**< shown in stats and events; default "memory"; copied */
 } strata_memory_options;
-#define STRATA_MEMORY_OPTIONS_INIT { sizeof(strata_memory_options), 0, 0, 0, 0, 0, NULL }
+#define STRATA_MEMORY_OPTIONS_INIT { sizeof(strata_memory_options), 0, 0, 0, 0, 0, 0, NULL }
 
 /**
  * A memory layer: byte-bounded, sharded, read without a lock.

@@ -93,12 +93,13 @@ typedef struct strata_redis_options {
                                         default 5,000; at most an hour */
     int64_t tombstone_ms;          /**< a deleted key leaves 18 bytes there for so long: longer than a load takes; default
                                         120,000; at least a second, at most a day */
+    int64_t max_ttl_ms;            /**< what this process stores there is held for at most so long, fresh and stale; 0 no limit */
     const char *name;              /**< shown in stats and events; default "redis" */
 } strata_redis_options;
 #define STRATA_REDIS_OPTIONS_INIT \
     { \
         sizeof(strata_redis_options), NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, 0, 0, \
-            NULL, NULL, NULL, NULL, NULL, 0, 0, 0, NULL \
+            NULL, NULL, NULL, NULL, NULL, 0, 0, 0, 0, NULL \
     }
 
 /**

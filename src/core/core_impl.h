@@ -135,6 +135,7 @@ struct layer_slot {
     uint32_t index;
     uint32_t flags;
     int started;
+    int64_t max_ttl_ms;          /* of what is put there; 0: as long as it says */
     struct demotions *demotions; /* what it evicts goes to the next layer through here; NULL: it is gone */
     _Atomic(uint64_t) hits, misses, puts, removes, errors;
     _Atomic(uint64_t) own_hits, own_misses; /* looks of our own that the layer counted and nobody asked for */
@@ -324,6 +325,16 @@ static inline void op_init(strata_op *op, const strata *handle, const struct lay
     op->asked_ms = now_ms;
     err->status = STRATA_OK;
     err->message[0] = 0;
+}
+/* op->meta and op->expires_ms of a PUT, so that the layer holds it no longer than it may. */
+static inline void op_put(strata_op *op, const struct layer_slot *slot, const strata_meta *meta)
+{
+    struct deadlines d;
+    op->meta = *meta;
+    if (slot->max_ttl_ms > 0)
+        strata__deadlines_cap(&op->meta, meta->born_ms, op->now_ms + slot->max_ttl_ms);
+    strata__deadlines(&op->meta, meta->born_ms, &d);
+    op->expires_ms = d.gone_at;
 }
 /* Did a GET find something?  Layers that look at deadlines themselves say STRATA_STALE. */
 int strata__op_found(const strata_op *op);

@@ -139,8 +139,7 @@ static int is_wanted(struct handover *h, struct parcel *p)
         return 0;
     begin_op(h, p, STRATA_OP_PUT);
     p->op.value = p->value;
-    p->op.meta = meta;
-    p->op.expires_ms = at.gone_at;
+    op_put(&p->op, h->below, &meta);
     return 1;
 }
 

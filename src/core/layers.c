@@ -96,6 +96,8 @@ int strata__layers_take(struct root *root, const strata_options *options, strata
         slot->layer = layer;
         slot->index = (uint32_t)i;
         slot->flags = layer->flags;
+        if (layer->size >= offsetof(strata_layer, max_ttl_ms) + sizeof layer->max_ttl_ms)
+            slot->max_ttl_ms = layer->max_ttl_ms;
         if (!(layer->flags & STRATA_LAYER_SPACES))
             root->plain_keys = 0;
         if (layer->flags & STRATA_LAYER_LEASES)

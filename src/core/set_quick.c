@@ -20,6 +20,8 @@ void strata__set_quick_init(strata *handle)
                         handle->policy.ttl_ms != STRATA_OFF;
     handle->set_meta = (strata_meta){ .life = root->life };
     strata__policy_to_meta(&handle->policy, 0, &handle->set_meta);
+    if (slot->max_ttl_ms > 0)
+        strata__deadlines_cap(&handle->set_meta, 0, slot->max_ttl_ms);
     strata__deadlines(&handle->set_meta, 0, &d);
     handle->set_span_ms = d.gone_at;
     handle->wall_offset_ms = ex_wall_ms(root->ex) - ex_now_ms(root->ex);

@@ -134,23 +134,21 @@ void strata__flight_loaded(struct flight *f)
 
 /* Storing ----------------------------------------------------------------------------------------------------- */
 
-static void fill_put(struct flight *f, strata_op *op)
+static void fill_put(struct flight *f, const struct layer_slot *slot, strata_op *op)
 {
     struct plan *p = &f->plan;
-    struct deadlines d;
     op->meta = p->meta;
     if (p->kind != STRATA_OP_PUT)
         return;
     op->value = p->meta.negative ? NULL : p->value;
-    strata__deadlines(&p->meta, p->meta.born_ms, &d);
-    op->expires_ms = d.gone_at;
+    op_put(op, slot, &p->meta);
 }
 
 static void put_now_locked(struct flight *f)
 {
     struct layer_slot *slot = &f->root->layers[f->plan.layer++];
     op_init(&f->op, f->handle, slot, &f->key, f->plan.kind, ex_now_ms(f->root->ex), &f->op_err);
-    fill_put(f, &f->op);
+    fill_put(f, slot, &f->op);
     if (f->plan.is_backfill && f->plan.from == slot->index + 1)
         f->op.flags = STRATA_OP_BACKED;
     strata__instant_submit(slot, &f->op);
@@ -331,7 +329,7 @@ static int put_slow(struct flight *f)
         return submit_slow(f, slot);
     }
     begin_op(f, slot, f->plan.kind);
-    fill_put(f, &f->op);
+    fill_put(f, slot, &f->op);
     if (encoded(f, slot)) {
         if (mark_put(f, slot))
             return submit_slow(f, slot);

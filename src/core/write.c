@@ -25,13 +25,6 @@ static void set_meta(strata *cache, const strata_policy *policy, strata_meta *me
     strata__policy_to_meta(policy, 0, meta);
 }
 
-static int64_t gone_at(const strata_meta *meta)
-{
-    struct deadlines d;
-    strata__deadlines(meta, meta->born_ms, &d);
-    return d.gone_at;
-}
-
 static int64_t window_from_birth(int64_t window_ms, int64_t until, const strata_meta *meta, int64_t fresh_until,
                                  int64_t now)
 {
@@ -70,11 +63,10 @@ static void op_begin(struct write *w, struct layer_slot *slot, uint32_t kind)
     op_init(&w->op, w->handle, slot, &w->key, kind, ex_now_ms(w->root->ex), &w->op_err);
 }
 
-static void fill_put(struct write *w, strata_value *value)
+static void fill_put(struct write *w, const struct layer_slot *slot, strata_value *value)
 {
     w->op.value = value;
-    w->op.meta = w->meta;
-    w->op.expires_ms = gone_at(&w->meta);
+    op_put(&w->op, slot, &w->meta);
 }
 
 /* The entry that a GET has found, as what is to be put instead; 0: there is none.  Takes op.found. */
@@ -108,8 +100,7 @@ static void expire_now_locked(struct write *w, struct layer_slot *slot)
     op_begin(w, slot, kind);
     if (kind == STRATA_OP_PUT) {
         w->op.value = held.value;
-        w->op.meta = held.meta;
-        w->op.expires_ms = gone_at(&held.meta);
+        op_put(&w->op, slot, &held.meta);
     }
     strata__instant_submit(slot, &w->op);
     strata__held_drop(&held);
@@ -122,7 +113,7 @@ static void write_now_locked(struct write *w, struct layer_slot *slot)
     } else {
         op_begin(w, slot, w->kind);
         if (w->kind == STRATA_OP_PUT)
-            fill_put(w, w->value);
+            fill_put(w, slot, w->value);
         strata__instant_submit(slot, &w->op);
         if (slot->demotions != NULL)
             w->refused = w->op.status != STRATA_OK;
@@ -184,7 +175,7 @@ static int put_or_remove(struct write *w, struct layer_slot *slot, uint32_t kind
     strata_value *bytes = kind == STRATA_OP_PUT ? bytes_of(w) : NULL;
     op_begin(w, slot, bytes != NULL ? STRATA_OP_PUT : STRATA_OP_REMOVE);
     if (bytes != NULL)
-        fill_put(w, bytes);
+        fill_put(w, slot, bytes);
     return submit_slow(w, slot);
 }
 

@@ -431,6 +431,7 @@ strata_layer *strata__guard_layer(strata_layer *inner, const struct guard_option
         g->options.judge = strata__guard_judge;
     g->base.size = sizeof g->base;
     g->base.flags = inner->flags;
+    g->base.max_ttl_ms = inner->max_ttl_ms;
     memcpy(g->base.name, inner->name, sizeof g->base.name);
     fill_ops(g);
     return &g->base;

@@ -102,6 +102,29 @@ void strata__deadlines(const strata_meta *meta, int64_t born, struct deadlines *
     out->retry_at = retry_moment(meta, born);
 }
 
+static int64_t window_to(int64_t window_until, int64_t fresh_until, int64_t until)
+{
+    int64_t end = window_until < until ? window_until : until;
+    return end > fresh_until ? end - fresh_until : 0;
+}
+
+void strata__deadlines_cap(strata_meta *meta, int64_t born, int64_t until)
+{
+    struct deadlines d;
+    strata__deadlines(meta, born, &d);
+    if (d.gone_at <= until)
+        return;
+    int64_t fresh_until = d.fresh_until < until ? d.fresh_until : until, fresh_ms;
+    if (__builtin_sub_overflow(fresh_until, born, &fresh_ms) || fresh_ms < 0)
+        fresh_ms = 0;
+    meta->fresh_ms = fresh_ms;
+    meta->stale_ms = window_to(d.stale_until, fresh_until, until);
+    meta->error_ms = window_to(d.error_until, fresh_until, until);
+    meta->keep_ms = window_to(d.keep_until, fresh_until, until);
+    if (meta->early_ms > 0)
+        meta->early_ms = d.early_at < fresh_until ? fresh_until - d.early_at : 0;
+}
+
 int strata__is_fresh(const strata_meta *meta, int64_t born, int64_t now)
 {
     int64_t until = after(born, meta->fresh_ms);

@@ -43,6 +43,8 @@ enum action {
 
 /* Where an entry born at `born` (same clock as the result) stands by its durations. */
 void strata__deadlines(const strata_meta *meta, int64_t born, struct deadlines *out);
+/* Shorten the durations so that no deadline but retry_at is later than `until`.  An early refresh stays where it was, or goes. */
+void strata__deadlines_cap(strata_meta *meta, int64_t born, int64_t until);
 /* Is it fresh, early refresh or not?  Without the other deadlines. */
 int strata__is_fresh(const strata_meta *meta, int64_t born, int64_t now);
 /* STRATA_STATE_... */

@@ -52,6 +52,7 @@ static const struct option_row memory_rows[] = {
         "who leaves when room is needed"),
     ROW(shards, OPTION_U32, 1, 1024, 0, NULL, "0 chooses from the budget; 1 gives the exact order of the policy"),
     ROW(negative_percent, OPTION_U32, 1, 50, 5, NULL, "share of the budget that negative entries may take"),
+    ROW(max_ttl_ms, OPTION_DURATION, 1, INT64_C(1) << 42, 0, NULL, "what is stored is held no longer; 0 no limit"),
     ROW(name, OPTION_STRING, 0, 31, 0, NULL, "shown in stats and events"),
 };
 #undef STRUCT
@@ -83,6 +84,7 @@ static const struct option_row disk_rows[] = {
     ROW(write_bytes_per_day, OPTION_BYTES, MIB, MOST_BYTES, 0, NULL, "above that puts pass through; 0 no limit"),
     ROW(dead_percent, OPTION_U32, 5, 1000, 20, NULL, "dead bytes beside the living; more of them, fewer rewrites"),
     ROW(reserved, OPTION_U32, 0, 0, 0, NULL, "0"),
+    ROW(max_ttl_ms, OPTION_DURATION, 1, INT64_C(1) << 42, 0, NULL, "what is stored is held no longer; 0 no limit"),
     ROW(name, OPTION_STRING, 0, 31, 0, NULL, "shown in stats and events"),
 };
 #undef STRUCT
@@ -126,6 +128,7 @@ static const struct option_row redis_rows[] = {
     ROW(lease_ms, OPTION_DURATION, STRATA_OFF, HOUR_MS, 30000, NULL, "one node loads, and has a successor after that; or off"),
     ROW(lease_wait_ms, OPTION_DURATION, 1, HOUR_MS, 5000, NULL, "how long to wait for another node's load"),
     ROW(tombstone_ms, OPTION_DURATION, 1000, 86400000, 120000, NULL, "how long a deleted key is remembered"),
+    ROW(max_ttl_ms, OPTION_DURATION, 1, INT64_C(1) << 42, 0, NULL, "what is stored is held no longer; 0 no limit"),
     ROW(name, OPTION_STRING, 0, 31, 0, NULL, "shown in stats and events"),
 };
 #undef STRUCT

@@ -139,6 +139,28 @@ static void test_memory_keeps_it_no_longer_than_redis(void **state)
     strata_close(b);
 }
 
+/* "Five seconds in memory, a minute in Redis", of what lives for an hour: the server says so, too. */
+static void test_each_layer_keeps_it_for_its_own_time(void **state)
+{
+    (void)state;
+    strata *a = open_stack("memory:?max_bytes=1mb&max_ttl_ms=5s | " REDIS "&max_ttl_ms=60s", NULL);
+    strata *b = open_stack(REDIS, NULL);
+    set(a, "k", "v", 3600000);
+    int64_t ttl_ms = 0;
+    assert_int_equal(strata_ttl(a, strata_str("k"), &ttl_ms, &err), STRATA_OK);
+    assert_in_range(ttl_ms, 0, 5000);
+    assert_int_equal(strata_ttl(b, strata_str("k"), &ttl_ms, &err), STRATA_OK);
+    assert_in_range(ttl_ms, 0, 60000);
+    struct redis_link *link = redis_do_open(&server);
+    struct redis_answer got = redis_do(link, "EVAL", "return redis.call('PTTL', ARGV[1])", "0", "app:k");
+    assert_int_equal(got.status, STRATA_OK);
+    assert_in_range(got.integer, 0, 60000);
+    strata__redis_close(link);
+    expect(b, "k", STRATA_OK, "v");
+    strata_close(a);
+    strata_close(b);
+}
+
 static void test_namespaces_and_clear(void **state)
 {
     (void)state;
@@ -322,6 +344,7 @@ int main(void)
         cmocka_unit_test_setup(test_two_caches_share, empty),
         cmocka_unit_test_setup(test_memory_keeps_it_no_longer_than_redis, empty),
         cmocka_unit_test_setup(test_size_is_memorys_or_counted, empty),
+        cmocka_unit_test_setup(test_each_layer_keeps_it_for_its_own_time, empty),
         cmocka_unit_test_setup(test_namespaces_and_clear, empty),
         cmocka_unit_test_setup(test_a_clear_of_a_whole_database_is_refused, empty),
         cmocka_unit_test(test_by_socket_database_and_password),

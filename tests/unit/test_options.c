@@ -203,7 +203,7 @@ static void test_wrong_text_is_refused_with_words(void **state)
         { "policy", "lrux", "s3-fifo, w-tinylfu, lru, lfu, fifo, sieve" },
         { "name", "", "write 1 to 31" },
         { "name", "a name that is much longer than thirty-one bytes", "write 1 to 31" },
-        { "bytes", "1mb", "max_bytes,max_entries,policy,shards,negative_percent,name" },
+        { "bytes", "1mb", "max_bytes,max_entries,policy,shards,negative_percent,max_ttl_ms,name" },
         { "size", "48", "no such parameter" },
     };
     for (size_t i = 0; i < COUNT(wrong); i++) {

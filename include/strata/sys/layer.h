@@ -201,6 +201,8 @@ struct strata_layer {
     uint32_t reserved;           /**< 0 */
     char name[32];               /**< shown in stats and events */
     strata_error failed;         /**< a constructor that failed sets status < 0 here; strata_open() reports it */
+    int64_t max_ttl_ms;          /**< what is put here is needed for no longer from then on: the cache shortens its durations;
+                                      0: as long as it says.  Read once, by strata_open() */
 };
 
 /** The operation is finished; the layer must not touch it afterwards.  Threads: any. */

@@ -387,6 +387,7 @@ static int check(struct disk *d, const strata_disk_options *given, strata_error 
     rc = strata__pack_fill(&packs, 0, err);
     if (rc < 0)
         return rc;
+    d->base.max_ttl_ms = o->max_ttl_ms;
     o->compression = packs.compression;
     o->compress_above_bytes = packs.compress_above_bytes;
     return copy_texts(d, path, packs.dictionary, packs.dictionaries)

@@ -381,5 +381,6 @@ strata_layer *strata_memory_layer(const strata_memory_options *options)
     if (m->options.name != NULL)
         snprintf(m->base.name, sizeof m->base.name, "%s", m->options.name);
     m->options.name = m->base.name;
+    m->base.max_ttl_ms = m->options.max_ttl_ms;
     return &m->base;
 }

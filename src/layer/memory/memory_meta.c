@@ -61,7 +61,8 @@ uint8_t strata__meta_kind(struct memory *m, const strata_meta *meta, uint16_t *o
         return kind | KIND_FULL;
     if (meta->fresh_ms == STRATA_FOREVER)
         return is_plain(meta) ? kind | KIND_FOREVER : kind | KIND_META;
-    if (is_plain(meta) && meta->fresh_ms >= 0)
+    /* What is longer than max_ttl_ms was shortened in the middle of its life: no other entry has the same. */
+    if (is_plain(meta) && meta->fresh_ms >= 0 && (m->base.max_ttl_ms == 0 || meta->fresh_ms <= m->base.max_ttl_ms))
         *out_class = ttl_class(m, meta->fresh_ms);
     return *out_class != 0 ? kind : kind | KIND_META;
 }

@@ -278,6 +278,7 @@ strata_layer *strata__redis_make(const strata_redis_options *options)
     if (r->options.lease_ms != STRATA_OFF && r->url.topology != REDIS_CLUSTER)
         r->base.flags |= STRATA_LAYER_LEASES;
     r->options.name = r->base.name;
+    r->base.max_ttl_ms = r->options.max_ttl_ms;
     return &r->base;
 }
 
