@@ -483,7 +483,8 @@ static void live_with(struct fail_alloc *a)
     }
     assert_true(allowed(strata_expire(cache, strata_str("a"), &err)));
     assert_true(allowed(strata_delete(cache, strata_str("a"), &err)));
-    assert_int_equal(strata_close(cache), STRATA_OK);
+    status = strata_close(cache); /* pending: a server was to be told of a delete, and there was no memory to do so */
+    assert_true(status == STRATA_OK || status == STRATA_PENDING);
     cache = NULL;
 }
 
