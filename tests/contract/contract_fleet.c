@@ -89,7 +89,7 @@ static int close_nodes(void **state)
     (void)state;
     gate_open(&gate);
     for (int n = NODES; n-- > 0;)
-        if (strata_close(node[n]) != STRATA_OK)
+        if (strata_close(node[n]) < 0)
             return -1;
     return 0;
 }
