@@ -53,7 +53,7 @@ static int decode(strata_slice text)
 {
     strata_error err = STRATA_ERROR_INIT;
     strata_op op = { .kind = STRATA_OP_GET, .err = &err };
-    int rc = strata__redis_value_decode(layer, &op, text, 1);
+    int rc = strata__redis_value_decode(layer, &op, text, NULL, 1);
     demand(rc == STRATA_OK || rc == STRATA_MISS);
     demand(rc == STRATA_OK || op.found == NULL);
     if (op.found != NULL)

@@ -19,8 +19,8 @@ STRATA_BEGIN_DECLS
  * EVAL, EVALSHA, INFO, TIME, PUBLISH and SUBSCRIBE besides GET, MGET, SET, GETRANGE, SETRANGE, PTTL, PEXPIRE, DEL, UNLINK and SCAN, for keys and channels
  * that begin with the prefix; PING for strata_ping(); SELECT where url has a database, ROLE behind Sentinels, CLUSTER and ASKING in a Cluster.  Without scripts there is none of that but the storing (strata_layer_stats.unleased); without SUBSCRIBE
  * those who wait ask in pauses; without INFO failovers go unnoticed.  Each is said once, as an error of the layer.
- * In a Cluster there are no leases and no versions: a cold key may be loaded by each node, and a value
- * that was loaded before another node's delete be stored after it; there, ages are by the clocks of the machines: keep them in step.
+ * In a Cluster each master is noticed by itself: one that was restarted or promoted serves nothing from before, and so does one that is given
+ * a slot of another's: what moves with it is a miss until it is loaded again.
  */
 typedef struct strata_redis_options {
     size_t size;                   /**< sizeof this struct; the INIT macro sets it */

@@ -54,7 +54,9 @@ typedef struct strata_layer_stats {
     uint64_t leases;          /**< loads that this node was given the right to */
     uint64_t leases_awaited;  /**< loads of other nodes that were waited for */
     uint64_t leases_lost;     /**< loaded values that were not stored, because something had happened to the key */
-    uint64_t lives;           /**< how often the store was found to have lost its memory: emptied, restarted, failed over */
+    uint64_t lives;           /**< how often the store was found to have lost its memory: emptied, restarted, failed over;
+                                 in a Cluster, how many masters were met after the first, and each once more
+                                 when that happened to it */
 } strata_layer_stats;
 #define STRATA_LAYER_STATS_INIT \
     { sizeof(strata_layer_stats), { 0 }, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0, 0, 0, 0, 0 }, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }

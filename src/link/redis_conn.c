@@ -195,6 +195,10 @@ static void greet(struct redis_conn *c, int64_t now)
 {
     os_lock_take(&c->lock); /* nobody else looks at these yet; but see strata__redis_abandon() */
     c->replies.foreign = 0;
+    atomic_store(&c->mark.life, 0);
+    atomic_store(&c->mark.told_ms, 0);
+    atomic_store(&c->mark.asked_ms, 0);
+    atomic_store(&c->mark.offset_ms, 0);
     c->reader = strata__redis_reader_new(&c->replies);
     int good = c->reader != NULL && write_greeting(c);
     os_lock_give(&c->lock);
@@ -362,7 +366,7 @@ static void hello_answered(struct redis_conn *c, const struct redisReply *reply)
     const struct redis_link_options *o = &c->link->options;
     strata_error why = STRATA_ERROR_INIT;
     size_t nth = c->hellos - c->greetings;
-    if (o->greeted(o->ctx, nth, reply, strata__os_now_us() - c->greet_us, &why))
+    if (o->greeted(o->ctx, nth, reply, strata__os_now_us() - c->greet_us, &c->mark, &why))
         return;
     os_lock_take(&c->lock);
     strata__redis_break_locked(c, STRATA_EIO, 0, "%s", why.message);

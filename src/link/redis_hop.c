@@ -79,6 +79,7 @@ static void finish(struct redis_hop *hop)
         strata__redis_node_unpin(hop->node);
     outer->status = hop->request.status;
     outer->reply = hop->request.reply;
+    outer->mark = hop->request.mark;
     outer->err = hop->request.err;
     uint8_t epoch = hop->epoch;
     strata__free(cl->mem, hop);

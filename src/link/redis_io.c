@@ -147,6 +147,7 @@ static void hand_out(struct redis_conn *c, const struct redisReply *reply)
     if (request != NULL) {
         request->status = STRATA_OK;
         request->reply = reply;
+        request->mark = &c->mark;
         request->done(request); /* may free it */
     }
 }

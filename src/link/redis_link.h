@@ -9,6 +9,7 @@
  * Protocol: RESP2.  Threads: every function may be called from any thread, but for open, close and reopen. */
 #ifndef STRATA_LINK_REDIS_LINK_H
 #define STRATA_LINK_REDIS_LINK_H
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -29,6 +30,13 @@ enum redis_topology {
 struct redis_host {
     const char *host;
     uint32_t port;
+};
+
+/* What is noted of the server at the end of one connection: zero when it is made, and the link does not look at it.  greeted() gets
+ * it first, then done() of everything that is answered there. */
+struct redis_mark {
+    _Atomic(uint64_t) life;
+    _Atomic(int64_t) told_ms, asked_ms, offset_ms;
 };
 
 /* Strings are borrowed for strata__redis_open(), which copies them. */
@@ -56,7 +64,8 @@ struct redis_link_options {
      * how many args the nth command has, 0: there is no nth.  All on the link's thread, without a lock. */
     size_t (*hello)(void *ctx, size_t nth, const strata_slice **out_args);
     /* Its answer, so long after the question.  0: hang up, for what *err says; it is tried again. */
-    int (*greeted)(void *ctx, size_t nth, const struct redisReply *reply, int64_t elapsed_us, strata_error *err);
+    int (*greeted)(void *ctx, size_t nth, const struct redisReply *reply, int64_t elapsed_us, struct redis_mark *mark,
+                   strata_error *err);
     /* What nobody asked for: a message of a channel.  NULL: there is none. */
     void (*pushed)(void *ctx, strata_slice message);
     void *ctx;
@@ -80,6 +89,7 @@ struct redis_request {
                                        STRATA_ECLOSED; STRATA_ENOMEM; STRATA_EIO: no connection, or lost while it was out, and
                                        nobody knows whether it was carried out */
     const struct redisReply *reply; /* STRATA_OK alone */
+    struct redis_mark *mark;        /* STRATA_OK alone: of the connection that it came on */
     strata_error err;               /* words, with the server's address, where status < 0 */
     /* the link's: */
     struct redis_request *next;

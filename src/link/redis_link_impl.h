@@ -117,6 +117,7 @@ struct redis_conn {
     uint32_t ticket;
     int role_at;      /* before the PING, and what hello() asks, stands ROLE */
     size_t greetings; /* replies that are still to come before it is up */
+    struct redis_mark mark;
     size_t hellos;    /* the last so many of them are options.hello's */
     int64_t greet_us; /* when they were asked */
     uint32_t seen_borrowed;

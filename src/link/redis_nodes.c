@@ -231,6 +231,8 @@ static int ask_place(struct redis_cluster *cl, const struct redis_place *place, 
  * for good, and closes. */
 static int ask_nodes(struct redis_cluster *cl, int connected, strata_error *err)
 {
+    if (cl->options->pushed != NULL) /* they are subscribed, and answer nothing else */
+        return 0;
     size_t count = atomic_load(&cl->node_count);
     size_t start = count != 0 ? (size_t)(strata__os_random() % count) : 0;
     for (size_t i = 0; i < count && !atomic_load(&cl->closing); i++) {

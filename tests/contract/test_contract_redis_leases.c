@@ -1,12 +1,16 @@
-/* test_contract_redis_leases.c - leases on a real server: two Redis layers, guarded and not, and two caches over them. */
+/* test_contract_redis_leases.c - leases on a real server, and on a real Cluster: two Redis layers, guarded and not, and two caches
+ * over them. */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "src/layer/redis/redis_layer_impl.h"
 #include "tests/contract/contract.h"
 #include "tests/support/redis_do.h"
+#include "tests/support/redis_nodes.h"
 
 static struct redis_server server;
+static struct redis_nodes nodes;
+static int clustered;
 static struct redis_link *other;
 static int64_t wait_ms;
 
@@ -14,8 +18,11 @@ static strata_layer *make_with(strata_layer *(*make)(const strata_redis_options 
 {
     strata_redis_options options = STRATA_REDIS_OPTIONS_INIT;
     char url[64];
-    snprintf(url, sizeof url, "redis%s://127.0.0.1:%u", tls_of_servers() != NULL ? "s" : "", (unsigned)server.port);
-    if (tls_of_servers() != NULL)
+    const int tls = tls_of_servers() != NULL && !clustered;
+    const struct redis_server *asked = clustered ? &nodes.servers[1] : &server;
+    snprintf(url, sizeof url, "redis%s%s://127.0.0.1:%u", tls ? "s" : "", clustered ? "+cluster" : "",
+             (unsigned)asked->port);
+    if (tls)
         options.tls_ca_file = tls_certs_of_servers()->ca.cert;
     options.url = url;
     options.prefix = "leases:";
@@ -27,7 +34,9 @@ static strata_layer *make_with(strata_layer *(*make)(const strata_redis_options 
 
 static void empty_server(void)
 {
-    if (redis_do(other, "FLUSHALL").status != STRATA_OK)
+    if (clustered)
+        redis_nodes_flush(&nodes);
+    else if (redis_do(other, "FLUSHALL").status != STRATA_OK)
         abort();
 }
 
@@ -46,19 +55,18 @@ static strata_layer *first_bare(void)
     return next_bare();
 }
 
-int main(void)
+static int run(const char *where)
 {
-    static const struct contract_lease_subject layers[] = {
-        { "redis, two nodes", { first, next } },
-        { "redis, two nodes without guards, one connection each", { first_bare, next_bare } },
-    };
-    static const struct contract_lease_subject caches[] = {
-        { "redis, two caches", { next, next } },
-        { "redis, two caches without guards, one connection each", { next_bare, next_bare } },
-    };
+    char names[4][64];
+    const char *const what[] = { "two nodes", "two nodes without guards, one connection each", "two caches",
+                                 "two caches without guards, one connection each" };
+    for (size_t i = 0; i < 4; i++)
+        snprintf(names[i], sizeof names[i], "%s, %s", where, what[i]);
+    const struct contract_lease_subject layers[] = { { names[0], { first, next } },
+                                                     { names[1], { first_bare, next_bare } } };
+    const struct contract_lease_subject caches[] = { { names[2], { next, next } },
+                                                     { names[3], { next_bare, next_bare } } };
     int failed = 0;
-    redis_server_start(&server, NULL);
-    other = redis_do_open(&server);
     for (size_t i = 0; i < sizeof layers / sizeof layers[0]; i++) {
         wait_ms = 1000;
         failed += contract_run_leases(&layers[i]);
@@ -66,7 +74,19 @@ int main(void)
         empty_server();
         failed += contract_run_fleet(&caches[i]);
     }
+    return failed;
+}
+
+int main(void)
+{
+    redis_server_start(&server, NULL);
+    other = redis_do_open(&server);
+    int failed = run("redis");
     strata__redis_close(other);
     redis_server_stop(&server);
+    clustered = 1;
+    redis_nodes_cluster(&nodes, 0);
+    failed += run("redis cluster");
+    redis_nodes_stop(&nodes);
     return failed;
 }

@@ -47,7 +47,7 @@ static int encode(struct fixture *f, int stamped, void **bytes, size_t *size)
 
 static int decode(struct fixture *f, const void *bytes, size_t size)
 {
-    return strata__redis_value_decode(f->r, &f->op, strata_bytes(bytes, size), 1);
+    return strata__redis_value_decode(f->r, &f->op, strata_bytes(bytes, size), NULL, 1);
 }
 
 static void unmake(struct fixture *f)
@@ -133,9 +133,10 @@ static void test_a_life_that_began_behind_the_look(void **state)
         assert_int_equal(encode(&f, 1, &bytes, &size), STRATA_OK);
         stamp(bytes);
         atomic_store(&f.r->life.now, 7);
-        assert_int_equal(strata__redis_value_decode(f.r, &f.op, strata_bytes(bytes, size), 0), STRATA_AGAIN);
-        assert_int_equal(strata__redis_value_decode(f.r, &f.op, strata_bytes(bytes, size), looked_us[i]), STRATA_MISS);
-        strata__redis_life_saw(f.r, 0x0102030405060708);
+        assert_int_equal(strata__redis_value_decode(f.r, &f.op, strata_bytes(bytes, size), NULL, 0), STRATA_AGAIN);
+        assert_int_equal(strata__redis_value_decode(f.r, &f.op, strata_bytes(bytes, size), NULL, looked_us[i]),
+                         STRATA_MISS);
+        strata__redis_life_saw(f.r, NULL, 0x0102030405060708);
         assert_int_equal(atomic_load(&f.r->life.now), i == 0 ? 0x0102030405060708 : 7);
         strata__free(NULL, bytes);
         unmake(&f);

@@ -37,7 +37,7 @@ static void got(struct redis_request *request)
     if (kind == REDIS_IS_NIL)
         finish(a, STRATA_MISS);
     else if (kind == REDIS_IS_TEXT)
-        finish(a, strata__redis_value_decode(a->r, a->op, strata__redis_text(reply), a->looked_us));
+        finish(a, strata__redis_value_decode(a->r, a->op, strata__redis_text(reply), request->mark, a->looked_us));
     else
         finish(a, strata__redis_no_answer(a->r, "GET", reply, a->op->err));
 }
@@ -94,7 +94,7 @@ void strata__redis_get_again(struct redis_layer *r, strata_op *op)
         return;
     }
     struct again *a = new_again(r, op);
-    struct redis_call *call = a != NULL ? strata__redis_life_call(r, looked, a) : NULL;
+    struct redis_call *call = a != NULL ? strata__redis_life_call(r, op->key, looked, a) : NULL;
     if (call == NULL) {
         strata__free(r->mem, a);
         strata_op_done(op, strata__fail_plain(op->err, STRATA_ENOMEM, r->base.name));

@@ -12,8 +12,8 @@
 #include "src/layer/redis/redis_layer_impl.h"
 #include "src/layer/redis/redis_words.h"
 
-/* Which of args is ARGV[7] of a set: the version above which it replaces nothing. */
-enum { FLOOR_AT = CALL_FIRST + 3 };
+/* Which of the args that are added is ARGV[7] of a set: the version above which it replaces nothing. */
+enum { FLOOR_AT = 3 };
 
 static void came(struct redis_request *request);
 
@@ -32,9 +32,23 @@ static struct redis_call *new_call(struct redis_layer *r, const char *what, size
     call->args[0] = strata_str("EVALSHA");
     call->args[1] = strata_bytes(r->sha, REDIS_SHA - 1);
     call->request.args = call->args;
+    call->request.arg_count = 2;
     call->request.timeout_ms = r->options.timeout_ms;
     call->request.done = came;
     return call;
+}
+
+/* With the prefix; it decides where the call goes. */
+static strata_slice put_key(struct redis_call *call, strata_slice key)
+{
+    const strata_slice prefix = call->r->prefix;
+    if (prefix.size != 0)
+        memcpy(call->key, prefix.data, prefix.size);
+    if (key.size != 0)
+        memcpy(call->key + prefix.size, key.data, key.size);
+    call->request.key_at = 3;
+    call->request.affinity = strata__hash(key.data, key.size, 0);
+    return strata_bytes(call->key, prefix.size + key.size);
 }
 
 struct redis_call *strata__redis_call_new(struct redis_layer *r, const char *what, strata_slice key,
@@ -43,37 +57,32 @@ struct redis_call *strata__redis_call_new(struct redis_layer *r, const char *wha
     struct redis_call *call = new_call(r, what, r->prefix.size + key.size, answered, owner);
     if (call == NULL)
         return NULL;
-    if (r->prefix.size != 0)
-        memcpy(call->key, r->prefix.data, r->prefix.size);
-    if (key.size != 0)
-        memcpy(call->key + r->prefix.size, key.data, key.size);
-    strata_slice full = strata_bytes(call->key, r->prefix.size + key.size);
-    call->args[2] = strata_str("2");
-    call->args[3] = full;
-    call->args[4] = strata__redis_life_key(r, full);
-    call->args[5] = strata_str(what);
-    call->args[6] = strata_bytes(call->candidate, REDIS_LIFE);
-    call->args[7] = r->channel;
-    call->request.arg_count = CALL_FIRST;
-    call->request.key_at = 3;
-    call->request.affinity = strata__hash(key.data, key.size, 0);
+    strata_slice full = put_key(call, key);
+    strata__redis_call_add(call, strata_str(redis_is_cluster(r) ? "1" : "2"));
+    strata__redis_call_add(call, full);
+    if (!redis_is_cluster(r))
+        strata__redis_call_add(call, r->life_key);
+    strata__redis_call_add(call, strata_str(what));
+    strata__redis_call_add(call, strata_bytes(call->candidate, REDIS_LIFE));
+    strata__redis_call_add(call, r->channel);
+    call->first = call->request.arg_count;
     return call;
 }
 
-struct redis_call *strata__redis_life_call(struct redis_layer *r,
+struct redis_call *strata__redis_life_call(struct redis_layer *r, strata_slice key,
                                            void (*answered)(struct redis_call *, const struct redis_told *),
                                            void *owner)
 {
-    struct redis_call *call = new_call(r, "life", 0, answered, owner);
+    const char *what = redis_is_cluster(r) ? "reign" : "life";
+    struct redis_call *call = new_call(r, what, r->prefix.size + key.size, answered, owner);
     if (call == NULL)
         return NULL;
-    size_t over = strata__redis_lives_over(r, call->over);
-    call->args[2] = strata_str("1");
-    call->args[3] = strata__redis_life_key(r, r->prefix);
-    call->args[4] = strata_str("life");
-    call->args[5] = strata_bytes(call->candidate, REDIS_LIFE);
-    call->request.arg_count = 6;
-    call->request.key_at = 3;
+    strata_slice full = put_key(call, key);
+    strata__redis_call_add(call, strata_str("1"));
+    strata__redis_call_add(call, redis_is_cluster(r) ? full : r->life_key);
+    strata__redis_call_add(call, strata_str(what));
+    strata__redis_call_add(call, strata_bytes(call->candidate, REDIS_LIFE));
+    size_t over = redis_is_cluster(r) ? 0 : strata__redis_lives_over(r, call->over);
     for (size_t i = 0; i < over; i++)
         strata__redis_call_add(call, strata_bytes(call->over + i * REDIS_LIFE, REDIS_LIFE));
     return call;
@@ -161,8 +170,14 @@ static void floor_came(struct redis_call *life, const struct redis_told *told)
     }
     char *room = call->numbers[call->number_count++];
     int digits = snprintf(room, CALL_NUMBER_ROOM, "%" PRId64, told->store_us);
-    call->args[FLOOR_AT] = strata_bytes(room, (size_t)digits);
+    call->args[call->first + FLOOR_AT] = strata_bytes(room, (size_t)digits);
     strata__redis_call_send(call);
+}
+
+static strata_slice call_key(const struct redis_call *call)
+{
+    size_t prefix = call->r->prefix.size;
+    return strata_bytes(call->key + prefix, call->args[3].size - prefix);
 }
 
 /* SCRIPT FLUSH, or a server that never heard of it.  A set must not land behind what was asked after it and is through
@@ -180,7 +195,7 @@ static void send_again(struct redis_call *call)
         call->request.timeout_ms = call->until_ms - now;
     }
     if (strcmp(call->what, "set") == 0) {
-        struct redis_call *life = strata__redis_life_call(call->r, floor_came, call);
+        struct redis_call *life = strata__redis_life_call(call->r, call_key(call), floor_came, call);
         if (life == NULL) {
             strata_error err = STRATA_ERROR_INIT;
             fail_call(call, strata__fail_plain(&err, STRATA_ENOMEM, call->r->base.name), &err);
@@ -235,7 +250,8 @@ static void came(struct redis_request *request)
         return;
     }
     if (strata__redis_told_read(request->reply, &told)) {
-        strata__redis_life_saw(r, told.life);
+        told.mark = request->mark;
+        strata__redis_life_saw(r, told.mark, told.life);
         tell(call, &told);
         return;
     }

@@ -18,12 +18,13 @@ struct redis_told {
     uint64_t life;
     int64_t store_us;
     uint64_t version;
-    int64_t held_ms;    /* SCRIPT_HELD */
-    strata_slice entry; /* SCRIPT_ENTRY */
+    int64_t held_ms;         /* SCRIPT_HELD */
+    struct redis_mark *mark; /* of the connection; NULL where status < 0 */
+    strata_slice entry;      /* SCRIPT_ENTRY */
     const strata_error *err;
 };
 
-enum { CALL_ARGS = 8 + 16, CALL_NUMBERS = 3, CALL_NUMBER_ROOM = 24, CALL_FIRST = 8 };
+enum { CALL_ARGS = 8 + 16, CALL_NUMBERS = 3, CALL_NUMBER_ROOM = 24 };
 
 struct redis_call {
     struct redis_request request; /* first */
@@ -34,9 +35,9 @@ struct redis_call {
     int64_t sent_ms;  /* the host's clock */
     int64_t until_ms; /* of a read: when its time is over, also to be sent again; 0: request.timeout_ms each time */
     int resent;
-    uint32_t stripe, seen; /* of a set: r->writes[stripe] when it was submitted */
-    uint64_t number;       /* of a renewal: its lease's */
-    size_t number_count;
+    uint32_t stripe, seen;      /* of a set: r->writes[stripe] when it was submitted */
+    uint64_t number;            /* of a renewal: its lease's */
+    size_t number_count, first; /* args[first] is the first that was added */
     strata_slice args[CALL_ARGS];
     char numbers[CALL_NUMBERS][CALL_NUMBER_ROOM];
     char candidate[REDIS_LIFE], over[64];
@@ -45,7 +46,8 @@ struct redis_call {
     char key[];
 };
 
-/* "EVALSHA", digest, 2, key, life's key, `what`, candidate, channel; more is added.  NULL: no memory. */
+/* "EVALSHA", digest, 2, key, life's key, `what`, candidate, channel; more is added.  In a Cluster without the life's key.  NULL: no
+ * memory. */
 struct redis_call *strata__redis_call_new(struct redis_layer *r, const char *what, strata_slice key,
                                           void (*answered)(struct redis_call *, const struct redis_told *),
                                           void *owner);
@@ -54,10 +56,16 @@ void strata__redis_call_add_number(struct redis_call *call, int64_t number);
 void strata__redis_call_send(struct redis_call *call);
 /* One that was never sent. */
 void strata__redis_call_free(struct redis_call *call);
-/* Compare the life, or begin one. */
-struct redis_call *strata__redis_life_call(struct redis_layer *r,
+/* Compare the life, or begin one; in a Cluster that of who has this key. */
+struct redis_call *strata__redis_life_call(struct redis_layer *r, strata_slice key,
                                            void (*answered)(struct redis_call *, const struct redis_told *),
                                            void *owner);
+
+/* When it was, on the store's clock; never 0. */
+static inline uint64_t redis_told_at(const struct redis_told *told)
+{
+    return told->store_us > 0 ? (uint64_t)told->store_us : 1;
+}
 
 /* Every script's answer: 1, and *out is filled. */
 int strata__redis_told_read(const struct redisReply *reply, struct redis_told *out);

@@ -53,13 +53,9 @@ static int open_link(struct redis_layer *r, strata_error *err)
     if (rc < 0)
         return rc;
     struct redis_link_options options = strata__redis_link_options(r);
-    if (r->url.topology == REDIS_CLUSTER) {
-        atomic_store(&r->life.scripts, SCRIPTS_OFF); /* each slot has a life of its own */
-    } else {
-        options.hello = strata__redis_hello;
-        options.greeted = strata__redis_hello_answered;
-        options.ctx = r;
-    }
+    options.hello = strata__redis_hello;
+    options.greeted = strata__redis_hello_answered;
+    options.ctx = r;
     rc = strata__redis_open(&r->link, &options, err);
     if (rc < 0) {
         strata__redis_tls_free(r->tls);
@@ -275,7 +271,7 @@ strata_layer *strata__redis_make(const strata_redis_options *options)
     snprintf(r->base.name, sizeof r->base.name, "redis");
     if (check(r, options, &r->base.failed) == STRATA_OK && r->options.name != NULL)
         snprintf(r->base.name, sizeof r->base.name, "%s", r->options.name);
-    if (r->options.lease_ms != STRATA_OFF && r->url.topology != REDIS_CLUSTER)
+    if (r->options.lease_ms != STRATA_OFF)
         r->base.flags |= STRATA_LAYER_LEASES;
     r->options.name = r->base.name;
     r->base.max_ttl_ms = r->options.max_ttl_ms;

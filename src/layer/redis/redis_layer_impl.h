@@ -55,6 +55,8 @@ static inline void redis_count(_Atomic(uint64_t) *counter)
     atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
 }
 
+static inline int redis_is_cluster(const struct redis_layer *r) { return r->url.topology == REDIS_CLUSTER; }
+
 /* The layer without its guard.  Never NULL, as every constructor. */
 strata_layer *strata__redis_make(const strata_redis_options *options);
 
@@ -106,8 +108,10 @@ static inline void redis_value_expect(struct redis_layer *r, strata_op *op)
 }
 /* What GET found: op->found and op->meta.  STRATA_OK; STRATA_MISS, nothing, foreign or damaged: those two are counted;
  * STRATA_AGAIN: it is of a life that is not known; strata__redis_get_again().  The life was looked after at `looked_us` of the
- * store's clock, 0 not yet: then it is not trusted, and was none of the store's if the entry is older; STRATA_ENOMEM. */
-int strata__redis_value_decode(struct redis_layer *r, strata_op *op, strata_slice bytes, uint64_t looked_us);
+ * store's clock, 0 not yet: then it is not trusted, and was none of the store's if the entry is older; STRATA_ENOMEM.  `mark` is that
+ * of the connection it came on. */
+int strata__redis_value_decode(struct redis_layer *r, strata_op *op, strata_slice bytes, struct redis_mark *mark,
+                               uint64_t looked_us);
 
 /* redis_scan.c */
 int strata__redis_layer_clear(strata_layer *layer, const strata_clear_op *what, strata_error *err);

@@ -269,7 +269,7 @@ static void await(struct redis_layer *r, struct redis_lease *lease, int64_t held
 
 static void found(struct redis_layer *r, struct redis_lease *lease, const struct redis_told *told)
 {
-    int rc = strata__redis_value_decode(r, lease->op, told->entry, told->store_us > 0 ? (uint64_t)told->store_us : 1);
+    int rc = strata__redis_value_decode(r, lease->op, told->entry, told->mark, redis_told_at(told));
     if (rc != STRATA_MISS) {
         answer(r, lease, rc);
         return;

@@ -38,6 +38,11 @@ void strata__redis_life_init(struct redis_layer *r)
 {
     memset(&r->life, 0, sizeof r->life);
     r->life.seed = strata__os_random();
+    r->life.words[0] = strata_str("EVAL");
+    r->life.words[1] = strata__redis_script();
+    r->life.words[2] = strata_str("0");
+    r->life.words[3] = strata_str("reign");
+    r->life.words[4] = strata_str("TIME");
 }
 
 static void forget(struct redis_layer *r, struct redis_deleted *d)
@@ -52,12 +57,6 @@ void strata__redis_life_deinit(struct redis_layer *r)
     for (size_t i = 0; i < DELETES_KEPT; i++)
         if (r->life.deleted[i].key != NULL)
             forget(r, &r->life.deleted[i]);
-}
-
-strata_slice strata__redis_life_key(struct redis_layer *r, strata_slice data_key)
-{
-    (void)data_key; /* one slot */
-    return r->life_key;
 }
 
 int strata__redis_is_life_key(const struct redis_layer *r, strata_slice key)
@@ -128,20 +127,26 @@ void strata__redis_say(struct redis_layer *r, strata_op *op)
 
 /* Time --------------------------------------------------------------------------------------------------------- */
 
-void strata__redis_clock_saw(struct redis_layer *r, int64_t store_us, int64_t elapsed_ms)
+void strata__redis_clock_saw(struct redis_layer *r, struct redis_mark *mark, int64_t store_us, int64_t elapsed_ms)
 {
     int64_t now = strata_host_now_ms(r->host);
     /* The server looked at its clock somewhere on the way: half of it is the best guess. */
-    atomic_store_explicit(&r->life.offset_ms, store_us / 1000 - (now - elapsed_ms / 2), memory_order_relaxed);
+    int64_t offset_ms = store_us / 1000 - (now - elapsed_ms / 2);
+    if (mark != NULL)
+        atomic_store_explicit(&mark->offset_ms, offset_ms, memory_order_relaxed);
+    atomic_store_explicit(&r->life.offset_ms, offset_ms, memory_order_relaxed);
     atomic_store_explicit(&r->life.checked_ms, now, memory_order_relaxed);
     atomic_store_explicit(&r->life.clock, 1, memory_order_release);
 }
 
-int64_t strata__redis_store_ms(struct redis_layer *r)
+int64_t strata__redis_store_ms(struct redis_layer *r, const struct redis_mark *mark)
 {
     if (!atomic_load_explicit(&r->life.clock, memory_order_acquire))
         return 0;
-    return strata_host_now_ms(r->host) + atomic_load_explicit(&r->life.offset_ms, memory_order_relaxed);
+    const _Atomic(int64_t) *offset_ms = &r->life.offset_ms;
+    if (redis_is_cluster(r) && mark != NULL && atomic_load_explicit(&mark->life, memory_order_relaxed) != 0)
+        offset_ms = &mark->offset_ms;
+    return strata_host_now_ms(r->host) + atomic_load_explicit(offset_ms, memory_order_relaxed);
 }
 
 static void looked(struct redis_call *call, const struct redis_told *told)
@@ -149,93 +154,161 @@ static void looked(struct redis_call *call, const struct redis_told *told)
     struct redis_layer *r = call->r;
     int64_t now = strata_host_now_ms(r->host);
     if (told->status == STRATA_OK)
-        strata__redis_clock_saw(r, told->store_us, now - call->sent_ms);
+        strata__redis_clock_saw(r, told->mark, told->store_us, now - call->sent_ms);
     else
         atomic_store_explicit(&r->life.checked_ms, now, memory_order_relaxed); /* what is wrong others will find out */
 }
 
-void strata__redis_life_look(struct redis_layer *r)
+/* In a Cluster in time: what was told so long ago is not believed any more. */
+void strata__redis_life_look(struct redis_layer *r, struct redis_mark *mark, strata_slice key)
 {
+    const int cluster = redis_is_cluster(r) && mark != NULL;
+    const int64_t every_ms = cluster ? LIFE_CHECK_MS / 2 : LIFE_CHECK_MS;
+    _Atomic(int64_t) *checked_ms = cluster ? &mark->asked_ms : &r->life.checked_ms;
     int64_t now = strata_host_now_ms(r->host);
-    int64_t checked = atomic_load_explicit(&r->life.checked_ms, memory_order_relaxed);
-    if (now - checked < LIFE_CHECK_MS || atomic_load(&r->life.scripts) != SCRIPTS_ON)
+    int64_t checked = atomic_load_explicit(checked_ms, memory_order_relaxed);
+    if (now - checked < every_ms || atomic_load(&r->life.scripts) != SCRIPTS_ON)
         return;
     /* Whoever moves the moment asks. */
-    if (!atomic_compare_exchange_strong(&r->life.checked_ms, &checked, now))
+    if (!atomic_compare_exchange_strong(checked_ms, &checked, now))
         return;
-    struct redis_call *call = strata__redis_life_call(r, looked, NULL);
+    struct redis_call *call = strata__redis_life_call(r, key, looked, NULL);
     if (call != NULL)
         strata__redis_call_send(call);
 }
 
-/* Lives -------------------------------------------------------------------------------------------------------- */
+/* Our last deletes ---------------------------------------------------------------------------------------------- */
 
-static void repeated(struct redis_call *call, const struct redis_told *told)
+static void repeat_owed(void *ctx);
+
+static struct redis_deleted *find_deleted_locked(struct redis_life *l, uint64_t serial)
 {
-    (void)call;
-    (void)told; /* what failed is asked of the next life again, or is too old by then */
+    struct redis_deleted *d = &l->deleted[serial % DELETES_KEPT];
+    return serial != 0 && d->serial == serial ? d : NULL;
 }
 
-static void repeat(struct redis_layer *r, strata_slice key)
+void strata__redis_life_deleted_in(struct redis_layer *r, uint64_t serial, uint64_t life)
 {
-    struct redis_call *call = strata__redis_call_new(r, "delete", key, repeated, NULL);
+    os_lock_take(&r->life.lock);
+    struct redis_deleted *d = find_deleted_locked(&r->life, serial);
+    if (d != NULL)
+        d->life = life;
+    os_lock_give(&r->life.lock);
+}
+
+/* In a Cluster it may not be known yet who has the key now.  What failed elsewhere is asked of the next life again, or is too
+ * old by then. */
+static void repeated(struct redis_call *call, const struct redis_told *told)
+{
+    struct redis_layer *r = call->r;
+    struct redis_life *l = &r->life;
+    if (told->status >= 0 || told->status == STRATA_ECLOSED || !redis_is_cluster(r))
+        return;
+    int64_t now = strata_host_now_ms(r->host);
+    os_lock_take(&l->lock);
+    struct redis_deleted *d = find_deleted_locked(l, call->number);
+    if (d != NULL)
+        d->owed = 1;
+    int mine = l->repeat_ms == 0;
+    if (mine)
+        l->repeat_ms = now + REPEAT_PAUSE_MS;
+    os_lock_give(&l->lock);
+    if (!mine || strata_host_after(r->host, REPEAT_PAUSE_MS, repeat_owed, r) == STRATA_OK)
+        return;
+    os_lock_take(&l->lock);
+    l->repeat_ms = 0;
+    os_lock_give(&l->lock);
+}
+
+static void repeat(struct redis_layer *r, const struct redis_deleted *d)
+{
+    struct redis_call *call = strata__redis_call_new(r, "delete", strata_bytes(d->key, d->size), repeated, NULL);
     if (call == NULL)
         return;
+    call->number = d->serial;
     strata__redis_call_add_number(call, r->options.tombstone_ms);
+    if (d->life != 0) { /* not where it was carried out: what stands there now came behind it */
+        strata__le64_put((uint8_t *)call->over, d->life);
+        strata__redis_call_add(call, strata_bytes(call->over, REDIS_LIFE));
+    }
     strata__redis_call_send(call);
 }
 
-/* Our last deletes, once more: whoever answers now may not have heard of them.  Each is out of its place while it is sent. */
-static void repeat_deletes(struct redis_layer *r)
+/* Once more: whoever answers now may not have heard of them.  Each is out of its place while it is sent. */
+static void repeat_deletes(struct redis_layer *r, int only_owed)
 {
     struct redis_life *l = &r->life;
     int64_t now = strata_host_now_ms(r->host);
     for (size_t i = 0; i < DELETES_KEPT; i++) {
         struct redis_deleted *place = &l->deleted[i];
         os_lock_take(&l->lock);
-        struct redis_deleted d = *place;
-        *place = (struct redis_deleted){ 0 };
+        struct redis_deleted d = { 0 };
+        if (place->owed || !only_owed) {
+            d = *place;
+            *place = (struct redis_deleted){ .serial = d.serial, .life = d.life };
+        }
         os_lock_give(&l->lock);
         if (d.key == NULL)
             continue;
         int recent = now - d.at_ms <= DELETES_KEPT_MS;
         if (recent)
-            repeat(r, strata_bytes(d.key, d.size));
+            repeat(r, &d);
         os_lock_take(&l->lock);
-        int back = recent && place->key == NULL;
-        if (back)
-            *place = d;
-        else
+        int back = recent && place->key == NULL && place->serial == d.serial;
+        if (back) { /* it may have failed already */
+            place->key = d.key;
+            place->size = d.size;
+            place->at_ms = d.at_ms;
+        } else {
             l->deleted_bytes -= d.size;
+        }
         os_lock_give(&l->lock);
         if (!back)
             strata__free(r->mem, d.key);
     }
 }
 
-void strata__redis_life_deleted(struct redis_layer *r, strata_slice key)
+/* A timer that fires long before its time: the cache is closing. */
+static void repeat_owed(void *ctx)
+{
+    struct redis_layer *r = ctx;
+    int64_t now = strata_host_now_ms(r->host);
+    os_lock_take(&r->life.lock);
+    int cut = r->life.repeat_ms - now > REPEAT_PAUSE_MS / 2;
+    r->life.repeat_ms = 0;
+    os_lock_give(&r->life.lock);
+    if (!cut)
+        repeat_deletes(r, 1);
+}
+
+uint64_t strata__redis_life_deleted(struct redis_layer *r, strata_slice key)
 {
     struct redis_life *l = &r->life;
     char *copy = strata__alloc(r->mem, key.size + 1), *old = NULL;
     if (copy == NULL)
-        return;
+        return 0;
     if (key.size != 0)
         memcpy(copy, key.data, key.size);
     os_lock_take(&l->lock);
-    struct redis_deleted *d = &l->deleted[l->deleted_at];
+    const uint64_t serial = ++l->delete_count;
+    struct redis_deleted *d = &l->deleted[serial % DELETES_KEPT];
     old = d->key;
     l->deleted_bytes -= d->size;
     *d = (struct redis_deleted){ 0 };
     if (l->deleted_bytes + key.size <= DELETES_KEPT_BYTES) {
-        *d = (struct redis_deleted){ copy, key.size, strata_host_now_ms(r->host) };
+        *d = (struct redis_deleted){
+            .key = copy, .size = key.size, .at_ms = strata_host_now_ms(r->host), .serial = serial
+        };
         l->deleted_bytes += key.size;
         copy = NULL;
     }
-    l->deleted_at = (l->deleted_at + 1) % DELETES_KEPT;
     os_lock_give(&l->lock);
     strata__free(r->mem, old);
     strata__free(r->mem, copy);
+    return serial;
 }
+
+/* Lives -------------------------------------------------------------------------------------------------------- */
 
 static int is_over_locked(const struct redis_life *l, uint64_t life)
 {
@@ -262,9 +335,57 @@ void strata__redis_life_is_none(struct redis_layer *r, uint64_t life)
     os_lock_give(&l->lock);
 }
 
-void strata__redis_life_saw(struct redis_layer *r, uint64_t life)
+uint64_t strata__redis_life_of(struct redis_layer *r, const struct redis_mark *mark)
+{
+    if (!redis_is_cluster(r))
+        return atomic_load_explicit(&r->life.now, memory_order_acquire);
+    if (mark == NULL)
+        return 0;
+    uint64_t life = atomic_load_explicit(&mark->life, memory_order_acquire);
+    int64_t told_ms = atomic_load_explicit(&mark->told_ms, memory_order_relaxed);
+    return strata_host_now_ms(r->host) - told_ms < LIFE_CHECK_MS ? life : 0;
+}
+
+static int has_met_locked(struct redis_life *l, uint64_t life)
+{
+    uint32_t count = l->met_count < LIVES_MET ? l->met_count : LIVES_MET;
+    for (uint32_t i = 0; i < count; i++)
+        if (l->met[i] == life)
+            return 1;
+    l->met[l->met_count++ % LIVES_MET] = life;
+    return 0;
+}
+
+/* A master of a Cluster reigns, at this connection; 0: a replica does not. */
+static void saw_reign(struct redis_layer *r, struct redis_mark *mark, uint64_t life)
 {
     struct redis_life *l = &r->life;
+    int64_t now = strata_host_now_ms(r->host);
+    uint64_t before = atomic_load_explicit(&mark->life, memory_order_relaxed);
+    atomic_store_explicit(&mark->told_ms, now, memory_order_relaxed);
+    atomic_store_explicit(&mark->asked_ms, now, memory_order_relaxed);
+    if (life == before)
+        return;
+    atomic_store_explicit(&mark->life, life, memory_order_release);
+    if (life == 0)
+        return;
+    os_lock_take(&l->lock);
+    int is_new = !has_met_locked(l, life), is_first = l->met_count == 1;
+    os_lock_give(&l->lock);
+    if (!is_new || is_first)
+        return;
+    redis_count(&l->lives);
+    repeat_deletes(r, 0);
+}
+
+void strata__redis_life_saw(struct redis_layer *r, struct redis_mark *mark, uint64_t life)
+{
+    struct redis_life *l = &r->life;
+    if (redis_is_cluster(r)) {
+        if (mark != NULL)
+            saw_reign(r, mark, life);
+        return;
+    }
     /* Relaxed: looked at again under the lock. */
     if (life == 0 || life == atomic_load_explicit(&l->now, memory_order_relaxed))
         return;
@@ -280,7 +401,7 @@ void strata__redis_life_saw(struct redis_layer *r, uint64_t life)
     if (late || before == 0)
         return;
     redis_count(&l->lives);
-    repeat_deletes(r);
+    repeat_deletes(r, 0);
 }
 
 /* The greeting ------------------------------------------------------------------------------------------------- */
@@ -291,20 +412,19 @@ size_t strata__redis_hello(void *ctx, size_t nth, const strata_slice **out_args)
 {
     struct redis_layer *r = ctx;
     struct redis_life *l = &r->life;
-    static const char time_word[] = "TIME";
     if (nth >= HELLOS)
         return 0;
-    *out_args = l->args;
-    if (nth == HELLO_TIME) {
-        l->args[0] = strata_bytes(time_word, sizeof time_word - 1);
-        return 1;
+    if (nth == HELLO_TIME || redis_is_cluster(r)) {
+        *out_args = nth == HELLO_TIME ? l->words + 4 : l->words;
+        return nth == HELLO_TIME ? 1 : 4;
     }
+    *out_args = l->args;
     size_t over = strata__redis_lives_over(r, l->over_bytes);
     strata__redis_life_candidate(r, l->candidate);
     l->args[0] = strata_str("EVAL");
     l->args[1] = strata__redis_script();
     l->args[2] = strata_str("1");
-    l->args[3] = strata__redis_life_key(r, r->prefix);
+    l->args[3] = r->life_key;
     l->args[4] = strata_str("life");
     l->args[5] = strata_bytes(l->candidate, REDIS_LIFE);
     for (size_t i = 0; i < over; i++)
@@ -343,32 +463,34 @@ int strata__redis_time(const struct redisReply *reply, int64_t *out_us)
 }
 
 /* It is all that a server without scripts tells us. */
-static void time_came(struct redis_layer *r, const struct redisReply *reply, int64_t elapsed_us)
+static void time_came(struct redis_layer *r, struct redis_mark *mark, const struct redisReply *reply, int64_t elapsed_us)
 {
     int64_t us;
     if (strata__redis_time(reply, &us))
-        strata__redis_clock_saw(r, us, elapsed_us / 1000);
+        strata__redis_clock_saw(r, mark, us, elapsed_us / 1000);
 }
 
 int strata__redis_hello_answered(void *ctx, size_t nth, const struct redisReply *reply, int64_t elapsed_us,
-                                 strata_error *err)
+                                 struct redis_mark *mark, strata_error *err)
 {
     struct redis_layer *r = ctx;
     struct redis_told told = { 0 };
     if (nth == HELLO_TIME) {
-        time_came(r, reply, elapsed_us);
+        time_came(r, mark, reply, elapsed_us);
         return 1;
     }
     if (strata__redis_told_read(reply, &told)) {
         atomic_store(&r->life.scripts, SCRIPTS_ON);
         if (told.version == 0)
             note_no_info(r);
-        strata__redis_life_saw(r, told.life);
+        strata__redis_life_saw(r, mark, told.life);
         return 1;
     }
     strata_slice text = strata_bytes("", 0);
     if (strata__redis_kind(reply) == REDIS_IS_ERROR)
         text = strata__redis_of_script(strata__redis_text(reply));
+    if (redis_is_cluster(r) && !begins(text, "NOPERM") && !begins(text, "ERR"))
+        return 1; /* its mark says nothing: nothing of it is trusted, and whoever asks it is told what is wrong */
     /* Nothing may be asked of a server before its life is known: wait. */
     if (begins(text, "LOADING") || begins(text, "BUSY") || begins(text, "MASTERDOWN")) {
         (void)strata__redis_refused(r->base.name, "EVAL", text, err);

@@ -43,7 +43,7 @@ static void answer_each(struct many *m, const struct redisReply *reply)
         const struct redisReply *one = strata__redis_at(reply, i);
         strata_op *op = m->ops[i];
         int rc = strata__redis_kind(one) == REDIS_IS_TEXT
-                     ? strata__redis_value_decode(m->r, op, strata__redis_text(one), 0)
+                     ? strata__redis_value_decode(m->r, op, strata__redis_text(one), m->request.mark, 0)
                      : STRATA_AGAIN;
         if (rc == STRATA_AGAIN)
             m->ops[again++] = op; /* it says nil, or its life has to be looked after first */

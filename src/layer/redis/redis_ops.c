@@ -67,7 +67,7 @@ static int judge(struct redis_layer *r, const struct job *job)
         if (kind == REDIS_IS_NIL)
             return STRATA_MISS;
         if (kind == REDIS_IS_TEXT)
-            return strata__redis_value_decode(r, job->op, strata__redis_text(reply), 0);
+            return strata__redis_value_decode(r, job->op, strata__redis_text(reply), job->request.mark, 0);
         break;
     case 'S':
         if (kind == REDIS_IS_STATUS)

@@ -298,7 +298,7 @@ static void time_came(struct redis_request *request)
         return;
     c->rc = strata__redis_time(request->reply, &us) ? STRATA_OK
                                                     : strata__redis_no_answer(c->r, "TIME", request->reply, c->err);
-    if (c->rc == STRATA_OK)
+    if (c->rc == STRATA_OK && (uint64_t)us > atomic_load(&c->r->void_version)) /* a Cluster's nodes have clocks */
         atomic_store(&c->r->void_version, (uint64_t)us);
 }
 
@@ -307,8 +307,14 @@ static void leave_all(struct redis_layer *r, uint32_t position)
 {
     strata_error err = STRATA_ERROR_INIT;
     struct call c = { .r = r, .err = &err };
+    struct redis_spread spread;
     const strata_slice word = strata_str("TIME");
-    if (run_call(&c, &word, 1, time_came) == STRATA_OK)
+    int rc = strata__redis_nodes(r->link, r->options.timeout_ms, spread.nodes, REDIS_SPREAD_MOST, &spread.count, &err);
+    for (size_t i = 0; rc == STRATA_OK && i < spread.count && i < REDIS_SPREAD_MOST; i++) {
+        c.node = spread.nodes[i];
+        rc = run_call(&c, &word, 1, time_came);
+    }
+    if (rc == STRATA_OK)
         strata__redis_bans_raise(&r->bans, position);
 }
 

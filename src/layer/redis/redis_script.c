@@ -3,7 +3,8 @@
  * One text for all of them, so that the server knows all or none.  Lua counts in doubles, which hold what is below 2^53
  * exactly: microseconds do until the year 2255.  A value is never parsed beyond its head.
  *
- *   KEYS   the data key, the key of the store's life; "life": the latter alone; "clear": data keys alone
+ *   KEYS   the data key, the key of the store's life, which a Cluster has none of; "life": the latter alone; "clear": data keys
+ *          alone; "reign": a key of the slot, or none
  *   ARGV   what to do, a life to begin with should there be none, and then as strata__redis_... (redis_call.c) says
  *   reply  code, life, microseconds, version, and: of an entry its bytes, of a lease that is held its milliseconds */
 #include "src/layer/redis/redis_script.h"
@@ -95,6 +96,25 @@
     "  return ARGV[2]\n" \
     "end\n"
 
+/* In a Cluster a life is a master's reign, which has a name: its own from when it is started, and from when it is promoted.  '': it is
+ * a replica.  Where it may not be asked there is one life, which never ends. */
+#define REIGN \
+    "local function reign()\n" \
+    "  local info = redis.pcall('INFO', 'replication')\n" \
+    "  local id = type(info) == 'string' and string.match(info, 'master_replid:(%x+)')\n" \
+    "  if not id or #id < 16 then return '\\1\\0\\0\\0\\0\\0\\0\\0', 0 end\n" \
+    "  if not string.find(info, 'role:master', 1, true) then return '', 1 end\n" \
+    "  local life = ''\n" \
+    "  for i = 1, 15, 2 do life = life .. string.char(tonumber(string.sub(id, i, i + 1), 16)) end\n" \
+    "  return life, 1\n" \
+    "end\n"
+
+#define DO_REIGN \
+    "if ARGV[1] == 'reign' then\n" \
+    "  local life, known = reign()\n" \
+    "  return { 0, life, us, known }\n" \
+    "end\n"
+
 /* Asked at every connect, and from time to time: a new life where the old one is gone, is another server's, or is one that
  * the caller knows to be over. */
 #define DO_LIFE \
@@ -124,7 +144,7 @@
 
 #define COMMON \
     "local key = KEYS[1]\n" \
-    "local life = life_of(KEYS[2]) or begin(KEYS[2], run_id())\n" \
+    "local life = KEYS[2] and (life_of(KEYS[2]) or begin(KEYS[2], run_id())) or reign()\n" \
     "local function wake(e)\n" \
     "  if e.kind == 'lease' and e.flags % 2 == 1 then redis.pcall('PUBLISH', ARGV[3], key) end\n" \
     "end\n" \
@@ -185,7 +205,7 @@
     "end\n"
 
 /* set, store, backfill, delete look at the head alone, and do not mind what is no string.
- * delete: [4] milliseconds of the tombstone.
+ * delete: [4] milliseconds of the tombstone, [5] the life in which it was carried out already, or nothing.
  * set, store, backfill: [4] milliseconds to live or '', [5] token, [6] age in milliseconds, [7] the version above which
  * nothing is replaced, [8] and [9] what stands before and behind the stamp. */
 #define DO_WRITE \
@@ -194,6 +214,7 @@
     "local e = look(type(v) == 'string' and v or '?')\n" \
     "local version = math.max(e.version + 1, us)\n" \
     "if ARGV[1] == 'delete' then\n" \
+    "  if ARGV[5] == life then return { 4, life, us, 0 } end\n" \
     "  if e.kind == 'foreign' then return { 3, life, us, 0 } end\n" \
     "  tombstone(version, ARGV[4])\n" \
     "  wake(e)\n" \
@@ -206,7 +227,8 @@
     "wake(e)\n" \
     "return { 0, life, us, version }\n"
 
-static const char text[] = NUMBERS STAMP LOOK FORCE LIFE DO_LIFE DO_CLEAR COMMON DO_LEASE DO_RENEW DO_WRITE;
+static const char text[] =
+    NUMBERS STAMP LOOK FORCE LIFE REIGN DO_LIFE DO_REIGN DO_CLEAR COMMON DO_LEASE DO_RENEW DO_WRITE;
 
 strata_slice strata__redis_script(void) { return strata_bytes(text, sizeof text - 1); }
 

@@ -10,6 +10,7 @@
 #include "src/base/err.h"
 #include "src/base/hash.h"
 #include "src/base/mem.h"
+#include "src/layer/redis/redis_call.h"
 #include "src/layer/redis/redis_layer_impl.h"
 #include "src/os/os_futex.h"
 
@@ -88,8 +89,9 @@ int strata__redis_spread_look(struct redis_layer *r, struct redis_spread *out, s
 
 struct removal {
     struct redis_request request; /* first */
-    strata_slice args[2];
+    strata_slice args[8];
     struct removals *all;
+    int forgotten; /* the node does not know the script */
 };
 
 struct removals {
@@ -103,19 +105,76 @@ struct removals {
     struct removal each[];
 };
 
+static int is_forgotten(const struct redisReply *reply)
+{
+    static const char word[] = "NOSCRIPT";
+    if (strata__redis_kind(reply) != REDIS_IS_ERROR)
+        return 0;
+    strata_slice text = strata__redis_text(reply);
+    return text.size >= sizeof word - 1 && memcmp(text.data, word, sizeof word - 1) == 0;
+}
+
 static void removed(struct redis_request *request)
 {
-    struct removals *all = ((struct removal *)(void *)request)->all;
-    int good = request->status == STRATA_OK && strata__redis_kind(request->reply) == REDIS_IS_INTEGER;
-    if (!good && atomic_exchange(&all->failed, 1) == 0) {
-        all->rc = request->status;
-        if (all->rc == STRATA_OK)
-            all->rc = strata__redis_no_answer(all->r, all->command, request->reply, all->err);
-        else if (all->err != NULL)
-            *all->err = request->err;
+    struct removal *one = (struct removal *)(void *)request;
+    struct removals *all = one->all;
+    struct redis_told told = { 0 };
+    int good = request->status == STRATA_OK && (strata__redis_kind(request->reply) == REDIS_IS_INTEGER ||
+                                                strata__redis_told_read(request->reply, &told));
+    if (!good && !one->forgotten && request->status == STRATA_OK && is_forgotten(request->reply)) {
+        one->forgotten = 1;
+    } else {
+        one->forgotten = 0;
+        if (!good && atomic_exchange(&all->failed, 1) == 0) {
+            all->rc = request->status;
+            if (all->rc == STRATA_OK)
+                all->rc = strata__redis_no_answer(all->r, all->command, request->reply, all->err);
+            else if (all->err != NULL)
+                *all->err = request->err;
+        }
     }
     if (atomic_fetch_sub(&all->left, 1) == 1)
         strata__os_unpark(&all->word);
+}
+
+/* What makes one key go: the script, which leaves tombstones and wakes who waits; or the plain command. */
+static void say(struct removal *one, const char *command, strata_slice key)
+{
+    const struct redis_layer *r = one->all->r;
+    const int scripts = atomic_load(&r->life.scripts) == SCRIPTS_ON;
+    const strata_slice script[] = { strata_str("EVALSHA"), strata_bytes(r->sha, REDIS_SHA - 1),
+                                    strata_str("1"),       key,
+                                    strata_str("clear"),   strata_str(""),
+                                    strata_str(command),   r->channel };
+    const strata_slice plain[] = { strata_str(command), key };
+    memcpy(one->args, scripts ? script : plain, scripts ? sizeof script : sizeof plain);
+    one->request.args = one->args;
+    one->request.arg_count = scripts ? sizeof script / sizeof script[0] : 2;
+    one->request.key_at = scripts ? 3 : 1;
+}
+
+static void send_and_wait(struct removals *all, size_t count)
+{
+    atomic_init(&all->left, count);
+    atomic_init(&all->word, 0);
+    strata__redis_submit(all->r->link, all->list, count);
+    (void)strata__os_park(&all->word, INT64_MAX);
+}
+
+/* After a SCRIPT FLUSH, with the text. */
+static void send_forgotten(struct removals *all, size_t count)
+{
+    size_t again = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct removal *one = &all->each[i];
+        if (!one->forgotten)
+            continue;
+        one->args[0] = strata_str("EVAL");
+        one->args[1] = strata__redis_script();
+        all->list[again++] = &one->request;
+    }
+    if (again != 0)
+        send_and_wait(all, again);
 }
 
 int strata__redis_spread_remove(struct redis_layer *r, const char *command, const strata_slice *keys, size_t count,
@@ -130,21 +189,18 @@ int strata__redis_spread_remove(struct redis_layer *r, const char *command, cons
     all->command = command;
     all->err = err;
     all->list = (struct redis_request **)(void *)(all->each + count);
-    atomic_init(&all->left, count);
     for (size_t i = 0; i < count; i++) {
         struct removal *one = &all->each[i];
         size_t prefix = r->prefix.size < keys[i].size ? r->prefix.size : keys[i].size;
-        *one = (struct removal){ .args = { strata_str(command), keys[i] }, .all = all };
-        one->request.args = one->args;
-        one->request.arg_count = 2;
-        one->request.key_at = 1;
+        *one = (struct removal){ .all = all };
+        say(one, command, keys[i]);
         one->request.affinity = strata__hash((const char *)keys[i].data + prefix, keys[i].size - prefix, 0);
         one->request.timeout_ms = r->options.timeout_ms;
         one->request.done = removed;
         all->list[i] = &one->request;
     }
-    strata__redis_submit(r->link, all->list, count);
-    (void)strata__os_park(&all->word, INT64_MAX);
+    send_and_wait(all, count);
+    send_forgotten(all, count);
     int rc = all->rc;
     strata__free(r->mem, all);
     return rc;

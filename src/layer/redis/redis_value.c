@@ -111,9 +111,9 @@ static strata_slice unwrap(strata_slice bytes)
     return at[0] == REDIS_IS_TOMBSTONE && bytes.size >= REDIS_TOMBSTONE ? strata_bytes(at, 0) : bytes;
 }
 
-static int64_t age_of(struct redis_layer *r, const struct envelope *e)
+static int64_t age_of(struct redis_layer *r, const struct redis_mark *mark, const struct envelope *e)
 {
-    int64_t now = e->store_time_ms != 0 ? strata__redis_store_ms(r) : 0;
+    int64_t now = e->store_time_ms != 0 ? strata__redis_store_ms(r, mark) : 0;
     int64_t born = e->store_time_ms != 0 ? (int64_t)e->store_time_ms : e->born_wall_ms, age;
     if (now == 0) /* it may not be asked for its clock */
         now = strata_host_wall_ms(r->host);
@@ -141,10 +141,11 @@ static int distrust(strata_meta *meta)
 }
 
 /* As of this cache's clock. */
-static int place_in_time(struct redis_layer *r, strata_op *op, const struct envelope *e, int trusted)
+static int place_in_time(struct redis_layer *r, strata_op *op, const struct envelope *e, const struct redis_mark *mark,
+                         int trusted)
 {
     uint32_t position = op->meta.position;
-    int64_t age = age_of(r, e);
+    int64_t age = age_of(r, mark, e);
     strata__envelope_to_meta(&op->meta, e);
     op->meta.life = 0;
     op->meta.position = position;
@@ -156,16 +157,20 @@ static int place_in_time(struct redis_layer *r, strata_op *op, const struct enve
 }
 
 /* Is it of the life that we believe in?  1, 0; -1: that life is none that we know. */
-static int trust(struct redis_layer *r, const struct envelope *e)
+static int trust(struct redis_layer *r, const struct redis_mark *mark, const struct envelope *e)
 {
     if (e->store_life == 0 || atomic_load_explicit(&r->life.scripts, memory_order_relaxed) == SCRIPTS_OFF)
         return 1; /* of a node that may run no scripts, or this one may not: there is nothing to compare */
-    if (e->store_life == atomic_load_explicit(&r->life.now, memory_order_acquire))
+    uint64_t life = strata__redis_life_of(r, mark);
+    if (e->store_life == life)
         return 1;
+    if (life == 0 && redis_is_cluster(r))
+        return -1; /* that of any node may be known, and this one is not that node */
     return strata__redis_life_is_over(r, e->store_life) ? 0 : -1;
 }
 
-int strata__redis_value_decode(struct redis_layer *r, strata_op *op, strata_slice bytes, uint64_t looked_us)
+int strata__redis_value_decode(struct redis_layer *r, strata_op *op, strata_slice bytes, struct redis_mark *mark,
+                               uint64_t looked_us)
 {
     struct envelope e;
     struct strata_value *value = NULL;
@@ -178,7 +183,7 @@ int strata__redis_value_decode(struct redis_layer *r, strata_op *op, strata_slic
     uint64_t above = atomic_load_explicit(&r->void_version, memory_order_relaxed); /* set before bans.newest is raised */
     if (above != 0 && e.version <= above)
         return STRATA_MISS;
-    int trusted = trust(r, &e);
+    int trusted = trust(r, mark, &e);
     if (trusted < 0 && looked_us == 0)
         return STRATA_AGAIN;
     if (trusted < 0 &&
@@ -186,14 +191,14 @@ int strata__redis_value_decode(struct redis_layer *r, strata_op *op, strata_slic
         strata__redis_life_is_none(r, e.store_life);
     int rc = STRATA_OK;
     if (e.flags & ENVELOPE_NEGATIVE)
-        return place_in_time(r, op, &e, trusted > 0);
+        return place_in_time(r, op, &e, mark, trusted > 0);
     if (e.compression != COMPRESS_NONE)
         rc = unpack(r, op, &e, &value);
     else if ((value = strata__value_copy(op->mem, e.payload.data, e.payload.size)) == NULL)
         rc = fail_memory(r, op, e.payload.size);
     if (rc == STRATA_OK)
-        rc = place_in_time(r, op, &e, trusted > 0);
-    strata__redis_life_look(r);
+        rc = place_in_time(r, op, &e, mark, trusted > 0);
+    strata__redis_life_look(r, mark, op->key);
     if (rc == STRATA_OK)
         op->found = value;
     else

@@ -12,8 +12,6 @@ static size_t subscribe(void *ctx, size_t nth, const strata_slice **out_args)
     struct redis_layer *r = ctx;
     if (nth > 0)
         return 0;
-    r->leases.words[0] = strata_str("SUBSCRIBE");
-    r->leases.words[1] = r->channel;
     *out_args = r->leases.words;
     return 2;
 }
@@ -27,11 +25,13 @@ static void set_channel(struct redis_layer *r, enum redis_channel channel)
                               strata_bytes(NULL, 0)); /* who waits says so to the holders, or begins to ask in pauses */
 }
 
-static int subscribed(void *ctx, size_t nth, const struct redisReply *reply, int64_t elapsed_us, strata_error *err)
+static int subscribed(void *ctx, size_t nth, const struct redisReply *reply, int64_t elapsed_us,
+                      struct redis_mark *mark, strata_error *err)
 {
     struct redis_layer *r = ctx;
     (void)nth;
     (void)elapsed_us;
+    (void)mark;
     (void)err;
     if (strata__redis_kind(reply) == REDIS_IS_ARRAY) {
         set_channel(r, CHANNEL_UP);
@@ -64,6 +64,8 @@ int strata__redis_channel_open(struct redis_layer *r)
         return up;
     struct redis_link_options options = strata__redis_link_options(r);
     strata_error why = STRATA_ERROR_INIT;
+    l->words[0] = strata_str("SUBSCRIBE");
+    l->words[1] = r->channel;
     options.connections = 1;
     options.hello = subscribe;
     options.greeted = subscribed;

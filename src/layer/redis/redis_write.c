@@ -60,10 +60,12 @@ static void remove_answered(struct redis_call *call, const struct redis_told *to
         strata__redis_layer_submit(&call->r->base, &op, 1); /* without scripts now */
         return;
     }
-    if (told->status == STRATA_OK)
+    if (told->status == STRATA_OK) {
         op->meta.version = told->version;
-    else
+        strata__redis_life_deleted_in(call->r, call->number, told->life);
+    } else {
         *op->err = *told->err;
+    }
     finish(call->r, op, told->status);
 }
 
@@ -74,11 +76,12 @@ static void note_write(struct redis_call *call)
     call->seen = atomic_fetch_add(&call->r->writes[call->stripe], 1) + 1;
 }
 
-static struct redis_request *removal(struct redis_layer *r, strata_op *op)
+static struct redis_request *removal(struct redis_layer *r, strata_op *op, uint64_t serial)
 {
     struct redis_call *call = strata__redis_call_new(r, "delete", op->key, remove_answered, op);
     if (call == NULL)
         return fail_memory(r, op);
+    call->number = serial;
     strata__redis_call_add_number(call, r->options.tombstone_ms);
     note_write(call);
     return &call->request;
@@ -86,9 +89,7 @@ static struct redis_request *removal(struct redis_layer *r, strata_op *op)
 
 struct redis_request *strata__redis_write_remove(struct redis_layer *r, strata_op *op)
 {
-    if ((op->flags & STRATA_OP_LOADED) == 0)
-        strata__redis_life_deleted(r, op->key);
-    return removal(r, op);
+    return removal(r, op, op->flags & STRATA_OP_LOADED ? 0 : strata__redis_life_deleted(r, op->key));
 }
 
 /* How old it is already: what its load took, and what it lay below. */
@@ -145,6 +146,6 @@ struct redis_request *strata__redis_write_put(struct redis_layer *r, strata_op *
         return NULL;
     }
     if (ttl_ms == 0) /* nobody needs it, but what it replaces must go */
-        return removal(r, op);
+        return removal(r, op, 0);
     return put_call(r, op, ttl_ms, op->lease != 0 ? token : NULL);
 }
