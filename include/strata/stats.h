@@ -57,9 +57,11 @@ typedef struct strata_layer_stats {
     uint64_t lives;           /**< how often the store was found to have lost its memory: emptied, restarted, failed over;
                                  in a Cluster, how many masters were met after the first, and each once more
                                  when that happened to it */
+    char server[40];          /**< what the server that was connected to last calls itself: "Redis 7.0.15", "Valkey 8.1.1";
+                                 empty: none yet, or INFO is forbidden */
 } strata_layer_stats;
 #define STRATA_LAYER_STATS_INIT \
-    { sizeof(strata_layer_stats), { 0 }, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0, 0, 0, 0, 0 }, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+    { sizeof(strata_layer_stats), { 0 }, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0, 0, 0, 0, 0 }, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0 } }
 
 /** A cache or a namespace.  Of a cache: all its namespaces together. */
 typedef struct strata_stats {

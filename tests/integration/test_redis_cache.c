@@ -93,6 +93,7 @@ static void test_two_caches_share(void **state)
     assert_int_equal(strata_stats_layer(a, 1, &s), STRATA_OK);
     assert_string_equal(s.name, "redis");
     assert_int_equal(s.hits, 1);
+    assert_true(strncmp(s.server, "Redis ", 6) == 0 || strncmp(s.server, "Valkey ", 7) == 0);
     assert_int_equal(strata_delete(a, strata_str("k"), &err), STRATA_OK);
     strata *c = open_stack(REDIS, NULL);
     expect(c, "k", STRATA_MISS, NULL);

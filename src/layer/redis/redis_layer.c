@@ -188,6 +188,9 @@ static void redis_stats(strata_layer *layer, strata_layer_stats *out)
     out->lives = atomic_load_explicit(&r->life.lives, memory_order_relaxed);
     out->unleased = atomic_load_explicit(&r->life.scripts, memory_order_relaxed) == SCRIPTS_OFF;
     out->foreign = atomic_load_explicit(&r->foreign, memory_order_relaxed);
+    os_lock_take(&r->life.lock);
+    memcpy(out->server, r->life.server, sizeof out->server);
+    os_lock_give(&r->life.lock);
 }
 
 static const strata_layer_ops redis_ops = {

@@ -43,6 +43,8 @@ void strata__redis_life_init(struct redis_layer *r)
     r->life.words[2] = strata_str("0");
     r->life.words[3] = strata_str("reign");
     r->life.words[4] = strata_str("TIME");
+    r->life.words[5] = strata_str("INFO");
+    r->life.words[6] = strata_str("server");
 }
 
 static void forget(struct redis_layer *r, struct redis_deleted *d)
@@ -406,7 +408,7 @@ void strata__redis_life_saw(struct redis_layer *r, struct redis_mark *mark, uint
 
 /* The greeting ------------------------------------------------------------------------------------------------- */
 
-enum { HELLO_LIFE, HELLO_TIME, HELLOS };
+enum { HELLO_LIFE, HELLO_TIME, HELLO_SERVER, HELLOS };
 
 size_t strata__redis_hello(void *ctx, size_t nth, const strata_slice **out_args)
 {
@@ -414,6 +416,10 @@ size_t strata__redis_hello(void *ctx, size_t nth, const strata_slice **out_args)
     struct redis_life *l = &r->life;
     if (nth >= HELLOS)
         return 0;
+    if (nth == HELLO_SERVER) {
+        *out_args = l->words + 5;
+        return 2;
+    }
     if (nth == HELLO_TIME || redis_is_cluster(r)) {
         *out_args = nth == HELLO_TIME ? l->words + 4 : l->words;
         return nth == HELLO_TIME ? 1 : 4;
@@ -470,6 +476,37 @@ static void time_came(struct redis_layer *r, struct redis_mark *mark, const stru
         strata__redis_clock_saw(r, mark, us, elapsed_us / 1000);
 }
 
+/* "redis_version:7.0.15" is what Valkey says too, for the sake of older clients, and its own besides. */
+static int copy_version(strata_slice info, const char *field, const char *name, char *out, size_t room)
+{
+    size_t size = strlen(field), used = strlen(name), i = 0;
+    const char *text = info.data;
+    while (i + size <= info.size && memcmp(text + i, field, size) != 0)
+        i++;
+    if (i + size > info.size || used >= room)
+        return 0;
+    memcpy(out, name, used);
+    for (i += size; i < info.size && text[i] > ' ' && text[i] < 127 && used < room - 1; i++)
+        out[used++] = text[i];
+    out[used] = 0;
+    return 1;
+}
+
+/* For people, in the stats: nothing depends on it.  Who may not ask does without. */
+static void server_came(struct redis_layer *r, const struct redisReply *reply)
+{
+    char name[sizeof r->life.server] = "";
+    if (strata__redis_kind(reply) != REDIS_IS_TEXT)
+        return;
+    strata_slice info = strata__redis_text(reply);
+    if (!copy_version(info, "valkey_version:", "Valkey ", name, sizeof name) &&
+        !copy_version(info, "redis_version:", "Redis ", name, sizeof name))
+        return;
+    os_lock_take(&r->life.lock);
+    memcpy(r->life.server, name, sizeof name);
+    os_lock_give(&r->life.lock);
+}
+
 int strata__redis_hello_answered(void *ctx, size_t nth, const struct redisReply *reply, int64_t elapsed_us,
                                  struct redis_mark *mark, strata_error *err)
 {
@@ -477,6 +514,10 @@ int strata__redis_hello_answered(void *ctx, size_t nth, const struct redisReply 
     struct redis_told told = { 0 };
     if (nth == HELLO_TIME) {
         time_came(r, mark, reply, elapsed_us);
+        return 1;
+    }
+    if (nth == HELLO_SERVER) {
+        server_came(r, reply);
         return 1;
     }
     if (strata__redis_told_read(reply, &told)) {

@@ -62,7 +62,8 @@ struct redis_life {
     int64_t repeat_ms; /* when what is owed is repeated; 0: nothing is */
     uint64_t delete_count;
     size_t deleted_bytes;
-    strata_slice words[5]; /* of a greeting, where it is always the same: many threads greet the nodes of a Cluster */
+    strata_slice words[7]; /* of a greeting, where it is always the same: many threads greet the nodes of a Cluster */
+    char server[40];       /* what it calls itself; under the lock */
     /* The link's thread's, while it greets. */
     strata_slice args[8 + LIVES_OVER];
     char candidate[REDIS_LIFE], over_bytes[LIVES_OVER * REDIS_LIFE];
