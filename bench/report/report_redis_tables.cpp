@@ -8,8 +8,8 @@ namespace report
 namespace
 {
 
-// What a layered cache for Node.js, which strata is to replace, was seen to take for a cold miss while its Redis is delayed by 0, 100 and
-// 500 ms, and is dead: its authors' own "slow-redis" benchmark of April 2026.  Its loader takes about 5 ms, as ours.
+// What a layered cache for Node.js, which strata is to replace, was seen to take for a cold miss while its Redis is delayed by 0,
+// 100 and 500 ms, and is dead.  Given figures; its loader takes about 5 ms, as ours.
 const std::vector<std::string> PREDECESSOR = { "12 ms", "504 ms", "2,506 ms", "2 s, then an error", "" };
 const char *const STATES[] = { "0", "100", "500", "stopped", "open" };
 
