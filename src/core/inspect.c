@@ -100,8 +100,8 @@ static int walk(strata *cache, const struct key_forms *key, int64_t *fresh_ms, s
     struct held held;
     int rc = STRATA_MISS, failed = 0;
     for (size_t i = 0; i < root->layer_count; i++) {
-        int64_t now = ex_now_ms(root->ex);
         int found = probe(cache, &root->layers[i], key, &p, &held);
+        int64_t now = ex_now_ms(root->ex); /* that took a while */
         if (found < 0 && !failed) {
             failed = 1;
             strata__fail(err, STRATA_ELAYER, root->layers[i].layer->name, "layer \"%s\" failed: %s",
