@@ -84,8 +84,9 @@ typedef struct strata_disk_options {
                                         takes a descriptor: at most a quarter of the process's limit (ulimit -n) when the
                                         cache is opened, with larger files if need be; a limit of 1,024 is enough for
                                         192 GiB */
-    uint64_t write_buffer_bytes;   /**< of each of two; default 256 KiB: what a kill -9 may lose of first-time puts; 4 KiB to
-                                        16 MiB, and whatever is given at most half of segment_bytes */
+    uint64_t write_buffer_bytes;   /**< of each of two: what a kill -9 may lose of first-time puts; default 384 KiB, 4 KiB to
+                                        16 MiB, and whatever is given at most half of segment_bytes.  Two thirds of it are
+                                        written at once, rounded down to a power of two */
     int32_t recovery;              /**< STRATA_RECOVERY_...; default quiet */
     int32_t sync;                  /**< STRATA_SYNC_...; default none */
     int32_t admission;             /**< STRATA_ADMIT_...; default always */

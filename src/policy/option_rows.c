@@ -64,7 +64,7 @@ static const struct option_row disk_rows[] = {
     ROW(max_bytes, OPTION_BYTES, MIB, (uint64_t)1 << 40, 1024 * MIB, NULL, "budget of all files together"),
     ROW(max_entries, OPTION_U64, 1024, UINT32_MAX, 0, NULL, "budget by count as well; 0 none"),
     ROW(segment_bytes, OPTION_BYTES, 64 * KIB, 1024 * MIB, 0, NULL, "one file of the log; 0 chooses from the budget"),
-    ROW(write_buffer_bytes, OPTION_BYTES, 4 * KIB, 16 * MIB, 256 * KIB, NULL, "each of two; a kill may lose as much"),
+    ROW(write_buffer_bytes, OPTION_BYTES, 4 * KIB, 16 * MIB, 384 * KIB, NULL, "each of two; a kill may lose as much"),
     ROW(recovery, OPTION_ENUM, STRATA_RECOVERY_QUIET, STRATA_RECOVERY_STRICT, STRATA_RECOVERY_QUIET, recovery_words,
         "quiet leaves out what is damaged, strict fails"),
     ROW(sync, OPTION_ENUM, STRATA_SYNC_NONE, STRATA_SYNC_WRITE, STRATA_SYNC_NONE, sync_words,

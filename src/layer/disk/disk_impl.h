@@ -121,6 +121,8 @@ struct segment {
 struct write_buffer {
     char *bytes;
     size_t used;
+    size_t last;               /* where its last record begins */
+    size_t full_at;            /* with so much it is full: there the file is at a multiple of write_unit */
     uint64_t offset;           /* in the active segment's file, of its first byte */
     _Atomic(uint32_t) filling; /* records that have their room, and are still copied */
 };
@@ -140,7 +142,11 @@ struct disk_log {
     struct os_cond changed; /* any of what follows */
     struct write_buffer buffers[2];
     unsigned current; /* that is being filled; the other one is empty, or being written */
-    size_t buffer_bytes;
+    size_t buffer_room;
+    size_t buffer_bytes; /* what is written at once, at most; the rest is for the record with which a buffer gets full */
+    uint64_t
+        write_unit; /* a power of two.  Files that are written in whole multiples lie in few large pieces of the page cache,
+                            and are read from there at four fifths of the price */
     struct segment *active; /* NULL: the next append has to open one */
     uint64_t end;           /* bytes appended in this life */
     uint64_t written;       /* of them handed to the kernel, or given up */

@@ -26,15 +26,19 @@ int strata__log_init(struct disk *d, strata_error *err)
     }
     if (code != 0)
         return strata__fail_os(err, STRATA_ENOMEM, code, d->base.name, "no mutex to be had from the system");
-    log->buffer_bytes = (size_t)d->options.write_buffer_bytes / RECORD_ALIGN * RECORD_ALIGN;
+    log->buffer_room = (size_t)d->options.write_buffer_bytes / RECORD_ALIGN * RECORD_ALIGN;
+    log->buffer_bytes = log->buffer_room * 2 / 3 / RECORD_ALIGN * RECORD_ALIGN;
+    log->write_unit = RECORD_ALIGN;
+    while (log->write_unit * 2 <= log->buffer_bytes)
+        log->write_unit *= 2;
     for (int i = 0; i < 2; i++)
-        log->buffers[i].bytes = strata__alloc(d->mem, log->buffer_bytes);
+        log->buffers[i].bytes = strata__alloc(d->mem, log->buffer_room);
     log->next_number = 1;
     if (log->buffers[0].bytes != NULL && log->buffers[1].bytes != NULL)
         return STRATA_OK;
     strata__log_deinit(d);
     return strata__fail(err, STRATA_ENOMEM, d->base.name, "no memory for two write buffers of %zu bytes",
-                        log->buffer_bytes);
+                        log->buffer_room);
 }
 
 void strata__log_deinit(struct disk *d)
@@ -46,6 +50,20 @@ void strata__log_deinit(struct disk *d)
 }
 
 /* Appending --------------------------------------------------------------------------------------------------- */
+
+/* Begins there, with so much in it that is written in part already. */
+static void begin_buffer(const struct disk_log *log, struct write_buffer *b, uint64_t offset, size_t tail)
+{
+    b->used = tail;
+    b->last = 0;
+    b->offset = offset;
+    b->full_at = tail + (size_t)(log->write_unit - (offset + tail) % log->write_unit);
+}
+
+static int is_full(const struct disk_log *log, const struct write_buffer *b, uint64_t need)
+{
+    return b->used >= b->full_at || b->used + need > log->buffer_room;
+}
 
 static int fits(const struct disk *d, const struct segment *s, uint64_t size)
 {
@@ -101,11 +119,12 @@ int strata__log_append(struct disk *d, struct append *a)
     os_mutex_lock(&log->lock);
     int answer = may_append_locked(d, a);
     struct write_buffer *b = &log->buffers[log->current];
-    if (answer == APPEND_OK && b->used + a->entry.size > log->buffer_bytes)
+    if (answer == APPEND_OK && is_full(log, b, a->entry.size))
         answer = APPEND_BUFFER_FULL;
     if (answer == APPEND_OK) {
         a->buffer = b;
         a->bytes = b->bytes + b->used;
+        b->last = b->used;
         b->used += a->entry.size;
         atomic_fetch_add_explicit(&b->filling, 1, memory_order_relaxed);
         place_locked(d, a);
@@ -141,8 +160,7 @@ int strata__log_append_direct(struct disk *d, struct append *a)
         place_locked(d, a);
         /* What is pending lies before it; what comes from now on, behind it. */
         log->current ^= 1;
-        log->buffers[log->current].used = 0;
-        log->buffers[log->current].offset = a->segment->end;
+        begin_buffer(log, &log->buffers[log->current], a->segment->end, 0);
     }
     os_mutex_unlock(&log->lock);
     return answer;
@@ -251,30 +269,44 @@ static int give_up(struct disk *d, uint64_t from, int failed)
     return failed;
 }
 
-/* Write the current buffer.  The writer's role, no lock. */
-static int write_pending(struct disk *d)
+/* The other buffer is the current one from here on, and begins with the record that lies across the end of what is written now, if
+ * that is not to be written whole: how many bytes. */
+static size_t change_buffers_locked(struct disk_log *log, int whole)
+{
+    struct write_buffer *b = &log->buffers[log->current], *next = &log->buffers[log->current ^ 1];
+    size_t tail = whole || b->used <= b->full_at ? 0 : b->used - b->last;
+    if (tail != 0) /* it is full: nothing is added while we wait */
+        wait_filled_locked(log, b);
+    begin_buffer(log, next, b->offset + b->used - tail, tail);
+    if (tail != 0)
+        memcpy(next->bytes, b->bytes + b->last, tail);
+    log->current ^= 1;
+    return tail;
+}
+
+/* Write the current buffer: the whole, or where it is full up to where the file is at a multiple of the unit.  The record that lies
+ * across is written in part, and once more with the next ones.  The writer's role, no lock. */
+static int write_pending(struct disk *d, int whole)
 {
     struct disk_log *log = &d->log;
     os_mutex_lock(&log->lock);
     struct write_buffer *b = &log->buffers[log->current];
     struct segment *s = log->active;
-    uint64_t end = log->end;
     if (s == NULL || b->used == 0) {
         os_mutex_unlock(&log->lock);
         return 0;
     }
-    log->current ^= 1;
-    log->buffers[log->current].used = 0;
-    log->buffers[log->current].offset = b->offset + b->used;
+    size_t tail = change_buffers_locked(log, whole);
+    uint64_t end = log->end - tail;
     wait_filled_locked(log, b);
     os_mutex_unlock(&log->lock);
-    int failed = strata__os_file_write(s->fd, b->bytes, b->used, b->offset);
+    int failed = strata__os_file_write(s->fd, b->bytes, tail != 0 ? b->full_at : b->used, b->offset);
     if (failed == 0 && d->options.sync == STRATA_SYNC_WRITE)
         failed = strata__os_file_sync(s->fd);
     if (failed != 0)
         return give_up(d, b->offset, failed);
     os_mutex_lock(&log->lock);
-    atomic_store_explicit(&s->written, b->offset + b->used, memory_order_release);
+    atomic_store_explicit(&s->written, b->offset + b->used - tail, memory_order_release);
     b->used = 0;
     settle_locked(log, end, 0);
     os_mutex_unlock(&log->lock);
@@ -307,7 +339,7 @@ int strata__log_write_direct(struct disk *d, struct append *a, const void *bytes
 int strata__log_flush(struct disk *d)
 {
     strata__log_take_role(d);
-    int failed = write_pending(d);
+    int failed = write_pending(d, 1);
     strata__log_give_role(d);
     if (failed != 0)
         disk_count(&d->errors);
@@ -319,14 +351,14 @@ int strata__log_drain(struct disk *d, uint64_t need)
     struct disk_log *log = &d->log;
     int failed = 0;
     os_mutex_lock(&log->lock);
-    while (failed == 0 && log->active != NULL && log->buffers[log->current].used + need > log->buffer_bytes) {
+    while (failed == 0 && log->active != NULL && is_full(log, &log->buffers[log->current], need)) {
         if (log->writer) {
             strata__os_cond_wait(&log->changed, &log->lock, INT64_MAX);
             continue;
         }
         log->writer = 1;
         os_mutex_unlock(&log->lock);
-        failed = write_pending(d);
+        failed = write_pending(d, 0);
         os_mutex_lock(&log->lock);
         give_role_locked(log);
     }
@@ -345,7 +377,7 @@ int strata__log_wait(struct disk *d, struct log_waiter *waiter)
         }
         log->writer = 1;
         os_mutex_unlock(&log->lock);
-        (void)write_pending(d); /* what came of it stands in the waiter */
+        (void)write_pending(d, 1); /* what came of it stands in the waiter */
         os_mutex_lock(&log->lock);
         give_role_locked(log);
     }
@@ -409,7 +441,7 @@ static int seal_active(struct disk *d)
     struct disk_log *log = &d->log;
     struct segment *s = NULL;
     for (int more = 1; more;) {
-        int failed = write_pending(d);
+        int failed = write_pending(d, 1);
         if (failed != 0)
             return failed;
         os_mutex_lock(&log->lock);
@@ -442,10 +474,8 @@ static int open_next(struct disk *d, uint64_t need, int *os_errno)
     if (!strata__segment_enter_locked(d, s))
         STRATA_BUG("the segment table was full, and room had been found in it");
     log->active = s;
-    for (int i = 0; i < 2; i++) {
-        log->buffers[i].used = 0;
-        log->buffers[i].offset = SEGMENT_HEAD;
-    }
+    for (int i = 0; i < 2; i++)
+        begin_buffer(log, &log->buffers[i], SEGMENT_HEAD, 0);
     os_mutex_unlock(&log->lock);
     return STRATA_OK;
 }
