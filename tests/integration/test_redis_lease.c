@@ -9,6 +9,7 @@
 
 #include "tests/support/cmocka_all.h"
 
+#include "src/format/le.h"
 #include "src/layer/redis/redis_layer_impl.h"
 #include "src/layer/value_impl.h"
 #include "src/os/os_futex.h"
@@ -363,6 +364,35 @@ static void test_an_emptied_store_has_a_new_life(void **state)
     assert_int_equal(lives(1), 1);
 }
 
+static uint64_t delete_for_version(int n, const char *key)
+{
+    struct asked a;
+    begin(&a, n, STRATA_OP_REMOVE, key, NULL, 0, 0);
+    strata__os_park(&a.done, INT64_MAX);
+    uint64_t version = a.o.op.meta.version;
+    strata__os_unpark(&a.done);
+    assert_int_equal(end(&a, NULL, NULL), STRATA_OK);
+    return version;
+}
+
+/* It is repeated into the new life if it was carried out in the old one: not blindly, behind what was leased after it. */
+static void test_a_delete_that_begins_a_life_comes_once(void **state)
+{
+    (void)state;
+    char stone[64];
+    assert_int_equal(put(0, "k", "v", 0), STRATA_OK);
+    redis_do(other, "FLUSHALL");
+    uint64_t version = delete_for_version(0, "k");
+    assert_int_equal(lives(0), 1);
+    holds(0, "k", NULL); /* on the same connection, behind whatever was repeated */
+    char stored[] = "app:\0\0\0\0k";
+    const char *words[] = { "GET", NULL };
+    struct redis_answer got = redis_do_slice(other, words, strata_bytes(stored, sizeof stored - 1));
+    assert_int_equal(got.size, 18);
+    memcpy(stone, got.text, 18);
+    assert_int_equal(strata__le64((const uint8_t *)stone + 2), version);
+}
+
 /* maxmemory-policy allkeys-...: the life's own key may be the one that goes. */
 static void test_the_lifes_key_is_evicted(void **state)
 {
@@ -542,6 +572,7 @@ int main(void)
         CASE(test_one_succeeds_who_died),
         CASE(test_a_lease_is_renewed),
         CASE(test_an_emptied_store_has_a_new_life),
+        CASE(test_a_delete_that_begins_a_life_comes_once),
         CASE(test_the_lifes_key_is_evicted),
         CASE(test_a_restart_from_a_snapshot),
         CASE(test_a_kill_and_an_empty_restart),

@@ -182,6 +182,7 @@ void strata__redis_life_look(struct redis_layer *r, struct redis_mark *mark, str
 /* Our last deletes ---------------------------------------------------------------------------------------------- */
 
 static void repeat_owed(void *ctx);
+static void repeat_deletes(struct redis_layer *r, int only_owed);
 
 static struct redis_deleted *find_deleted_locked(struct redis_life *l, uint64_t serial)
 {
@@ -193,9 +194,15 @@ void strata__redis_life_deleted_in(struct redis_layer *r, uint64_t serial, uint6
 {
     os_lock_take(&r->life.lock);
     struct redis_deleted *d = find_deleted_locked(&r->life, serial);
-    if (d != NULL)
+    int again = d != NULL && d->again;
+    if (d != NULL) {
         d->life = life;
+        d->owed |= again;
+        d->open = d->again = 0;
+    }
     os_lock_give(&r->life.lock);
+    if (again)
+        repeat_deletes(r, 1);
 }
 
 /* In a Cluster it may not be known yet who has the key now.  What failed elsewhere is asked of the next life again, or is too
@@ -236,7 +243,8 @@ static void repeat(struct redis_layer *r, const struct redis_deleted *d)
     strata__redis_call_send(call);
 }
 
-/* Once more: whoever answers now may not have heard of them.  Each is out of its place while it is sent. */
+/* Once more: whoever answers now may not have heard of them.  Each is out of its place while it is sent.  One that is still on
+ * its way waits for its answer: repeated blindly, it would come behind what was leased or set after it. */
 static void repeat_deletes(struct redis_layer *r, int only_owed)
 {
     struct redis_life *l = &r->life;
@@ -245,7 +253,9 @@ static void repeat_deletes(struct redis_layer *r, int only_owed)
         struct redis_deleted *place = &l->deleted[i];
         os_lock_take(&l->lock);
         struct redis_deleted d = { 0 };
-        if (place->owed || !only_owed) {
+        if (place->open) {
+            place->again |= !only_owed;
+        } else if (place->owed || !only_owed) {
             d = *place;
             *place = (struct redis_deleted){ .serial = d.serial, .life = d.life };
         }
@@ -299,7 +309,7 @@ uint64_t strata__redis_life_deleted(struct redis_layer *r, strata_slice key)
     *d = (struct redis_deleted){ 0 };
     if (l->deleted_bytes + key.size <= DELETES_KEPT_BYTES) {
         *d = (struct redis_deleted){
-            .key = copy, .size = key.size, .at_ms = strata_host_now_ms(r->host), .serial = serial
+            .key = copy, .size = key.size, .at_ms = strata_host_now_ms(r->host), .serial = serial, .open = 1
         };
         l->deleted_bytes += key.size;
         copy = NULL;

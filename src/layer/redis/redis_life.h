@@ -39,6 +39,8 @@ struct redis_deleted {
     uint64_t serial; /* its place is serial % DELETES_KEPT */
     uint64_t life;   /* in which it was carried out; 0: not known */
     int owed;        /* its repetition failed */
+    int open;        /* it is not answered yet, */
+    int again;       /* and is to be repeated once it is */
 };
 
 struct redis_life {
@@ -106,7 +108,7 @@ int64_t strata__redis_store_ms(struct redis_layer *r, const struct redis_mark *m
 void strata__redis_life_look(struct redis_layer *r, struct redis_mark *mark, strata_slice key);
 /* This node deletes a key; for a new life to come.  Its number; 0: it is not kept. */
 uint64_t strata__redis_life_deleted(struct redis_layer *r, strata_slice key);
-/* It was carried out in this life. */
+/* It is answered: it was carried out in this life; 0: it failed. */
 void strata__redis_life_deleted_in(struct redis_layer *r, uint64_t serial, uint64_t life);
 
 /* Scripts are forbidden here, for this reason. */

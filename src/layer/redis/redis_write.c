@@ -56,16 +56,15 @@ static void put_answered(struct redis_call *call, const struct redis_told *told)
 static void remove_answered(struct redis_call *call, const struct redis_told *told)
 {
     strata_op *op = call->owner;
+    strata__redis_life_deleted_in(call->r, call->number, told->status == STRATA_OK ? told->life : 0);
     if (told->status == STRATA_EUNSUPPORTED) {
         strata__redis_layer_submit(&call->r->base, &op, 1); /* without scripts now */
         return;
     }
-    if (told->status == STRATA_OK) {
+    if (told->status == STRATA_OK)
         op->meta.version = told->version;
-        strata__redis_life_deleted_in(call->r, call->number, told->life);
-    } else {
+    else
         *op->err = *told->err;
-    }
     finish(call->r, op, told->status);
 }
 
@@ -79,8 +78,10 @@ static void note_write(struct redis_call *call)
 static struct redis_request *removal(struct redis_layer *r, strata_op *op, uint64_t serial)
 {
     struct redis_call *call = strata__redis_call_new(r, "delete", op->key, remove_answered, op);
-    if (call == NULL)
+    if (call == NULL) {
+        strata__redis_life_deleted_in(r, serial, 0);
         return fail_memory(r, op);
+    }
     call->number = serial;
     strata__redis_call_add_number(call, r->options.tombstone_ms);
     note_write(call);
