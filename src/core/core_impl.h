@@ -184,9 +184,10 @@ struct root {
     uint64_t seed;
     size_t layer_count;
     struct layer_slot layers[LAYERS_MAX];
-    size_t instant_count; /* so many of the nearest layers are instant */
-    int plain_keys;       /* every layer knows spaces: no storage keys are needed */
-    uint32_t lease_layer; /* the one that is asked for leases; LAYERS_MAX: none is */
+    size_t instant_count;                /* so many of the nearest layers are instant */
+    int plain_keys;                      /* every layer knows spaces: no storage keys are needed */
+    unsigned char set_order[LAYERS_MAX]; /* of a set: shared stores, the furthest first; then the others, nearest first */
+    uint32_t lease_layer;                /* the one that is asked for leases; LAYERS_MAX: none is */
     int stats;
     strata_layer_host host;
     struct demotions *demotions; /* NULL: no layer is STRATA_LAYER_DEMOTED */

@@ -232,7 +232,8 @@ struct write {
     strata_value *value; /* a set's: borrowed; an expire's: what the layer gave */
     strata_value *encoded;
     strata_meta meta;
-    int found; /* expire: some layer had it */
+    uint64_t version, version_before; /* what a shared store gave it, and, of an expire, gave what it had; 0: none */
+    int found;                        /* expire: some layer had it */
     int status;
     strata_error err;
     strata_op op;

@@ -70,6 +70,17 @@ static int check_demoted(const strata_options *options, size_t index, strata_err
     return STRATA_OK;
 }
 
+static void order_sets(struct root *root)
+{
+    size_t count = 0;
+    for (size_t i = root->layer_count; i-- > 0;)
+        if (root->layers[i].flags & STRATA_LAYER_SHARED)
+            root->set_order[count++] = (unsigned char)i;
+    for (size_t i = 0; i < root->layer_count; i++)
+        if (!(root->layers[i].flags & STRATA_LAYER_SHARED))
+            root->set_order[count++] = (unsigned char)i;
+}
+
 int strata__layers_take(struct root *root, const strata_options *options, strata_error *err)
 {
     int instant = 1;
@@ -109,6 +120,7 @@ int strata__layers_take(struct root *root, const strata_options *options, strata
             root->has_maintain = 1;
     }
     root->layer_count = options->layer_count;
+    order_sets(root);
     return STRATA_OK;
 }
 

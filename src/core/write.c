@@ -2,10 +2,11 @@
  *
  * A write poisons the flights of its key first, so that nothing loaded before is stored after.  With instant layers alone
  * that, and the layers' operations, happen under one hold of the key lock.  Otherwise the write stands in the table while
- * it is at work in slower layers: later writes and flights of the key wait for it.  A set fills layers nearest first; a
- * delete empties them furthest first, so that nobody reads up what is just being removed.  A slow layer that does not take
- * what is put is told to remove the key: what it may still hold is superseded.  So is one that was cleared while the put was
- * on its way: it may have been cleared first.
+ * it is at work in slower layers: later writes and flights of the key wait for it.  A set, and an expire, goes to shared stores
+ * first, the furthest before the others, and then to this node's layers, nearest first, with the version that the store gave it: what
+ * is held here is never newer than what the store has.  A delete empties layers furthest first, so that nobody reads up what is just
+ * being removed.  A slow layer that does not take what is put is told to remove the key: what it may still hold is superseded.  So is
+ * one that was cleared while the put was on its way: it may have been cleared first.
  *
  * What all of them answered together is for strata_options.write_policy to say.  A strict set that failed goes through the
  * layers once more, as a delete (write_outcome.c). */
@@ -83,6 +84,13 @@ static int take_found(struct write *w, struct layer_slot *slot, struct held *hel
     return 1;
 }
 
+/* An expire's: a copy of what a store had before has the version that the store gave it now. */
+static void reversion(const struct write *w, strata_meta *meta)
+{
+    if (w->version_before != 0 && meta->version == w->version_before)
+        meta->version = w->version;
+}
+
 static void expire_now_locked(struct write *w, struct layer_slot *slot)
 {
     struct held held;
@@ -97,6 +105,7 @@ static void expire_now_locked(struct write *w, struct layer_slot *slot)
     }
     w->found = 1;
     uint32_t kind = expired_meta(&held.meta, w->op.now_ms);
+    reversion(w, &held.meta);
     op_begin(w, slot, kind);
     if (kind == STRATA_OP_PUT) {
         w->op.value = held.value;
@@ -127,7 +136,9 @@ static void write_now_locked(struct write *w, struct layer_slot *slot)
 static struct layer_slot *slot_at(struct write *w, uint32_t step)
 {
     struct root *root = w->root;
-    return &root->layers[w->kind == STRATA_OP_REMOVE ? root->layer_count - 1 - step : step];
+    if (w->demotes)
+        return &root->layers[step];
+    return &root->layers[w->kind == STRATA_OP_REMOVE ? root->layer_count - 1 - step : root->set_order[step]];
 }
 
 /* Slower layers -------------------------------------------------------------------------------------------------- */
@@ -197,6 +208,15 @@ static void forget_found(struct write *w)
     w->value = w->encoded = NULL;
 }
 
+/* A store has taken it, and counts versions: what this node's layers get after is known by that one. */
+static void note_version(struct write *w, const struct layer_slot *slot)
+{
+    if (w->op.kind != STRATA_OP_PUT || w->op.status != STRATA_OK || !(slot->flags & STRATA_LAYER_SHARED))
+        return;
+    w->version_before = w->meta.version;
+    w->version = w->meta.version = w->op.meta.version;
+}
+
 /* A slow layer has answered.  1: it is done; 0: it is asked again and has not answered; 2: ... and has. */
 static int slow_answered(struct write *w, struct layer_slot *slot)
 {
@@ -204,6 +224,7 @@ static int slow_answered(struct write *w, struct layer_slot *slot)
     strata__op_counted(w->handle, slot, &w->op);
     w->told |= w->op.status < 0;
     strata__write_note(w, slot);
+    note_version(w, slot);
     if (w->op.kind == STRATA_OP_PUT && (w->op.status != STRATA_OK || cleared_since(w->handle, w->op.meta.position))) {
         op_begin(w, slot, STRATA_OP_REMOVE);
         return submit_slow(w, slot) ? 2 : 0;
@@ -221,6 +242,7 @@ static int slow_answered(struct write *w, struct layer_slot *slot)
     w->found = 1;
     w->got = 1;
     uint32_t kind = expired_meta(&held.meta, w->op.now_ms);
+    reversion(w, &held.meta);
     w->value = held.value;
     w->meta = held.meta;
     return put_or_remove(w, slot, kind) ? 2 : 0;

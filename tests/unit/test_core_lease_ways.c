@@ -2,10 +2,71 @@
 #include "tests/support/fail_alloc.h"
 #include "tests/unit/lease_calls.h"
 
-/* Refreshes ---------------------------------------------------------------------------------------------------------- */
-
 static const strata_policy stale_policy = { STRATA_SIZED(strata_policy), .ttl_ms = 100,
                                             .stale_while_revalidate_ms = 10000, .retry_ms = 50 };
+
+/* Sets --------------------------------------------------------------------------------------------------------------- */
+
+/* Of what this node's memory has of "k"; SIZE_MAX there is none. */
+static uint64_t version_in_memory(strata *cache)
+{
+    struct key_forms forms = { .plain = strata_str("k"), .storage = strata_str("k") };
+    strata_error words = STRATA_ERROR_INIT;
+    strata_op op;
+    forms.hash = handle_hash(cache, forms.plain);
+    op_init(&op, cache, &cache->root->layers[0], &forms, STRATA_OP_GET, ex_now_ms(cache->root->ex), &words);
+    strata__instant_submit(&cache->root->layers[0], &op);
+    if (!strata__op_found(&op))
+        return SIZE_MAX;
+    strata_value_unref(op.found);
+    return op.meta.version;
+}
+
+static uint64_t version_in_store(struct fleet *fleet)
+{
+    strata_meta meta;
+    char text[32];
+    assert_true(lease_store_value(fleet->store, strata_str("k"), text, sizeof text, &meta) != SIZE_MAX);
+    return meta.version;
+}
+
+static void memory_has_none(void *ctx) { assert_int_equal(version_in_memory(ctx), SIZE_MAX); }
+
+static void test_a_set_is_known_by_its_version(void **state)
+{
+    (void)state;
+    struct fleet fleet;
+    struct origin o = { .value = "loaded" };
+    fleet_open(&fleet, &(struct fleet_options){ .policy = &stale_policy });
+    lease_store_before(fleet.store, STRATA_OP_PUT, memory_has_none, fleet.node[0]);
+    assert_int_equal(strata_set(fleet.node[0], strata_str("k"), strata_str("set"), NULL, NULL), STRATA_OK);
+    uint64_t first = version_in_store(&fleet);
+    assert_int_not_equal(first, 0);
+    assert_int_equal(version_in_memory(fleet.node[0]), first);
+    assert_int_equal(strata_set(fleet.node[0], strata_str("k"), strata_str("again"), NULL, NULL), STRATA_OK);
+    assert_true(version_in_store(&fleet) > first);
+    assert_int_equal(version_in_memory(fleet.node[0]), version_in_store(&fleet));
+    assert_int_equal(strata_expire(fleet.node[0], strata_str("k"), NULL), STRATA_OK); /* into its stale window */
+    assert_int_equal(version_in_memory(fleet.node[0]), version_in_store(&fleet));
+    assert_load(&fleet, 0, &o, STRATA_STALE, "again");
+    fleet_run(&fleet);
+    assert_load(&fleet, 0, &o, STRATA_OK, "loaded");
+    fleet_close(&fleet);
+}
+
+/* A store that fails has no version to give; the value is held here all the same. */
+static void test_a_set_that_the_store_refuses(void **state)
+{
+    (void)state;
+    struct fleet fleet;
+    fleet_open(&fleet, &(struct fleet_options){ 0 });
+    lease_store_fail(fleet.store, STRATA_OP_PUT, STRATA_EIO);
+    assert_int_equal(strata_set(fleet.node[0], strata_str("k"), strata_str("v"), NULL, NULL), STRATA_ELAYER);
+    assert_int_equal(version_in_memory(fleet.node[0]), 0);
+    fleet_close(&fleet);
+}
+
+/* Refreshes ---------------------------------------------------------------------------------------------------------- */
 
 static void test_one_refresh(void **state)
 {
@@ -456,6 +517,8 @@ static void test_the_nth_allocation_fails(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_set_is_known_by_its_version),
+        cmocka_unit_test(test_a_set_that_the_store_refuses),
         cmocka_unit_test(test_one_refresh),
         cmocka_unit_test(test_failed_refresh_keeps_what_is_there),
         cmocka_unit_test(test_not_modified),
