@@ -63,6 +63,22 @@ typedef struct strata_layer_stats {
 #define STRATA_LAYER_STATS_INIT \
     { sizeof(strata_layer_stats), { 0 }, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0, 0, 0, 0, 0 }, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0 } }
 
+/** One bus. */
+typedef struct strata_bus_stats {
+    size_t size;          /**< sizeof this struct, set by the caller */
+    char name[32];        /**< the bus' own name, "redis_stream" or what its options say */
+    uint32_t up;          /**< 1: it is subscribed, now */
+    uint64_t published;   /**< messages that its server has taken */
+    uint64_t failed;      /**< messages that it has not: they are sent again */
+    uint64_t received;    /**< messages, own ones that came back included */
+    uint64_t bytes_out;
+    uint64_t bytes_in;
+    uint64_t reconnects;  /**< after the first time */
+    uint64_t lost;        /**< how often messages were, or may have been, lost */
+    char server[40];      /**< what the server calls itself; empty: not known */
+} strata_bus_stats;
+#define STRATA_BUS_STATS_INIT { sizeof(strata_bus_stats), { 0 }, 0, 0, 0, 0, 0, 0, 0, 0, { 0 } }
+
 /** A cache or a namespace.  Of a cache: all its namespaces together. */
 typedef struct strata_stats {
     size_t size;            /**< sizeof this struct, set by the caller */
