@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "src/layer/redis/redis_url.h"
+#include "src/link/redis_url.h"
 
 /* Stands where a seed has a password; no error may contain it, wherever else it comes to stand. */
 #define SECRET "q7Zx9KpW"

@@ -142,6 +142,8 @@ static void lose(struct redis_conn *c, int64_t now)
     drop_socket(c);
     os_lock_give(&c->lock);
     strata__redis_fail_all(list, &why);
+    if (c->link->options.lost != NULL)
+        c->link->options.lost(c->link->options.ctx, &why);
 }
 
 static void fail_attempt(struct redis_conn *c, int64_t now, int os_errno, const char *what, const char *advice)
@@ -154,53 +156,17 @@ static void fail_attempt(struct redis_conn *c, int64_t now, int os_errno, const 
 
 /* Making it --------------------------------------------------------------------------------------------------------- */
 
-/* The commands of a greeting, in order; the PING shows whether the server wants a password that we do not have. */
-static int write_greeting(struct redis_conn *c)
-{
-    const struct redis_link_options *o = &c->link->options;
-    const strata_allocator *mem = c->link->mem;
-    char number[16];
-    (void)snprintf(number, sizeof number, "%u", (unsigned)o->database);
-    const strata_slice auth2[] = { strata_str("AUTH"), strata_str(o->user), strata_str(o->password) };
-    const strata_slice auth1[] = { strata_str("AUTH"), strata_str(o->password) };
-    const strata_slice choose[] = { strata_str("SELECT"), strata_str(number) };
-    const strata_slice role[] = { strata_str("ROLE") };
-    const strata_slice ping[] = { strata_str("PING") };
-    int good = 1;
-    c->greetings = 1;
-    if (o->password != NULL) {
-        good = strata__redis_command(mem, &c->out, o->user != NULL ? auth2 : auth1, o->user != NULL ? 3 : 2) > 0;
-        c->greetings++;
-    }
-    if (o->database != 0) {
-        good = good && strata__redis_command(mem, &c->out, choose, 2) > 0;
-        c->greetings++;
-    }
-    c->role_at = c->link->sentinel != NULL; /* right before the PING */
-    if (c->role_at) {
-        good = good && strata__redis_command(mem, &c->out, role, 1) > 0;
-        c->greetings++;
-    }
-    good = good && strata__redis_command(mem, &c->out, ping, 1) > 0;
-    const strata_slice *args;
-    size_t count;
-    for (c->hellos = 0; good && o->hello != NULL && (count = o->hello(o->ctx, c->hellos, &args)) > 0; c->hellos++)
-        good = strata__redis_command(mem, &c->out, args, count) > 0;
-    c->greetings += c->hellos;
-    c->greet_us = strata__os_now_us();
-    return good;
-}
-
 static void greet(struct redis_conn *c, int64_t now)
 {
     os_lock_take(&c->lock); /* nobody else looks at these yet; but see strata__redis_abandon() */
     c->replies.foreign = 0;
+    c->replies.resp3 = c->link->options.resp3;
     atomic_store(&c->mark.life, 0);
     atomic_store(&c->mark.told_ms, 0);
     atomic_store(&c->mark.asked_ms, 0);
     atomic_store(&c->mark.offset_ms, 0);
     c->reader = strata__redis_reader_new(&c->replies);
-    int good = c->reader != NULL && write_greeting(c);
+    int good = c->reader != NULL && strata__redis_greeting(c);
     os_lock_give(&c->lock);
     if (!good) {
         fail_attempt(c, now, ENOMEM, "no memory for a connection", "free some; it is tried again");
@@ -311,86 +277,6 @@ static void begin(struct redis_conn *c, int64_t now)
     try_next(c, now, 0);
 }
 
-static int starts_with(strata_slice text, const char *word)
-{
-    return text.size >= strlen(word) && memcmp(text.data, word, strlen(word)) == 0;
-}
-
-/* Errors that are no reason to hang up: the layer sees them in the replies to its own commands. */
-static int bearable(const struct redis_conn *c, strata_slice text)
-{
-    return c->greetings == c->hellos + 1 && (starts_with(text, "NOPERM") || starts_with(text, "LOADING") ||
-                                             starts_with(text, "BUSY") || starts_with(text, "MASTERDOWN"));
-}
-
-/* How much of a refusal may be shown: what does not know AUTH may repeat what followed it, quoted or not, whole or cut. */
-static int shown_size(const struct redis_conn *c, strata_slice text)
-{
-    enum { SHOWN = 90 };
-    const char *password = c->link->options.password, *bytes = text.data;
-    size_t size = text.size < SHOWN ? text.size : SHOWN, from = 0;
-    if (password == NULL)
-        return (int)size;
-    for (; from < size && bytes[from] != '\'' && bytes[from] != '"' && bytes[from] != '`'; from++) {
-        size_t same = 0;
-        while (from + same < size && password[same] != '\0' && password[same] == bytes[from + same])
-            same++;
-        if (same > 0 && (password[same] == '\0' || from + same == size))
-            break;
-    }
-    return (int)from;
-}
-
-/* Of the reply to ROLE: "master" comes first, where it is one. */
-static int is_master(const struct redisReply *reply)
-{
-    const struct redisReply *role = strata__redis_kind(reply) == REDIS_IS_ARRAY && strata__redis_count(reply) > 0
-                                        ? strata__redis_at(reply, 0)
-                                        : NULL;
-    return role != NULL && strata__redis_kind(role) == REDIS_IS_TEXT && strata__redis_text(role).size == 6 &&
-           memcmp(strata__redis_text(role).data, "master", 6) == 0;
-}
-
-static void check_role_locked(struct redis_conn *c, const struct redisReply *reply)
-{
-    if (is_master(reply))
-        return;
-    strata__redis_sentinel_doubt(c->link->sentinel);
-    strata__redis_break_locked(c, STRATA_EIO, 0,
-                               "is no master any more, or not yet; the Sentinels are asked again: look at SENTINEL "
-                               "MASTER there");
-}
-
-static void hello_answered(struct redis_conn *c, const struct redisReply *reply)
-{
-    const struct redis_link_options *o = &c->link->options;
-    strata_error why = STRATA_ERROR_INIT;
-    size_t nth = c->hellos - c->greetings;
-    if (o->greeted(o->ctx, nth, reply, strata__os_now_us() - c->greet_us, &c->mark, &why))
-        return;
-    os_lock_take(&c->lock);
-    strata__redis_break_locked(c, STRATA_EIO, 0, "%s", why.message);
-    os_lock_give(&c->lock);
-}
-
-void strata__redis_greeted(struct redis_conn *c, const struct redisReply *reply)
-{
-    strata_slice text = strata__redis_text(reply);
-    int ours = c->greetings > c->hellos;
-    int refused = ours && strata__redis_kind(reply) == REDIS_IS_ERROR && !bearable(c, text);
-    if (!ours && !c->broken)
-        hello_answered(c, reply);
-    os_lock_take(&c->lock);
-    if (refused)
-        strata__redis_break_locked(c, STRATA_EIO, 0, "%.*s: correct user, password and database of this layer",
-                                   shown_size(c, text), (const char *)text.data);
-    else if (c->role_at && c->greetings == c->hellos + 2)
-        check_role_locked(c, reply);
-    if (--c->greetings == 0)
-        c->fence_ms = strata__redis_deadline(c->link->options.connect_timeout_ms);
-    os_lock_give(&c->lock);
-}
-
 /* Greeted: it is up once nothing can come behind what is asked on it.  When to look again. */
 static int64_t pass_fence(struct redis_conn *c, int64_t now)
 {
@@ -463,6 +349,8 @@ static int64_t service_connecting(struct redis_conn *c, int64_t now)
     }
     if (c->state == REDIS_GREETING && c->greetings == 0)
         return pass_fence(c, now);
+    if (c->state == REDIS_GREETING)
+        strata__redis_flush(c, WRITE_ROUNDS); /* what an answer has led to */
     if (now < c->connect_deadline_ms)
         return c->connect_deadline_ms;
     if (c->state == REDIS_SECURING)

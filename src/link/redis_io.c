@@ -172,7 +172,9 @@ static int give(struct redis_conn *c, struct redisReply *reply)
     if (reply == strata__redis_lent)
         return c->told; /* while it was read */
     const struct redis_link_options *o = &c->link->options;
-    if (o->pushed != NULL && is_push(reply)) {
+    if (o->caught != NULL && o->caught(o->ctx, reply)) {
+        c->told = 0;
+    } else if (o->pushed != NULL && is_push(reply)) {
         c->told = 0;
         o->pushed(o->ctx, strata__redis_text(strata__redis_at(reply, 2)));
     } else if (c->greetings > 0) {

@@ -6,7 +6,7 @@
  * allows.
  *
  * Replies are hiredis' redisReply, seen through the functions below: hiredis.h is included by this folder alone.
- * Protocol: RESP2.  Threads: every function may be called from any thread, but for open, close and reopen. */
+ * Protocol: RESP2, and of RESP3 what is pushed.  Threads: every function may be called from any thread, but for open, close and reopen. */
 #ifndef STRATA_LINK_REDIS_LINK_H
 #define STRATA_LINK_REDIS_LINK_H
 #include <stdatomic.h>
@@ -61,13 +61,20 @@ struct redis_link_options {
     size_t max_pending; /* requests of all connections that are out; one more is answered STRATA_EBUSY */
     const strata_allocator *mem;
     /* What every new connection is asked behind AUTH and SELECT, and before anything else travels on it; NULL nothing.  Answers
-     * how many args the nth command has, 0: there is no nth.  All on the link's thread, without a lock. */
+     * how many args the nth command has, 0: there is no nth, yet: once all before it are answered, it is asked for the nth again, which
+     * may say what an answer told.  All on the link's thread, without a lock. */
     size_t (*hello)(void *ctx, size_t nth, const strata_slice **out_args);
     /* Its answer, so long after the question.  0: hang up, for what *err says; it is tried again. */
     int (*greeted)(void *ctx, size_t nth, const struct redisReply *reply, int64_t elapsed_us, struct redis_mark *mark,
                    strata_error *err);
     /* What nobody asked for: a message of a channel.  NULL: there is none. */
     void (*pushed)(void *ctx, strata_slice message);
+    /* The same, and whatever else comes that is no text alone, before anybody is looked for who asked for it.  1: it is taken; 0: it is
+     * an answer.  NULL: there is none. */
+    int (*caught)(void *ctx, const struct redisReply *reply);
+    /* A connection was lost, or an attempt to make one has failed; it is tried again.  NULL: nobody wants to know. */
+    void (*lost)(void *ctx, const strata_error *why);
+    int resp3; /* hello() asks for RESP3: pushes may come.  Only where strata__redis_pushes() */
     void *ctx;
 };
 
@@ -99,6 +106,8 @@ struct redis_request {
 
 /* 1: hiredis is there; 0: strata__redis_open() is unsupported. */
 int strata__redis_built_in(void);
+/* 1: it is one that can read RESP3's pushes (1.0 or newer). */
+int strata__redis_pushes(void);
 /* Starts the thread; does not wait for a connection: a server that is away is no error.  STRATA_OK, < 0 with words. */
 int strata__redis_open(struct redis_link **out, const struct redis_link_options *options, strata_error *err);
 /* What is out is answered STRATA_ECLOSED before it returns.  Waits for a host name that is just being looked up.  NULL is a
@@ -144,7 +153,10 @@ enum redis_reply_kind {
     REDIS_IS_NIL
 };
 
+/* RESP3's maps and pushes are ARRAYs. */
 enum redis_reply_kind strata__redis_kind(const struct redisReply *reply);
+/* One of RESP3's, which nobody asked for, but for the confirmation of a SUBSCRIBE. */
+int strata__redis_is_push(const struct redisReply *reply);
 /* Of TEXT, STATUS, ERROR.  Without a NUL behind it: a TEXT may still stand in the connection's buffer. */
 strata_slice strata__redis_text(const struct redisReply *reply);
 int64_t strata__redis_integer(const struct redisReply *reply);

@@ -52,7 +52,8 @@ enum redis_state {
 /* What the reader's callbacks get. */
 struct redis_replies {
     const strata_allocator *mem;
-    int foreign; /* a type that RESP2 does not have */
+    int resp3;   /* pushes and maps may come */
+    int foreign; /* a type that nobody asked for */
     /* A reply that is one text is handed out where it stands in the reader's buffer, which spares a copy and its memory, and
      * the reply is strata__redis_lent then.  NULL: it becomes a reply as any other. */
     void (*lend)(void *ctx, const struct redisReply *reply);
@@ -220,7 +221,11 @@ short strata__redis_conn_events(struct redis_conn *c, int64_t now_ms, int64_t *n
 void strata__redis_conn_ready(struct redis_conn *c, int64_t now_ms);
 /* 1: it is closed, and nobody is inside. */
 int strata__redis_conn_close(struct redis_conn *c);
-/* One of a greeting's replies. */
+
+/* redis_greet.c - the link's thread's. */
+/* The commands of a greeting into `out`; 0: no memory. */
+int strata__redis_greeting(struct redis_conn *c);
+/* One of its replies. */
 void strata__redis_greeted(struct redis_conn *c, const struct redisReply *reply);
 
 #endif /* STRATA_LINK_REDIS_LINK_IMPL_H */

@@ -6,6 +6,8 @@
 
 int strata__redis_built_in(void) { return 0; }
 
+int strata__redis_pushes(void) { return 0; }
+
 int strata__redis_open(struct redis_link **out, const struct redis_link_options *options, strata_error *err)
 {
     *out = NULL;
@@ -103,4 +105,10 @@ const struct redisReply *strata__redis_at(const struct redisReply *reply, size_t
     (void)i;
     never(reply);
     return NULL;
+}
+
+int strata__redis_is_push(const struct redisReply *reply)
+{
+    never(reply);
+    return 0;
 }

@@ -36,11 +36,22 @@ static int grow(struct box *box, size_t wanted)
     return 1;
 }
 
-/* A new one with room for `more` bytes, in its place in the array around it; NULL: no memory, or not RESP2. */
+static int is_known(const struct redis_replies *replies, int type)
+{
+#if HIREDIS_MAJOR >= 1
+    if (replies->resp3 && (type == REDIS_REPLY_MAP || type == REDIS_REPLY_SET || type == REDIS_REPLY_PUSH))
+        return 1;
+#else
+    (void)replies;
+#endif
+    return type >= REDIS_REPLY_STRING && type <= REDIS_REPLY_ERROR;
+}
+
+/* A new one with room for `more` bytes, in its place in the array around it; NULL: no memory, or of no known type. */
 static struct box *make(const redisReadTask *task, size_t more)
 {
     struct redis_replies *replies = task->privdata;
-    if (task->type < REDIS_REPLY_STRING || task->type > REDIS_REPLY_ERROR) {
+    if (!is_known(replies, task->type)) {
         replies->foreign = 1;
         return NULL;
     }
@@ -113,7 +124,7 @@ static void *make_nil(const redisReadTask *task)
 }
 
 #if HIREDIS_MAJOR >= 1
-/* Without these, hiredis makes up pointers for types that RESP2 does not have. */
+/* Without these, hiredis makes up pointers for types that nobody asks for. */
 static void *make_double(const redisReadTask *task, double number, char *text, size_t size)
 {
     (void)number;
@@ -187,7 +198,7 @@ int strata__redis_reader_next(struct redisReader *reader, struct redisReply **ou
         *out_why = "no memory for a reply";
         return -ENOMEM;
     }
-    *out_why = replies->foreign ? "a type that RESP2 does not have" : reader->errstr;
+    *out_why = replies->foreign ? "a type that nobody asked for" : reader->errstr;
     return -EPROTO;
 }
 
@@ -208,10 +219,29 @@ enum redis_reply_kind strata__redis_kind(const struct redisReply *reply)
     case REDIS_REPLY_STATUS: return REDIS_IS_STATUS;
     case REDIS_REPLY_ERROR: return REDIS_IS_ERROR;
     case REDIS_REPLY_INTEGER: return REDIS_IS_INTEGER;
+#if HIREDIS_MAJOR >= 1
+    case REDIS_REPLY_MAP:
+    case REDIS_REPLY_SET:
+    case REDIS_REPLY_PUSH:
+#endif
     case REDIS_REPLY_ARRAY: return REDIS_IS_ARRAY;
     default: return REDIS_IS_NIL;
     }
 }
+
+#if HIREDIS_MAJOR >= 1
+int strata__redis_pushes(void) { return 1; }
+
+int strata__redis_is_push(const struct redisReply *reply) { return reply->type == REDIS_REPLY_PUSH; }
+#else
+int strata__redis_pushes(void) { return 0; }
+
+int strata__redis_is_push(const struct redisReply *reply)
+{
+    (void)reply;
+    return 0;
+}
+#endif
 
 strata_slice strata__redis_text(const struct redisReply *reply) { return strata_bytes(reply->str, reply->len); }
 

@@ -139,6 +139,9 @@ static int open_sentinel(struct redis_sentinel *s, const struct redis_host *host
     options.connections = 1;
     options.hello = NULL; /* it is no server for that */
     options.pushed = NULL;
+    options.caught = NULL;
+    options.lost = NULL;
+    options.resp3 = 0;
     if (strata__redis_open(&link, &options, why) != STRATA_OK)
         return 0;
     if (set_asking(s, link))

@@ -4,7 +4,7 @@
 
 #include "tests/support/cmocka_all.h"
 
-#include "src/layer/redis/redis_url.h"
+#include "src/link/redis_url.h"
 
 static void expect_text(const char *url, const char *what, const char *got, const char *want)
 {

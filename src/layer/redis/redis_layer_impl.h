@@ -1,6 +1,6 @@
 /* redis_layer_impl.h - the inside of the Redis layer: storage keys behind a prefix, values behind an envelope, on a link.
  *
- *   redis_layer.c  options, opening, ping, counters, closing      redis_url.c    the server's URL
+ *   redis_layer.c  options, opening, ping, counters, closing      redis_many.c   many gets in one command
  *   redis_ops.c    get, put and remove, pipelined                 redis_words.c  words for refusals, patterns, PX
  *   redis_many.c   many gets in one command                       redis_secure.c the options of TLS
  *   redis_value.c  values to bytes and back                       redis_bans.c   what a clear leaves
@@ -20,7 +20,7 @@
 #include "src/layer/redis/redis_bans.h"
 #include "src/layer/redis/redis_lease.h"
 #include "src/layer/redis/redis_life.h"
-#include "src/layer/redis/redis_url.h"
+#include "src/link/redis_url.h"
 #include "src/link/redis_link.h"
 #include "src/link/redis_tls.h"
 #include "strata/redis.h"

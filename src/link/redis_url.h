@@ -9,8 +9,8 @@
  * rediss instead of redis: over TLS.
  * Each part is percent-decoded after it was cut out, so that a password may hold every character.  Pure.  No error ever
  * quotes what may be a password. */
-#ifndef STRATA_LAYER_REDIS_URL_H
-#define STRATA_LAYER_REDIS_URL_H
+#ifndef STRATA_LINK_REDIS_URL_H
+#define STRATA_LINK_REDIS_URL_H
 #include <stdint.h>
 
 #include "src/link/redis_link.h"
@@ -40,4 +40,4 @@ int strata__redis_url_parse(char *text, struct redis_url *out, strata_error *err
 /* Its server is a node of a Cluster, says somebody else.  STRATA_OK, STRATA_EINVAL. */
 int strata__redis_url_cluster(struct redis_url *url, strata_error *err);
 
-#endif /* STRATA_LAYER_REDIS_URL_H */
+#endif /* STRATA_LINK_REDIS_URL_H */

@@ -1,5 +1,5 @@
 /* redis_url.c - see redis_url.h. */
-#include "src/layer/redis/redis_url.h"
+#include "src/link/redis_url.h"
 
 #include <string.h>
 
