@@ -144,9 +144,10 @@ struct disk_log {
     unsigned current; /* that is being filled; the other one is empty, or being written */
     size_t buffer_room;
     size_t buffer_bytes; /* what is written at once, at most; the rest is for the record with which a buffer gets full */
-    uint64_t
-        write_unit; /* a power of two.  Files that are written in whole multiples lie in few large pieces of the page cache,
-                            and are read from there at four fifths of the price */
+    /* Files that are written in whole multiples of it lie in few large pieces of the page cache, and are read from there at nine
+     * tenths of the price.  A power of two, and whole pages: what is written in part looks as if its process had died meanwhile
+     * (disk_scan.c).  0: the buffers are too small, and written whole. */
+    uint64_t write_unit;
     struct segment *active; /* NULL: the next append has to open one */
     uint64_t end;           /* bytes appended in this life */
     uint64_t written;       /* of them handed to the kernel, or given up */

@@ -15,6 +15,8 @@
 #include "src/layer/disk/disk_impl.h"
 #include "src/os/os_file.h"
 
+enum { LEAST_UNIT = 4096 };
+
 int strata__log_init(struct disk *d, strata_error *err)
 {
     struct disk_log *log = &d->log;
@@ -28,9 +30,8 @@ int strata__log_init(struct disk *d, strata_error *err)
         return strata__fail_os(err, STRATA_ENOMEM, code, d->base.name, "no mutex to be had from the system");
     log->buffer_room = (size_t)d->options.write_buffer_bytes / RECORD_ALIGN * RECORD_ALIGN;
     log->buffer_bytes = log->buffer_room * 2 / 3 / RECORD_ALIGN * RECORD_ALIGN;
-    log->write_unit = RECORD_ALIGN;
-    while (log->write_unit * 2 <= log->buffer_bytes)
-        log->write_unit *= 2;
+    for (uint64_t unit = LEAST_UNIT; unit <= log->buffer_bytes; unit *= 2)
+        log->write_unit = unit;
     for (int i = 0; i < 2; i++)
         log->buffers[i].bytes = strata__alloc(d->mem, log->buffer_room);
     log->next_number = 1;
@@ -57,7 +58,8 @@ static void begin_buffer(const struct disk_log *log, struct write_buffer *b, uin
     b->used = tail;
     b->last = 0;
     b->offset = offset;
-    b->full_at = tail + (size_t)(log->write_unit - (offset + tail) % log->write_unit);
+    b->full_at = log->write_unit != 0 ? tail + (size_t)(log->write_unit - (offset + tail) % log->write_unit)
+                                      : log->buffer_bytes;
 }
 
 static int is_full(const struct disk_log *log, const struct write_buffer *b, uint64_t need)
@@ -274,7 +276,7 @@ static int give_up(struct disk *d, uint64_t from, int failed)
 static size_t change_buffers_locked(struct disk_log *log, int whole)
 {
     struct write_buffer *b = &log->buffers[log->current], *next = &log->buffers[log->current ^ 1];
-    size_t tail = whole || b->used <= b->full_at ? 0 : b->used - b->last;
+    size_t tail = whole || log->write_unit == 0 || b->used <= b->full_at ? 0 : b->used - b->last;
     if (tail != 0) /* it is full: nothing is added while we wait */
         wait_filled_locked(log, b);
     begin_buffer(log, next, b->offset + b->used - tail, tail);

@@ -13,6 +13,7 @@
 enum {
     USUAL_ENVELOPE = 48, /* bytes, padding included */
     TIDY_AT_ONCE = 16,   /* segments a task on a worker */
+    AIM_BELOW = 7,       /* a seventh below the bound, for what is dead in the segment that is being filled */
     VERY_SPARSE = 8      /* percent above the bound: whoever writes tidies, too */
 };
 
@@ -416,7 +417,8 @@ static int has_room(struct disk *d, uint64_t segments)
 static int is_sparse(struct disk *d, uint64_t above)
 {
     struct disk_log *log = &d->log;
-    uint64_t dead = 0, sealed = 0, records = 0, count = 0, percent = d->options.dead_percent + above;
+    uint64_t dead = 0, sealed = 0, records = 0, count = 0;
+    uint64_t percent = d->options.dead_percent - d->options.dead_percent / AIM_BELOW + above;
     os_mutex_lock(&log->lock);
     for (const struct segment *s = log->oldest; s != NULL; s = s->newer) {
         uint64_t live = atomic_load_explicit(&s->live_bytes, memory_order_relaxed);
