@@ -2,6 +2,7 @@
 #ifndef STRATA_STRATA_H
 #define STRATA_STRATA_H
 #include "strata/base.h"
+#include "strata/bus_redis_tracking.h"
 #include "strata/cache.h"
 #include "strata/dict.h"
 #include "strata/disk.h"

@@ -16,6 +16,12 @@ void strata_bus_lost(strata_bus_host *host, const char *why) { host->lost(host, 
 
 void strata_bus_key_changed(strata_bus_host *host, strata_slice key) { host->key_changed(host, key); }
 
+void strata_bus_proven(strata_bus_host *host, int64_t sent_ms)
+{
+    if (host->proven != NULL)
+        host->proven(host, sent_ms);
+}
+
 int64_t strata_bus_now_ms(strata_bus_host *host) { return host->now_ms(host); }
 
 int strata_bus_after(strata_bus_host *host, int64_t delay_ms, void (*fn)(void *ctx), void *ctx)

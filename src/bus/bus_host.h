@@ -17,6 +17,7 @@ struct strata_bus_host {
     void (*lost)(struct strata_bus_host *host, const char *why);
     void (*key_changed)(struct strata_bus_host *host, strata_slice key);
     int64_t (*now_ms)(struct strata_bus_host *host);
+    void (*proven)(struct strata_bus_host *host, int64_t sent_ms); /* NULL: nobody wants to know */
     /* As strata_bus_after().  What was accepted runs, also while the cache closes (a delay is then cut short); all of it has run
      * when close() is called. */
     int (*after)(struct strata_bus_host *host, int64_t delay_ms, void (*fn)(void *ctx), void *ctx);

@@ -1,6 +1,7 @@
 /* option_rows.c - the rows themselves: every field of every options struct, once. */
 #include "src/policy/options.h"
 
+#include "strata/bus_redis_tracking.h"
 #include "strata/cache.h"
 #include "strata/disk.h"
 #include "strata/memory.h"
@@ -133,6 +134,27 @@ static const struct option_row redis_rows[] = {
 };
 #undef STRUCT
 
+#define STRUCT strata_redis_tracking_options
+static const struct option_row redis_tracking_rows[] = {
+    SIZE_ROW,
+    ROW(url, OPTION_STRING, 0, 4095, 0, NULL, "where the server is"),
+    ROW(prefix, OPTION_TEXT, 0, 512, 0, NULL, "of the keys that it tells of: the layer's"),
+    ROW(connect_timeout_ms, OPTION_DURATION, 1, HOUR_MS, 1000, NULL, "to be connected and authenticated"),
+    ROW(timeout_ms, OPTION_DURATION, 1, HOUR_MS, 1000, NULL, "a heartbeat is answered within that"),
+    ROW(heartbeat_ms, OPTION_DURATION, 1, HOUR_MS, 1000, NULL, "how often the server is asked whether it is there"),
+    ROW(protocol, OPTION_U32, 2, 3, 0, NULL, "3: RESP3, needs hiredis 1.0; 2: a channel; 0: 3 where hiredis can"),
+    ROW(tls_verify, OPTION_SWITCH, STRATA_OFF, STRATA_ON, STRATA_ON, NULL, "who the server is, is checked"),
+    ROW(sentinel_user, OPTION_STRING, 0, 255, 0, NULL, "of the Sentinels themselves"),
+    ROW(sentinel_password, OPTION_STRING, 0, 1024, 0, NULL, "of the Sentinels themselves"),
+    ROW(tls_ca_file, OPTION_STRING, 0, 4095, 0, NULL, "who may sign the server's certificate"),
+    ROW(tls_ca_dir, OPTION_STRING, 0, 4095, 0, NULL, "a directory of such"),
+    ROW(tls_cert_file, OPTION_STRING, 0, 4095, 0, NULL, "our own certificate, and its chain"),
+    ROW(tls_key_file, OPTION_STRING, 0, 4095, 0, NULL, "its private key"),
+    ROW(tls_server_name, OPTION_STRING, 0, 255, 0, NULL, "the name in the server's certificate"),
+    ROW(name, OPTION_STRING, 0, 31, 0, NULL, "shown in stats, health and events"),
+};
+#undef STRUCT
+
 #define STRUCT strata_options
 static const struct option_row cache_rows[] = {
     SIZE_ROW,
@@ -196,4 +218,7 @@ const struct option_rows strata__policy_rows = {
     "strata_policy", "STRATA_POLICY_INIT", sizeof(strata_policy), policy_rows, COUNT(policy_rows) };
 const struct option_rows strata__redis_rows = {
     "strata_redis_options", "STRATA_REDIS_OPTIONS_INIT", sizeof(strata_redis_options), redis_rows, COUNT(redis_rows) };
+const struct option_rows strata__redis_tracking_rows = {
+    "strata_redis_tracking_options", "STRATA_REDIS_TRACKING_OPTIONS_INIT", sizeof(strata_redis_tracking_options),
+    redis_tracking_rows, COUNT(redis_tracking_rows) };
 /* clang-format on */

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "src/policy/options.h"
+#include "strata/bus_redis_tracking.h"
 #include "strata/cache.h"
 #include "strata/disk.h"
 #include "strata/memory.h"
@@ -27,6 +28,7 @@ static const struct {
     { &strata__namespace_option_rows, sizeof(strata_namespace_options), 0 },
     { &strata__policy_rows, sizeof(strata_policy), 0 },
     { &strata__redis_rows, sizeof(strata_redis_options), 0 },
+    { &strata__redis_tracking_rows, sizeof(strata_redis_tracking_options), 0 },
 };
 
 static void test_every_field_has_its_row(void **state)

@@ -103,6 +103,10 @@ STRATA_API void strata_bus_up(strata_bus_host *host);
 STRATA_API void strata_bus_down(strata_bus_host *host, const strata_error *why);
 /** Messages were, or may have been, lost: trimmed, dropped by a server, not understood. */
 STRATA_API void strata_bus_lost(strata_bus_host *host, const char *why);
+/** RECEIVES_ONLY: everything that happened before `sent_ms` of the cache's clock has been told: when a question was sent whose answer
+ *  has come, on the connection that tells, behind all that.  To be called at least as often as heartbeat_ms says (every second): without
+ *  it the cache does not trust what it holds.  Other buses need not: the cache's own messages prove it. */
+STRATA_API void strata_bus_proven(strata_bus_host *host, int64_t sent_ms);
 /** RECEIVES_ONLY: somebody wrote, deleted or lost (expiry, eviction) this key of the store, `key` being the storage key without
  *  the layer's prefix.  An empty key: all of them. */
 STRATA_API void strata_bus_key_changed(strata_bus_host *host, strata_slice key);

@@ -1,0 +1,53 @@
+/* strata/bus_redis_tracking.h - a bus that listens to what a Redis or Valkey server tells of its keys.  Part of the stable API. */
+#ifndef STRATA_BUS_REDIS_TRACKING_H
+#define STRATA_BUS_REDIS_TRACKING_H
+#include "strata/base.h"
+#include "strata/sys/bus.h"
+STRATA_BEGIN_DECLS
+
+/**
+ * A bus that only listens: to what the server itself tells of the keys of a Redis layer (CLIENT TRACKING, broadcast mode).  It sees what
+ * any client does to them, "redis-cli SET" too: sets, deletes, expiry, eviction, FLUSHALL.  Start from
+ * STRATA_REDIS_TRACKING_OPTIONS_INIT, change what differs.  Strings are copied.
+ *
+ * url and prefix are those of the layer.  The server tells of such keys in all of its databases, and keeps nothing for who is away:
+ * after each reconnect everything that is held counts as missed.  It says nothing of SWAPDB.  Needs Redis 6.0 or Valkey; the user
+ * needs CLIENT TRACKING, with protocol 2 CLIENT ID, SUBSCRIBE and the channel "__redis__:invalidate", with 3 HELLO.
+ */
+typedef struct strata_redis_tracking_options {
+    size_t size;                   /**< sizeof this struct; the INIT macro sets it */
+    const char *url;               /**< as in strata_redis_options, but for those of a Cluster.  Default "redis://127.0.0.1:6379" */
+    const char *prefix;            /**< the layer's.  Default "strata:"; "" all keys of the server */
+    int64_t connect_timeout_ms;    /**< to be connected, authenticated and told of keys; default 1,000; at most an hour */
+    int64_t timeout_ms;            /**< the server answers a heartbeat within that; default 1,000; at most an hour */
+    int64_t heartbeat_ms;          /**< the server is asked so often whether it is there: a connection that is dead without having
+                                        been closed is noticed after heartbeat_ms and twice timeout_ms.  Default 1,000; at most an
+                                        hour */
+    uint32_t protocol;             /**< 3: RESP3's pushes, which need no rights to a channel, and hiredis 1.0 or newer; 2: a channel.
+                                        Default 3 where hiredis can, else 2 */
+    int32_t tls_verify;            /**< these as in strata_redis_options */
+    const char *sentinel_user;     /**< of the Sentinels */
+    const char *sentinel_password; /**< of the Sentinels */
+    const char *tls_ca_file;       /**< these with rediss:// alone */
+    const char *tls_ca_dir;
+    const char *tls_cert_file;
+    const char *tls_key_file;
+    const char *tls_server_name;
+    const char *name;              /**< shown in stats, health and events; default "redis_tracking" */
+} strata_redis_tracking_options;
+#define STRATA_REDIS_TRACKING_OPTIONS_INIT \
+    { \
+        sizeof(strata_redis_tracking_options), NULL, NULL, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL \
+    }
+
+/**
+ * A bus over CLIENT TRACKING.
+ * @param options borrowed; NULL takes every default.
+ * @return a bus; never NULL: one that could not be built remembers why, and strata_open() reports it: STRATA_EINVAL; STRATA_EUNSUPPORTED:
+ *         a Cluster, a strata built without hiredis, without OpenSSL for rediss://, or with one too old for protocol 3; STRATA_ENOMEM.
+ * Ownership: strata_open() takes it over; otherwise strata_bus_free().
+ */
+STRATA_API strata_bus *strata_redis_tracking_bus(const strata_redis_tracking_options *options);
+
+STRATA_END_DECLS
+#endif /* STRATA_BUS_REDIS_TRACKING_H */
