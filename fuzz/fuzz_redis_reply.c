@@ -1,5 +1,5 @@
 /* fuzz_redis_reply.c - what a server sends, or what poses as one: cut anywhere, it is read as the same replies; each is judged as
- * the Redis layer judges it - values, refusals, redirects, the map of a Cluster.
+ * the Redis layer judges it - values, refusals, redirects, the map of a Cluster - and as a bus does that hears of changed keys.
  *
  *   | how the bytes are cut 1 | bytes */
 #include <stdint.h>
@@ -8,6 +8,7 @@
 
 #include "fuzz/packed_home.h"
 #include "src/base/hash.h"
+#include "src/bus/redis_tracking/tracking_words.h"
 #include "src/layer/redis/redis_layer_impl.h"
 #include "src/layer/redis/redis_words.h"
 #include "src/link/redis_link_impl.h"
@@ -87,6 +88,8 @@ static void judge_error(strata_slice text)
     uint16_t slot = 0;
     demand(strata__redis_refused("redis", "GET", text, &err) < 0);
     demand(err.message[0] != '\0' && memchr(err.message, '\0', sizeof err.message) != NULL);
+    tracking_refused("bus", TRACKING_ON, text, &err);
+    demand(memchr(err.message, '\0', 160) != NULL);
     if (strata__redis_redirect(text, "10.0.0.1", &slot, &place) != REDIS_STAYS)
         demand(slot < REDIS_SLOTS && place.port != 0 && memchr(place.host, '\0', sizeof place.host) != NULL);
 }
@@ -99,6 +102,20 @@ static void judge_map(const struct redisReply *reply)
     demand(map.place_count <= REDIS_PLACES_MOST && map.served <= REDIS_SLOTS);
     for (size_t i = 0; i < REDIS_SLOTS; i++)
         demand(map.owner[i] == REDIS_NOBODY || map.owner[i] < map.place_count);
+}
+
+/* The keys of which it tells are texts, and what is ours of them lies within them. */
+static void judge_news(const struct redisReply *reply, struct seen *seen)
+{
+    const struct redisReply *keys = NULL;
+    enum tracking_news news = tracking_read(reply, &keys);
+    seen->hash += (uint64_t)news;
+    for (size_t i = 0; news == TRACKING_KEYS && i < strata__redis_count(keys); i++) {
+        strata_slice key = strata__redis_text(strata__redis_at(keys, i)), own;
+        demand(strata__redis_kind(strata__redis_at(keys, i)) == REDIS_IS_TEXT);
+        if (tracking_key(strata_str("app:"), key, &own))
+            demand(own.size > 0 && own.size + 4 == key.size);
+    }
 }
 
 static void judge(const struct redisReply *reply, struct seen *seen)
@@ -114,6 +131,7 @@ static void judge(const struct redisReply *reply, struct seen *seen)
     case REDIS_IS_ARRAY:
         number = (int64_t)strata__redis_count(reply);
         judge_map(reply);
+        judge_news(reply, seen);
         for (size_t i = 0; i < strata__redis_count(reply); i++)
             judge(strata__redis_at(reply, i), seen);
         break;
@@ -129,7 +147,7 @@ static void lend(void *ctx, const struct redisReply *reply) { judge(reply, ctx);
 static struct seen read_all(const uint8_t *bytes, size_t size, size_t step, int lends)
 {
     struct seen seen = { 0, 0 };
-    struct redis_replies replies = { .mem = NULL };
+    struct redis_replies replies = { .mem = NULL, .resp3 = strata__redis_pushes() };
     if (lends) {
         replies.lend = lend;
         replies.ctx = &seen;

@@ -308,6 +308,52 @@ static void a_server_that_gives_up_on_us_is_noticed(void **state)
     close_world(&w);
 }
 
+/* Sentinels ------------------------------------------------------------------------------------------------------------ */
+
+static void serve_sentinel(struct fake_server *f, int fd, int nth)
+{
+    char name[32], key[32], answer[96], port[8];
+    (void)nth;
+    while (fake_read_command(fd, name, key)) {
+        const _Atomic(uint32_t) *master = f->ctx;
+        (void)snprintf(port, sizeof port, "%u", atomic_load(master));
+        (void)snprintf(answer, sizeof answer, "*2\r\n$9\r\n127.0.0.1\r\n$%zu\r\n%s\r\n", strlen(port), port);
+        if (!fake_send(fd, strcmp(name, "PING") == 0 ? "+PONG\r\n" : answer))
+            return;
+    }
+}
+
+static void the_master_is_followed(void **state)
+{
+    struct world w;
+    struct redis_server second;
+    struct fake_server sentinel;
+    _Atomic(uint32_t) master;
+    char url[96];
+    if (tls_certs_of_servers() != NULL)
+        return; /* the Sentinel that this test plays speaks none */
+    open_world(&w, state);
+    redis_server_start(&second, NULL);
+    atomic_init(&master, w.server.port);
+    fake_server_start(&sentinel, serve_sentinel, &master);
+    strata_redis_tracking_options o = options_of(&w, "");
+    (void)snprintf(url, sizeof url, "redis+sentinel://127.0.0.1:%u/main", (unsigned)sentinel.port);
+    o.url = url;
+    bus_watch_start(&w.watch, strata_redis_tracking_bus(&o));
+    bus_watch_until_up(&w.watch, 1);
+    until_told(&w);
+    atomic_store(&master, second.port);
+    bus_watch_until_down(&w.watch, "another server the master");
+    bus_watch_until_up(&w.watch, 2);
+    strata__redis_close(w.stranger);
+    w.stranger = redis_do_open(&second);
+    until_told(&w);
+    bus_watch_stop(&w.watch);
+    fake_server_stop(&sentinel);
+    redis_server_stop(&second);
+    close_world(&w);
+}
+
 /* What is refused ------------------------------------------------------------------------------------------------------ */
 
 static void expect_down(struct world *w, const char *user, const char *words)
@@ -453,6 +499,7 @@ int main(void)
         TWICE(a_stopped_server_is_noticed),
         TWICE(a_connection_that_is_killed_is_made_again),
         TWICE(a_server_that_gives_up_on_us_is_noticed),
+        TWICE(the_master_is_followed),
         TWICE(what_a_user_lacks_is_said),
         TWICE(an_old_server_is_said_to_be_one),
         TWICE(a_child_begins_anew),
