@@ -17,7 +17,7 @@
 #include "src/policy/options.h"
 #include "strata/bus_redis_tracking.h"
 
-enum { BACKOFF_MIN_MS = 50, BACKOFF_MAX_MS = 2000, PENDING_MOST = 16 };
+enum { BACKOFF_MIN_MS = 50, BACKOFF_MAX_MS = 2000, PENDING_MOST = 16, FIRST_BEAT_MS = 10 };
 #define DEFAULT_PREFIX "strata:"
 
 struct tracking {
@@ -53,6 +53,7 @@ static struct tracking *downcast(strata_bus *bus) { return (struct tracking *)(v
 static int is_resp3(const struct tracking *t) { return t->options.protocol == 3; }
 
 static void arm(struct tracking *t);
+static void arm_soon(struct tracking *t);
 
 /* What the connection says first --------------------------------------------------------------------------------- */
 
@@ -118,6 +119,7 @@ static int greeted(void *ctx, size_t nth, const struct redisReply *reply, int64_
         atomic_store(&t->up, 1);
         strata_bus_up(t->host);
         arm(t);
+        arm_soon(t);
     }
     return 1;
 }
@@ -185,15 +187,32 @@ static void ask(struct tracking *t)
     strata__redis_submit(t->link, &one, 1);
 }
 
+static void beat_once(void *ctx)
+{
+    struct tracking *t = ctx;
+    os_lock_take(&t->lock);
+    if (!t->stopping && atomic_load(&t->up) && !atomic_exchange(&t->is_out, 1))
+        ask(t);
+    os_lock_give(&t->lock);
+}
+
 static void beat(void *ctx)
 {
     struct tracking *t = ctx;
     os_lock_take(&t->lock);
     t->armed = 0;
-    if (!t->stopping && atomic_load(&t->up) && !atomic_exchange(&t->is_out, 1))
-        ask(t);
     os_lock_give(&t->lock);
+    beat_once(t);
     arm(t);
+}
+
+/* It is up: trust need not wait for the next heartbeat. */
+static void arm_soon(struct tracking *t)
+{
+    os_lock_take(&t->lock);
+    if (!t->stopping)
+        (void)strata_bus_after(t->host, FIRST_BEAT_MS, beat_once, t);
+    os_lock_give(&t->lock);
 }
 
 /* The lock lets stop() know that the host is not called any more.  Where memory is out, who comes next tries again. */
