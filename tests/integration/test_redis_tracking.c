@@ -155,9 +155,9 @@ static void prefixes_keep_apart(void **state)
     until_told(&w);
     bus_watch_until_key(&other, "2");
     bus_watch_until_key(&whole, "application:3");
-    assert_int_equal(w.watch.key_count, 2); /* and the mark */
-    assert_int_equal(w.watch.all, 0);
-    assert_int_equal(other.key_count, 1);
+    assert_int_equal(bus_watch_told(&w.watch).keys, 2); /* and the mark */
+    assert_int_equal(bus_watch_told(&w.watch).all, 0);
+    assert_int_equal(bus_watch_told(&other).keys, 1);
     bus_watch_stop(&other);
     bus_watch_stop(&whole);
     bus_watch_stop(&w.watch);
@@ -178,7 +178,7 @@ static void what_is_reserved_is_left_out(void **state)
     assert_true(good_answer(redis_do_slice(w.stranger, eval, strata_bytes(key, sizeof key - 1))));
     until_told(&w);
     assert_int_equal(bus_watch_seen(&w.watch, ".xlife"), 1);
-    assert_int_equal(w.watch.key_count, 2);
+    assert_int_equal(bus_watch_told(&w.watch).keys, 2);
     bus_watch_stop(&w.watch);
     close_world(&w);
 }
@@ -191,8 +191,9 @@ static void a_published_text_is_no_invalidation(void **state)
     good(w.stranger, "PUBLISH", "__redis__:invalidate", "app:k");
     good(w.stranger, "PUBLISH", "app:", "noise");
     until_told(&w);
-    assert_int_equal(w.watch.key_count, 1);
-    assert_int_equal(w.watch.all + w.watch.lost + w.watch.downs, 0);
+    assert_int_equal(bus_watch_told(&w.watch).keys, 1);
+    struct bus_told told = bus_watch_told(&w.watch);
+    assert_int_equal(told.all + told.lost + told.downs, 0);
     bus_watch_stop(&w.watch);
     close_world(&w);
 }
@@ -204,7 +205,7 @@ static void many_keys_in_one_message(void **state)
     listen_in(&w);
     good(w.stranger, "EVAL", "for i = 1, 20000 do redis.call('SET', KEYS[1] .. i, 'x') end", "1", "app:");
     until_told(&w);
-    assert_int_equal(w.watch.key_count, 20001);
+    assert_int_equal(bus_watch_told(&w.watch).keys, 20001);
     strata_bus_stats stats = STRATA_BUS_STATS_INIT;
     w.watch.bus->ops->stats(w.watch.bus, &stats);
     assert_int_equal(stats.up, 1);
@@ -262,15 +263,15 @@ static void a_stopped_server_is_noticed(void **state)
     bus_watch_until_up(&w.watch, 1);
     bus_watch_until_proven(&w.watch, BEAT_MS);
     redis_server_pause(&w.server);
-    int64_t before = w.watch.proven;
-    int downs = w.watch.downs;
-    for (int i = 0; i < 60000 && w.watch.downs == downs; i++) {
+    int64_t paused_ms = atomic_load(&w.watch.times.now_ms);
+    int downs = bus_watch_told(&w.watch).downs;
+    for (int i = 0; i < 60000 && bus_watch_told(&w.watch).downs == downs; i++) {
         test_host_advance(&w.watch.times, BEAT_MS);
         usleep(1000);
     }
-    assert_true(w.watch.downs > downs);
-    assert_true(w.watch.proven <= before + BEAT_MS * 2);
-    int ups = w.watch.ups;
+    assert_true(bus_watch_told(&w.watch).downs > downs);
+    assert_true(bus_watch_told(&w.watch).proven <= paused_ms); /* what was asked after that is not answered */
+    int ups = bus_watch_told(&w.watch).ups;
     redis_server_resume(&w.server);
     bus_watch_until_up(&w.watch, ups + 1);
     bus_watch_until_proven(&w.watch, BEAT_MS);
@@ -286,7 +287,7 @@ static void a_connection_that_is_killed_is_made_again(void **state)
     until_told(&w);
     good(w.stranger, "CLIENT", "KILL", "TYPE", "pubsub"); /* with both protocols it is of that kind */
     bus_watch_until_up(&w.watch, 2);
-    assert_int_equal(w.watch.downs, 1);
+    assert_int_equal(bus_watch_told(&w.watch).downs, 1);
     until_told(&w);
     bus_watch_stop(&w.watch);
     close_world(&w);
@@ -302,7 +303,7 @@ static void a_server_that_gives_up_on_us_is_noticed(void **state)
     good(w.stranger, "CONFIG", "SET", "client-output-buffer-limit", "pubsub 4096 4096 1");
     good(w.stranger, "EVAL", "for i = 1, 200000 do redis.call('SET', KEYS[1] .. i, 'x') end", "1", "app:");
     bus_watch_until_up(&w.watch, 2);
-    assert_true(w.watch.downs >= 1);
+    assert_true(bus_watch_told(&w.watch).downs >= 1);
     until_told(&w);
     bus_watch_stop(&w.watch);
     close_world(&w);
@@ -361,8 +362,8 @@ static void expect_down(struct world *w, const char *user, const char *words)
     strata_redis_tracking_options o = options_of(w, user);
     bus_watch_start(&w->watch, strata_redis_tracking_bus(&o));
     bus_watch_until_down(&w->watch, words);
-    assert_null(strstr(w->watch.why.message, "secret"));
-    assert_int_equal(w->watch.ups, 0);
+    assert_null(strstr(bus_watch_told(&w->watch).why.message, "secret"));
+    assert_int_equal(bus_watch_told(&w->watch).ups, 0);
     bus_watch_stop(&w->watch);
 }
 
@@ -456,6 +457,11 @@ static void options_that_are_wrong(void **state)
 static void a_child_begins_anew(void **state)
 {
     struct world w;
+#if defined(__SANITIZE_THREAD__) /* which allows a child of many threads no thread */
+    (void)w;
+    (void)state;
+    skip();
+#endif
     open_world(&w, state);
     listen_in(&w);
     until_told(&w);
@@ -476,7 +482,7 @@ static void a_child_begins_anew(void **state)
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_int_equal(status, 0);
     until_told(&w);
-    assert_int_equal(w.watch.ups, 1);
+    assert_int_equal(bus_watch_told(&w.watch).ups, 1);
     bus_watch_stop(&w.watch);
     close_world(&w);
 }

@@ -176,6 +176,14 @@ size_t bus_watch_seen(struct bus_watch *w, const char *key)
     return seen;
 }
 
+struct bus_told bus_watch_told(struct bus_watch *w)
+{
+    pthread_mutex_lock(&w->mutex);
+    struct bus_told told_so_far = { w->key_count, w->all, w->ups, w->downs, w->lost, w->proven, w->why };
+    pthread_mutex_unlock(&w->mutex);
+    return told_so_far;
+}
+
 void bus_watch_forget(struct bus_watch *w)
 {
     pthread_mutex_lock(&w->mutex);

@@ -34,7 +34,15 @@ void bus_watch_until_all(struct bus_watch *w, int times);
 void bus_watch_until_key(struct bus_watch *w, const char *key);
 /* The clock moves on, until a moment after this call is proven. */
 void bus_watch_until_proven(struct bus_watch *w, int64_t heartbeat_ms);
-/* How often it was told of it so far. */
+struct bus_told {
+    size_t keys;
+    int all, ups, downs, lost;
+    int64_t proven;
+    strata_error why;
+};
+/* What it was told so far. */
+struct bus_told bus_watch_told(struct bus_watch *w);
+/* How often it was told of this key. */
 size_t bus_watch_seen(struct bus_watch *w, const char *key);
 /* Forget all keys. */
 void bus_watch_forget(struct bus_watch *w);
