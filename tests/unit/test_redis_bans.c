@@ -77,12 +77,29 @@ static void test_without_memory_it_bans_everything(void **state)
     assert_int_equal(a.live, 0);
 }
 
+/* What is read while keys are still being removed may be what is to go. */
+static void test_reads_count_as_later_once_every_clear_is_through(void **state)
+{
+    (void)state;
+    clear(NULL, "user:", 1, 5);
+    assert_int_equal(bans.swept, 0);
+    clear(NULL, "other:", 1, 6);
+    strata__redis_bans_swept(&bans, 6);
+    assert_int_equal(bans.swept, 0); /* the first one is still at work */
+    strata__redis_bans_swept(&bans, 5);
+    assert_int_equal(bans.swept, 6);
+    strata__redis_bans_raise(&bans, 7);
+    assert_int_equal(bans.swept, 7);
+    strata__redis_bans_deinit(&bans, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_only_what_was_cleared),
         cmocka_unit_test(test_a_full_list_forgets_precision_never_a_ban),
         cmocka_unit_test(test_without_memory_it_bans_everything),
+        cmocka_unit_test(test_reads_count_as_later_once_every_clear_is_through),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -47,10 +47,28 @@ static void raise_locked(struct redis_bans *bans, uint32_t position)
         atomic_store_explicit(&bans->newest, position, memory_order_release);
 }
 
+/* Not while another one is at work, which may have a lower position. */
+static void came_to_locked(struct redis_bans *bans, uint32_t position)
+{
+    if (position > bans->farthest)
+        bans->farthest = position;
+    if (bans->sweeping == 0)
+        atomic_store_explicit(&bans->swept, bans->farthest, memory_order_release);
+}
+
+void strata__redis_bans_swept(struct redis_bans *bans, uint32_t position)
+{
+    os_lock_take(&bans->lock);
+    bans->sweeping--;
+    came_to_locked(bans, position);
+    os_lock_give(&bans->lock);
+}
+
 void strata__redis_bans_raise(struct redis_bans *bans, uint32_t position)
 {
     os_lock_take(&bans->lock);
     raise_locked(bans, position);
+    came_to_locked(bans, position);
     os_lock_give(&bans->lock);
 }
 
@@ -70,6 +88,7 @@ void strata__redis_ban(struct redis_bans *bans, const strata_allocator *mem, con
         dropped = fold_locked(bans, &ban, gone);
     bans->list[bans->count++] = ban;
     raise_locked(bans, ban.position);
+    bans->sweeping++;
     os_lock_give(&bans->lock);
     while (dropped > 0)
         strata__free(mem, gone[--dropped]);

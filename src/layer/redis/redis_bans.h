@@ -23,12 +23,18 @@ struct redis_ban {
 struct redis_bans {
     struct os_lock lock;
     _Atomic(uint32_t) newest; /* the highest position: what is not below it needs no lock */
-    uint32_t count;           /* lock */
+    /* Clears up to this position are through.  What was asked before, while the keys were still being removed, may be answered with
+     * what the clear is to take away: it counts as from before it. */
+    _Atomic(uint32_t) swept;
+    uint32_t sweeping, farthest; /* clears that are at work; how far those that ended came; lock */
+    uint32_t count;              /* lock */
     struct redis_ban list[REDIS_BANS_MOST];
 };
 
 /* Without memory for the prefix it becomes one of everything. */
 void strata__redis_ban(struct redis_bans *bans, const strata_allocator *mem, const strata_clear_op *what);
+/* It has ended, well or not.  Called once for each strata__redis_ban(). */
+void strata__redis_bans_swept(struct redis_bans *bans, uint32_t position);
 /* A clear came that far, and was not carried out here. */
 void strata__redis_bans_raise(struct redis_bans *bans, uint32_t position);
 int strata__redis_banned(struct redis_bans *bans, strata_slice key, uint64_t life, uint32_t position);

@@ -104,7 +104,7 @@ int strata__redis_value_encode(struct redis_layer *r, const strata_op *op, int s
 static inline void redis_value_expect(struct redis_layer *r, strata_op *op)
 {
     op->found = NULL;
-    op->meta.position = atomic_load_explicit(&r->bans.newest, memory_order_acquire);
+    op->meta.position = atomic_load_explicit(&r->bans.swept, memory_order_acquire);
 }
 /* What GET found: op->found and op->meta.  STRATA_OK; STRATA_MISS, nothing, foreign or damaged: those two are counted;
  * STRATA_AGAIN: it is of a life that is not known; strata__redis_get_again().  The life was looked after at `looked_us` of the

@@ -318,10 +318,24 @@ static void leave_all(struct redis_layer *r, uint32_t position)
         strata__redis_bans_raise(&r->bans, position);
 }
 
+static int sweep(struct redis_layer *r, const strata_clear_op *what, strata_error *err)
+{
+    strata_slice pattern;
+    /* A put on another connection that nobody waits for any more must not be carried out behind all this. */
+    int rc = strata__redis_settle(r->link, r->options.timeout_ms, err);
+    if (rc != STRATA_OK)
+        return rc;
+    char *bytes = make_pattern(r, what->all ? strata_bytes("", 0) : what->prefix, &pattern);
+    if (bytes == NULL)
+        return fail_memory(r, err);
+    rc = clear_nodes(r, pattern, err);
+    strata__free(r->mem, bytes);
+    return rc;
+}
+
 int strata__redis_layer_clear(strata_layer *layer, const strata_clear_op *what, strata_error *err)
 {
     struct redis_layer *r = (struct redis_layer *)(void *)layer;
-    strata_slice pattern;
     if (r->host == NULL)
         return STRATA_OK;
     if (what->all && r->prefix.size == 0 && r->options.allow_clear_all != STRATA_ON) {
@@ -332,15 +346,8 @@ int strata__redis_layer_clear(strata_layer *layer, const strata_clear_op *what, 
             "or allow_clear_all");
     }
     strata__redis_ban(&r->bans, r->mem, what);
-    /* A put on another connection that nobody waits for any more must not be carried out behind all this. */
-    int rc = strata__redis_settle(r->link, r->options.timeout_ms, err);
-    if (rc != STRATA_OK)
-        return rc;
-    char *bytes = make_pattern(r, what->all ? strata_bytes("", 0) : what->prefix, &pattern);
-    if (bytes == NULL)
-        return fail_memory(r, err);
-    rc = clear_nodes(r, pattern, err);
-    strata__free(r->mem, bytes);
+    int rc = sweep(r, what, err);
+    strata__redis_bans_swept(&r->bans, what->position);
     return rc;
 }
 

@@ -180,7 +180,7 @@ int strata__redis_value_decode(struct redis_layer *r, strata_op *op, strata_slic
     /* Without a checksum it is not what this layer writes: anything may have happened to it. */
     if (strata__envelope_read(&e, bytes.data, bytes.size) != FORMAT_OK || !(e.flags & ENVELOPE_CHECKSUM))
         return foreign(r);
-    uint64_t above = atomic_load_explicit(&r->void_version, memory_order_relaxed); /* set before bans.newest is raised */
+    uint64_t above = atomic_load_explicit(&r->void_version, memory_order_relaxed); /* set before bans.swept is raised */
     if (above != 0 && e.version <= above)
         return STRATA_MISS;
     int trusted = trust(r, mark, &e);
