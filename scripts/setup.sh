@@ -58,7 +58,7 @@ need_redis_server() {
   }
 }
 need_tests() {
-  need "to test" libcmocka-dev
+  need "to test" libcmocka-dev liblua5.1-0-dev spin
   need_redis_server
 }
 need_clang() { need "to build with clang" clang libclang-rt-dev; }

@@ -233,6 +233,10 @@ void strata__executor_sim_advance(struct executor *ex, int64_t ms)
     move_clock(sim, end); /* a task that advances itself may have moved it further */
 }
 
+int64_t strata__executor_sim_next(struct executor *ex) { return next_event(own(ex)); }
+
+void strata__executor_sim_clock(struct executor *ex, int64_t to_ms) { move_clock(own(ex), to_ms); }
+
 void strata__executor_sim_limit(struct executor *ex, size_t max) { own(ex)->limit = max; }
 
 /* The test's own thread sleeps: it drives all others until it can go on. */

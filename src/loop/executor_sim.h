@@ -17,6 +17,10 @@ void strata__executor_sim_run(struct executor *ex);
 int strata__executor_sim_step(struct executor *ex);
 /* Move the clock by `ms`, running timers and tasks as they come due. */
 void strata__executor_sim_advance(struct executor *ex, int64_t ms);
+/* For who drives several of them as one world: the moment of the next timer or deadline, INT64_MAX for never; and the clock moved
+ * there, which runs nothing. */
+int64_t strata__executor_sim_next(struct executor *ex);
+void strata__executor_sim_clock(struct executor *ex, int64_t to_ms);
 /* Make post() fail with STRATA_EBUSY while `max` tasks or more are queued. */
 void strata__executor_sim_limit(struct executor *ex, size_t max);
 

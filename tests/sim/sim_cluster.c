@@ -1,0 +1,301 @@
+/* sim_cluster.c - see sim_cluster.h. */
+#include "tests/sim/sim_cluster.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/core/core_impl.h"
+#include "tests/sim/sim_net.h"
+#include "tests/sim/sim_world.h"
+
+struct payload {
+    uint64_t key, version;
+};
+
+struct call {
+    enum call_kind kind;
+    int node, done, orphan; /* its node has crashed: nobody hears the answer */
+    size_t key;
+    uint64_t versions[CLUSTER_KEYS]; /* a write's; 0: not of this key */
+    struct history_read read;
+};
+
+/* A load that is completed later. */
+struct later {
+    struct timer timer;
+    struct task task;
+    strata_load *load;
+    int node;
+    struct payload payload;
+};
+
+static struct {
+    struct cluster_options o;
+    struct {
+        strata *cache; /* NULL: it has left */
+        int memory, crashed;
+    } nodes[SIM_NODES_MOST];
+    int count;
+    struct call calls[CLUSTER_CALLS];
+    size_t call_count;
+} c;
+
+struct cluster_seen cluster_seen;
+
+static strata_slice key_of(size_t k) { return strata_bytes("abcd" + k, 1); }
+static size_t number_of(strata_slice key) { return (size_t)(*(const char *)key.data - 'a'); }
+
+/* Loading ------------------------------------------------------------------------------------------------------------- */
+
+static void complete(strata_load *load, const struct payload *payload)
+{
+    if (sim_draw(16) == 0)
+        (void)strata_load_fail(load, STRATA_EIO, NULL);
+    else
+        (void)strata_load_copy(load, payload, sizeof *payload);
+}
+
+static void complete_later(struct task *task)
+{
+    struct later *later = (struct later *)(void *)((char *)task - offsetof(struct later, task));
+    complete(later->load, &later->payload);
+    strata_load_unref(later->load);
+    free(later);
+}
+
+static void due(struct timer *timer)
+{
+    struct later *later = (struct later *)(void *)((char *)timer - offsetof(struct later, timer));
+    later->task.run = complete_later;
+    ex_post_always(sim_inside(later->node), &later->task);
+}
+
+static int load_key(strata_load *load, strata_slice key, void *ctx)
+{
+    int node = (int)(uintptr_t)ctx;
+    size_t k = number_of(key);
+    struct payload payload = { k, history_origin(k) };
+    struct executor *ex = sim_inside(node);
+    int64_t takes_ms = (int64_t)sim_draw((uint64_t)c.o.load_most_ms + 1);
+    struct parker parker = { 0 };
+    cluster_seen.loads++;
+    sim_trace("node %d loads key %zu: version %" PRIu64 ", takes %" PRId64 " ms", node, k, payload.version, takes_ms);
+    if (sim_draw(3) != 0) {
+        struct later *later = calloc(1, sizeof *later);
+        if (later == NULL)
+            sim_broken("no memory for a load");
+        *later = (struct later){ .timer.fire = due, .load = strata_load_ref(load), .node = node, .payload = payload };
+        ex_at(ex, &later->timer, ex_now_ms(ex) + takes_ms);
+        return STRATA_PENDING;
+    }
+    if (takes_ms != 0)
+        (void)ex_park(ex, &parker, ex_now_ms(ex) + takes_ms);
+    complete(load, &payload);
+    return STRATA_OK;
+}
+
+/* Calls ------------------------------------------------------------------------------------------------------------------ */
+
+static void judge_read(const struct call *call, int status, const strata_value *value)
+{
+    struct payload payload;
+    cluster_seen.reads++;
+    cluster_seen.stale += status == STRATA_STALE;
+    if (status != STRATA_OK && status != STRATA_STALE)
+        return;
+    cluster_seen.values++;
+    if (strata_value_size(value) != sizeof payload)
+        sim_broken("node %d read %zu bytes", call->node, strata_value_size(value));
+    memcpy(&payload, strata_value_data(value), sizeof payload);
+    if (payload.key != call->key)
+        sim_broken("node %d read key %" PRIu64 " instead of %zu", call->node, payload.key, call->key);
+    sim_trace("node %d has read key %zu: version %" PRIu64 ", status %d", call->node, call->key, payload.version,
+              status);
+    history_judge(&call->read, status, payload.version);
+}
+
+static void end_write(const struct call *call, int status)
+{
+    cluster_seen.writes++;
+    cluster_seen.writes_ok += status == STRATA_OK;
+    cluster_seen.writes_failed += status < 0;
+    for (size_t k = 0; k < CLUSTER_KEYS; k++)
+        if (call->versions[k] != 0) {
+            sim_trace("node %d has written key %zu: version %" PRIu64 ", kind %d, status %d", call->node, k,
+                      call->versions[k], (int)call->kind, status);
+            history_written(call->node, k, call->versions[k], call->kind == CALL_SET, status);
+        }
+}
+
+static void answered(int status, strata_value *value, const strata_error *err, void *ctx)
+{
+    struct call *call = ctx;
+    (void)err;
+    if (call->done)
+        sim_broken("a call was answered twice");
+    call->done = 1;
+    if (!call->orphan && (call->kind == CALL_GET || call->kind == CALL_LOAD))
+        judge_read(call, status, value);
+    else if (!call->orphan)
+        end_write(call, status);
+    strata_value_unref(value);
+}
+
+static int writes(const struct call *call, size_t k)
+{
+    return call->kind == CALL_CLEAR || ((call->kind == CALL_DELETE || call->kind == CALL_SET) && call->key == k);
+}
+
+static struct call *new_call(int node, enum call_kind kind, size_t key)
+{
+    if (c.call_count == CLUSTER_CALLS)
+        sim_broken("more calls than there is room for");
+    struct call *call = &c.calls[c.call_count];
+    *call = (struct call){ .kind = kind, .node = node, .key = key };
+    for (size_t k = 0; k < CLUSTER_KEYS; k++)
+        if (writes(call, k) && history_is_writing(k))
+            return NULL;
+    for (size_t k = 0; k < CLUSTER_KEYS; k++)
+        if (writes(call, k))
+            call->versions[k] = history_write(k);
+    call->read = history_read(node, key, c.nodes[node].memory ? HISTORY_OWN : HISTORY_STORE, sim_now_ms());
+    c.call_count++;
+    return call;
+}
+
+void cluster_call(int node, enum call_kind kind, size_t key, const strata_policy *policy)
+{
+    struct call *call = new_call(node, kind, key);
+    if (call == NULL)
+        return;
+    strata *cache = c.nodes[node].cache;
+    struct payload payload = { key, call->versions[key] };
+    void *ctx = (void *)(uintptr_t)node;
+    int rc;
+    sim_trace("node %d is asked: kind %d, key %zu, version %" PRIu64, node, (int)kind, key, payload.version);
+    switch (kind) {
+    case CALL_GET: rc = strata_get_async(cache, key_of(key), NULL, answered, call, NULL); break;
+    case CALL_LOAD:
+        rc = strata_get_or_load_async(cache, key_of(key), load_key, ctx, policy, NULL, answered, call, NULL);
+        break;
+    case CALL_DELETE: rc = strata_delete_async(cache, key_of(key), NULL, answered, call, NULL); break;
+    case CALL_SET:
+        rc = strata_set_async(cache, key_of(key), strata_bytes(&payload, sizeof payload), policy, NULL, answered, call,
+                              NULL);
+        break;
+    default: rc = strata_clear_async(cache, NULL, answered, call, NULL); break;
+    }
+    if (rc != STRATA_PENDING)
+        sim_broken("node %d did not accept a call: %d", node, rc);
+}
+
+size_t cluster_calls_open(void)
+{
+    size_t open = 0;
+    for (size_t i = 0; i < c.call_count; i++)
+        open += !c.calls[i].done && !c.calls[i].orphan;
+    return open;
+}
+
+/* Nodes ------------------------------------------------------------------------------------------------------------------ */
+
+void cluster_open(const struct cluster_options *options)
+{
+    memset(&c, 0, sizeof c);
+    c.o = *options;
+}
+
+static strata_layer *store_layer(int node)
+{
+    char url[64];
+    strata_redis_options o = STRATA_REDIS_OPTIONS_INIT;
+    snprintf(url, sizeof url, "redis://127.0.0.1:%d", SIM_PORT + node);
+    o.url = url;
+    o.soft_timeout_ms = 40;
+    o.timeout_ms = 60;
+    o.connect_timeout_ms = 60;
+    o.lease_ms = 200;
+    o.lease_wait_ms = 100;
+    o.breaker_open_ms = 100;
+    o.tombstone_ms = c.o.tombstone_ms;
+    o.compression = STRATA_COMPRESS_NONE;
+    return strata_redis_layer(&o);
+}
+
+int cluster_join(int memory)
+{
+    int node = c.count++;
+    strata_error err = STRATA_ERROR_INIT;
+    strata_memory_options m = { .size = sizeof m, .max_bytes = 1 << 18 };
+    strata_layer *layers[2];
+    size_t count = 0;
+    if (node == SIM_NODES_MOST)
+        sim_broken("more nodes than there is room for");
+    struct executor *ex = sim_node_executor(node);
+    if (memory)
+        layers[count++] = strata_memory_layer(&m);
+    layers[count++] = store_layer(node);
+    strata_options options = STRATA_OPTIONS_INIT;
+    options.layers = layers;
+    options.layer_count = count;
+    options.policy = &c.o.policy;
+    c.nodes[node].memory = memory;
+    if (strata__open_with(&c.nodes[node].cache, &options, ex, &err) != STRATA_OK)
+        sim_broken("node %d: %s: %s", node, err.where, err.message);
+    return node;
+}
+
+size_t cluster_alive(int *out)
+{
+    size_t count = 0;
+    for (int i = 0; i < c.count; i++)
+        if (c.nodes[i].cache != NULL && !c.nodes[i].crashed && !sim_frozen(i))
+            out[count++] = i;
+    return count;
+}
+
+strata *cluster_cache(int node) { return c.nodes[node].cache; }
+int cluster_has_memory(int node) { return c.nodes[node].memory; }
+
+void cluster_crash(int node)
+{
+    sim_freeze(node);
+    sim_net_block(node, 1);
+    c.nodes[node].crashed = 1;
+    for (size_t i = 0; i < c.call_count; i++) {
+        struct call *call = &c.calls[i];
+        if (call->node != node || call->done)
+            continue;
+        if (call->kind != CALL_GET && call->kind != CALL_LOAD)
+            end_write(call, STRATA_ECLOSED); /* nobody knows */
+        call->orphan = 1;
+    }
+}
+
+void cluster_leave(int node)
+{
+    strata_stats s = { .size = sizeof s };
+    if (strata_stats_get(c.nodes[node].cache, &s) == STRATA_OK) {
+        cluster_seen.leases += s.leases;
+        cluster_seen.lease_waits += s.lease_waits;
+        cluster_seen.leases_lost += s.leases_lost;
+        cluster_seen.fenced += s.fenced;
+    }
+    sim_thaw(node);
+    int rc = strata_close(c.nodes[node].cache);
+    if (rc != STRATA_OK && rc != STRATA_PENDING)
+        sim_broken("node %d does not close: %d", node, rc);
+    c.nodes[node].cache = NULL;
+}
+
+void cluster_close(void)
+{
+    for (int i = 0; i < c.count; i++)
+        if (c.nodes[i].cache != NULL)
+            cluster_leave(i);
+    for (size_t i = 0; i < c.call_count; i++)
+        if (!c.calls[i].done)
+            sim_broken("a call was never answered");
+}

@@ -1,0 +1,44 @@
+/* sim_cluster.h - the nodes of a simulation: caches over one store, an origin that they load from, and calls that are judged.
+ *
+ * Every call is asynchronous.  A loader answers at once, sleeps on its worker, or completes later; a node that is frozen goes on with
+ * that when it runs again. */
+#ifndef STRATA_TESTS_SIM_CLUSTER_H
+#define STRATA_TESTS_SIM_CLUSTER_H
+#include "strata/strata.h"
+#include "tests/sim/sim_history.h"
+
+enum { CLUSTER_KEYS = 3, CLUSTER_CALLS = 2000 };
+
+enum call_kind { CALL_GET, CALL_LOAD, CALL_DELETE, CALL_SET, CALL_CLEAR };
+
+struct cluster_options {
+    int64_t load_most_ms; /* loads take up to so long */
+    int64_t tombstone_ms;
+    strata_policy policy;
+};
+
+void cluster_open(const struct cluster_options *options);
+/* One more node; its number.  `memory` 0: it reads the store alone, and is held against everybody's writes. */
+int cluster_join(int memory);
+/* Nodes that were not closed, and have not crashed: their number, in out[]. */
+size_t cluster_alive(int *out);
+strata *cluster_cache(int node);
+int cluster_has_memory(int node);
+
+/* Starts a call; nothing where it may not be made now (one write of a key at a time). */
+void cluster_call(int node, enum call_kind kind, size_t key, const strata_policy *policy);
+/* Its process ends at this moment. */
+void cluster_crash(int node);
+/* strata_close(). */
+void cluster_leave(int node);
+/* How many calls are not answered yet, those of crashed nodes aside. */
+size_t cluster_calls_open(void);
+/* Closes what is left. */
+void cluster_close(void);
+
+struct cluster_seen {
+    uint64_t reads, values, stale, loads, writes, writes_ok, writes_failed, leases, lease_waits, leases_lost, fenced;
+};
+extern struct cluster_seen cluster_seen;
+
+#endif /* STRATA_TESTS_SIM_CLUSTER_H */
