@@ -30,7 +30,8 @@ struct tracking {
     struct redis_link *link;
     struct os_lock lock; /* between heartbeats and stop() */
     int stopping;        /* under it */
-    int armed;           /* under it: the next heartbeat is on its way */
+    int armed;           /* under it: the next heartbeat is on its way, */
+    int64_t due_ms;      /* and is due then */
 
     /* Written by the link's thread alone. */
     _Atomic(int) up;
@@ -201,7 +202,10 @@ static void beat(void *ctx)
     struct tracking *t = ctx;
     os_lock_take(&t->lock);
     t->armed = 0;
+    int is_cut = t->stopping || strata_bus_now_ms(t->host) < t->due_ms; /* the cache closes, and waits for nothing */
     os_lock_give(&t->lock);
+    if (is_cut)
+        return;
     beat_once(t);
     arm(t);
 }
@@ -219,8 +223,10 @@ static void arm_soon(struct tracking *t)
 static void arm(struct tracking *t)
 {
     os_lock_take(&t->lock);
-    if (!t->armed && !t->stopping)
+    if (!t->armed && !t->stopping) {
+        t->due_ms = strata_bus_now_ms(t->host) + t->options.heartbeat_ms;
         t->armed = strata_bus_after(t->host, t->options.heartbeat_ms, beat, t) == STRATA_OK;
+    }
     os_lock_give(&t->lock);
 }
 
