@@ -1,0 +1,215 @@
+/* sim_program.c - see sim_program.h. */
+#include "tests/sim/sim_program.h"
+
+#include <stdio.h>
+
+#include "tests/sim/sim_cluster.h"
+#include "tests/sim/sim_net.h"
+#include "tests/sim/sim_server.h"
+#include "tests/sim/sim_world.h"
+
+enum { NODES = 3, STEPS = 80, SETTLE_MS = 60000 };
+
+/* What may happen in this run. */
+struct run {
+    int cuts, server, processes, foreign, writes_sets;
+    int watcher;
+    int frozen; /* -1: nobody is */
+    int crashes;
+    strata_policy policy;
+};
+
+static strata_policy draw_policy(void)
+{
+    strata_policy p = { STRATA_SIZED(strata_policy), .ttl_ms = 20 + (int64_t)sim_draw(400) };
+    if (sim_draw(3) == 0)
+        p.stale_while_revalidate_ms = 1 + (int64_t)sim_draw(100);
+    if (sim_draw(4) == 0)
+        p.hard_timeout_ms = 20 + (int64_t)sim_draw(100);
+    if (sim_draw(6) == 0)
+        p.refresh_ahead_ms = p.ttl_ms / 3 + 1;
+    p.retry_ms = 5;
+    return p;
+}
+
+static void draw_weather(struct run *run)
+{
+    struct sim_weather weather = { .most_ms = (int64_t)sim_draw(6) };
+    int bad = sim_draw(2) == 0;
+    for (int i = 0; i < SIM_NODES_MOST; i++) {
+        if (bad) {
+            weather.spike_in = 4 + (uint32_t)sim_draw(40);
+            weather.spike_ms = 10 + (int64_t)sim_draw(150);
+        }
+        sim_net_weather(i, &weather);
+    }
+    run->cuts = sim_draw(2) == 0;
+}
+
+static void begin(struct run *run)
+{
+    static const struct history_bounds none = { 0, 0 };
+    sim_server_open();
+    sim_net_open();
+    history_open(&none);
+    *run = (struct run){ .server = sim_draw(3) == 0,
+                         .processes = sim_draw(3) == 0,
+                         .foreign = sim_draw(4) == 0,
+                         .writes_sets = sim_draw(3) != 0,
+                         .frozen = -1 };
+    draw_weather(run);
+    run->policy = draw_policy();
+    struct cluster_options o = { .load_most_ms = 1 + (int64_t)sim_draw(sim_draw(4) == 0 ? 400 : 60),
+                                 .tombstone_ms = 2000,
+                                 .policy = run->policy };
+    cluster_open(&o);
+    for (int i = 0; i < NODES; i++)
+        cluster_join(1);
+    run->watcher = cluster_join(0);
+}
+
+static int some_node(int watcher)
+{
+    int alive[SIM_NODES_MOST];
+    size_t count = cluster_alive(alive);
+    int node = alive[sim_draw(count)];
+    return node == watcher ? alive[sim_draw(count)] : node; /* it is asked, too, but less often */
+}
+
+static void some_call(const struct run *run)
+{
+    static const enum call_kind kinds[] = { CALL_LOAD, CALL_LOAD,   CALL_LOAD,   CALL_LOAD,
+                                            CALL_GET,  CALL_DELETE, CALL_DELETE, CALL_SET };
+    size_t key = sim_draw(CLUSTER_KEYS);
+    int node = some_node(run->watcher);
+    enum call_kind kind = kinds[sim_draw(8)];
+    if (node == run->watcher) /* only what comes from the store itself */
+        kind = CALL_GET;
+    else if (kind == CALL_SET && !run->writes_sets)
+        kind = CALL_DELETE;
+    else if (sim_draw(60) == 0)
+        kind = CALL_CLEAR;
+    strata_policy policy = run->policy;
+    cluster_call(node, kind, key, kind == CALL_LOAD || kind == CALL_SET ? &policy : NULL);
+}
+
+static void befall_network(void)
+{
+    int node = (int)sim_draw(NODES + 1);
+    switch (sim_draw(4)) {
+    case 0: sim_net_cut(node, 1); break;
+    case 1: sim_net_block(node, 1); break;
+    case 2: sim_net_stall(node, 1 + (int64_t)sim_draw(200)); break;
+    default: sim_net_cut(node, 0);
+    }
+}
+
+static void befall_server(void)
+{
+    switch (sim_draw(6)) {
+    case 0:
+        sim_trace("the server fails over");
+        sim_net_lose_server();
+        sim_server_fail_over((int64_t)sim_draw(2) * ((int64_t)sim_draw(100) - 50));
+        break;
+    case 1: sim_server_flush(); break;
+    case 2: sim_server_forget_scripts(); break;
+    default: sim_server_replicate();
+    }
+}
+
+static void befall_process(struct run *run)
+{
+    int node = (int)sim_draw(NODES);
+    int alive[SIM_NODES_MOST];
+    if (run->frozen >= 0) {
+        sim_trace("node %d goes on", run->frozen);
+        sim_thaw(run->frozen);
+        run->frozen = -1;
+    } else if (sim_draw(4) != 0) {
+        if (cluster_cache(node) == NULL || sim_frozen(node))
+            return;
+        sim_trace("node %d is stopped", node);
+        run->frozen = node;
+        sim_freeze(node);
+    } else if (run->crashes < 2 && cluster_alive(alive) > 2 && !sim_frozen(node)) {
+        sim_trace("node %d crashes", node);
+        run->crashes++;
+        cluster_crash(node);
+        cluster_join(1);
+    }
+}
+
+static void befall_key(void)
+{
+    char key[16];
+    int size = snprintf(key, sizeof key, "strata:%c", "abc"[sim_draw(CLUSTER_KEYS)]);
+    if (sim_draw(2) == 0)
+        sim_server_foreign_set(strata_bytes(key, (size_t)size), strata_str("somebody else's"));
+    else
+        sim_server_foreign_delete(strata_bytes(key, (size_t)size));
+}
+
+static void one_step(struct run *run)
+{
+    uint64_t what = sim_draw(40);
+    if (what < 22)
+        some_call(run);
+    else if (what < 26)
+        for (uint64_t n = sim_draw(20); n > 0; n--)
+            (void)sim_step();
+    else if (what < 36)
+        sim_pass((int64_t)sim_draw(sim_draw(4) == 0 ? 150 : 15));
+    else if (what == 36 && run->cuts)
+        befall_network();
+    else if (what == 37 && run->server)
+        befall_server();
+    else if (what == 38 && run->processes)
+        befall_process(run);
+    else if (what == 39 && run->foreign)
+        befall_key();
+    else if (sim_draw(4) == 0)
+        for (int i = 0; i < SIM_NODES_MOST; i++)
+            if (!sim_frozen(i))
+                sim_net_block(i, 0);
+}
+
+/* All is well from now on: every call is answered, and what is read then is judged, too. */
+static void settle(struct run *run)
+{
+    static const struct sim_weather fine = { 1, 0, 0 };
+    if (run->frozen >= 0)
+        sim_thaw(run->frozen);
+    for (int i = 0; i < SIM_NODES_MOST; i++) {
+        sim_net_weather(i, &fine);
+        if (!sim_frozen(i))
+            sim_net_block(i, 0);
+    }
+    for (int64_t passed = 0; cluster_calls_open() != 0; passed += 50) {
+        if (passed > SETTLE_MS)
+            sim_broken("%zu calls are never answered", cluster_calls_open());
+        sim_pass(50);
+    }
+    int alive[SIM_NODES_MOST];
+    size_t count = cluster_alive(alive);
+    for (size_t i = 0; i < count; i++)
+        for (size_t k = 0; k < CLUSTER_KEYS; k++)
+            cluster_call(alive[i], CALL_GET, k, NULL);
+    sim_pass(1000);
+    if (cluster_calls_open() != 0)
+        sim_broken("%zu calls are never answered", cluster_calls_open());
+}
+
+void sim_run_seed(uint64_t seed)
+{
+    struct run run;
+    sim_world_open(seed);
+    begin(&run);
+    for (int i = 0; i < STEPS; i++)
+        one_step(&run);
+    settle(&run);
+    cluster_close();
+    sim_world_close();
+    sim_net_close();
+    sim_server_close();
+}

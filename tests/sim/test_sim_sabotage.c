@@ -1,0 +1,75 @@
+/* test_sim_sabotage.c - a checker that finds nothing has to show that it would.
+ *
+ * Each of these takes one part of the protection away, and runs seeds until a violation is found: the test fails where none is.  Lua
+ * is edited as the simulated server loads it; functions of core are wrapped at link time (CMakeLists.txt), so that there is no
+ * switch in what is shipped. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "src/core/flight.h"
+#include "tests/sim/sim_cluster.h"
+#include "tests/sim/sim_program.h"
+#include "tests/sim/sim_server.h"
+#include "tests/sim/sim_world.h"
+
+enum { SEEDS_MOST = 3000 };
+
+static const struct sabotage {
+    const char *name;
+    const char *text, *by; /* of the script; NULL: as it is */
+} sabotages[] = {
+    { "fence", NULL, NULL },     /* a write poisons no flight */
+    { "positions", NULL, NULL }, /* a clear bans nothing by position */
+    { "lease", "not (mine(e, ARGV[5]) and e.life == life)", "false" },
+    { "life", "(run ~= '' and owner ~= run)", "false" }, /* a failover begins no new life */
+    { "tombstone", "  tombstone(version, ARGV[4])\n  wake(e)\n  return { 0, life, us, version }\n",
+      "  wake(e)\n  return { 0, life, us, version }\n" }, /* a delete leaves what it should remove */
+};
+
+static const struct sabotage *at_work;
+
+static int is_at_work(const char *name) { return at_work != NULL && strcmp(at_work->name, name) == 0; }
+
+void __real_strata__poison_locked(struct root *root, struct stripe *s, uint64_t hash, uint32_t space, strata_slice key);
+void __wrap_strata__poison_locked(struct root *root, struct stripe *s, uint64_t hash, uint32_t space, strata_slice key);
+
+void __wrap_strata__poison_locked(struct root *root, struct stripe *s, uint64_t hash, uint32_t space, strata_slice key)
+{
+    if (!is_at_work("fence"))
+        __real_strata__poison_locked(root, s, hash, space, key);
+}
+
+int __real_strata__redis_layer_clear(strata_layer *layer, const strata_clear_op *what, strata_error *err);
+int __wrap_strata__redis_layer_clear(strata_layer *layer, const strata_clear_op *what, strata_error *err);
+
+int __wrap_strata__redis_layer_clear(strata_layer *layer, const strata_clear_op *what, strata_error *err)
+{
+    int alive[SIM_NODES_MOST];
+    size_t count = is_at_work("positions") ? cluster_alive(alive) : 0;
+    for (size_t i = 0; i < count; i++)
+        atomic_store(&cluster_cache(alive[i])->min_position, 0);
+    return __real_strata__redis_layer_clear(layer, what, err);
+}
+
+int main(int argc, char **argv)
+{
+    for (size_t i = 0; argc == 2 && i < sizeof sabotages / sizeof sabotages[0]; i++)
+        if (strcmp(argv[1], sabotages[i].name) == 0)
+            at_work = &sabotages[i];
+    if (at_work == NULL) {
+        (void)fprintf(stderr, "test_sim_sabotage fence | positions | lease | life | tombstone\n");
+        return 2;
+    }
+    sim_server_sabotage(at_work->text, at_work->by);
+    sim_expect_violations(1);
+    for (uint64_t seed = 1; seed <= SEEDS_MOST; seed++) {
+        sim_run_seed(seed);
+        if (sim_violations() != 0) {
+            printf("%s off: seed %" PRIu64 " shows a violation\n", at_work->name, seed);
+            return 0;
+        }
+    }
+    (void)fprintf(stderr, "%s off: %d seeds, and no violation was found\n", at_work->name, SEEDS_MOST);
+    return 1;
+}
