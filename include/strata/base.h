@@ -59,5 +59,8 @@ static inline strata_slice strata_bytes(const void *data, size_t size)
     return s;
 }
 
+/** Most tags that an entry can have. */
+#define STRATA_TAGS_MAX 10000
+
 STRATA_END_DECLS
 #endif /* STRATA_BASE_H */

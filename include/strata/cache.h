@@ -203,6 +203,12 @@ STRATA_API int strata_size(strata *cache, uint64_t *out, strata_error *err);
 STRATA_API int strata_set(strata *cache, strata_slice key, strata_slice value, const strata_policy *policy,
                           strata_error *err);
 
+/** strata_set() of a value with tags, by which strata_ban_tag() finds it: up to STRATA_TAGS_MAX, of any bytes, none empty
+ *  (else STRATA_EINVAL).  The tags of what was there before are gone with it.  A loader tags what it loads with
+ *  strata_load_tag(). */
+STRATA_API int strata_set_tagged(strata *cache, strata_slice key, strata_slice value, const strata_slice *tags,
+                                 size_t tag_count, const strata_policy *policy, strata_error *err);
+
 /** Store a decoded object; the cache needs a codec.  Ownership: `object` is taken, also on failure. */
 STRATA_API int strata_set_object(strata *cache, strata_slice key, void *object, const strata_policy *policy,
                                  strata_error *err);
@@ -233,6 +239,8 @@ typedef struct strata_item {
     strata_value *value;   /**< out, for gets: one reference, owned by the caller */
     int32_t status;        /**< out: what the call for this key alone would return */
     int32_t reserved;      /**< 0 */
+    const strata_slice *tags; /**< in, for set_many: the value's tags; borrowed for the call */
+    size_t tag_count;         /**< 0 none */
 } strata_item;
 
 /** strata_get() for each, one question a layer.  @return STRATA_OK, or the first error; every item has its own. */
@@ -262,6 +270,9 @@ STRATA_API int strata_get_or_load_async(strata *cache, strata_slice key, strata_
                                         strata_error *err);
 STRATA_API int strata_set_async(strata *cache, strata_slice key, strata_slice value, const strata_policy *policy,
                                 strata_queue *queue, strata_done done, void *ctx, strata_error *err);
+STRATA_API int strata_set_tagged_async(strata *cache, strata_slice key, strata_slice value, const strata_slice *tags,
+                                       size_t tag_count, const strata_policy *policy, strata_queue *queue,
+                                       strata_done done, void *ctx, strata_error *err);
 STRATA_API int strata_delete_async(strata *cache, strata_slice key, strata_queue *queue, strata_done done, void *ctx,
                                    strata_error *err);
 STRATA_API int strata_expire_async(strata *cache, strata_slice key, strata_queue *queue, strata_done done, void *ctx,

@@ -71,6 +71,14 @@ STRATA_API const strata_value *strata_load_previous(const strata_load *load);
 /** The loader knows best: these fields beat the call's.  Before completing.  @return STRATA_OK, STRATA_EINVAL, STRATA_EALREADY. */
 STRATA_API int strata_load_set_policy(strata_load *load, const strata_policy *policy);
 
+/** Tag what is loaded, so that strata_ban_tag() finds it.  `tag` ends with a NUL and is not empty.  Before completing, from one thread
+ *  at a time; up to STRATA_TAGS_MAX, with those named before.  What strata_load_not_modified() keeps has its tags still, unless new
+ *  ones are named.  @return STRATA_OK, STRATA_EINVAL, STRATA_EALREADY, STRATA_ENOMEM: what is loaded had better be declined. */
+STRATA_API int strata_load_tag(strata_load *load, const char *tag);
+
+/** The same for many tags, of any bytes: all or none. */
+STRATA_API int strata_load_tags(strata_load *load, const strata_slice *tags, size_t count);
+
 /** One more reference, for completing later.  Returns `load`. */
 STRATA_API strata_load *strata_load_ref(strata_load *load);
 

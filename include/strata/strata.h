@@ -1,6 +1,7 @@
 /* strata/strata.h - everything of the stable API.  C++ programs may prefer strata/strata.hpp. */
 #ifndef STRATA_STRATA_H
 #define STRATA_STRATA_H
+#include "strata/ban.h"
 #include "strata/base.h"
 #include "strata/bus_redis_tracking.h"
 #include "strata/cache.h"

@@ -19,6 +19,7 @@ static void unref_async(struct async *a)
     strata__queue_unref(a->queue);
     if (a->write != NULL) {
         strata_value_unref(a->write->value);
+        strata_value_unref(a->write->tags);
         strata_value_unref(a->write->encoded);
         strata__free(root->mem, a->write->storage);
         strata__free(root->mem, a->write);
@@ -390,8 +391,8 @@ static int run_write(struct async *a, strata_error *err)
     return strata__async_refuse(a, strata__async_busy(rc, err));
 }
 
-static int write_async(strata *cache, strata_slice key, strata_slice value, const struct write *pattern,
-                       strata_queue *queue, strata_done done, void *ctx, strata_error *err)
+static int write_async(strata *cache, strata_slice key, strata_slice value, const struct strata_tags *tags,
+                       const struct write *pattern, strata_queue *queue, strata_done done, void *ctx, strata_error *err)
 {
     int rc = check_key(cache, key, err);
     if (rc != STRATA_OK)
@@ -400,11 +401,13 @@ static int write_async(strata *cache, strata_slice key, strata_slice value, cons
     if (a == NULL)
         return rc;
     rc = give_write(a, pattern, value, err);
+    if (rc == STRATA_OK)
+        rc = strata__write_tag(a->write, tags, err);
     return rc == STRATA_OK ? run_write(a, err) : strata__async_refuse(a, rc);
 }
 
-int strata_set_async(strata *cache, strata_slice key, strata_slice value, const strata_policy *policy,
-                     strata_queue *queue, strata_done done, void *ctx, strata_error *err)
+static int set_async(strata *cache, strata_slice key, strata_slice value, const struct strata_tags *tags,
+                     const strata_policy *policy, strata_queue *queue, strata_done done, void *ctx, strata_error *err)
 {
     struct write pattern = { .status = STRATA_OK };
     if (cache == NULL || (value.data == NULL && value.size != 0))
@@ -417,9 +420,23 @@ int strata_set_async(strata *cache, strata_slice key, strata_slice value, const 
     if (rc == STRATA_OK)
         rc = strata__value_fits(root, value.size, err);
     if (rc == STRATA_OK)
-        rc = write_async(cache, key, value, &pattern, queue, done, ctx, err);
+        rc = write_async(cache, key, value, tags, &pattern, queue, done, ctx, err);
     root_leave(root);
     return rc;
+}
+
+int strata_set_async(strata *cache, strata_slice key, strata_slice value, const strata_policy *policy,
+                     strata_queue *queue, strata_done done, void *ctx, strata_error *err)
+{
+    return set_async(cache, key, value, NULL, policy, queue, done, ctx, err);
+}
+
+int strata_set_tagged_async(strata *cache, strata_slice key, strata_slice value, const strata_slice *tags,
+                            size_t tag_count, const strata_policy *policy, strata_queue *queue, strata_done done,
+                            void *ctx, strata_error *err)
+{
+    struct strata_tags given = { tags, tag_count };
+    return set_async(cache, key, value, &given, policy, queue, done, ctx, err);
 }
 
 static int simple_async(strata *cache, strata_slice key, uint32_t kind, strata_queue *queue, strata_done done,
@@ -429,7 +446,7 @@ static int simple_async(strata *cache, strata_slice key, uint32_t kind, strata_q
     if (cache == NULL)
         return strata__no_argument(err, "no cache was given");
     strata__write_begin(&pattern, cache, kind);
-    return write_async(cache, key, strata_bytes(NULL, 0), &pattern, queue, done, ctx, err);
+    return write_async(cache, key, strata_bytes(NULL, 0), NULL, &pattern, queue, done, ctx, err);
 }
 
 int strata_delete_async(strata *cache, strata_slice key, strata_queue *queue, strata_done done, void *ctx,

@@ -97,6 +97,17 @@ int strata_clear_async(strata *cache, strata_queue *queue, strata_done done, voi
     return plain_call(cache, NULL, call_clear, queue, done, ctx, err);
 }
 
+int strata__text_call(strata *cache, strata_slice text, uint32_t how, int (*call)(struct async *, strata_error *),
+                      strata_queue *queue, strata_done done, void *ctx, strata_error *err)
+{
+    int rc = STRATA_OK;
+    struct async *a = strata__async_new(cache, text, queue, done, ctx, &rc, err);
+    if (a == NULL)
+        return rc;
+    a->count = how;
+    return start_call(a, call, err);
+}
+
 static int many_call(strata *cache, strata_item *items, size_t count, const strata_policy *policy,
                      strata_bulk_loader bulk, void *loader_ctx, int (*call)(struct async *, strata_error *),
                      strata_queue *queue, strata_done done, void *ctx, strata_error *err)

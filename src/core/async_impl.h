@@ -48,4 +48,8 @@ void strata__async_complete(struct async *a, int status, strata_value *value, co
 /* The same on a worker, for a call without a queue whose answer stands in its completion.  A task's run(). */
 void strata__async_complete_here(struct task *task);
 
+/* A blocking call of a text, which is copied to a->key, and flags, in a->count; on a worker. */
+int strata__text_call(strata *cache, strata_slice text, uint32_t how, int (*call)(struct async *, strata_error *),
+                      strata_queue *queue, strata_done done, void *ctx, strata_error *err);
+
 #endif /* STRATA_CORE_ASYNC_IMPL_H */

@@ -17,6 +17,7 @@ static int write_some(struct write *writes, strata_item *items, size_t count, in
         so_far = first_error(so_far, items[i].status);
         strata_value_unref(w->encoded);
         strata_value_unref(w->value);
+        strata_value_unref(w->tags);
         strata__free(root->mem, w->storage);
     }
     return so_far;
@@ -34,6 +35,9 @@ static int prepare_one(struct write *w, strata *cache, strata_item *item, const 
     if (rc == STRATA_OK && pattern->told_as == STRATA_OP_PUT) {
         w->value = strata__value_copy(root->mem, item->set.data, item->set.size);
         rc = w->value != NULL ? STRATA_OK : STRATA_ENOMEM;
+        struct strata_tags tags = { item->tags, item->tag_count };
+        if (rc == STRATA_OK)
+            rc = strata__write_tag(w, &tags, &w->err);
     }
     if (rc < 0)
         w->status = strata__fail_plain(&w->err, rc, "bulk");
@@ -62,6 +66,13 @@ static int write_slow_many(strata *cache, strata_item *items, size_t count, cons
     return worst;
 }
 
+static int set_one(strata *cache, const strata_item *item, const strata_policy *policy, strata_error *err)
+{
+    if (item->tag_count == 0)
+        return strata_set(cache, item->key, item->set, policy, err);
+    return strata_set_tagged(cache, item->key, item->set, item->tags, item->tag_count, policy, err);
+}
+
 int strata_set_many(strata *cache, strata_item *items, size_t count, const strata_policy *policy, strata_error *err)
 {
     if (cache == NULL || (items == NULL && count != 0))
@@ -77,7 +88,7 @@ int strata_set_many(strata *cache, strata_item *items, size_t count, const strat
     }
     if (all_layers_instant(cache->root)) {
         for (size_t i = 0; i < count; i++) {
-            items[i].status = strata_set(cache, items[i].key, items[i].set, policy, rc >= 0 ? err : NULL);
+            items[i].status = set_one(cache, &items[i], policy, rc >= 0 ? err : NULL);
             rc = first_error(rc, items[i].status);
         }
     } else {

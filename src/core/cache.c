@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "src/core/bans.h"
 #include "src/core/demote.h"
 #include "src/core/flight.h"
 #include "src/policy/options.h"
@@ -32,6 +33,7 @@ void strata__root_unref(struct root *root)
     if (atomic_fetch_sub_explicit(&root->refs, 1, memory_order_acq_rel) != 1)
         return;
     strata__events_deinit(root);
+    strata__bans_free(root);
     strata__free(root->mem, root->demotions);
     strata__free(root->mem, root->spaces);
     strata__free(root->mem, root->names);
@@ -152,7 +154,9 @@ static int build(const strata_options *known, struct executor *ex, struct root *
     if (root == NULL)
         return STRATA_ENOMEM;
     *out = root;
-    int rc = strata__layers_take(root, known, err);
+    int rc = strata__bans_new(root);
+    if (rc == STRATA_OK)
+        rc = strata__layers_take(root, known, err);
     if (rc == STRATA_OK)
         rc = strata__stripes_new(root);
     if (rc == STRATA_OK)
@@ -341,6 +345,7 @@ static int forget_parent(struct root *root)
     list_init(&root->delayed);
     strata__unleased_init(root);
     strata__demotions_forget(root);
+    strata__bans_reopen(root);
     root->closing_thread = 0;
     memset(&root->maintain_timer, 0, sizeof root->maintain_timer);
     for (size_t i = 0; i < root->events.count; i++)

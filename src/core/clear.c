@@ -5,7 +5,7 @@
  * then forget them physically is housekeeping, but for entries of other lives, which know nothing of our positions, and
  * for other lives to come, which know nothing of it: a put that is on its way to a slow layer may arrive after the clear
  * there, so who sent it removes it again (cleared_since() in store.c and write.c). */
-#include "src/core/core_impl.h"
+#include "src/core/bans.h"
 
 static void raise_locked(strata *h, uint32_t position, int64_t wall_ms)
 {
@@ -14,6 +14,26 @@ static void raise_locked(strata *h, uint32_t position, int64_t wall_ms)
     atomic_store_explicit(&h->min_position, position, memory_order_release);
     LIST_EACH(node, &h->children)
     raise_locked(list_entry(node, strata, sibling), position, wall_ms);
+}
+
+/* Its position is published last: see bans.h. */
+static uint32_t clear_here_locked(strata *cache)
+{
+    struct root *root = cache->root;
+    uint32_t position = atomic_load(&root->position) + 1;
+    raise_locked(cache, position, ex_wall_ms(root->ex));
+    atomic_store(&root->position, position);
+    return position;
+}
+
+void strata__clear_here(struct root *root, strata_slice path)
+{
+    uint64_t path_hash = strata__path_hash(path);
+    key_mutex_lock(&root->tree_lock);
+    for (uint32_t i = 0; i < root->space_count; i++)
+        if (root->spaces[i]->path_hash == path_hash)
+            (void)clear_here_locked(root->spaces[i]);
+    key_mutex_unlock(&root->tree_lock);
 }
 
 struct spaces {
@@ -111,8 +131,7 @@ int strata_clear(strata *cache, strata_error *err)
     if (rc != STRATA_OK)
         return rc;
     key_mutex_lock(&root->tree_lock);
-    uint32_t position = atomic_fetch_add(&root->position, 1) + 1;
-    raise_locked(cache, position, ex_wall_ms(root->ex));
+    uint32_t position = clear_here_locked(cache);
     key_mutex_unlock(&root->tree_lock);
     rc = clear_layers(cache, position, err);
     count_up(cache, COUNT_CLEARS);

@@ -88,10 +88,11 @@ struct strata {
     _Atomic(uint32_t) min_position; /* entries born below are banned; tree lock to write */
     const void *(*hint)(strata_layer *layer,
                         uint64_t hash); /* its hint() and quick(); where it has none, ones that lead to */
-    strata_value *(*quick)(const void *where, const void *key, size_t key_size, uint64_t hash, uint64_t who,
-                           int64_t now_ms); /* lookup() */
-    int direct;                             /* 1: the one layer is asked on the caller's thread (get_direct.c) */
-    int direct_async;                       /* 1: and never blocks it (async_direct.c) */
+    strata_value *(*quick)(const void *where, const void *key, size_t key_size, uint64_t hash,
+                           const strata_lines *lines, int64_t now_ms); /* lookup() */
+    strata_lines lines; /* which entries need a second thought: bans.c; tree lock to write */
+    int direct;         /* 1: the one layer is asked on the caller's thread (get_direct.c) */
+    int direct_async;   /* 1: and never blocks it (async_direct.c) */
 
     struct counter_cell cells[COUNTER_CELLS];
     _Atomic(uint64_t) counts[COUNT_END];
@@ -111,6 +112,7 @@ struct strata {
     strata_policy own_policy; /* as given at creation, to tell whether a second call differs */
     strata_loader own_loader;
     void *own_loader_ctx;
+    uint64_t path_hash;               /* of the path in its storage keys: bans are known by it */
     _Atomic(int64_t) cleared_wall_ms; /* when clear was last called: for entries of other lives */
     struct list_node children;        /* tree lock */
     struct list_node sibling;         /* tree lock */
@@ -126,6 +128,9 @@ static inline int cleared_since(const strata *handle, uint32_t position)
 {
     return position < atomic_load(&handle->min_position);
 }
+
+struct bans; /* bans.h */
+struct ban;
 
 struct demotions; /* demote.h */
 
@@ -198,6 +203,9 @@ struct root {
     _Atomic(uint64_t) late_bytes; /* of these: what they and their values take */
     _Atomic(uint32_t) posted;     /* answers of async_direct.c that wait for a worker */
     _Atomic(uint32_t) position;
+    struct bans *bans;
+    /* A ban of this node's callers is told to others: see bans.h.  NULL: there are none. */
+    int (*publish_ban)(struct root *root, const struct ban *ban, strata_error *err);
     struct key_mutex tree_lock;
     strata **spaces; /* by number; tree lock */
     uint32_t space_count, space_room;
@@ -318,6 +326,8 @@ static inline void op_init(strata_op *op, const strata *handle, const struct lay
     op->now_ms = now_ms;
     op->expires_ms = STRATA_FOREVER;
     op->status = STRATA_OK;
+    op->tags = NULL;
+    op->lines = NULL;
     op->err = err;
     op->mem = handle->root->mem;
     op->layer_data = NULL;
@@ -328,10 +338,11 @@ static inline void op_init(strata_op *op, const strata *handle, const struct lay
     err->message[0] = 0;
 }
 /* op->meta and op->expires_ms of a PUT, so that the layer holds it no longer than it may. */
-static inline void op_put(strata_op *op, const struct layer_slot *slot, const strata_meta *meta)
+static inline void op_put(strata_op *op, const struct layer_slot *slot, const strata_meta *meta, strata_value *tags)
 {
     struct deadlines d;
     op->meta = *meta;
+    op->tags = tags;
     if (slot->max_ttl_ms > 0)
         strata__deadlines_cap(&op->meta, meta->born_ms, op->now_ms + slot->max_ttl_ms);
     strata__deadlines(&op->meta, meta->born_ms, &d);
@@ -359,17 +370,27 @@ struct held {
     int there;
     uint32_t layer;
     strata_value *value; /* one reference; NULL where negative */
+    strata_value *tags;  /* one reference; NULL where there are none, or unknown ones */
     strata_meta meta;
     struct deadlines d;
 };
 
-/* Judge an operation that found something: takes op->found.  1: it holds; 0: banned, of another codec, undecodable
+/* Freshness ends now: the kind of operation that says so to a layer.  write.c */
+uint32_t strata__meta_expire(strata_meta *meta, int64_t now);
+/* Judge an operation that found something: takes op->found and op->tags.  1: it holds; 0: banned, of another codec, undecodable
  * (then *out is untouched and the value given back). */
 int strata__held_init(strata *handle, struct layer_slot *slot, strata_op *op, struct held *out);
 /* 1: it holds whole bytes that are fresh, and to be served as they are: strata__held_init() and what follows it could only say
  * so, too.  Calls nobody. */
 int strata__held_is_plain(strata *handle, const struct layer_slot *slot, const strata_op *op, int64_t now);
 void strata__held_drop(struct held *held);
+/* What was found is not looked at. */
+static inline void op_drop(strata_op *op)
+{
+    strata_value_unref(op->found);
+    strata_value_unref(op->tags);
+    op->found = op->tags = NULL;
+}
 static inline int held_state(const struct held *held, int64_t now)
 {
     return held->there ? strata__freshness_state(&held->d, now) : STRATA_STATE_GONE;

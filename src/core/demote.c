@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#include "src/core/bans.h"
+
 enum { PUTS_AT_ONCE = 64 }; /* then others of the pool get their turn */
 
 struct demotion_note {
@@ -17,6 +19,7 @@ struct demotion_note {
     uint64_t hash;
     size_t cost;
     strata_value *value; /* one reference */
+    strata_value *tags;  /* one reference; NULL: none, or unknown ones */
     strata_meta meta;
     size_t key_size;
     char key[];
@@ -49,6 +52,7 @@ int strata__demotions_new(struct root *root, uint32_t layer, strata_error *err)
 static void free_note(struct demotions *d, struct demotion_note *n)
 {
     strata_value_unref(n->value);
+    strata_value_unref(n->tags);
     strata__free(d->root->mem, n);
 }
 
@@ -111,6 +115,8 @@ static struct demotion_note *new_note(struct demotions *d, const struct demotion
         strata__free(mem, n);
         return NULL;
     }
+    /* Without memory for them it counts as having any tag. */
+    n->tags = entry->tags.size != 0 ? strata__value_copy(mem, entry->tags.data, entry->tags.size) : NULL;
     n->cancelled = 0;
     n->space = entry->space;
     n->hash = entry->hash;
@@ -158,7 +164,7 @@ void strata__host_demote(strata_layer_host *host, const struct demotion *entry)
     struct demotions *d = root->demotions;
     size_t bytes = entry->value != NULL ? strata__value_cost(entry->value)
                                         : sizeof(struct strata_value) + entry->bytes.size;
-    size_t cost = sizeof(struct demotion_note) + entry->key.size + bytes;
+    size_t cost = sizeof(struct demotion_note) + entry->key.size + bytes + entry->tags.size;
     struct demotion_note *n = NULL;
     if (is_over(&entry->meta, ex_now_ms(root->ex)))
         return;
@@ -289,6 +295,7 @@ static struct carried *new_carried(struct demotions *d, struct demotion_note *n)
     w->done_layers = d->layer;
     w->end = d->layer + 1;
     w->value = n->value;
+    w->tags = n->tags;
     w->meta = n->meta;
     w->over = carried_over;
     if (strata__forms_make(handle, strata_bytes(n->key, n->key_size), &w->key, &w->storage) == STRATA_OK)
@@ -304,7 +311,8 @@ static int begin(struct demotions *d, struct demotion_note *n, struct carried *c
     struct write *w = &c->write;
     struct frame frame;
     struct stripe *s = stripe_lock(root, n->hash, &frame);
-    int over = leave_bucket(d, n) || cleared_since(w->handle, n->meta.position) ||
+    int over = leave_bucket(d, n) ||
+               strata__banned_since(w->handle, w->key.plain, n->meta.position, n->meta.tag_count, n->tags) ||
                is_over(&n->meta, ex_now_ms(root->ex));
     int busy = strata__key_busy_locked(s, n->hash, n->space, w->key.plain);
     if (!over && !busy) {

@@ -18,6 +18,7 @@ struct parcel {
     unsigned char *storage;
     strata *handle;
     strata_value *value; /* one reference */
+    strata_value *tags;  /* one reference; may be NULL */
 };
 
 struct handover {
@@ -104,6 +105,7 @@ static void put_all(struct handover *h)
     }
     for (uint32_t i = 0; i < h->count; i++) {
         strata_value_unref(h->parcels[i].value);
+        strata_value_unref(h->parcels[i].tags);
         strata__free(h->root->mem, h->parcels[i].storage);
     }
     h->count = 0;
@@ -130,6 +132,7 @@ static int is_wanted(struct handover *h, struct parcel *p)
     op_init(&p->op, p->handle, h->above, &p->key, STRATA_OP_GET, ex_now_ms(h->root->ex), &p->err);
     strata__instant_submit(h->above, &p->op);
     p->value = p->op.found;
+    p->tags = p->op.tags;
     if (!strata__op_found(&p->op) || p->value == NULL || p->value->object != NULL || p->op.meta.negative ||
         (p->op.flags & STRATA_OP_BACKED) != 0)
         return 0;
@@ -139,7 +142,7 @@ static int is_wanted(struct handover *h, struct parcel *p)
         return 0;
     begin_op(h, p, STRATA_OP_PUT);
     p->op.value = p->value;
-    op_put(&p->op, h->below, &meta);
+    op_put(&p->op, h->below, &meta, p->tags);
     return 1;
 }
 
@@ -149,11 +152,12 @@ static int hand_over(uint32_t space, strata_slice key, void *ctx)
     struct parcel *p = &h->parcels[h->count];
     p->handle = h->root->spaces[space]; /* nobody opens one any more */
     p->storage = NULL;
-    p->value = NULL;
+    p->value = p->tags = NULL;
     if (keep_key(h, p, key) == STRATA_OK && is_wanted(h, p)) {
         h->count++;
     } else {
         strata_value_unref(p->value);
+        strata_value_unref(p->tags);
         strata__free(h->root->mem, p->storage);
     }
     if (h->count == PARCELS)

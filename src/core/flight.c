@@ -2,6 +2,7 @@
  *
  * A caller joins the flight of its key, or begins one; either happens under the key lock, and so does the last look into the
  * nearest layer, so that no value that has just come is loaded again. */
+#include "src/core/bans.h"
 #include "src/core/flight.h"
 
 #include <string.h>
@@ -82,7 +83,7 @@ static struct flight *find_joinable_locked(struct stripe *s, const struct want *
     if (f == NULL)
         return NULL;
     int64_t now = ex_now_ms(f->root->ex);
-    if (f->position >= atomic_load(&want->handle->min_position) && !too_old(f, now) && !outdated(f, now))
+    if (!strata__banned_since(want->handle, key, f->position, 0, NULL) && !too_old(f, now) && !outdated(f, now))
         return f;
     strata__poison_one_locked(f);
     return NULL;
@@ -221,7 +222,7 @@ static int still_seen_locked(struct flight *f)
     if (rc == STRATA_STALE && strata__held_init(f->handle, slot, &f->op, &held))
         same = f->begun_ms >= held.d.retry_at;
     else
-        strata_value_unref(f->op.found);
+        op_drop(&f->op);
     if (same && f->previous.there && held.meta.born_ms > f->previous.meta.born_ms)
         same = 0;
     strata__held_drop(&held);
@@ -252,6 +253,7 @@ void strata__refresh_start(const struct want *want, strata_slice key, uint64_t h
     if (seen != NULL && seen->there) {
         f->previous = *seen;
         f->previous.value = seen->value != NULL ? strata_value_ref(seen->value) : NULL;
+        f->previous.tags = seen->tags != NULL ? strata_value_ref(seen->tags) : NULL;
     }
     struct frame frame;
     struct stripe *s = stripe_lock(root, hash, &frame);
@@ -338,8 +340,11 @@ static void drop_values(struct flight *f)
     strata__held_drop(&f->previous);
     strata_value_unref(f->value);
     strata_value_unref(f->encoded);
+    strata_value_unref(f->tags);
     strata_value_unref(f->load.value);
-    f->value = f->encoded = f->load.value = NULL;
+    strata__free(f->mem, f->load.tags);
+    f->load.tags = NULL;
+    f->value = f->tags = f->encoded = f->load.value = NULL;
 }
 
 void strata__flight_unref(struct flight *f)
@@ -389,6 +394,7 @@ static int answered_after_write(struct flight *f)
     int stale = a == ACTION_STALE || a == ACTION_STALE_AND_REFRESH;
     f->status = now.meta.negative ? STRATA_ABSENT : stale ? STRATA_STALE : STRATA_OK;
     f->value = now.value;
+    f->tags = now.tags;
     f->is_hit = 1;
     f->hit_layer = 0;
     f->hit_state = rc == STRATA_OK ? STRATA_STATE_FRESH : held_state(&now, at);

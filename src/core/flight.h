@@ -115,6 +115,8 @@ struct strata_load {
     _Atomic(uint32_t) canceled;
     _Atomic(uint32_t) parts; /* the loader's return and the completion: the last one goes on */
     unsigned char has_policy;
+    uint32_t tag_count, tag_room; /* what the loader has named; before it completes */
+    uint64_t *tags;
     strata_policy policy;    /* the loader's own word */
     _Atomic(uint32_t) noted; /* 1: somebody writes `note`, 2: it stands */
     char note[240];          /* a completion that was refused: why, for who waits if no other follows */
@@ -130,6 +132,7 @@ struct plan {
     uint32_t kind;       /* STRATA_OP_PUT, _REMOVE; 0: nothing */
     uint32_t layer, end; /* the next one to store in, and the one not to */
     strata_value *value; /* borrowed from the flight */
+    strata_value *tags;  /* the same */
     strata_meta meta;
     int is_backfill;
     int refused;   /* the layer that demotes did not take it: the one below gets it at once */
@@ -196,6 +199,7 @@ struct flight {
     /* The result: set before `delivered`. */
     int status;
     strata_value *value;
+    strata_value *tags; /* of the entry: one reference */
     strata_error err;
     int is_hit;         /* a layer served it: hit_layer; else a load, or nothing, or a stale entry of hit_layer */
     uint32_t hit_layer; /* LAYERS_MAX: none */
@@ -230,6 +234,7 @@ struct write {
     uint32_t pending_at;   /* the last layer that is pending */
     uint32_t done_layers, end;
     strata_value *value; /* a set's: borrowed; an expire's: what the layer gave */
+    strata_value *tags;  /* the same of its tags */
     strata_value *encoded;
     strata_meta meta;
     uint64_t version, version_before; /* what a shared store gave it, and, of an expire, gave what it had; 0: none */
@@ -488,6 +493,13 @@ void strata__waiter_sleep(struct waiter *w, struct driver *d);
 void strata__write_begin(struct write *w, strata *cache, uint32_t kind);
 /* The same for a set: policy checked, meta made.  The value is the caller's to put in. */
 int strata__write_prepare_set(struct write *w, strata *cache, const strata_policy *policy, strata_error *err);
+/* Tags as a caller gives them. */
+struct strata_tags {
+    const strata_slice *list;
+    size_t count;
+};
+/* A set's, which the caller gives back: w->tags.  NULL: none.  STRATA_EINVAL, STRATA_ENOMEM. */
+int strata__write_tag(struct write *w, const struct strata_tags *tags, strata_error *err);
 /* What w->op was answered (write_outcome.c). */
 void strata__write_note(struct write *w, struct layer_slot *slot);
 /* The layer whose turn it was is through with it. */

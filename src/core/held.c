@@ -3,7 +3,7 @@
  * An entry of this life is judged by this cache's own clock and positions.  One of another life (stored by another
  * process, or before a restart) has only wall-clock time in common with us: its age is taken from that, and a clear of
  * ours bans it where it was born before.  In a layer that nobody else writes to it was, whatever a clock said. */
-#include "src/core/core_impl.h"
+#include "src/core/bans.h"
 
 static int banned(strata *handle, const struct layer_slot *slot, const strata_meta *meta, uint32_t position)
 {
@@ -59,26 +59,71 @@ static int decode(struct root *root, struct layer_slot *slot, strata_op *op, str
     return 1;
 }
 
+/* As the cache's user knows it; a layer that tells namespaces apart knows it so, too. */
+static strata_slice plain_key(const strata *handle, const struct layer_slot *slot, strata_slice key)
+{
+    if (slot->flags & STRATA_LAYER_SPACES)
+        return key;
+    size_t skip = handle->parent != NULL ? handle->prefix_size : *(const unsigned char *)key.data == 0 ? 2 : 0;
+    return skip <= key.size ? strata_bytes((const char *)key.data + skip, key.size - skip) : key;
+}
+
+/* The layer need not ask again, as far as bans up to `position` go. */
+static void tell_checked(struct layer_slot *slot, strata_value *found, uint32_t position)
+{
+    const strata_layer_ops *ops = slot->layer->ops;
+    if (slot_instant(slot) && found != NULL && ops->size >= offsetof(strata_layer_ops, checked) + sizeof ops->checked &&
+        ops->checked != NULL)
+        ops->checked(slot->layer, found, position);
+}
+
+/* What bans make of it: 0: it is gone.  A soft one has ended its freshness. */
+static int passes_bans(strata *handle, struct layer_slot *slot, strata_op *op, uint32_t position)
+{
+    strata_meta *meta = &op->meta;
+    enum ban_verdict verdict = strata__bans_judge(handle, slot, meta, plain_key(handle, slot, op->key), op->tags);
+    if (verdict == BAN_HARD)
+        return 0;
+    if (verdict == BAN_NONE && meta->life == handle->root->life && meta->position < position)
+        tell_checked(slot, op->found, position);
+    return 1 + (verdict == BAN_SOFT);
+}
+
+static int refused(strata_op *op, strata_value *value)
+{
+    strata_value_unref(value);
+    strata_value_unref(op->tags);
+    op->tags = NULL;
+    return 0;
+}
+
 int strata__held_init(strata *handle, struct layer_slot *slot, strata_op *op, struct held *out)
 {
     struct root *root = handle->root;
     strata_value *value = op->found;
-    /* Once: where a clear comes between, what is found keeps the position of before it.  Acquire: see raise_locked(). */
+    /* What it is compared with, before it is; then the clear, once: where one comes between, what is found keeps the position
+     * of before it.  Acquire: see raise_locked(), and bans.h. */
+    uint32_t now = atomic_load_explicit(&root->position, memory_order_acquire);
     uint32_t position = atomic_load_explicit(&handle->min_position, memory_order_acquire);
-    op->found = NULL;
     if (value == NULL && !op->meta.negative) /* a careless layer */
-        return 0;
-    if (banned(handle, slot, &op->meta, position) || (!slot_instant(slot) && !decode(root, slot, op, &value))) {
-        strata_value_unref(value);
-        return 0;
-    }
+        return refused(op, value);
+    int passes = !banned(handle, slot, &op->meta, position) ? passes_bans(handle, slot, op, now) : 0;
+    op->found = NULL;
+    if (passes == 0 || (!slot_instant(slot) && !decode(root, slot, op, &value)))
+        return refused(op, value);
     int64_t born = born_here(root, &op->meta);
     if (op->meta.life != root->life)
-        adopt_life(handle, &op->meta, born, position);
+        adopt_life(handle, &op->meta, born, now);
+    if (op->meta.position < now)
+        op->meta.position = now;
+    if (passes == 2 && strata__meta_expire(&op->meta, ex_now_ms(root->ex)) != STRATA_OP_PUT)
+        return refused(op, value);
     out->there = 1;
     out->layer = slot->index;
     out->value = value;
+    out->tags = op->tags;
     out->meta = op->meta;
+    op->tags = NULL;
     strata__deadlines(&op->meta, born, &out->d);
     return 1;
 }
@@ -89,13 +134,17 @@ int strata__held_is_plain(strata *handle, const struct layer_slot *slot, const s
     if (op->status != STRATA_OK || op->found == NULL || meta->codec != 0 || meta->negative)
         return 0;
     uint32_t position = atomic_load_explicit(&handle->min_position, memory_order_acquire);
+    if (meta->tag_count != 0 || meta->position < __atomic_load_n(&handle->lines.plain, __ATOMIC_ACQUIRE) ||
+        (meta->life != handle->root->life && atomic_load(&handle->root->bans->any) != 0))
+        return 0;
     return !banned(handle, slot, meta, position) && strata__is_fresh(meta, born_here(handle->root, meta), now);
 }
 
 void strata__held_drop(struct held *held)
 {
     strata_value_unref(held->value);
-    held->value = NULL;
+    strata_value_unref(held->tags);
+    held->value = held->tags = NULL;
     held->there = 0;
 }
 

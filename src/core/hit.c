@@ -30,8 +30,7 @@ static inline __attribute__((always_inline)) strata_value *ask_quick(strata *cac
     *hash = handle_hash(cache, key);
     const void *where = cache->hint(cache->layer, *hash); /* before the clock is read, so that both happen at once */
     *now = cache->now_ms(cache->ex);
-    uint64_t who = (uint64_t)cache->space << 32 | atomic_load_explicit(&cache->min_position, memory_order_relaxed);
-    return cache->quick(where, key.data, key.size, *hash, who, *now);
+    return cache->quick(where, key.data, key.size, *hash, &cache->lines, *now);
 }
 
 /* What is left of a look after quick().  As lookup(); op is filled for all answers but STRATA_OK and errors. */
@@ -50,6 +49,8 @@ static inline __attribute__((always_inline)) int look_on(strata *cache, strata_o
     op->key = key;
     op->now_ms = l->now_ms;
     op->meta.position = atomic_load_explicit(&cache->min_position, memory_order_relaxed);
+    op->tags = NULL;
+    op->lines = &cache->lines;
     if (l->said == NULL)
         return cache->lookup(cache->layer, op);
     counter_raise(cache->cells, counter_index(), HOT_MISSED);
@@ -251,7 +252,7 @@ int strata_get_or_load(strata *cache, strata_slice key, strata_loader loader, vo
 void strata__hold_lookup(strata *cache, strata_op *op, int looked, struct held *held)
 {
     held->there = 0;
-    held->value = NULL;
+    held->value = held->tags = NULL;
     if (looked == STRATA_STALE)
         strata__held_init(cache, &cache->root->layers[0], op, held);
 }
@@ -286,7 +287,7 @@ int strata__get_slow(strata *cache, strata_op *op, int looked, strata_value **ou
     int rc = root_enter(root, err);
     if (rc != STRATA_OK) {
         if (looked == STRATA_STALE)
-            strata_value_unref(op->found);
+            op_drop(op);
         return rc;
     }
     strata__hold_lookup(cache, op, looked, &held);
@@ -353,7 +354,7 @@ static int load_slow(strata *cache, strata_op *op, int looked, const struct load
     int rc = root_enter(root, err);
     if (rc != STRATA_OK) {
         if (looked == STRATA_STALE)
-            strata_value_unref(op->found);
+            op_drop(op);
         return rc;
     }
     strata__hold_lookup(cache, op, looked, &held);

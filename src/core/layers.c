@@ -194,10 +194,10 @@ static const void *no_hint(strata_layer *layer, uint64_t hash)
     return layer;
 }
 
-static strata_value *no_quick(const void *where, const void *key, size_t key_size, uint64_t hash, uint64_t who,
-                              int64_t now_ms)
+static strata_value *no_quick(const void *where, const void *key, size_t key_size, uint64_t hash,
+                              const strata_lines *lines, int64_t now_ms)
 {
-    (void)where, (void)key, (void)key_size, (void)hash, (void)who, (void)now_ms;
+    (void)where, (void)key, (void)key_size, (void)hash, (void)lines, (void)now_ms;
     return NULL;
 }
 
@@ -258,7 +258,7 @@ void strata__op_counted(strata *handle, struct layer_slot *slot, const strata_op
 
 int strata__layer_peek(strata *handle, struct layer_slot *slot, strata_op *op)
 {
-    (void)handle;
+    op->lines = &handle->lines;
     int rc = slot->layer->ops->lookup(slot->layer, op);
     atomic_fetch_add_explicit(rc == STRATA_MISS ? &slot->own_misses : &slot->own_hits, 1, memory_order_relaxed);
     return rc;

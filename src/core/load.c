@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "src/core/bans.h"
 #include "src/core/flight.h"
 
 /* Before the call --------------------------------------------------------------------------------------------- */
@@ -71,6 +72,8 @@ static void refresh_expired(struct task *task)
         held = f->previous;
         if (held.value != NULL)
             strata_value_ref(held.value);
+        if (held.tags != NULL)
+            strata_value_ref(held.tags);
     }
     stripe_unlock(s, &frame);
     if (over) {
@@ -383,6 +386,34 @@ int strata_load_set_policy(strata_load *load, const strata_policy *policy)
     known.size = sizeof known;
     load->policy = known;
     load->has_policy = 1;
+    return STRATA_OK;
+}
+
+int strata_load_tag(strata_load *load, const char *tag)
+{
+    return strata_load_tags(load, &(strata_slice){ tag, tag != NULL ? strlen(tag) : 0 }, 1);
+}
+
+int strata_load_tags(strata_load *load, const strata_slice *tags, size_t count)
+{
+    if (load == NULL || (tags == NULL && count != 0) || count > STRATA_TAGS_MAX - (size_t)load->tag_count)
+        return STRATA_EINVAL;
+    for (size_t i = 0; i < count; i++)
+        if (tags[i].size == 0 || tags[i].data == NULL)
+            return STRATA_EINVAL;
+    if (atomic_load(&load->claimed))
+        return STRATA_EALREADY;
+    const strata_allocator *mem = flight_of_load(load)->mem;
+    uint32_t room = load->tag_room != 0 ? load->tag_room : 8;
+    while (room < load->tag_count + count)
+        room *= 2;
+    uint64_t *more = room != load->tag_room ? strata__realloc_array(mem, load->tags, room, sizeof *more) : load->tags;
+    if (more == NULL)
+        return STRATA_ENOMEM;
+    load->tags = more;
+    load->tag_room = room;
+    for (size_t i = 0; i < count; i++)
+        more[load->tag_count++] = strata__tag_id(tags[i]);
     return STRATA_OK;
 }
 

@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "src/core/core_impl.h"
+#include "src/core/bans.h"
 #include "src/policy/options.h"
 
 size_t strata__storage_size(const strata *handle, strata_slice key)
@@ -135,6 +135,12 @@ static void fill_handle(struct root *root, strata *h, strata *parent, const stra
     atomic_init(&h->gate, GATE_SHUT);
     atomic_init(&h->min_position, parent != NULL ? atomic_load(&parent->min_position) : 0);
     atomic_init(&h->cleared_wall_ms, parent != NULL ? atomic_load(&parent->cleared_wall_ms) : 0);
+    h->path_hash = strata__path_hash(strata_bytes(NULL, 0));
+    h->lines = (strata_lines){ .space = h->space,
+                               .plain = atomic_load(&root->position),
+                               .tagged = atomic_load(&root->position),
+                               .tag_mask = TAG_FOLDS - 1,
+                               .tag_lines = root->bans->lines };
     list_init(&h->children);
     strata__policy_resolve(&h->policy, options->policy, parent != NULL ? &parent->policy : NULL);
     if (options->policy != NULL)
@@ -170,6 +176,7 @@ int strata__handle_new_locked(struct root *root, strata *parent, const char *nam
             strata__free(root->mem, block);
             return strata__fail_plain(err, STRATA_ENOMEM, "namespace");
         }
+        h->path_hash = strata__path_hash(ban_path(h));
         list_push_back(&parent->children, &h->sibling);
         strata **at = chain(root->names, root->space_room - 1, parent, name);
         h->next_name = *at;

@@ -90,6 +90,7 @@ static void take(struct flight *f, struct held *held, int stale, int64_t now)
 {
     f->status = held->meta.negative ? STRATA_ABSENT : stale ? STRATA_STALE : STRATA_OK;
     f->value = held->value;
+    f->tags = held->tags;
     f->is_hit = 1;
     f->hit_layer = held->layer;
     f->hit_state = held_state(held, now);
@@ -98,6 +99,7 @@ static void take(struct flight *f, struct held *held, int stale, int64_t now)
                                  .layer = 0,
                                  .end = held->layer,
                                  .value = f->value,
+                                 .tags = f->tags,
                                  .meta = held->meta,
                                  .is_backfill = 1,
                                  .from = held->layer };

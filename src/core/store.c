@@ -15,6 +15,7 @@
  * table, and its value.  Where the lease was lost, the flight ends, nothing is held, and who comes then begins anew. */
 #include <string.h>
 
+#include "src/core/bans.h"
 #include "src/core/flight.h"
 
 /* What a load gave --------------------------------------------------------------------------------------------- */
@@ -66,6 +67,19 @@ static void note_failure(struct flight *f, int64_t elapsed_ns)
     strata__event_fire(f->handle, &e);
 }
 
+/* What the loader has named; of a value that is not modified, else, what it had.  How many. */
+static uint32_t plan_tags(struct flight *f)
+{
+    const struct strata_load *load = &f->load;
+    if (load->tag_count == 0 && load->not_modified) {
+        f->tags = f->previous.tags != NULL ? strata_value_ref(f->previous.tags) : NULL;
+        return f->previous.meta.tag_count;
+    }
+    if (load->tag_count != 0) /* without memory it counts as having any tag */
+        f->tags = strata__value_copy(f->mem, load->tags, load->tag_count * sizeof *load->tags);
+    return load->tag_count;
+}
+
 static void plan_store(struct flight *f, int64_t elapsed_ns)
 {
     struct strata_load *load = &f->load;
@@ -76,11 +90,14 @@ static void plan_store(struct flight *f, int64_t elapsed_ns)
     *p = (struct plan){ .end = (uint32_t)f->root->layer_count, .value = f->value };
     if (load->declined)
         return;
+    uint32_t tag_count = plan_tags(f);
+    p->tags = f->tags;
     p->meta = (strata_meta){
         .life = f->root->life,
         .born_ms = f->load_ms,
         .born_wall_ms = f->load_wall_ms,
         .position = f->position,
+        .tag_count = tag_count,
         .load_ms = (uint32_t)(elapsed_ns / 1000000 < UINT32_MAX ? elapsed_ns / 1000000 : UINT32_MAX),
         .codec = f->value != NULL && f->value->object != NULL && f->root->codec != NULL ? f->root->codec->id : 0,
     };
@@ -106,7 +123,7 @@ static void plan_failure(struct flight *f)
         f->hit_state = held_state(h, now);
     }
     if (h->there && !h->meta.negative && retry > 0 && now < h->d.gone_at) {
-        f->plan = (struct plan){ .kind = STRATA_OP_PUT, .end = 1, .value = h->value, .meta = h->meta };
+        f->plan = (struct plan){ .kind = STRATA_OP_PUT, .end = 1, .value = h->value, .tags = h->tags, .meta = h->meta };
         f->plan.meta.retry_at_ms = now + retry;
     }
 }
@@ -141,7 +158,7 @@ static void fill_put(struct flight *f, const struct layer_slot *slot, strata_op 
     if (p->kind != STRATA_OP_PUT)
         return;
     op->value = p->meta.negative ? NULL : p->value;
-    op_put(op, slot, &p->meta);
+    op_put(op, slot, &p->meta, p->tags);
 }
 
 static void put_now_locked(struct flight *f)
@@ -248,7 +265,15 @@ static int forgets_first(const struct flight *f)
     return 0;
 }
 
-static int may_store_locked(const struct flight *f) { return !f->poisoned && !cleared_since(f->handle, f->position); }
+/* What is put back after a failed load, and what is filled from below, was compared with bans up to its own position. */
+static int may_store_locked(const struct flight *f)
+{
+    const struct plan *p = &f->plan;
+    if (f->poisoned || cleared_since(f->handle, f->position))
+        return 0;
+    return p->kind != STRATA_OP_PUT ||
+           !strata__banned_since(f->handle, f->key.plain, p->meta.position, p->meta.tag_count, p->tags);
+}
 
 static void op_stored(strata_op *op)
 {
@@ -373,8 +398,9 @@ static void settle(struct flight *f)
         strata__refresh_start(&want, f->key.plain, f->key.hash, &seen);
     }
     strata_value_unref(f->value);
+    strata_value_unref(f->tags);
     strata_value_unref(f->encoded);
-    f->value = f->encoded = NULL;
+    f->value = f->tags = f->encoded = NULL;
     late_leave(f);
     if (f->lease_state == LEASE_FAILED)
         strata__unleased_leave(root, &f->place); /* it ended before its loader was called */
@@ -537,7 +563,7 @@ void strata__throttle(strata *handle, const struct key_forms *key, const struct 
     op_init(&op, handle, slot, key, STRATA_OP_GET, now, &words);
     strata__instant_submit(slot, &op);
     /* Only if it is still the same entry: a newer one must not be replaced. */
-    strata_value *value = op.found;
+    strata_value *value = op.found, *tags = op.tags;
     strata_meta meta = op.meta;
     if (op.status == STRATA_OK && value != NULL && meta.born_ms == held->meta.born_ms) {
         struct deadlines d;
@@ -546,9 +572,11 @@ void strata__throttle(strata *handle, const struct key_forms *key, const struct 
         op.meta = meta;
         op.meta.retry_at_ms = now + retry_ms;
         op.value = value;
+        op.tags = tags;
         op.expires_ms = d.gone_at;
         strata__instant_submit(slot, &op);
     }
     stripe_unlock(s, &frame);
     strata_value_unref(value);
+    strata_value_unref(tags);
 }

@@ -12,6 +12,7 @@
  * layers once more, as a delete (write_outcome.c). */
 #include <string.h>
 
+#include "src/core/bans.h"
 #include "src/core/flight.h"
 
 /* What is written ---------------------------------------------------------------------------------------------- */
@@ -40,7 +41,7 @@ static int64_t window_from_birth(int64_t window_ms, int64_t until, const strata_
 /* Freshness has ended; the windows keep their ends.  They count from birth then: "fresh until now" would be told to another
  * node by its age, which each estimates by its own clock, and what was expired would be fresh there for some milliseconds yet.
  * What has no window left is removed. */
-static uint32_t expired_meta(strata_meta *meta, int64_t now)
+uint32_t strata__meta_expire(strata_meta *meta, int64_t now)
 {
     struct deadlines d;
     strata__deadlines(meta, meta->born_ms, &d);
@@ -67,14 +68,14 @@ static void op_begin(struct write *w, struct layer_slot *slot, uint32_t kind)
 static void fill_put(struct write *w, const struct layer_slot *slot, strata_value *value)
 {
     w->op.value = value;
-    op_put(&w->op, slot, &w->meta);
+    op_put(&w->op, slot, &w->meta, w->tags);
 }
 
 /* The entry that a GET has found, as what is to be put instead; 0: there is none.  Takes op.found. */
 static int take_found(struct write *w, struct layer_slot *slot, struct held *held)
 {
     held->there = 0;
-    held->value = NULL;
+    held->value = held->tags = NULL;
     if (!strata__op_found(&w->op) || !strata__held_init(w->handle, slot, &w->op, held))
         return 0;
     if (strata__freshness_state(&held->d, w->op.now_ms) == STRATA_STATE_GONE) {
@@ -104,12 +105,12 @@ static void expire_now_locked(struct write *w, struct layer_slot *slot)
         return;
     }
     w->found = 1;
-    uint32_t kind = expired_meta(&held.meta, w->op.now_ms);
+    uint32_t kind = strata__meta_expire(&held.meta, w->op.now_ms);
     reversion(w, &held.meta);
     op_begin(w, slot, kind);
     if (kind == STRATA_OP_PUT) {
         w->op.value = held.value;
-        op_put(&w->op, slot, &held.meta);
+        op_put(&w->op, slot, &held.meta, held.tags);
     }
     strata__instant_submit(slot, &w->op);
     strata__held_drop(&held);
@@ -204,8 +205,9 @@ static int ask_slow(struct write *w, struct layer_slot *slot)
 static void forget_found(struct write *w)
 {
     strata_value_unref(w->value);
+    strata_value_unref(w->tags);
     strata_value_unref(w->encoded);
-    w->value = w->encoded = NULL;
+    w->value = w->tags = w->encoded = NULL;
 }
 
 /* A store has taken it, and counts versions: what this node's layers get after is known by that one. */
@@ -241,9 +243,10 @@ static int slow_answered(struct write *w, struct layer_slot *slot)
         return 1;
     w->found = 1;
     w->got = 1;
-    uint32_t kind = expired_meta(&held.meta, w->op.now_ms);
+    uint32_t kind = strata__meta_expire(&held.meta, w->op.now_ms);
     reversion(w, &held.meta);
     w->value = held.value;
+    w->tags = held.tags;
     w->meta = held.meta;
     return put_or_remove(w, slot, kind) ? 2 : 0;
 }
@@ -425,6 +428,15 @@ int strata__write_prepare_set(struct write *w, strata *cache, const strata_polic
     return STRATA_OK;
 }
 
+int strata__write_tag(struct write *w, const struct strata_tags *tags, strata_error *err)
+{
+    if (tags == NULL || tags->count == 0)
+        return STRATA_OK;
+    int rc = strata__tags_value(w->root->mem, tags->list, tags->count, &w->tags, err);
+    w->meta.tag_count = rc == STRATA_OK ? (uint32_t)tags->count : 0;
+    return rc;
+}
+
 int strata__value_fits(const struct root *root, size_t size, strata_error *err)
 {
     if (size <= root->options.max_value_bytes)
@@ -444,7 +456,7 @@ static int layers_copy(const struct root *root)
 }
 
 static int set_entered(strata *cache, strata_slice key, strata_slice value, const strata_policy *policy,
-                       strata_error *err)
+                       const struct strata_tags *tags, strata_error *err)
 {
     struct root *root = cache->root;
     struct write w;
@@ -468,7 +480,10 @@ static int set_entered(strata *cache, strata_slice key, strata_slice value, cons
         if (w.value == NULL)
             return strata__fail(err, STRATA_ENOMEM, "value", "no memory for a value of %zu bytes", value.size);
     }
-    rc = write_blocking(&w, key, err);
+    rc = strata__write_tag(&w, tags, err);
+    if (rc == STRATA_OK)
+        rc = write_blocking(&w, key, err);
+    strata_value_unref(w.tags);
     if (!lend)
         strata_value_unref(w.value);
     return rc;
@@ -485,7 +500,23 @@ int strata_set(strata *cache, strata_slice key, strata_slice value, const strata
         rc = root_enter(cache->root, err);
     if (rc != STRATA_OK)
         return rc;
-    rc = set_entered(cache, key, value, policy, err);
+    rc = set_entered(cache, key, value, policy, NULL, err);
+    root_leave(cache->root);
+    return rc;
+}
+
+int strata_set_tagged(strata *cache, strata_slice key, strata_slice value, const strata_slice *tags, size_t tag_count,
+                      const strata_policy *policy, strata_error *err)
+{
+    struct strata_tags given = { tags, tag_count };
+    if (cache == NULL || (value.data == NULL && value.size != 0))
+        return strata__no_argument(err, "strata_set_tagged() needs a cache and a value");
+    int rc = check_key(cache, key, err);
+    if (rc == STRATA_OK)
+        rc = root_enter(cache->root, err);
+    if (rc != STRATA_OK)
+        return rc;
+    rc = set_entered(cache, key, value, policy, &given, err);
     root_leave(cache->root);
     return rc;
 }

@@ -29,7 +29,8 @@ enum { /* presence bits: the order of the fields; the frequent ones first, so th
        HAS_CONTENT_TYPE = 1 << 18,
        HAS_ETAG = 1 << 19,
        HAS_LAST_MODIFIED = 1 << 20,
-       HAS_KNOWN = (1 << 21) - 1,
+       HAS_STORE_POSITION = 1 << 21,
+       HAS_KNOWN = (1 << 22) - 1,
 };
 
 enum { FIXED = 3, CHECKSUM = 4, VARINT_MAX = 10, HEADER_COPIED = 256 };
@@ -101,10 +102,29 @@ static void put_slice(struct writer *w, strata_slice slice)
     put_bytes(w, slice.data, slice.size);
 }
 
+enum { TAG_ID = 8 };
+
+static void put_tag_ids(struct writer *w, const struct envelope *e)
+{
+    put_varint(w, (uint64_t)e->tag_count * (1 + TAG_ID));
+    if (w->out == NULL) {
+        w->used += (size_t)e->tag_count * (1 + TAG_ID);
+        return;
+    }
+    for (uint32_t i = 0; i < e->tag_count; i++) {
+        put_varint(w, TAG_ID);
+        put_le64(w, e->tag_ids[i]);
+    }
+}
+
 static void put_tags(struct writer *w, const struct envelope *e)
 {
     struct writer counter = { NULL, 0 };
     put_varint(w, e->tag_count);
+    if (e->tag_ids != NULL) {
+        put_tag_ids(w, e);
+        return;
+    }
     if (e->tags == NULL) {
         put_slice(w, e->tags_encoded);
         return;
@@ -140,6 +160,7 @@ static uint32_t presence_of(const struct envelope *e)
     has |= e->content_type.size != 0 ? HAS_CONTENT_TYPE : 0;
     has |= e->etag.size != 0 ? HAS_ETAG : 0;
     has |= e->last_modified.size != 0 ? HAS_LAST_MODIFIED : 0;
+    has |= e->store_position != 0 ? HAS_STORE_POSITION : 0;
     has |= e->flags & ENVELOPE_STAMPED ? HAS_STAMP : 0;
     return has;
 }
@@ -199,6 +220,8 @@ static void put_what(struct writer *w, const struct envelope *e, uint32_t has)
         put_slice(w, e->etag);
     if (has & HAS_LAST_MODIFIED)
         put_slice(w, e->last_modified);
+    if (has & HAS_STORE_POSITION)
+        put_varint(w, e->store_position);
 }
 
 /* What follows the header's size; the checksum, which needs that size, is left as a hole. */
@@ -435,6 +458,7 @@ static void take_what(struct reader *r, struct envelope *e, uint64_t has)
         e->etag = take_slice(r);
     if (has & HAS_LAST_MODIFIED)
         e->last_modified = take_slice(r);
+    e->store_position = has & HAS_STORE_POSITION ? take_varint(r) : 0;
 }
 
 /* The fields, from r->at to r->end, where the header ends (or its checksum begins). */
@@ -502,6 +526,18 @@ int strata__envelope_tag_next(const struct envelope *envelope, size_t *cursor, s
     return r.verdict == FORMAT_OK;
 }
 
+int strata__envelope_tag_ids(const struct envelope *envelope, uint64_t *out)
+{
+    strata_slice tag;
+    size_t cursor = 0, n = 0;
+    while (strata__envelope_tag_next(envelope, &cursor, &tag)) {
+        if (tag.size != TAG_ID)
+            return 0;
+        out[n++] = strata__le64(tag.data);
+    }
+    return 1;
+}
+
 /* The layer's words ---------------------------------------------------------------------------------------------- */
 
 static int64_t at_least_zero(int64_t ms) { return ms > 0 ? ms : 0; }
@@ -521,6 +557,7 @@ void strata__envelope_from_meta(struct envelope *out, const strata_meta *meta)
     out->retry_at_ms = meta->retry_at_ms;
     out->life = meta->life;
     out->position = meta->position;
+    out->store_position = meta->store_position;
     out->load_ms = meta->load_ms;
     out->codec = meta->codec;
 }
@@ -539,6 +576,8 @@ void strata__envelope_to_meta(strata_meta *out, const struct envelope *envelope)
     out->early_ms = envelope->early_ms;
     out->retry_at_ms = envelope->retry_at_ms;
     out->position = envelope->position;
+    out->store_position = envelope->store_position;
+    out->tag_count = envelope->tag_count;
     out->load_ms = envelope->load_ms;
     out->codec = envelope->codec;
     out->negative = envelope->flags & ENVELOPE_NEGATIVE ? 1 : 0;

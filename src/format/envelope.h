@@ -54,8 +54,10 @@ struct envelope {
     uint32_t position;
     uint32_t load_ms;
     uint32_t codec;
+    uint64_t store_position; /* of the shared store's list of bans, at birth */
     uint32_t tag_count;
     const strata_slice *tags;  /* writing: tag_count of them; NULL: tags_encoded is taken as it is */
+    const uint64_t *tag_ids;   /* writing, where not NULL: numbers instead, each a tag of 8 bytes, the lowest first */
     strata_slice tags_encoded; /* reading: for strata__envelope_tag_next() */
     strata_slice content_type;
     strata_slice etag;
@@ -75,7 +77,10 @@ int strata__envelope_read(struct envelope *out, const void *bytes, size_t size);
 /* Walks over tags: start with {0} in *cursor.  1: *out is the next tag; 0: there are no more. */
 int strata__envelope_tag_next(const struct envelope *envelope, size_t *cursor, strata_slice *out);
 
-/* Everything of `meta`; the rest zeroed.  Negative durations become 0. */
+/* The numbers of its tags, into room for tag_count.  1; 0: they are no numbers. */
+int strata__envelope_tag_ids(const struct envelope *envelope, uint64_t *out);
+
+/* Everything of `meta` but its tags; the rest zeroed.  Negative durations become 0. */
 void strata__envelope_from_meta(struct envelope *out, const strata_meta *meta);
 void strata__envelope_to_meta(strata_meta *out, const struct envelope *envelope);
 

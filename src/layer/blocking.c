@@ -43,7 +43,8 @@ static int run_get(struct blocking *b, strata_op *op)
     if (rc == STRATA_OK && (op->found != NULL || op->meta.negative))
         return STRATA_OK;
     strata_value_unref(op->found);
-    op->found = NULL;
+    strata_value_unref(op->tags);
+    op->found = op->tags = NULL;
     if (rc == STRATA_OK)
         return fail_answer(b, op,
                            "returned STRATA_OK without strata_op_found(): call that first, or return STRATA_MISS");

@@ -33,6 +33,19 @@ int strata_op_found(strata_op *op, const void *data, size_t size, const strata_m
     return STRATA_OK;
 }
 
+void strata_op_tags(strata_op *op, const uint64_t *tags, uint32_t count)
+{
+    void *bytes;
+    strata_value_unref(op->tags);
+    op->tags = NULL;
+    op->meta.tag_count = count;
+    if (tags == NULL || count == 0 || count > STRATA_TAGS_MAX)
+        return;
+    op->tags = strata__value_new(op->mem, count * sizeof *tags, &bytes);
+    if (op->tags != NULL)
+        memcpy(bytes, tags, count * sizeof *tags);
+}
+
 static void close_nothing(strata_layer *layer) { (void)layer; }
 
 static void submit_nothing(strata_layer *layer, strata_op *const *ops, size_t count)

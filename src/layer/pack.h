@@ -27,6 +27,11 @@ int strata__pack_fill(struct pack_options *options, int zstd_preferred, strata_e
 int strata__pack_start(struct compressor *compressor, const struct pack_options *options, const char *name,
                        const strata_allocator *mem, strata_error *err);
 
+/* The tags of an entry that is put, for its envelope; of one that was read, to op->tags.  Unknown ones are a tag without bytes, and what is
+ * no number is unknown: such an entry counts as having any tag. */
+void strata__pack_tags(const strata_op *op, struct envelope *envelope);
+void strata__unpack_tags(strata_op *op, const struct envelope *envelope);
+
 /* The payload of an envelope that is packed, as a value of op->mem.  STRATA_OK; STRATA_MISS with words in op->err: damaged, above
  * `most` bytes, or packed with what is not here; STRATA_ENOMEM with words. */
 int strata__unpack(struct compressor *compressor, const struct envelope *envelope, uint64_t most, strata_op *op,

@@ -205,6 +205,7 @@ struct stack_options {
     uint32_t max_flights;
     uint32_t max_queued;
     uint64_t max_value_bytes;
+    uint64_t memory_bytes;   /* 0: 1 MiB */
     uint64_t memory_entries; /* 0: more than any test has; else the first to come is the first to leave */
 };
 
@@ -214,6 +215,8 @@ UNUSED static int try_open(struct stack *st, const struct stack_options *o)
     strata_layer *layers[2];
     size_t n = 0;
     memset(st, 0, sizeof *st);
+    if (o->memory_bytes != 0)
+        m.max_bytes = o->memory_bytes;
     if (o->memory_entries != 0) {
         m.max_entries = o->memory_entries;
         m.shards = 1;

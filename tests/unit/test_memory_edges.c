@@ -244,7 +244,7 @@ static void test_tag_zero_in_an_empty_layer(void **state)
     assert_int_equal(fixture_open(&f, NULL, NULL), STRATA_OK);
     for (uint64_t low = 0; low < 64; low++) {
         const void *where = f.layer->ops->hint(f.layer, low);
-        strata_value *said = f.layer->ops->quick(where, key, sizeof key - 1, low, 0, f.now_ms);
+        strata_value *said = f.layer->ops->quick(where, key, sizeof key - 1, low, &(strata_lines){ 0 }, f.now_ms);
         assert_true(said == STRATA_NOT_HERE || said == NULL); /* with fenced readers there is no short way */
     }
     fixture_close(&f);

@@ -54,7 +54,21 @@ typedef struct strata_meta {
     uint32_t load_ms;     /**< what the load took */
     uint32_t codec;       /**< id of the codec that wrote the bytes; 0 none */
     uint32_t negative;    /**< 1: the origin has no such thing; there are no bytes */
+    uint32_t tag_count;   /**< how many tags it has: strata_op.tags has them.  Where it says some and a GET gives none, the
+                               entry counts as having any tag */
+    uint32_t reserved;    /**< 0 */
+    uint64_t store_position; /**< of the shared store's list of bans, what the node that loaded it knew of at its birth; 0
+                               nothing */
 } strata_meta;
+
+/** Of an entry that a read finds: which need a second thought, for bans have come since.  Read as they are then. */
+typedef struct strata_lines {
+    uint32_t space;      /**< the namespace that is read */
+    uint32_t plain;      /**< an entry without tags that was born below this position; atomic */
+    uint32_t tagged;     /**< one with tags that was born below this, and below the line of one of its tags; atomic */
+    uint32_t tag_mask;   /**< the line of a tag is tag_lines[tag & tag_mask] */
+    const uint32_t *tag_lines; /**< atomic, each */
+} strata_lines;
 
 /** What an operation is.  LEASE and RELEASE are asked of STRATA_LAYER_LEASES alone, and LEASE of one layer of a stack: the
  *  farthest that gives any, once a GET of every layer has missed and a loader would be called.
@@ -101,6 +115,9 @@ struct strata_op {
                                stored in every layer, as an entry without bytes; a layer that wants none answers
                                STRATA_AGAIN */
     strata_value *found; /**< GET, out: one reference, given to the cache; NULL on a miss or where meta.negative */
+    strata_value *tags;  /**< meta.tag_count numbers of 64 bits, one after the other, as the machine has them.  PUT, in: borrowed,
+                              NULL where there are none.  GET, LEASE, out: one reference, given to the cache; see
+                              strata_op_tags() */
     strata_meta meta;    /**< PUT: in.  GET, LEASE: out.  meta.version: also out of PUT and REMOVE, where the store counts them */
     int64_t now_ms;      /**< the cache's clock, when it submitted */
     int64_t expires_ms;  /**< PUT, in: nobody needs it after this moment of the cache's clock; STRATA_FOREVER */
@@ -118,6 +135,7 @@ struct strata_op {
     uint32_t flags;              /**< STRATA_OP_...: may be ignored, where not by STRATA_LAYER_LEASES */
     uint32_t reserved;           /**< 0 */
     uint64_t lease;              /**< LEASE: out.  PUT, RELEASE: in.  A number of the layer's, 0 none */
+    const strata_lines *lines;   /**< lookup(): of the namespace that is read */
     int64_t asked_ms;            /**< GET, LEASE, in: the cache's clock, when this read began to ask this layer, as far as its
                                       time was spent here: of a LEASE, now_ms less what its GET took, and an earlier LEASE that
                                       did not wait.  So a layer can bound what one read may cost.  0 unknown.  Not set for
@@ -144,6 +162,21 @@ typedef struct strata_clear_op {
     uint32_t position;   /**< the clear's own: what the same life stored in there at a lower one is void */
 } strata_clear_op;
 
+/** A ban, for layers that keep a list of them: what they hold stays as it is, and is judged by the cache when it is read. */
+typedef struct strata_ban_op {
+    size_t size;             /**< sizeof this struct */
+    uint32_t kind;           /**< 1 prefix, 2 pattern, 3 any of the tags, 4 all of them, 5 everything */
+    uint32_t soft;           /**< 1: freshness ended, no more */
+    strata_slice prefix;     /**< the namespace: what storage keys in it, and below, begin with */
+    strata_slice text;       /**< of a prefix or pattern: of plain keys */
+    const uint64_t *tags;
+    uint32_t tag_count;
+    uint32_t position;       /**< in the life that issued it */
+    uint64_t life;
+    int64_t wall_ms;         /**< Unix time */
+    uint64_t store_position; /**< out, of STRATA_LAYER_SHARED: in the store's list; 0 none */
+} strata_ban_op;
+
 /** A layer's functions.  Slots are only ever appended; optional ones are NULL. */
 typedef struct strata_layer_ops {
     size_t size;      /**< sizeof this table */
@@ -159,7 +192,8 @@ typedef struct strata_layer_ops {
      *  error, STRATA_EIO. */
     void (*submit)(strata_layer *layer, strata_op *const *ops, size_t count);
     /** STRATA_LAYER_INSTANT: answer one GET at once, without a lock, without allocation.  As a GET by submit(),
-     *  but only the fields of `op` before `value` are set, and nothing calls done. */
+     *  but only the fields of `op` before `value`, meta.position and `lines` are set, and nothing calls done.  An entry born below
+     *  meta.position is none.  One that lines or deadlines say needs a thought is STRATA_STALE, with its meta and tags. */
     int (*lookup)(strata_layer *layer, strata_op *op);
     /** Forget the entries of one namespace, or all.  A put that began before may still be on its way: the cache sends a
      *  REMOVE after it.  A layer that outlives the process better refuses it by itself, for the process may end between
@@ -184,13 +218,22 @@ typedef struct strata_layer_ops {
      *  it will read, touch nothing, and return what quick() shall be given as `where`.  Never NULL. */
     const void *(*hint)(strata_layer *layer, uint64_t hash);
     /** The common case of lookup(), in few instructions: the entry of this key and space if it is positive, fresh at now_ms
-     *  and born at or after `position`.  `who` is space << 32 | position.  Counts nothing: the cache adds what it answered
-     *  to what stats() tells.
+     *  and not below its line.  Counts nothing: the cache adds what it answered to what stats() tells.
      *  @return a reference; STRATA_NOT_HERE: there is no entry; NULL: nothing was done, ask lookup(). */
-    strata_value *(*quick)(const void *where, const void *key, size_t key_size, uint64_t hash, uint64_t who, int64_t now_ms);
+    strata_value *(*quick)(const void *where, const void *key, size_t key_size, uint64_t hash, const strata_lines *lines,
+                           int64_t now_ms);
     /** STRATA_LAYER_LEASES: the cache is closing.  Answer every LEASE that waits, STRATA_PENDING, and let none wait from now
      *  on.  Called once, before close(), from any thread; NULL elsewhere. */
     void (*hurry)(strata_layer *layer);
+    /** STRATA_LAYER_INSTANT: the entry that lookup() has just given as `found` was compared with all bans up to this position,
+     *  and none takes it: from now on it counts as born there.  NULL: it is compared again. */
+    void (*checked)(strata_layer *layer, strata_value *found, uint32_t position);
+    /** Keep a ban, so that it is there after the layer was opened again, or for other nodes.  May block as submit may.
+     *  @return STRATA_OK; STRATA_PENDING, as of a REMOVE; an error.  NULL: the layer keeps none. */
+    int (*ban)(strata_layer *layer, strata_ban_op *what, strata_error *err);
+    /** Call `each` for every ban that is kept, oldest first.  Once, after start(), before anything is asked of the layer.
+     *  NULL: none are. */
+    int (*bans)(strata_layer *layer, void (*each)(const strata_ban_op *ban, void *ctx), void *ctx, strata_error *err);
 } strata_layer_ops;
 
 /** The base of a layer: the first member of its own struct. */
@@ -211,6 +254,10 @@ STRATA_API void strata_op_done(strata_op *op, int status);
 /** For GET: what was found, as a copy.  Sets op->found and op->meta.  @return STRATA_OK, STRATA_ENOMEM; call
  *  strata_op_done() with it. */
 STRATA_API int strata_op_found(strata_op *op, const void *data, size_t size, const strata_meta *meta);
+
+/** For GET: the tags of what was found, as a copy of `count` numbers.  Without memory for them, and where `tags` is NULL, only
+ *  meta.tag_count is set: the entry counts as having any tag then. */
+STRATA_API void strata_op_tags(strata_op *op, const uint64_t *tags, uint32_t count);
 
 /** Give a layer back that no strata_open() took over.  NULL is a no-op. */
 STRATA_API void strata_layer_free(strata_layer *layer);

@@ -134,6 +134,13 @@ static int unpack(struct disk *d, strata_op *op, const struct envelope *e, struc
     return STRATA_OK;
 }
 
+static void nothing_found(strata_op *op, struct strata_value *value)
+{
+    strata_value_unref(value);
+    strata_value_unref(op->tags);
+    op->tags = NULL;
+}
+
 /* From a record that counts: meta and value.  Takes `value` over. */
 static int answer(struct disk *d, strata_op *op, const struct disk_record *r, struct strata_value *value)
 {
@@ -149,6 +156,7 @@ static int answer(struct disk *d, strata_op *op, const struct disk_record *r, st
         rc = STRATA_MISS; /* a newer version's */
     if (rc == STRATA_OK) {
         strata__envelope_to_meta(&op->meta, &e);
+        strata__unpack_tags(op, &e);
         if (e.flags & ENVELOPE_NEGATIVE) {
             strata_value_unref(value);
             return STRATA_OK;
@@ -163,7 +171,7 @@ static int answer(struct disk *d, strata_op *op, const struct disk_record *r, st
     if (rc == STRATA_OK)
         op->found = value;
     else
-        strata_value_unref(value);
+        nothing_found(op, value);
     return rc == STRATA_EIO ? STRATA_MISS : rc; /* with words */
 }
 

@@ -104,6 +104,7 @@ static void prepare_put(struct disk *d, struct pending *p, const strata_op *op, 
     memset(p, 0, sizeof *p);
     p->payload = strata_bytes(strata_value_data(op->value), op->meta.negative ? 0 : strata_value_size(op->value));
     strata__envelope_from_meta(&p->envelope, &op->meta);
+    strata__pack_tags(op, &p->envelope);
     pack(d, p);
     p->header_size = strata__envelope_size(&p->envelope);
     p->record.kind = RECORD_PUT;

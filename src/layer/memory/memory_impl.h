@@ -13,6 +13,9 @@
  *   | 32     | key_size        | to 8    | 48 or full       | to the end of the block less slack   |
  *   +--------+-----------------+---------+------------------+--------------------------------------+
  *
+ * Tags stand between meta and value, as a struct entry_tags; where the value is on the heap, behind its pointer: there is room
+ * for any number then.
+ *
  * The first word of the head is the allocator's too: an entry's size is its block's size, so that a block costs no
  * header of its own.  References are 32 bits: the distance from the range's start in units of 8 bytes << shift. */
 #ifndef STRATA_LAYER_MEMORY_IMPL_H
@@ -46,10 +49,10 @@ enum {
 };
 
 struct entry {
-    _Atomic(uint32_t) block; /* BLOCK_... */
-    uint32_t position;       /* ban position at birth */
-    int64_t deadline;        /* fresh until here (birth, where KIND_FOREVER); coarse clock of the cache */
-    uint32_t prev, next;     /* queue neighbours, references; shard lock */
+    _Atomic(uint32_t) block;    /* BLOCK_... */
+    _Atomic(uint32_t) position; /* ban position at birth, or of the last ban that it was compared with */
+    int64_t deadline;           /* fresh until here (birth, where KIND_FOREVER); coarse clock of the cache */
+    uint32_t prev, next;        /* queue neighbours, references; shard lock */
     uint16_t space;
     uint16_t key_size;
     uint8_t kind;          /* KIND_..., set once */
@@ -65,9 +68,20 @@ enum {
     KIND_NEGATIVE = 8, /* no value */
     KIND_HEAP = 16,    /* the value is a pointer to a counted heap value */
     KIND_BACKED = 32,  /* the layer below holds it, too */
+    KIND_TAGGED = 64,  /* it has tags */
     /* Bits below decide whether a hit may be served without a second thought. */
     KIND_ASK = KIND_NEGATIVE | KIND_META | KIND_FULL
 };
+
+/* The tags of an entry. */
+struct entry_tags {
+    uint32_t count; /* as meta.tag_count */
+    uint32_t known; /* so many of them follow: all, or none */
+    uint64_t ids[];
+};
+
+/* With more tags than that a value goes on the heap, so that where it is fits its 12 bits. */
+enum { TAGS_INLINE = 512 };
 
 /* What most policies with windows need. */
 struct brief_meta {
@@ -304,6 +318,12 @@ struct heap_ref {
     uint64_t cost; /* what it counts against the budget, asked once */
 };
 
+static inline const struct entry_tags *entry_tags(const struct entry *e)
+{
+    size_t heap = (e->kind & KIND_HEAP) ? sizeof(struct heap_ref) : 0;
+    return (const struct entry_tags *)(const void *)(entry_meta(e) + meta_bytes(e->kind) + heap);
+}
+
 static inline struct heap_ref *entry_heap(const struct entry *e) { return (struct heap_ref *)(void *)entry_value(e); }
 
 /* memory_slab.c: blocks.  Under the shard's lock. */
@@ -399,7 +419,7 @@ void strata__shard_unlock(struct shard *s);
 /* memory_meta.c: strata_meta in and out of entries. */
 uint8_t strata__meta_kind(struct memory *m, const strata_meta *meta, uint16_t *out_class);
 /* position, deadline, class and meta block of an entry whose kind and key size are set. */
-void strata__meta_store(struct entry *e, const strata_meta *meta, uint16_t ttl_class);
+void strata__meta_store(struct entry *e, const strata_meta *meta, uint16_t ttl_class, size_t tag_bytes);
 void strata__meta_load(const struct memory *m, const struct entry *e, strata_meta *out);
 /* When nobody needs the entry any more. */
 int64_t strata__entry_gone_at(const struct memory *m, const struct entry *e);
@@ -407,8 +427,9 @@ int64_t strata__entry_gone_at(const struct memory *m, const struct entry *e);
 /* memory_read.c */
 int strata__memory_lookup(strata_layer *layer, strata_op *op);
 const void *strata__memory_hint(strata_layer *layer, uint64_t hash);
-strata_value *strata__memory_quick(const void *where, const void *key, size_t n, uint64_t hash, uint64_t who,
-                                   int64_t now_ms);
+strata_value *strata__memory_quick(const void *where, const void *key, size_t n, uint64_t hash,
+                                   const strata_lines *lines, int64_t now_ms);
+void strata__memory_checked(strata_layer *layer, strata_value *found, uint32_t position);
 /* The same, with op->meta always filled.  op->now_ms is INT64_MAX, the real moment is `now_ms`. */
 int strata__memory_lookup_meta(struct memory *m, strata_op *op, int64_t now_ms);
 void strata__memory_drain_touches(struct memory *m, struct reclaim_record *r);
@@ -422,6 +443,7 @@ struct incoming {
     uint64_t heap_cost;
     size_t bytes; /* of the block */
     size_t slack;
+    size_t tag_bytes; /* of a struct entry_tags; 0: no tags */
     uint16_t ttl_class;
     uint8_t kind;
 };

@@ -341,6 +341,7 @@ static const strata_layer_ops memory_ops = {
     .close = memory_close,
     .hint = strata__memory_hint,
     .quick = strata__memory_quick,
+    .checked = strata__memory_checked,
 };
 
 /* The constructor --------------------------------------------------------------------------------------------- */

@@ -29,9 +29,9 @@ static uint16_t ttl_class(struct memory *m, int64_t fresh_ms)
 
 static int fits_brief(const strata_meta *meta)
 {
-    return meta->version == 0 && meta->stale_ms >= 0 && meta->stale_ms < UINT32_MAX && meta->error_ms >= 0 &&
-           meta->error_ms < UINT32_MAX && meta->keep_ms >= 0 && meta->keep_ms < UINT32_MAX && meta->early_ms >= 0 &&
-           meta->early_ms < UINT32_MAX;
+    return meta->version == 0 && meta->store_position == 0 && meta->stale_ms >= 0 && meta->stale_ms < UINT32_MAX &&
+           meta->error_ms >= 0 && meta->error_ms < UINT32_MAX && meta->keep_ms >= 0 && meta->keep_ms < UINT32_MAX &&
+           meta->early_ms >= 0 && meta->early_ms < UINT32_MAX;
 }
 
 static int is_plain(const strata_meta *meta)
@@ -67,14 +67,17 @@ uint8_t strata__meta_kind(struct memory *m, const strata_meta *meta, uint16_t *o
     return *out_class != 0 ? kind : kind | KIND_META;
 }
 
-void strata__meta_store(struct entry *e, const strata_meta *meta, uint16_t class)
+void strata__meta_store(struct entry *e, const strata_meta *meta, uint16_t class, size_t tag_bytes)
 {
     int64_t fresh_until = plus(meta->born_ms, meta->fresh_ms);
-    e->position = meta->position;
+    atomic_store_explicit(&e->position, meta->position, memory_order_relaxed);
     e->deadline = meta->early_ms > 0 && fresh_until != INT64_MAX ? plus(fresh_until, -meta->early_ms) : fresh_until;
     if (e->kind & KIND_FOREVER)
         e->deadline = meta->born_ms;
+    /* The value's place: tags stand before it, but where it is on the heap, or there is none. */
     size_t offset = sizeof *e + round8(e->key_size) + meta_bytes(e->kind);
+    if ((e->kind & (KIND_TAGGED | KIND_HEAP | KIND_NEGATIVE)) == KIND_TAGGED)
+        offset += tag_bytes;
     e->extra = (uint16_t)(offset / UNIT | (unsigned)class << TTL_CLASS_SHIFT);
     if (e->kind & KIND_META) {
         struct brief_meta brief = {
@@ -98,11 +101,13 @@ void strata__meta_load(const struct memory *m, const struct entry *e, strata_met
 {
     if (e->kind & KIND_FULL) {
         memcpy(out, entry_meta(e), sizeof *out);
+        out->position = atomic_load_explicit(&((struct entry *)(uintptr_t)e)->position, memory_order_relaxed);
         return;
     }
     memset(out, 0, sizeof *out);
+    out->tag_count = (e->kind & KIND_TAGGED) != 0 ? entry_tags(e)->count : 0;
     out->life = atomic_load_explicit(&((struct memory *)(uintptr_t)m)->life, memory_order_relaxed);
-    out->position = e->position;
+    out->position = atomic_load_explicit(&((struct entry *)(uintptr_t)e)->position, memory_order_relaxed);
     out->negative = (e->kind & KIND_NEGATIVE) != 0;
     if (e->kind & KIND_META) {
         struct brief_meta brief;

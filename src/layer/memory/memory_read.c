@@ -128,6 +128,54 @@ static inline void count_use(struct memory *m, struct reclaim_record *r, struct 
         remember_touch(m, r, hash);
 }
 
+static inline uint32_t position_of(const struct entry *e)
+{
+    return atomic_load_explicit(&((struct entry *)(uintptr_t)e)->position, memory_order_relaxed);
+}
+
+static inline uint32_t line(const uint32_t *line) { return __atomic_load_n(line, __ATOMIC_RELAXED); }
+
+/* It has tags, and was born below the line of all that have: is it below that of one of its own? */
+static __attribute__((noinline)) int below_tag_line(const struct entry *e, uint32_t position, const strata_lines *lines)
+{
+    const struct entry_tags *tags = entry_tags(e);
+    if (tags->known == 0)
+        return 1;
+    for (uint32_t i = 0; i < tags->known; i++)
+        if (position < line(&lines->tag_lines[tags->ids[i] & lines->tag_mask]))
+            return 1;
+    return 0;
+}
+
+static inline int below_line(const struct entry *e, const strata_lines *lines)
+{
+    uint32_t position = position_of(e);
+    if (__builtin_expect(position >= line(&lines->tagged), 1))
+        return 0; /* it is the higher one */
+    return position < line(&lines->plain) || ((e->kind & KIND_TAGGED) != 0 && below_tag_line(e, position, lines));
+}
+
+void strata__memory_checked(strata_layer *layer, strata_value *found, uint32_t position)
+{
+    (void)layer;
+    if (found->kind != STRATA__VALUE_PIN)
+        return;
+    struct reclaim_pin *p = (struct reclaim_pin *)(void *)found;
+    struct entry *e = (struct entry *)(uintptr_t)atomic_load_explicit(&p->address, memory_order_relaxed);
+    uint32_t before = atomic_load_explicit(&e->position, memory_order_relaxed);
+    while (before < position && !atomic_compare_exchange_weak_explicit(&e->position, &before, position,
+                                                                       memory_order_relaxed, memory_order_relaxed))
+        ;
+}
+
+/* Without memory the entry counts as having any tag. */
+static __attribute__((noinline)) void copy_tags(const struct memory *m, const struct entry *e, strata_op *op)
+{
+    const struct entry_tags *tags = entry_tags(e);
+    op->mem = m->mem;
+    strata_op_tags(op, tags->known != 0 ? tags->ids : NULL, tags->count);
+}
+
 static inline int lookup(struct memory *m, strata_op *op, int64_t gone_before)
 {
     struct reclaim_record *r = reclaim_self();
@@ -142,7 +190,8 @@ static inline int lookup(struct memory *m, strata_op *op, int64_t gone_before)
     struct entry *e = search(s, op);
     if (__builtin_expect(e == NULL, 0))
         e = search_again(r, s, op, shifts);
-    if (e == NULL || e->position < op->meta.position) {
+    op->tags = NULL;
+    if (e == NULL || position_of(e) < op->meta.position) {
         reclaim_leave(r);
         bump(m, r, CELL_MISSES);
         return STRATA_MISS;
@@ -156,6 +205,8 @@ static inline int lookup(struct memory *m, strata_op *op, int64_t gone_before)
         op->found = pin(p, e);
         status = e->deadline > op->now_ms || ((e->kind & KIND_FOREVER) && op->now_ms != INT64_MAX) ? STRATA_OK
                                                                                                    : STRATA_STALE;
+        if (op->lines != NULL && __builtin_expect(below_line(e, op->lines), 0))
+            status = STRATA_STALE;
     } else {
         op->found = NULL;
         status = STRATA_STALE;
@@ -167,6 +218,8 @@ static inline int lookup(struct memory *m, strata_op *op, int64_t gone_before)
             status = STRATA_MISS;
             over = op->found;
             op->found = NULL;
+        } else if (e->kind & KIND_TAGGED) {
+            copy_tags(m, e, op);
         }
     }
     if (status != STRATA_MISS)
@@ -235,9 +288,9 @@ static inline strata_value *section_over(struct reclaim_record *r, uint64_t sect
     return answer;
 }
 
-static inline int is_wanted(const struct entry *e, uint64_t who, const char *key, size_t key_size)
+static inline int is_wanted(const struct entry *e, uint32_t space, const char *key, size_t key_size)
 {
-    if ((e->key_size ^ key_size) | (e->space ^ who >> 32))
+    if ((e->key_size ^ key_size) | (e->space ^ space))
         return 0;
     if (key_size < 16)
         return same_short_key(entry_key(e), key, key_size);
@@ -246,11 +299,11 @@ static inline int is_wanted(const struct entry *e, uint64_t who, const char *key
 
 /* A pin of what was found, or NULL; the section is over. */
 static inline __attribute__((always_inline)) strata_value *hand_out(struct shard *s, struct reclaim_record *r,
-                                                                    uint64_t section, struct entry *e, uint64_t who,
-                                                                    int64_t now_ms)
+                                                                    uint64_t section, struct entry *e,
+                                                                    const strata_lines *lines, int64_t now_ms)
 {
     struct reclaim_pin *p = &r->block.pins[r->hint];
-    if (__builtin_expect((e->kind & KIND_NEGATIVE) != 0 || e->position < (uint32_t)who ||
+    if (__builtin_expect((e->kind & KIND_NEGATIVE) != 0 || below_line(e, lines) ||
                              (e->deadline <= now_ms && (e->kind & KIND_FOREVER) == 0) ||
                              atomic_load_explicit(&p->address, memory_order_acquire) != 0,
                          0))
@@ -269,7 +322,7 @@ static inline __attribute__((always_inline)) strata_value *hand_out(struct shard
 /* The first look did not find it: not there, past its home, or beside another one of its tag.  In the section that was
  * entered. */
 static __attribute__((noinline)) strata_value *quick_further(struct shard *s, const char *key, size_t n, uint64_t hash,
-                                                             uint64_t who, int64_t now_ms)
+                                                             const strata_lines *lines, int64_t now_ms)
 {
     struct reclaim_record *r = strata__reclaim_quick;
     uint64_t section = atomic_load_explicit(&r->section, memory_order_relaxed) - 1;
@@ -281,8 +334,8 @@ static __attribute__((noinline)) strata_value *quick_further(struct shard *s, co
         for (unsigned mask = bucket_tagged(at, tag); mask != 0; mask &= mask - 1) {
             uint64_t slot = atomic_load_explicit(at + (unsigned)__builtin_ctz(mask), memory_order_acquire);
             struct entry *e = entry_at(s, (uint32_t)slot);
-            if (slot != 0 && is_wanted(e, who, key, n))
-                return hand_out(s, r, section, e, who, now_ms);
+            if (slot != 0 && is_wanted(e, lines->space, key, n))
+                return hand_out(s, r, section, e, lines, now_ms);
         }
         if (bucket_empty(at) != 0)
             break;
@@ -299,8 +352,8 @@ static __attribute__((noinline)) strata_value *quick_further(struct shard *s, co
 
 /* Kept free of calls but the last, so that it needs no stack and few instructions: the fewer there are, the more hits
  * overlap in the core while they wait for memory. */
-strata_value *strata__memory_quick(const void *where, const void *key, size_t n, uint64_t hash, uint64_t who,
-                                   int64_t now_ms)
+strata_value *strata__memory_quick(const void *where, const void *key, size_t n, uint64_t hash,
+                                   const strata_lines *lines, int64_t now_ms)
 {
     struct shard *s = (struct shard *)(uintptr_t)where;
     struct reclaim_record *r = strata__reclaim_quick;
@@ -316,10 +369,10 @@ strata_value *strata__memory_quick(const void *where, const void *key, size_t n,
         uint64_t slot = atomic_load_explicit(at + (unsigned)__builtin_ctz(mask), memory_order_acquire);
         struct entry *e = entry_at(s, (uint32_t)slot);
         __builtin_prefetch((const char *)e + 64); /* key and value begin on two lines, as often as not */
-        if (__builtin_expect(slot != 0 && is_wanted(e, who, key, n), 1))
-            return hand_out(s, r, section, e, who, now_ms);
+        if (__builtin_expect(slot != 0 && is_wanted(e, lines->space, key, n), 1))
+            return hand_out(s, r, section, e, lines, now_ms);
     }
-    return quick_further(s, key, n, hash, who, now_ms);
+    return quick_further(s, key, n, hash, lines, now_ms);
 }
 
 /* With a clock at its end every entry needs a thought, so its meta data are told; an entry that nobody needs is still

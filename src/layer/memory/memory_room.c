@@ -20,6 +20,8 @@ static void demote(const struct memory *m, const struct entry *e, uint64_t hash)
         d.value = entry_heap(e)->value;
     else
         d.bytes = strata_bytes(entry_value(e), entry_value_size(e));
+    if (e->kind & KIND_TAGGED)
+        d.tags = strata_bytes(entry_tags(e)->ids, entry_tags(e)->known * sizeof(uint64_t));
     m->host->demote(m->host, &d);
 }
 

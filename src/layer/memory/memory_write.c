@@ -29,6 +29,14 @@ void strata__memory_drop_locked(struct shard *s, struct entry *e, uint64_t hash)
     strata__retire(s, e);
 }
 
+static void fill_tags(struct entry_tags *tags, const strata_op *op, size_t bytes)
+{
+    tags->count = op->meta.tag_count;
+    tags->known = (uint32_t)((bytes - sizeof *tags) / sizeof tags->ids[0]);
+    if (tags->known != 0)
+        memcpy(tags->ids, op->tags->data, tags->known * sizeof tags->ids[0]);
+}
+
 static void fill(struct entry *e, const struct incoming *in)
 {
     const strata_op *op = in->op;
@@ -40,7 +48,9 @@ static void fill(struct entry *e, const struct incoming *in)
     e->kind = in->kind;
     atomic_store_explicit(&e->hits, 0, memory_order_relaxed);
     memcpy(entry_key(e), op->key.data, op->key.size);
-    strata__meta_store(e, &op->meta, in->ttl_class);
+    strata__meta_store(e, &op->meta, in->ttl_class, in->tag_bytes);
+    if (in->tag_bytes != 0)
+        fill_tags((struct entry_tags *)(uintptr_t)entry_tags(e), op, in->tag_bytes);
     if (in->heap != NULL) {
         struct heap_ref ref = { strata_value_ref(in->heap), in->heap_cost };
         memcpy(entry_value(e), &ref, sizeof ref);
@@ -160,7 +170,11 @@ static int prepare(struct memory *m, strata_op *op, struct incoming *in)
     in->kind = strata__meta_kind(m, &op->meta, &in->ttl_class);
     if (m->demotes && (op->flags & STRATA_OP_BACKED) != 0)
         in->kind |= KIND_BACKED;
-    if (v != NULL && (v->object != NULL || value_bytes > m->heap_threshold)) {
+    if (op->meta.tag_count != 0) {
+        in->kind |= KIND_TAGGED;
+        in->tag_bytes = sizeof(struct entry_tags) + (op->tags != NULL ? op->meta.tag_count * sizeof(uint64_t) : 0);
+    }
+    if (v != NULL && (v->object != NULL || value_bytes > m->heap_threshold || op->meta.tag_count > TAGS_INLINE)) {
         in->heap = strata__value_is_heap(v) ? v : strata__memory_pinned_heap(v);
         if (in->heap == NULL) { /* bytes that are somebody else's: keep a copy */
             in->heap = strata__value_copy(m->mem, v->data, v->size);
@@ -173,7 +187,7 @@ static int prepare(struct memory *m, strata_op *op, struct incoming *in)
         in->kind |= KIND_HEAP;
         value_bytes = sizeof(struct heap_ref);
     }
-    size_t used = sizeof(struct entry) + round8(op->key.size) + meta_bytes(in->kind) + value_bytes;
+    size_t used = sizeof(struct entry) + round8(op->key.size) + meta_bytes(in->kind) + in->tag_bytes + value_bytes;
     in->bytes = round8(used);
     in->slack = in->bytes - used;
     return STRATA_OK;

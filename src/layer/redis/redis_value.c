@@ -48,6 +48,7 @@ static int encode_packed(struct redis_layer *r, struct envelope *e, strata_slice
 static void describe(const strata_op *op, int stamped, struct envelope *e)
 {
     strata__envelope_from_meta(e, &op->meta);
+    strata__pack_tags(op, e);
     e->flags |= ENVELOPE_CHECKSUM | (stamped ? ENVELOPE_STAMPED : 0);
     e->life = e->version = 0;
     e->born_ms = e->retry_at_ms = 0;
@@ -140,6 +141,12 @@ static int distrust(strata_meta *meta)
     return STRATA_OK;
 }
 
+static void drop_tags(strata_op *op)
+{
+    strata_value_unref(op->tags);
+    op->tags = NULL;
+}
+
 /* As of this cache's clock. */
 static int place_in_time(struct redis_layer *r, strata_op *op, const struct envelope *e, const struct redis_mark *mark,
                          int trusted)
@@ -147,6 +154,8 @@ static int place_in_time(struct redis_layer *r, strata_op *op, const struct enve
     uint32_t position = op->meta.position;
     int64_t age = age_of(r, mark, e);
     strata__envelope_to_meta(&op->meta, e);
+    drop_tags(op); /* of a look before */
+    strata__unpack_tags(op, e);
     op->meta.life = 0;
     op->meta.position = position;
     if (__builtin_sub_overflow(strata_host_now_ms(r->host), age, &op->meta.born_ms))
@@ -190,8 +199,12 @@ int strata__redis_value_decode(struct redis_layer *r, strata_op *op, strata_slic
         e.version < looked_us) /* else it may be of one that began behind the look, and is the store's now */
         strata__redis_life_is_none(r, e.store_life);
     int rc = STRATA_OK;
-    if (e.flags & ENVELOPE_NEGATIVE)
-        return place_in_time(r, op, &e, mark, trusted > 0);
+    if (e.flags & ENVELOPE_NEGATIVE) {
+        rc = place_in_time(r, op, &e, mark, trusted > 0);
+        if (rc != STRATA_OK)
+            drop_tags(op);
+        return rc;
+    }
     if (e.compression != COMPRESS_NONE)
         rc = unpack(r, op, &e, &value);
     else if ((value = strata__value_copy(op->mem, e.payload.data, e.payload.size)) == NULL)
@@ -199,9 +212,11 @@ int strata__redis_value_decode(struct redis_layer *r, strata_op *op, strata_slic
     if (rc == STRATA_OK)
         rc = place_in_time(r, op, &e, mark, trusted > 0);
     strata__redis_life_look(r, mark, op->key);
-    if (rc == STRATA_OK)
+    if (rc == STRATA_OK) {
         op->found = value;
-    else
+    } else {
         strata_value_unref(value);
+        drop_tags(op);
+    }
     return rc;
 }

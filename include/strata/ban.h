@@ -1,0 +1,55 @@
+/* strata/ban.h - invalidate many keys by rule: by tag, prefix or pattern.  Part of the stable API.
+ *
+ * A ban costs its caller the same whatever number of keys it matches: entries are compared with it when they are next read.  It
+ * concerns what was loaded or set before it, in this cache or namespace and in those below; what is loaded while it is issued
+ * is returned to who asked for it, and not served to anybody after.  Prefixes and patterns are of keys as they are in their namespaces.
+ *
+ * Hard bans: the entry is gone, whatever stale windows it has.  Soft ones (STRATA_BAN_SOFT) end its freshness, as
+ * strata_expire() does: it is served stale as its policy says. */
+#ifndef STRATA_BAN_H
+#define STRATA_BAN_H
+#include "strata/base.h"
+#include "strata/cache.h"
+#include "strata/error.h"
+#include "strata/queue.h"
+STRATA_BEGIN_DECLS
+
+/** How a ban is meant. */
+enum {
+    STRATA_BAN_HARD = 0,
+    STRATA_BAN_SOFT = 1,    /**< expired, not gone */
+    STRATA_BAN_ALL_TAGS = 2 /**< strata_ban_tags(): entries that have all of them; else those that have any */
+};
+
+/**
+ * Ban what has this tag.  Tags are told apart by 64 bits of hash: of two that collide both go.
+ * @param tag ends with a NUL, and is not empty.
+ * @return STRATA_OK; STRATA_PENDING as strata_clear(); STRATA_EINVAL, STRATA_ENOMEM (nothing was banned), STRATA_ECLOSED,
+ *         STRATA_EFORKED, STRATA_ELAYER (it holds in this process; a layer could not note it, so there it holds until the cache
+ *         is closed).
+ * Blocks: as strata_clear().
+ */
+STRATA_API int strata_ban_tag(strata *cache, const char *tag, uint32_t how, strata_error *err);
+
+/** Ban what has any of these tags, up to STRATA_TAGS_MAX; with STRATA_BAN_ALL_TAGS, what has all of them, up to 64. */
+STRATA_API int strata_ban_tags(strata *cache, const strata_slice *tags, size_t count, uint32_t how, strata_error *err);
+
+/** Ban the keys that begin with these bytes, at most max_key_bytes; an empty prefix bans all. */
+STRATA_API int strata_ban_prefix(strata *cache, strata_slice prefix, uint32_t how, strata_error *err);
+
+/** Ban the keys that match a pattern, at most max_key_bytes of it: `*` stands for any bytes, `?` for one, `\` takes the next byte as it
+ *  is.  Comparing takes at most as many steps as pattern and key have bytes, multiplied. */
+STRATA_API int strata_ban_pattern(strata *cache, strata_slice pattern, uint32_t how, strata_error *err);
+
+/* Asynchronous twins, as in strata/cache.h. */
+STRATA_API int strata_ban_tag_async(strata *cache, const char *tag, uint32_t how, strata_queue *queue, strata_done done,
+                                    void *ctx, strata_error *err);
+STRATA_API int strata_ban_tags_async(strata *cache, const strata_slice *tags, size_t count, uint32_t how,
+                                     strata_queue *queue, strata_done done, void *ctx, strata_error *err);
+STRATA_API int strata_ban_prefix_async(strata *cache, strata_slice prefix, uint32_t how, strata_queue *queue,
+                                       strata_done done, void *ctx, strata_error *err);
+STRATA_API int strata_ban_pattern_async(strata *cache, strata_slice pattern, uint32_t how, strata_queue *queue,
+                                        strata_done done, void *ctx, strata_error *err);
+
+STRATA_END_DECLS
+#endif /* STRATA_BAN_H */

@@ -1,0 +1,361 @@
+/* bans.c - the tables of bans, and what they say of an entry: see bans.h. */
+#include "src/core/bans.h"
+
+#include "src/base/hash.h"
+
+enum { TAG_SEED = 0x7a67, PATH_SEED = 0x6874, FIRST_ROOM = 64 };
+
+uint64_t strata__tag_id(strata_slice tag) { return strata__hash(tag.data, tag.size, TAG_SEED); }
+uint64_t strata__path_hash(strata_slice path) { return strata__hash(path.data, path.size, PATH_SEED); }
+
+int strata__bans_new(struct root *root)
+{
+    root->bans = strata__alloc_zero(root->mem, sizeof *root->bans);
+    return root->bans != NULL ? STRATA_OK : STRATA_ENOMEM;
+}
+
+static void forget(struct root *root)
+{
+    struct bans *b = root->bans;
+    for (uint32_t i = 0; i < b->rule_count; i++)
+        strata__free(root->mem, b->rules[i]);
+    strata__free(root->mem, b->rules);
+    strata__free(root->mem, b->tags);
+    strata__free(root->mem, b->folded);
+    b->rules = NULL;
+    b->tags = b->folded = NULL;
+    b->rule_count = b->rule_room = b->tag_count = b->tag_room = 0;
+}
+
+void strata__bans_free(struct root *root)
+{
+    if (root->bans != NULL)
+        forget(root);
+    strata__free(root->mem, root->bans);
+    root->bans = NULL;
+}
+
+void strata__bans_reopen(struct root *root)
+{
+    struct bans *b = root->bans;
+    int whole = os_lock_try(&b->lock.lock);
+    key_mutex_init(&b->lock);
+    if (whole)
+        return;
+    b->rules = NULL; /* half changed by a thread that is not here: lost, and all that is older with it */
+    b->tags = b->folded = NULL;
+    b->rule_count = b->rule_room = b->tag_count = b->tag_room = 0;
+    strata__clear_here(root, strata_bytes(NULL, 0));
+}
+
+/* Tags --------------------------------------------------------------------------------------------------------- */
+
+static uint64_t tag_key(uint64_t path_hash, uint64_t tag)
+{
+    uint64_t key = strata__mix64(tag ^ path_hash);
+    return key != 0 ? key : 1;
+}
+
+static struct tag_ban *find(struct tag_ban *tags, uint32_t room, uint64_t key)
+{
+    uint32_t at = (uint32_t)key & (room - 1);
+    while (tags[at].key != 0 && tags[at].key != key)
+        at = (at + 1) & (room - 1);
+    return &tags[at];
+}
+
+static int grow(struct root *root)
+{
+    struct bans *b = root->bans;
+    uint32_t room = b->tag_room != 0 ? b->tag_room * 2 : FIRST_ROOM;
+    struct tag_ban *more = strata__alloc_zero(root->mem, room * sizeof *more);
+    if (more == NULL)
+        return 0;
+    for (uint32_t i = 0; i < b->tag_room; i++)
+        if (b->tags[i].key != 0)
+            *find(more, room, b->tags[i].key) = b->tags[i];
+    strata__free(root->mem, b->tags);
+    b->tags = more;
+    b->tag_room = room;
+    return 1;
+}
+
+/* The later one of two: what this life issued is later than anything else; of other lives, by their time. */
+static void raise_mark(const struct root *root, struct mark *mark, const struct mark *by)
+{
+    struct mark was = *mark;
+    int ours = by->life == root->life && mark->life != root->life;
+    int theirs = by->life != root->life && mark->life == root->life;
+    int later = mark->life == by->life ? by->position >= mark->position : by->wall_ms >= mark->wall_ms;
+    if (ours || (later && !theirs))
+        *mark = *by;
+    if (was.wall_ms > mark->wall_ms)
+        mark->wall_ms = was.wall_ms;
+    if (was.store_position > mark->store_position)
+        mark->store_position = was.store_position;
+}
+
+static int is_older(const struct tag_ban *t, uint32_t position, uint64_t life)
+{
+    return (t->hard.life != life || t->hard.position <= position) &&
+           (t->soft.life != life || t->soft.position <= position);
+}
+
+/* The table is full: what is older than the middle goes into the array.  Positions of this life count; others are older. */
+static int fold(struct root *root)
+{
+    struct bans *b = root->bans;
+    uint32_t now = atomic_load(&root->position) + 1, oldest = now;
+    struct tag_ban *left = strata__alloc_zero(root->mem, b->tag_room * sizeof *left);
+    if (b->folded == NULL)
+        b->folded = strata__alloc_zero(root->mem, TAG_FOLDS * sizeof *b->folded);
+    if (left == NULL || b->folded == NULL) {
+        strata__free(root->mem, left);
+        return 0;
+    }
+    for (uint32_t i = 0; i < b->tag_room; i++) {
+        const struct tag_ban *t = &b->tags[i];
+        uint32_t last = t->hard.life == root->life && t->hard.position > t->soft.position ? t->hard.position
+                                                                                          : t->soft.position;
+        if (t->key != 0 && last < oldest)
+            oldest = last;
+    }
+    uint32_t middle = oldest + (now - oldest) / 2; /* now, where all are of one call */
+    b->tag_count = 0;
+    for (uint32_t i = 0; i < b->tag_room; i++) {
+        const struct tag_ban *t = &b->tags[i];
+        if (t->key == 0)
+            continue;
+        if (is_older(t, middle, root->life)) {
+            raise_mark(root, &b->folded[t->key % TAG_FOLDS].hard, &t->hard);
+            raise_mark(root, &b->folded[t->key % TAG_FOLDS].soft, &t->soft);
+        } else {
+            *find(left, b->tag_room, t->key) = *t;
+            b->tag_count++;
+        }
+    }
+    strata__free(root->mem, b->tags);
+    b->tags = left;
+    return 1;
+}
+
+int strata__tag_ban_put(struct root *root, uint64_t path_hash, uint64_t tag, int soft, const struct mark *mark)
+{
+    struct bans *b = root->bans;
+    uint64_t key = tag_key(path_hash, tag);
+    struct tag_ban *t = b->tag_room != 0 ? find(b->tags, b->tag_room, key) : NULL;
+    if (t == NULL || t->key == 0) {
+        if (b->tag_count >= TAG_BANS && !fold(root))
+            return 0;
+        if (b->tag_count * 2 >= b->tag_room && !grow(root))
+            return 0;
+        t = find(b->tags, b->tag_room, key);
+        b->tag_count += t->key == 0;
+        t->key = key;
+    }
+    raise_mark(root, soft ? &t->soft : &t->hard, mark);
+    return 1;
+}
+
+/* Judging ------------------------------------------------------------------------------------------------------ */
+
+/* Nothing of a shared store that was born in the same second is told apart by clocks. */
+enum { CLOCKS_DIFFER_MS = 1000 };
+
+int strata__mark_after(const struct root *root, const struct layer_slot *slot, const strata_meta *meta,
+                       const struct mark *mark)
+{
+    if (mark->wall_ms == 0 && mark->position == 0)
+        return 0;
+    if (meta->life == mark->life)
+        return meta->position < mark->position;
+    if (meta->life == root->life)
+        return 0; /* what an earlier life banned was older */
+    if (meta->store_position != 0 && mark->store_position != 0)
+        return meta->store_position < mark->store_position;
+    uint32_t flags = slot != NULL ? slot->flags : 0;
+    if ((flags & STRATA__LAYER_ALONE) && mark->life == root->life)
+        return 1;
+    int64_t slack = flags & STRATA_LAYER_SHARED ? CLOCKS_DIFFER_MS : 0;
+    return meta->born_wall_ms <= mark->wall_ms + slack;
+}
+
+static enum ban_verdict judge_ban(const struct root *root, const struct layer_slot *slot, const strata_meta *meta,
+                                  const struct tag_ban *t)
+{
+    if (strata__mark_after(root, slot, meta, &t->hard))
+        return BAN_HARD;
+    return strata__mark_after(root, slot, meta, &t->soft) ? BAN_SOFT : BAN_NONE;
+}
+
+static enum ban_verdict judge_tag(const strata *handle, const struct layer_slot *slot, const strata_meta *meta,
+                                  uint64_t tag)
+{
+    const struct root *root = handle->root;
+    const struct bans *b = root->bans;
+    enum ban_verdict worst = BAN_NONE;
+    for (const strata *h = handle; h != NULL && worst != BAN_HARD; h = h->parent) {
+        uint64_t key = tag_key(h->path_hash, tag);
+        const struct tag_ban *t = b->tag_room != 0 ? find(b->tags, b->tag_room, key) : NULL;
+        enum ban_verdict v = t != NULL && t->key != 0 ? judge_ban(root, slot, meta, t) : BAN_NONE;
+        worst = v > worst ? v : worst;
+        v = b->folded != NULL ? judge_ban(root, slot, meta, &b->folded[key % TAG_FOLDS]) : BAN_NONE;
+        worst = v > worst ? v : worst;
+    }
+    return worst;
+}
+
+/* Its tags are unknown: any that was banned since is one of them. */
+static enum ban_verdict judge_unknown(const struct root *root, const struct layer_slot *slot, const strata_meta *meta)
+{
+    const struct bans *b = root->bans;
+    enum ban_verdict worst = BAN_NONE;
+    for (uint32_t i = 0; i < b->tag_room && worst != BAN_HARD; i++) {
+        enum ban_verdict v = b->tags[i].key != 0 ? judge_ban(root, slot, meta, &b->tags[i]) : BAN_NONE;
+        worst = v > worst ? v : worst;
+    }
+    for (uint32_t i = 0; b->folded != NULL && i < TAG_FOLDS && worst != BAN_HARD; i++) {
+        enum ban_verdict v = judge_ban(root, slot, meta, &b->folded[i]);
+        worst = v > worst ? v : worst;
+    }
+    return worst;
+}
+
+static enum ban_verdict judge_tags(const strata *handle, const struct layer_slot *slot, const strata_meta *meta,
+                                   const strata_value *tags)
+{
+    enum ban_verdict worst = BAN_NONE;
+    if (meta->tag_count == 0)
+        return BAN_NONE;
+    if (tags == NULL)
+        return judge_unknown(handle->root, slot, meta);
+    const uint64_t *ids = tags->data;
+    for (size_t i = 0; i < tags->size / sizeof *ids && worst != BAN_HARD; i++) {
+        enum ban_verdict v = judge_tag(handle, slot, meta, ids[i]);
+        worst = v > worst ? v : worst;
+    }
+    return worst;
+}
+
+/* An entry of this life that is not below its line: no ban of its kind has come since. */
+static int above_line(const strata *handle, const strata_meta *meta)
+{
+    const uint32_t *line = meta->tag_count != 0 ? &handle->lines.tagged : &handle->lines.plain;
+    return meta->life == handle->root->life && meta->position >= __atomic_load_n(line, __ATOMIC_ACQUIRE);
+}
+
+enum ban_verdict strata__bans_judge(strata *handle, const struct layer_slot *slot, const strata_meta *meta,
+                                    strata_slice key, const strata_value *tags)
+{
+    struct bans *b = handle->root->bans;
+    if (atomic_load_explicit(&b->any, memory_order_acquire) == 0 || above_line(handle, meta))
+        return BAN_NONE;
+    key_mutex_lock(&b->lock);
+    enum ban_verdict verdict = judge_tags(handle, slot, meta, tags);
+    if (verdict != BAN_HARD) {
+        enum ban_verdict v = strata__rules_judge(handle, slot, meta, key, tags);
+        verdict = v > verdict ? v : verdict;
+    }
+    key_mutex_unlock(&b->lock);
+    return verdict;
+}
+
+int strata__banned_since(strata *handle, strata_slice key, uint32_t position, uint32_t tag_count,
+                         const strata_value *tags)
+{
+    strata_meta born = { .life = handle->root->life, .position = position, .tag_count = tag_count };
+    return cleared_since(handle, position) || strata__bans_judge(handle, NULL, &born, key, tags) == BAN_HARD;
+}
+
+/* Applying ----------------------------------------------------------------------------------------------------- */
+
+static void raise_line(uint32_t *line, uint32_t position) { __atomic_store_n(line, position, __ATOMIC_RELEASE); }
+
+/* Which entries are to be compared from now on.  Lines of tags first: who sees the line of all looks at them. */
+static void raise_lines_locked(strata *h, const struct ban *ban, uint32_t position)
+{
+    if (ban->kind != BAN_TAGS_ANY && ban->kind != BAN_TAGS_ALL)
+        raise_line(&h->lines.plain, position);
+    raise_line(&h->lines.tagged, position);
+    LIST_EACH(node, &h->children)
+    raise_lines_locked(list_entry(node, strata, sibling), ban, position);
+}
+
+/* A namespace that is opened later begins with lines at the position of then. */
+static void raise_below_locked(struct root *root, const struct ban *ban, uint64_t path_hash, uint32_t position)
+{
+    for (uint32_t i = 0; i < root->space_count; i++)
+        if (root->spaces[i]->path_hash == path_hash) {
+            raise_lines_locked(root->spaces[i], ban, position);
+            return;
+        }
+}
+
+static int is_ban(const struct ban *ban)
+{
+    switch (ban->kind) {
+    case BAN_PREFIX:
+    case BAN_PATTERN:
+    case BAN_ALL: return 1;
+    case BAN_TAGS_ANY: return ban->tag_count != 0 && ban->tags != NULL;
+    case BAN_TAGS_ALL: return ban->tag_count != 0 && ban->tags != NULL && ban->tag_count <= BAN_TAGS_ALL_MOST;
+    default: return 0;
+    }
+}
+
+static int enter_locked(struct root *root, const struct ban *ban, uint64_t path_hash, const struct mark *mark)
+{
+    struct bans *b = root->bans;
+    if (ban->kind == BAN_TAGS_ANY) {
+        for (uint32_t i = 0; i < ban->tag_count; i++)
+            if (!strata__tag_ban_put(root, path_hash, ban->tags[i], ban->soft, mark))
+                return 0;
+    } else if (!strata__rules_put(root, ban, path_hash, mark)) {
+        return 0;
+    }
+    /* Whoever has all of them has the first. */
+    uint32_t lines = ban->kind == BAN_TAGS_ANY ? ban->tag_count : ban->kind == BAN_TAGS_ALL ? 1 : 0;
+    for (uint32_t i = 0; i < lines; i++)
+        raise_line(&b->lines[ban->tags[i] & (TAG_FOLDS - 1)], atomic_load(&root->position) + 1);
+    atomic_store_explicit(&b->any, 1, memory_order_release);
+    return 1;
+}
+
+/* STRATA_OK, with its position in this life; STRATA_ENOMEM, and then part of it may hold. */
+static int apply_locked(struct root *root, const struct ban *ban, uint32_t *out_position)
+{
+    uint32_t position = atomic_load(&root->position) + 1;
+    uint64_t path_hash = strata__path_hash(ban->path);
+    struct mark mark = { .life = ban->life != 0 ? ban->life : root->life,
+                         .position = ban->life != 0 ? ban->position : position,
+                         .store_position = ban->store_position,
+                         .wall_ms = ban->wall_ms != 0 ? ban->wall_ms : ex_wall_ms(root->ex) };
+    key_mutex_lock(&root->bans->lock);
+    int entered = enter_locked(root, ban, path_hash, &mark);
+    key_mutex_unlock(&root->bans->lock);
+    if (!entered)
+        return STRATA_ENOMEM;
+    raise_below_locked(root, ban, path_hash, position);
+    atomic_store(&root->position, position);
+    *out_position = position;
+    return STRATA_OK;
+}
+
+int strata__ban_enter(struct root *root, const struct ban *ban, uint32_t *out_position)
+{
+    key_mutex_lock(&root->tree_lock);
+    int rc = apply_locked(root, ban, out_position);
+    key_mutex_unlock(&root->tree_lock);
+    return rc;
+}
+
+int strata__ban_apply(struct root *root, const struct ban *ban)
+{
+    uint32_t position;
+    if (!is_ban(ban))
+        return STRATA_EINVAL;
+    if (strata__ban_enter(root, ban, &position) == STRATA_OK)
+        return STRATA_OK;
+    strata__clear_here(root, ban->path);
+    return STRATA_OK;
+}

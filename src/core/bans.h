@@ -1,0 +1,123 @@
+/* bans.h - invalidations that name many keys by rule, and which entries they take (docs/decisions/0011-bans.md).
+ *
+ * A ban has a position: entries that were born before are taken, if they match.  Positions are raised under the tree lock, and
+ * published (root->position) once the ban stands in the tables and the lines of the handles are raised: who has read a position
+ * finds every ban up to it.  So a birth may be too low, never too high, and so may what an entry is moved up to.
+ *
+ * Bounded: past TAG_BANS tags that are banned the older half of them fold into an array by hash, past RULES_A_NAMESPACE prefixes,
+ * patterns and lists of tags, the oldest becomes a ban of its namespace, or of one of its tags.  What is forgotten is
+ * precision, never a ban. */
+#ifndef STRATA_CORE_BANS_H
+#define STRATA_CORE_BANS_H
+#include "src/core/core_impl.h"
+#include "src/format/bus_message.h"
+
+enum { TAG_BANS = 32768, TAG_FOLDS = 4096, RULES = 1024, RULES_A_NAMESPACE = 64, BAN_TAGS_ALL_MOST = 64 };
+
+enum ban_kind {
+    BAN_PREFIX = BUS_BAN_PREFIX,
+    BAN_PATTERN = BUS_BAN_PATTERN,
+    BAN_TAGS_ANY = BUS_BAN_TAGS_ANY,
+    BAN_TAGS_ALL = BUS_BAN_TAGS_ALL,
+    BAN_ALL /* of a namespace and below it, as a clear */
+};
+
+/* One ban, as it is told of: by a caller, a peer, a layer that kept it.  Borrowed for the call. */
+struct ban {
+    uint32_t kind;
+    int soft;
+    strata_slice path; /* what storage keys of the namespace and of those below begin with: ban_path(); empty: the cache */
+    strata_slice text; /* PREFIX, PATTERN */
+    const uint64_t *tags;
+    uint32_t tag_count;
+    /* Where another life of the cache issued it, and a durable layer kept it; else 0. */
+    uint64_t life;
+    uint32_t position;
+    int64_t wall_ms;         /* when it was issued, Unix time; 0: now */
+    uint64_t store_position; /* in the shared store's list; 0: none */
+};
+
+int strata__bans_new(struct root *root);
+void strata__bans_free(struct root *root);
+/* In a child after fork: all that was there before is banned. */
+void strata__bans_reopen(struct root *root);
+
+/* It holds from now on, in this node.  For bans that come from elsewhere: a peer's, through a bus; the store's list; a durable
+ * layer's.  Without memory everything of its namespace is banned.  STRATA_OK; STRATA_EINVAL: it is no ban. */
+int strata__ban_apply(struct root *root, const struct ban *ban);
+/* Called, under no lock, once a ban that was issued by this node's caller holds here and in its layers: whoever publishes
+ * to other nodes sets root->publish_ban.  STRATA_OK, STRATA_PENDING, < 0 with words: as strata_clear() answers. */
+
+/* As apply, with its position.  STRATA_ENOMEM: part of it may hold. */
+int strata__ban_enter(struct root *root, const struct ban *ban, uint32_t *out_position);
+/* Forget all of a path, in this node: what needs no memory. */
+void strata__clear_here(struct root *root, strata_slice path);
+
+/* What storage keys below a handle begin with: its path without the byte that ends it. */
+static inline strata_slice ban_path(const strata *handle)
+{
+    return strata_bytes(handle->prefix, handle->parent != NULL ? handle->prefix_size - 1 : 0);
+}
+uint64_t strata__path_hash(strata_slice path);
+/* The number of a tag. */
+uint64_t strata__tag_id(strata_slice tag);
+
+/* The numbers of tags that a caller gave, as strata_op.tags has them.  STRATA_EINVAL: one is empty, or there are too many. */
+int strata__tags_value(const strata_allocator *mem, const strata_slice *tags, size_t count, strata_value **out,
+                       strata_error *err);
+
+enum ban_verdict { BAN_NONE, BAN_SOFT, BAN_HARD };
+
+/* What bans say of an entry.  `tags` NULL where meta->tag_count says that it has some: any of them.  `key` is the plain one.  All that
+ * stood in root->position before the call is compared. */
+enum ban_verdict strata__bans_judge(strata *handle, const struct layer_slot *slot, const strata_meta *meta,
+                                    strata_slice key, const strata_value *tags);
+/* Is something that was born at `position` of this life banned by now (clears included)?  For fills. */
+int strata__banned_since(strata *handle, strata_slice key, uint32_t position, uint32_t tag_count,
+                         const strata_value *tags);
+
+/* ban_rules.c, for bans.c: under bans->lock ------------------------------------------------------------------------- */
+
+struct mark { /* a ban's place in time */
+    uint64_t life;
+    uint64_t store_position;
+    int64_t wall_ms;
+    uint32_t position;
+};
+
+struct rule {
+    uint32_t kind;
+    int soft;
+    uint64_t path_hash;
+    struct mark mark;
+    uint32_t tag_count;
+    size_t text_size;
+    unsigned char *bytes; /* the text, or the tags; behind this struct */
+};
+
+struct tag_ban {
+    uint64_t key; /* of tag and namespace; 0: free */
+    struct mark hard, soft;
+};
+
+struct bans {
+    struct key_mutex lock;
+    _Atomic(uint32_t) any; /* 1: there is a ban */
+    uint32_t tag_count, tag_room;
+    struct tag_ban *tags;   /* open addressing; tag_room is a power of two */
+    struct tag_ban *folded; /* TAG_FOLDS, by key; NULL: nothing was folded */
+    uint32_t rule_count, rule_room;
+    struct rule **rules;       /* oldest first */
+    uint32_t lines[TAG_FOLDS]; /* of strata_lines */
+};
+
+/* 0: no memory. */
+int strata__tag_ban_put(struct root *root, uint64_t path_hash, uint64_t tag, int soft, const struct mark *mark);
+int strata__rules_put(struct root *root, const struct ban *ban, uint64_t path_hash, const struct mark *mark);
+/* Does the mark come after the entry's birth? */
+int strata__mark_after(const struct root *root, const struct layer_slot *slot, const strata_meta *meta,
+                       const struct mark *mark);
+enum ban_verdict strata__rules_judge(const strata *handle, const struct layer_slot *slot, const strata_meta *meta,
+                                     strata_slice key, const strata_value *tags);
+
+#endif /* STRATA_CORE_BANS_H */
