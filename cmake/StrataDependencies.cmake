@@ -1,5 +1,5 @@
 # What strata is built with.  The library needs libuv and threads, and XXH3 from xxhash's header, compresses what it stores
-# with zstd, lz4, zlib (gzip) and brotli where they are, and talks to Redis and Valkey with hiredis where that is, over TLS with OpenSSL; the command
+# with zstd, lz4, zlib (gzip) and brotli where they are, and talks to Redis and Valkey with hiredis, to RabbitMQ with rabbitmq-c where those are, over TLS with OpenSSL; the command
 # reads compressed traces with zstd and zlib; sqlite3 is the origin of the demo, cmocka runs the tests.
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(UV REQUIRED IMPORTED_TARGET libuv)
@@ -37,10 +37,22 @@ macro(strata_optional name feature packages links)
     endif()
 endmacro()
 strata_optional(REDIS redis hiredis hiredis)
-if(STRATA_HAS_REDIS) # rediss://
+strata_optional(RABBITMQ rabbitmq librabbitmq rabbitmq)
+if(STRATA_HAS_REDIS OR STRATA_HAS_RABBITMQ) # rediss://, amqps://
     strata_optional(TLS tls openssl "ssl;crypto")
 else()
     set(STRATA_HAS_TLS OFF)
+endif()
+# rabbitmq-c may be built without TLS: then its socket for it is not there.
+set(STRATA_HAS_RABBITMQ_TLS OFF)
+if(STRATA_HAS_RABBITMQ AND STRATA_HAS_TLS)
+    include(CheckFunctionExists)
+    set(CMAKE_REQUIRED_LIBRARIES ${RABBITMQ_LINK_LIBRARIES})
+    check_function_exists(amqp_ssl_socket_new STRATA_RABBITMQ_SSL)
+    unset(CMAKE_REQUIRED_LIBRARIES)
+    if(STRATA_RABBITMQ_SSL)
+        set(STRATA_HAS_RABBITMQ_TLS ON)
+    endif()
 endif()
 strata_optional(ZSTD zstd libzstd zstd)
 strata_optional(LZ4 lz4 liblz4 lz4)

@@ -1,5 +1,6 @@
 #!/bin/sh
-# ./run test --trixie: the Redis tests on a Debian 13 of their own, against its Redis 8 and its Valkey 8, over TLS, too.
+# ./run test --trixie: the Redis and RabbitMQ tests on a Debian 13 of their own, against its Redis 8, its Valkey 8 and its
+# RabbitMQ 4, over TLS, too.
 #
 # debootstrap builds a minimal system into a new folder under ${TMPDIR:-/var/tmp}, from the mirror that apt uses on this machine; the
 # project is copied into it, built there and tested twice, and the folder goes.  Nothing of this machine is mounted there but a /proc
@@ -22,6 +23,8 @@ if [ "${1:-}" = --inside ]; then
     say "$("$server" --version)"
     STRATA_TEST_REDIS_SERVER=$server run_ctest dev -R redis || :
   done
+  say "RabbitMQ $(dpkg-query -W -f '${Version}' rabbitmq-server)"
+  run_ctest dev -R rabbitmq || :
   closing_line
   exit
 fi

@@ -47,7 +47,7 @@ need() {
 }
 
 need_build() {
-  need "to build" gcc libc6-dev cmake ninja-build pkgconf libuv1-dev libxxhash-dev libzstd-dev liblz4-dev libhiredis-dev libssl-dev zlib1g-dev libbrotli-dev
+  need "to build" gcc libc6-dev cmake ninja-build pkgconf libuv1-dev libxxhash-dev libzstd-dev liblz4-dev libhiredis-dev librabbitmq-dev libssl-dev zlib1g-dev libbrotli-dev
 }
 need_examples() { need "for the examples and the demo's origin" g++ libsqlite3-dev; }
 # Debian starts the service that comes with the package; what needs a server starts its own, on a free port, and stops it.
@@ -57,9 +57,30 @@ need_redis_server() {
     need "for the redis layer: servers of its tests' own" redis-server
   }
 }
+# without_services COMMAND...: packages that it installs start no service.  What there is to say so already, stays.
+without_services() {
+  policy=/usr/sbin/policy-rc.d
+  if [ -e "$policy" ] || ! command -v dpkg-query >/dev/null; then
+    "$@"
+    return
+  fi
+  printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+  as_root chmod +x "$policy"
+  quiet=0
+  ("$@") || quiet=1 # in a shell of its own: it may give up
+  as_root rm -f "$policy"
+  [ "$quiet" -eq 0 ] || exit 1
+}
+need_rabbitmq_server() {
+  [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || {
+    say "Debian will start a RabbitMQ with the machine from now on; nothing here needs it: systemctl disable rabbitmq-server"
+    without_services need "for the bus over RabbitMQ: a server of its tests' own" rabbitmq-server
+  }
+}
 need_tests() {
   need "to test" libcmocka-dev liblua5.1-0-dev spin
   need_redis_server
+  need_rabbitmq_server
 }
 need_clang() { need "to build with clang" clang libclang-rt-dev; }
 

@@ -13,6 +13,7 @@
 #include "strata/memory.h"
 #include "strata/policy.h"
 #include "strata/queue.h"
+#include "strata/rabbitmq.h"
 #include "strata/redis.h"
 #include "strata/stats.h"
 #include "strata/value.h"

@@ -158,6 +158,14 @@ int strata__os_socket_write(int fd, const void *bytes, size_t size, size_t *out_
     return 0;
 }
 
+void strata__os_socket_room(int fd, size_t bytes)
+{
+    int size = bytes < INT_MAX ? (int)bytes : INT_MAX;
+    (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+}
+
+int strata__os_socket_again(int fd) { return strata__os_fault("fcntl") != 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0); }
+
 void strata__os_socket_shutdown(int fd) { (void)shutdown(fd, SHUT_RDWR); }
 
 void strata__os_socket_finish(int fd) { (void)shutdown(fd, SHUT_WR); }

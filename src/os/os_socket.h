@@ -29,6 +29,10 @@ int strata__os_socket_connected(int fd);
 int strata__os_socket_read(int fd, void *out, size_t size, size_t *out_got);
 /* EAGAIN: there is no room.  Never raises SIGPIPE. */
 int strata__os_socket_write(int fd, const void *bytes, size_t size, size_t *out_put);
+/* Ask the kernel to take at least so many bytes before it says EAGAIN. */
+void strata__os_socket_room(int fd, size_t bytes);
+/* Another descriptor of the same socket, which stays when the first is closed; close-on-exec.  -1: there is none to be had. */
+int strata__os_socket_again(int fd);
 /* Whoever waits for it wakes, and reads its end. */
 void strata__os_socket_shutdown(int fd);
 /* Nothing more is written; what was, is delivered, and then the other side reads the end. */

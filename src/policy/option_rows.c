@@ -6,6 +6,7 @@
 #include "strata/disk.h"
 #include "strata/memory.h"
 #include "strata/policy.h"
+#include "strata/rabbitmq.h"
 #include "strata/redis.h"
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
@@ -37,6 +38,11 @@ static const struct option_word compression_words[] = {
 static const struct option_word write_words[] = { { "best-effort", STRATA_WRITE_BEST_EFFORT },
                                                   { "strict", STRATA_WRITE_STRICT },
                                                   { NULL, 0 } };
+
+static const struct option_word rabbitmq_words[] = { { "fanout", STRATA_RABBITMQ_FANOUT },
+                                                     { "topic", STRATA_RABBITMQ_TOPIC },
+                                                     { "direct", STRATA_RABBITMQ_DIRECT },
+                                                     { NULL, 0 } };
 
 /* name, type, min, max, preset, words, help */
 #define ROW(field, type, min, max, preset, words, help) \
@@ -155,6 +161,35 @@ static const struct option_row redis_tracking_rows[] = {
 };
 #undef STRUCT
 
+#define STRUCT strata_rabbitmq_options
+static const struct option_row rabbitmq_rows[] = {
+    SIZE_ROW,
+    ROW(url, OPTION_STRING, 0, 4095, 0, NULL, "where the server is"),
+    ROW(exchange, OPTION_STRING, 0, 127, 0, NULL, "the channel: the same for all nodes of a cache"),
+    ROW(exchange_type, OPTION_ENUM, STRATA_RABBITMQ_FANOUT, STRATA_RABBITMQ_DIRECT, STRATA_RABBITMQ_FANOUT, rabbitmq_words,
+        "how it hands messages on"),
+    ROW(durable, OPTION_SWITCH, STRATA_OFF, STRATA_ON, STRATA_OFF, NULL,
+        "a queue for each node_name outlives the server's restart and this process"),
+    ROW(routing_key, OPTION_TEXT, 0, 255, 0, NULL, "to publish and to bind with"),
+    ROW(queue, OPTION_STRING, 0, 255, 0, NULL, "the queue's name, one of its own for each node"),
+    /* 0: as `durable`. */
+    ROW(persistent, OPTION_SWITCH, STRATA_OFF, STRATA_ON, 0, NULL, "messages are written to the server's disk"),
+    ROW(prefetch, OPTION_U32, 1, 65535, 0, NULL, "deliveries that may be unacknowledged; 0 as the server has it"),
+    ROW(max_pending, OPTION_U32, 1, 1000000, 10000, NULL, "messages that may be under way at once"),
+    ROW(tls_verify, OPTION_SWITCH, STRATA_OFF, STRATA_ON, STRATA_ON, NULL, "who the server is, is checked"),
+    ROW(timeout_ms, OPTION_DURATION, 1, HOUR_MS, 2000, NULL, "a message that is not confirmed after that has failed"),
+    ROW(connect_timeout_ms, OPTION_DURATION, 1, HOUR_MS, 2000, NULL, "to be connected, authenticated and subscribed"),
+    ROW(heartbeat_ms, OPTION_DURATION, 1000, HOUR_MS, 10000, NULL, "a silence of twice that ends a connection"),
+    /* RabbitMQ takes at most 2^32 - 1. */
+    ROW(queue_expires_ms, OPTION_DURATION, STRATA_OFF, (uint64_t)49 * 24 * HOUR_MS, 7 * 24 * HOUR_MS, NULL,
+        "the server deletes the durable queue of a node that was away for so long; or off"),
+    ROW(tls_ca_file, OPTION_STRING, 0, 4095, 0, NULL, "who may sign the server's certificate"),
+    ROW(tls_cert_file, OPTION_STRING, 0, 4095, 0, NULL, "our own certificate, and its chain"),
+    ROW(tls_key_file, OPTION_STRING, 0, 4095, 0, NULL, "its private key"),
+    ROW(name, OPTION_STRING, 0, 31, 0, NULL, "shown in stats and events"),
+};
+#undef STRUCT
+
 #define STRUCT strata_options
 static const struct option_row cache_rows[] = {
     SIZE_ROW,
@@ -216,6 +251,9 @@ const struct option_rows strata__namespace_option_rows = {
     COUNT(namespace_rows) };
 const struct option_rows strata__policy_rows = {
     "strata_policy", "STRATA_POLICY_INIT", sizeof(strata_policy), policy_rows, COUNT(policy_rows) };
+const struct option_rows strata__rabbitmq_rows = {
+    "strata_rabbitmq_options", "STRATA_RABBITMQ_OPTIONS_INIT", sizeof(strata_rabbitmq_options), rabbitmq_rows,
+    COUNT(rabbitmq_rows) };
 const struct option_rows strata__redis_rows = {
     "strata_redis_options", "STRATA_REDIS_OPTIONS_INIT", sizeof(strata_redis_options), redis_rows, COUNT(redis_rows) };
 const struct option_rows strata__redis_tracking_rows = {

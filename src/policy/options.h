@@ -55,6 +55,7 @@ extern const struct option_rows strata__memory_rows;           /* strata_memory_
 extern const struct option_rows strata__cache_option_rows;     /* strata_options */
 extern const struct option_rows strata__namespace_option_rows; /* strata_namespace_options */
 extern const struct option_rows strata__policy_rows;           /* strata_policy */
+extern const struct option_rows strata__rabbitmq_rows;         /* strata_rabbitmq_options */
 extern const struct option_rows strata__redis_rows;            /* strata_redis_options */
 extern const struct option_rows strata__redis_tracking_rows;   /* strata_redis_tracking_options */
 

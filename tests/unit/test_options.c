@@ -12,6 +12,7 @@
 #include "strata/cache.h"
 #include "strata/disk.h"
 #include "strata/memory.h"
+#include "strata/rabbitmq.h"
 #include "strata/redis.h"
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
@@ -27,6 +28,7 @@ static const struct {
     { &strata__cache_option_rows, sizeof(strata_options), 4 },  /* after write_policy */
     { &strata__namespace_option_rows, sizeof(strata_namespace_options), 0 },
     { &strata__policy_rows, sizeof(strata_policy), 0 },
+    { &strata__rabbitmq_rows, sizeof(strata_rabbitmq_options), 0 },
     { &strata__redis_rows, sizeof(strata_redis_options), 0 },
     { &strata__redis_tracking_rows, sizeof(strata_redis_tracking_options), 0 },
 };

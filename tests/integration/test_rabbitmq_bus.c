@@ -1,0 +1,577 @@
+/* test_rabbitmq_bus.c - the bus over a real RabbitMQ, which is killed, stopped, cut off and rearranged: what was confirmed arrives, what
+ * may be lost is told, and every failure has words.  One server for all tests; each has an exchange of its own. */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tests/support/cmocka_all.h"
+
+#include "strata/policy.h"
+#include "strata/rabbitmq.h"
+#include "strata/version.h"
+#include "tests/support/bus_node.h"
+#include "tests/support/delay_proxy.h"
+#include "tests/support/rabbitmq_server.h"
+#include "tests/support/still_threads.h"
+#include "tests/support/tls_certs.h"
+
+static struct rabbitmq_server server;
+static struct tls_certs certs;
+
+static strata_rabbitmq_options options_at(uint16_t port, const char *exchange)
+{
+    static char url[64];
+    strata_rabbitmq_options o = STRATA_RABBITMQ_OPTIONS_INIT;
+    (void)snprintf(url, sizeof url, "amqp://guest:guest@127.0.0.1:%u", (unsigned)port);
+    o.url = url;
+    o.exchange = exchange;
+    o.timeout_ms = o.connect_timeout_ms = NODE_MINUTE_MS;
+    return o;
+}
+
+static strata_rabbitmq_options options_of(const char *exchange) { return options_at(server.port, exchange); }
+
+static struct node *open_node(const strata_rabbitmq_options *o, const char *name)
+{
+    return node_open(strata_rabbitmq_bus(o), name);
+}
+
+static struct node *open_up(const strata_rabbitmq_options *o, const char *name)
+{
+    return node_open_up(strata_rabbitmq_bus(o), name);
+}
+
+/* Traffic -------------------------------------------------------------------------------------------------------------- */
+
+static void each_gets_all_in_the_order_of_its_sender(void **state)
+{
+    enum { NODES = 3, EACH = 400 };
+    static struct out out[NODES][EACH];
+    static const char *const formats[NODES] = { "0:%d", "1:%d", "2:%d" };
+    struct node *nodes[NODES];
+    (void)state;
+    strata_rabbitmq_options o = options_of("all");
+    for (int i = 0; i < NODES; i++)
+        nodes[i] = open_up(&o, NULL);
+    for (int k = 0; k < EACH; k++)
+        for (int i = 0; i < NODES; i++)
+            node_send(nodes[i], &out[i][k], formats[i], k);
+    for (int i = 0; i < NODES; i++)
+        for (int k = 0; k < EACH; k++)
+            assert_int_equal(node_settled(&out[i][k]), STRATA_OK);
+    for (int i = 0; i < NODES; i++) {
+        struct node *n = nodes[i];
+        int next[NODES] = { 0 };
+        until(n, n->count == NODES * EACH);
+        for (size_t k = 0; k < n->count; k++)
+            assert_int_equal(atoi(n->texts[k] + 2), next[n->texts[k][0] - '0']++);
+        assert_int_equal(n->lost, 0);
+        assert_int_equal(n->downs, 0);
+    }
+    strata_bus_stats stats = STRATA_BUS_STATS_INIT;
+    nodes[0]->bus->ops->stats(nodes[0]->bus, &stats);
+    assert_int_equal(stats.up, 1);
+    assert_int_equal(stats.published, EACH);
+    assert_int_equal(stats.received, NODES * EACH);
+    assert_memory_equal(stats.server, "RabbitMQ", 8);
+    for (int i = 0; i < NODES; i++)
+        node_close(nodes[i]);
+}
+
+static void exchanges_keep_apart(void **state)
+{
+    (void)state;
+    strata_rabbitmq_options one = options_of("apart-1"), other = options_of("apart-2");
+    struct node *a = open_up(&one, NULL), *b = open_up(&other, NULL);
+    node_send_well(a, "for a");
+    node_send_well(b, "for b");
+    until(a, a->count == 1);
+    until(b, b->count == 1);
+    assert_string_equal(a->texts[0], "for a");
+    assert_string_equal(b->texts[0], "for b");
+    node_close(a);
+    node_close(b);
+}
+
+static void topics_and_direct_ones_go_by_their_key(void **state)
+{
+    static const int32_t types[] = { STRATA_RABBITMQ_TOPIC, STRATA_RABBITMQ_DIRECT };
+    static const char *const names[] = { "by-topic", "by-name" };
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        strata_rabbitmq_options o = options_of(names[i]);
+        o.exchange_type = types[i];
+        o.routing_key = "app.users";
+        o.prefetch = 1;
+        o.queue = "by-key";
+        struct node *a = open_up(&o, NULL);
+        o.routing_key = "app.orders";
+        o.queue = NULL;
+        struct node *b = open_up(&o, NULL);
+        node_send_well(a, "users");
+        node_send_well(b, "orders");
+        node_send_well(b, "orders");
+        until(a, a->count == 1);
+        until(b, b->count == 2);
+        assert_string_equal(a->texts[0], "users");
+        node_close(b);
+        node_close(a);
+    }
+}
+
+static void what_no_queue_gets_has_failed(void **state)
+{
+    struct out out[3];
+    (void)state;
+    strata_rabbitmq_options o = options_of("unbound");
+    o.exchange_type = STRATA_RABBITMQ_DIRECT;
+    o.routing_key = "key";
+    o.durable = STRATA_ON;
+    struct node *n = open_up(&o, "node");
+    assert_true(rabbitmq_admin_unbind(&server, "unbound.node", "unbound", "key"));
+    for (int i = 0; i < 3; i++)
+        node_send(n, &out[i], "%d", i);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(node_settled(&out[i]), STRATA_EIO);
+        assert_non_null(strstr(out[i].err.message, "no queue is bound"));
+    }
+    node_close(n);
+    assert_true(rabbitmq_admin_delete_queue(&server, "unbound.node"));
+}
+
+static void too_large_is_told(void **state)
+{
+    static char large[(128 << 10) + 1];
+    (void)state;
+    strata_rabbitmq_options o = options_of("large");
+    struct node *n = open_up(&o, NULL);
+    struct out out = { .text = "large" };
+    node_send_bytes(n, &out, strata_bytes(large, sizeof large));
+    assert_int_equal(node_settled(&out), STRATA_EVALUESIZE);
+    node_send_bytes(n, &out, strata_bytes(large, sizeof large - 1));
+    assert_int_equal(node_settled(&out), STRATA_OK);
+    until(n, n->count == 1);
+    assert_true(rabbitmq_admin_publish(&server, "large", "", 1 << 20)); /* a stranger's */
+    until(n, n->lost == 1);
+    assert_true(rabbitmq_admin_publish(&server, "large", "", 0));
+    until(n, n->count == 2);
+    node_close(n);
+}
+
+static void more_than_max_pending_is_busy(void **state)
+{
+    enum { MANY = 200 };
+    static struct out out[MANY];
+    int busy = 0;
+    (void)state;
+    strata_rabbitmq_options o = options_of("busy");
+    o.max_pending = 2;
+    struct node *n = open_up(&o, NULL);
+    rabbitmq_server_pause(&server);
+    for (int i = 0; i < MANY; i++)
+        node_send(n, &out[i], "%d", i);
+    rabbitmq_server_resume(&server);
+    for (int i = 0; i < MANY; i++)
+        busy += node_settled(&out[i]) == STRATA_EBUSY;
+    assert_int_equal(busy, MANY - 2);
+    assert_non_null(strstr(out[MANY - 1].err.message, "max_pending"));
+    node_close(n);
+}
+
+/* Durable -------------------------------------------------------------------------------------------------------------- */
+
+static void a_durable_queue_waits_for_its_node(void **state)
+{
+    (void)state;
+    strata_rabbitmq_options o = options_of("waits");
+    o.durable = STRATA_ON;
+    struct node *a = open_up(&o, "a"), *b = open_up(&o, "b");
+    assert_int_equal(b->lost, 1); /* it was not there: it may have been, once */
+    node_close(b);
+    for (int i = 0; i < 5; i++)
+        node_send_well(a, "meanwhile");
+    assert_int_equal(rabbitmq_admin_waiting(&server, "waits.b"), 5);
+    b = open_up(&o, "b");
+    until(b, b->count == 5);
+    assert_int_equal(b->lost, 0);
+    node_close(b);
+    assert_int_equal(rabbitmq_admin_waiting(&server, "waits.b"), 0); /* all is acknowledged */
+    assert_true(rabbitmq_admin_delete_queue(&server, "waits.b"));
+    b = open_up(&o, "b");
+    assert_int_equal(b->lost, 1);
+    node_close(b);
+    node_close(a);
+    assert_true(rabbitmq_admin_delete_queue(&server, "waits.a"));
+    assert_true(rabbitmq_admin_delete_queue(&server, "waits.b"));
+}
+
+static void a_queue_that_is_deleted_is_noticed(void **state)
+{
+    (void)state;
+    strata_rabbitmq_options o = options_of("deleted");
+    o.durable = STRATA_ON;
+    struct node *n = open_up(&o, "node");
+    assert_true(rabbitmq_admin_delete_queue(&server, "deleted.node"));
+    until(n, n->lost == 2 && n->ups == 2);
+    node_send_in_the_end(n, "again");
+    until(n, node_has(n, "again"));
+    assert_int_equal(n->lost, 2); /* once for each */
+    node_close(n);
+    assert_true(rabbitmq_admin_delete_queue(&server, "deleted.node"));
+}
+
+static void a_second_node_of_one_name_is_refused(void **state)
+{
+    (void)state;
+    strata_rabbitmq_options o = options_of("twins");
+    o.durable = STRATA_ON;
+    struct node *a = open_up(&o, "twin"), *b = open_node(&o, "twin");
+    until(b, b->downs > 0);
+    assert_non_null(strstr(b->why.message, "node_name"));
+    node_close(a);
+    until(b, b->ups == 1);
+    node_close(b);
+    assert_true(rabbitmq_admin_delete_queue(&server, "twins.twin"));
+}
+
+static void a_durable_bus_needs_a_name(void **state)
+{
+    strata_error err = STRATA_ERROR_INIT;
+    (void)state;
+    strata_rabbitmq_options o = options_of("nameless");
+    o.durable = STRATA_ON;
+    struct node *n = node_make(strata_rabbitmq_bus(&o));
+    assert_int_equal(node_start(n, NULL, &err), STRATA_EINVAL);
+    assert_string_equal(err.where, "node_name");
+    node_close(n);
+}
+
+/* Faults --------------------------------------------------------------------------------------------------------------- */
+
+static void what_was_confirmed_survives_a_kill(void **state)
+{
+    enum { MANY = 2000 };
+    static struct out out[MANY];
+    int good = 0;
+    (void)state;
+    strata_rabbitmq_options o = options_of("killed");
+    o.durable = STRATA_ON;
+    struct node *a = open_up(&o, "a"), *b = open_up(&o, "b");
+    int lost = a->lost + b->lost;
+    for (int i = 0; i < MANY; i++) {
+        node_send(a, &out[i], "%d", i);
+        if (i == MANY / 2)
+            (void)node_settled(&out[MANY / 4]);
+    }
+    rabbitmq_server_kill(&server);
+    until(a, a->downs > 0);
+    rabbitmq_server_restart(&server);
+    until(a, a->ups == 2);
+    until(b, b->ups == 2);
+    node_send_in_the_end(a, "last");
+    until(a, node_has(a, "last"));
+    until(b, node_has(b, "last"));
+    for (int i = 0; i < MANY; i++) {
+        if (node_settled(&out[i]) != STRATA_OK)
+            continue;
+        good++;
+        assert_true(node_has(a, out[i].text));
+        assert_true(node_has(b, out[i].text));
+    }
+    assert_true(good > 0);
+    assert_int_equal(a->lost + b->lost, lost); /* the queues were there */
+    node_close(a);
+    node_close(b);
+    assert_true(rabbitmq_admin_delete_queue(&server, "killed.a"));
+    assert_true(rabbitmq_admin_delete_queue(&server, "killed.b"));
+}
+
+static void a_server_that_stops_and_goes_on_loses_nothing(void **state)
+{
+    struct out late, early;
+    (void)state;
+    strata_rabbitmq_options o = options_of("paused");
+    o.timeout_ms = 200;
+    struct node *n = open_up(&o, NULL);
+    node_send_in_the_end(n, "before");
+    rabbitmq_server_pause(&server);
+    node_send(n, &early, "early", 0);
+    assert_int_equal(node_settled(&early), STRATA_ETIMEDOUT);
+    assert_non_null(strstr(early.err.message, "timeout_ms"));
+    (void)nanosleep(&(struct timespec){ 2, 0 }, NULL); /* what is tested is a server that is away for so long */
+    node_send(n, &late, "late", 0);
+    rabbitmq_server_resume(&server);
+    (void)node_settled(&late);
+    node_send_in_the_end(n, "after");
+    until(n, node_has(n, "early") && node_has(n, "late") && node_has(n, "after"));
+    assert_int_equal(n->ups, 1);
+    assert_int_equal(n->downs, 0);
+    node_close(n);
+}
+
+static void silence_ends_a_connection(void **state)
+{
+    (void)state;
+    struct delay_proxy *proxy = delay_proxy_start(server.port);
+    strata_rabbitmq_options o = options_at(delay_proxy_port(proxy), "silent");
+    o.heartbeat_ms = 1000;
+    o.connect_timeout_ms = 1000;
+    struct node *n = open_up(&o, NULL);
+    node_send_well(n, "before");
+    delay_proxy_stall(proxy, 1);
+    until(n, n->downs > 1); /* the connection, and a new one that gets no answer */
+    delay_proxy_stall(proxy, 0);
+    until(n, n->ups == 2);
+    node_send_in_the_end(n, "after");
+    node_close(n);
+    delay_proxy_stop(proxy);
+}
+
+static void a_connection_that_is_cut_is_made_again(void **state)
+{
+    enum { ROUNDS = 8, EACH = 50 };
+    static struct out out[EACH];
+    (void)state;
+    struct delay_proxy *proxy = delay_proxy_start(server.port);
+    strata_rabbitmq_options direct = options_of("cut"), o = options_at(delay_proxy_port(proxy), "cut");
+    direct = options_of("cut");
+    struct node *watcher = open_up(&direct, NULL);
+    o = options_at(delay_proxy_port(proxy), "cut");
+    struct node *n = open_up(&o, NULL);
+    for (int round = 0; round < ROUNDS; round++) {
+        if (round % 2 == 0)
+            delay_proxy_cut_at(proxy, 40 * round);
+        for (int k = 0; k < EACH; k++)
+            node_send(n, &out[k], "%d", round * EACH + k);
+        if (round % 2 == 1)
+            delay_proxy_cut_all(proxy);
+        for (int k = 0; k < EACH; k++) {
+            if (node_settled(&out[k]) == STRATA_OK)
+                until(watcher, node_has(watcher, out[k].text));
+            else
+                assert_true(out[k].err.message[0] != '\0');
+        }
+        node_send_in_the_end(n, "between");
+    }
+    assert_true(n->downs >= ROUNDS / 2);
+    assert_int_equal(watcher->downs, 0);
+    node_close(n);
+    node_close(watcher);
+    delay_proxy_stop(proxy);
+}
+
+/* Refusals ------------------------------------------------------------------------------------------------------------- */
+
+static void refused(const char *format, const char *exchange, const char *words)
+{
+    char url[128];
+    strata_rabbitmq_options o = options_of(exchange);
+    struct out out;
+    (void)snprintf(url, sizeof url, format, (unsigned)server.port);
+    o.url = url;
+    struct node *n = open_node(&o, NULL);
+    until(n, n->downs > 0);
+    if (strstr(n->why.message, words) == NULL || strstr(n->why.message, "hunter2") != NULL)
+        fail_msg("not \"%s\": %s", words, n->why.message);
+    do
+        node_send(n, &out, "no", 0);
+    while (node_settled(&out) == STRATA_OK);
+    assert_null(strstr(out.err.message, "hunter2"));
+    assert_int_equal(n->ups, 0);
+    node_close(n);
+}
+
+static void refusals_have_words(void **state)
+{
+    (void)state;
+    refused("amqp://guest:hunter2@127.0.0.1:%u", "words", "check user and password");
+    refused("amqp://guest:guest@127.0.0.1:%u/hunter", "words", "check the vhost");
+    assert_true(rabbitmq_admin_declare_exchange(&server, "other-type", "topic"));
+    refused("amqp://guest:guest@127.0.0.1:%u", "other-type", "name another exchange, or");
+}
+
+static void nobody_is_there(void **state)
+{
+    strata_error words;
+    struct out out;
+    (void)state;
+    strata_rabbitmq_options o = options_at(1, "nobody"); /* nobody listens on that port */
+    struct node *n = open_node(&o, NULL);
+    until(n, n->downs > 1);
+    node_send(n, &out, "no", 0);
+    assert_int_equal(node_settled(&out), STRATA_EIO);
+    words = out.err;
+    assert_non_null(strstr(words.message, "is a RabbitMQ running there?"));
+    node_close(n);
+    o.url = "amqp://guest:guest@no-such-host.invalid";
+    n = open_node(&o, NULL);
+    until(n, n->downs > 0);
+    assert_non_null(strstr(n->why.message, "check the host in url"));
+    node_close(n);
+}
+
+/* With a minute to connect and to confirm, close does not wait for either. */
+static void close_waits_for_nobody(void **state)
+{
+    struct out out;
+    (void)state;
+    strata_rabbitmq_options o = options_of("closed");
+    struct node *n = open_up(&o, NULL);
+    rabbitmq_server_pause(&server);
+    node_send(n, &out, "out", 0);
+    node_stop(n, 50);
+    assert_int_equal(node_settled(&out), STRATA_ECLOSED);
+    node_close(n);
+    n = open_node(&o, NULL); /* in the middle of the greeting */
+    node_send(n, &out, "waits", 0);
+    node_stop(n, 50);
+    assert_int_equal(node_settled(&out), STRATA_ECLOSED);
+    rabbitmq_server_resume(&server);
+    node_close(n);
+}
+
+static void stop_flushes(void **state)
+{
+    enum { MANY = 500 };
+    static struct out out[MANY];
+    (void)state;
+    strata_rabbitmq_options o = options_of("flushed");
+    struct node *n = open_node(&o, NULL); /* not yet connected */
+    for (int i = 0; i < MANY; i++)
+        node_send(n, &out[i], "%d", i);
+    node_stop(n, NODE_MINUTE_MS);
+    for (int i = 0; i < MANY; i++)
+        assert_int_equal(node_settled(&out[i]), STRATA_OK);
+    node_send(n, &out[0], "late", 0);
+    assert_int_equal(node_settled(&out[0]), STRATA_ECLOSED);
+    node_close(n);
+}
+
+static void a_child_begins_anew(void **state)
+{
+    strata_error err = STRATA_ERROR_INIT;
+    int status;
+    (void)state;
+    strata_rabbitmq_options o = options_of("forked");
+    struct node *n = open_up(&o, NULL);
+    node_send_well(n, "before");
+    until(n, n->count == 1);
+    wait_for_still_threads();
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        int good = n->bus->ops->reopen(n->bus, &err) == STRATA_OK && node_start(n, NULL, &err) == STRATA_OK;
+        if (good) {
+            until(n, n->ups == 2);
+            node_send_well(n, "child");
+            until(n, node_has(n, "child"));
+            node_close(n);
+        }
+        _exit(good ? 0 : 1);
+    }
+    until(n, node_has(n, "child"));
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    node_send_well(n, "parent"); /* its connection was left alone */
+    until(n, node_has(n, "parent"));
+    assert_int_equal(n->downs, 0);
+    node_close(n);
+}
+
+/* TLS ------------------------------------------------------------------------------------------------------------------ */
+
+static strata_rabbitmq_options tls_options(const char *host)
+{
+    static char url[64];
+    strata_rabbitmq_options o = options_of("tls");
+    (void)snprintf(url, sizeof url, "amqps://guest:guest@%s:%u", host, (unsigned)server.tls_port);
+    o.url = url;
+    return o;
+}
+
+static void over_tls(void **state)
+{
+    (void)state;
+    strata_rabbitmq_options o = tls_options("localhost");
+    o.tls_ca_file = certs.ca.cert;
+    o.tls_cert_file = certs.client.cert;
+    o.tls_key_file = certs.client.key;
+    struct node *n = open_up(&o, NULL);
+    for (int i = 0; i < 100; i++)
+        node_send_well(n, "hidden");
+    until(n, n->count == 100);
+    node_close(n);
+    o = tls_options("127.0.0.1");
+    o.tls_verify = STRATA_OFF;
+    n = open_up(&o, NULL);
+    node_send_well(n, "hidden");
+    node_close(n);
+}
+
+static void tls_trusts_nobody_unknown(void **state)
+{
+    (void)state;
+    strata_rabbitmq_options o = tls_options("localhost");
+    struct node *n = open_node(&o, NULL); /* whom this machine trusts is not who signed it */
+    until(n, n->downs > 0);
+    assert_non_null(strstr(n->why.message, "tls_ca_file"));
+    node_close(n);
+    o.tls_ca_file = "/nowhere/ca.pem";
+    n = open_node(&o, NULL);
+    until(n, n->downs > 0);
+    assert_non_null(strstr(n->why.message, "/nowhere/ca.pem"));
+    node_close(n);
+}
+
+static int start_server(void **state)
+{
+    (void)state;
+    if (strstr(strata_features(), " tls") != NULL) {
+        tls_certs_make(&certs);
+        rabbitmq_server_start(&server, &certs);
+    } else {
+        rabbitmq_server_start(&server, NULL);
+    }
+    return 0;
+}
+
+static int stop_server(void **state)
+{
+    (void)state;
+    rabbitmq_server_stop(&server);
+    if (server.certs != NULL)
+        tls_certs_remove(&certs);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_gets_all_in_the_order_of_its_sender),
+        cmocka_unit_test(exchanges_keep_apart),
+        cmocka_unit_test(topics_and_direct_ones_go_by_their_key),
+        cmocka_unit_test(what_no_queue_gets_has_failed),
+        cmocka_unit_test(too_large_is_told),
+        cmocka_unit_test(more_than_max_pending_is_busy),
+        cmocka_unit_test(a_durable_queue_waits_for_its_node),
+        cmocka_unit_test(a_queue_that_is_deleted_is_noticed),
+        cmocka_unit_test(a_second_node_of_one_name_is_refused),
+        cmocka_unit_test(a_durable_bus_needs_a_name),
+        cmocka_unit_test(what_was_confirmed_survives_a_kill),
+        cmocka_unit_test(a_server_that_stops_and_goes_on_loses_nothing),
+        cmocka_unit_test(silence_ends_a_connection),
+        cmocka_unit_test(a_connection_that_is_cut_is_made_again),
+        cmocka_unit_test(refusals_have_words),
+        cmocka_unit_test(nobody_is_there),
+        cmocka_unit_test(close_waits_for_nobody),
+        cmocka_unit_test(stop_flushes),
+        cmocka_unit_test(a_child_begins_anew),
+        cmocka_unit_test(over_tls),
+        cmocka_unit_test(tls_trusts_nobody_unknown),
+    };
+    return cmocka_run_group_tests(tests, start_server, stop_server);
+}
