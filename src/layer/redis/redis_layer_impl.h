@@ -8,6 +8,7 @@
  *   redis_write.c  put and remove by script                   redis_call.c   one call of it
  *   redis_lease.c  leases held and awaited                    redis_wake.c   who waits is woken
  *   redis_life.c   the store's life and its clock             redis_script.c what decides, in the server
+ *   redis_deletes.c  deletes that a new life has to hear of
  *
  * There is no state of an entry here, but for leases: all of it is in the server.  Nothing waits for the network but clear, keys and ping. */
 #ifndef STRATA_LAYER_REDIS_LAYER_IMPL_H

@@ -47,20 +47,6 @@ void strata__redis_life_init(struct redis_layer *r)
     r->life.words[6] = strata_str("server");
 }
 
-static void forget(struct redis_layer *r, struct redis_deleted *d)
-{
-    r->life.deleted_bytes -= d->size;
-    strata__free(r->mem, d->key);
-    *d = (struct redis_deleted){ 0 };
-}
-
-void strata__redis_life_deinit(struct redis_layer *r)
-{
-    for (size_t i = 0; i < DELETES_KEPT; i++)
-        if (r->life.deleted[i].key != NULL)
-            forget(r, &r->life.deleted[i]);
-}
-
 int strata__redis_is_life_key(const struct redis_layer *r, strata_slice key)
 {
     return key.size >= r->prefix.size + sizeof reserved && key.size < r->prefix.size + UINT8_MAX &&
@@ -179,147 +165,6 @@ void strata__redis_life_look(struct redis_layer *r, struct redis_mark *mark, str
         strata__redis_call_send(call);
 }
 
-/* Our last deletes ---------------------------------------------------------------------------------------------- */
-
-static void repeat_owed(void *ctx);
-static void repeat_deletes(struct redis_layer *r, int only_owed);
-
-static struct redis_deleted *find_deleted_locked(struct redis_life *l, uint64_t serial)
-{
-    struct redis_deleted *d = &l->deleted[serial % DELETES_KEPT];
-    return serial != 0 && d->serial == serial ? d : NULL;
-}
-
-void strata__redis_life_deleted_in(struct redis_layer *r, uint64_t serial, uint64_t life)
-{
-    os_lock_take(&r->life.lock);
-    struct redis_deleted *d = find_deleted_locked(&r->life, serial);
-    int again = d != NULL && d->again;
-    if (d != NULL) {
-        d->life = life;
-        d->owed |= again;
-        d->open = d->again = 0;
-    }
-    os_lock_give(&r->life.lock);
-    if (again)
-        repeat_deletes(r, 1);
-}
-
-/* In a Cluster it may not be known yet who has the key now.  What failed elsewhere is asked of the next life again, or is too
- * old by then. */
-static void repeated(struct redis_call *call, const struct redis_told *told)
-{
-    struct redis_layer *r = call->r;
-    struct redis_life *l = &r->life;
-    if (told->status >= 0 || told->status == STRATA_ECLOSED || !redis_is_cluster(r))
-        return;
-    int64_t now = strata_host_now_ms(r->host);
-    os_lock_take(&l->lock);
-    struct redis_deleted *d = find_deleted_locked(l, call->number);
-    if (d != NULL)
-        d->owed = 1;
-    int mine = l->repeat_ms == 0;
-    if (mine)
-        l->repeat_ms = now + REPEAT_PAUSE_MS;
-    os_lock_give(&l->lock);
-    if (!mine || strata_host_after(r->host, REPEAT_PAUSE_MS, repeat_owed, r) == STRATA_OK)
-        return;
-    os_lock_take(&l->lock);
-    l->repeat_ms = 0;
-    os_lock_give(&l->lock);
-}
-
-static void repeat(struct redis_layer *r, const struct redis_deleted *d)
-{
-    struct redis_call *call = strata__redis_call_new(r, "delete", strata_bytes(d->key, d->size), repeated, NULL);
-    if (call == NULL)
-        return;
-    call->number = d->serial;
-    strata__redis_call_add_number(call, r->options.tombstone_ms);
-    if (d->life != 0) { /* not where it was carried out: what stands there now came behind it */
-        strata__le64_put((uint8_t *)call->over, d->life);
-        strata__redis_call_add(call, strata_bytes(call->over, REDIS_LIFE));
-    }
-    strata__redis_call_send(call);
-}
-
-/* Once more: whoever answers now may not have heard of them.  Each is out of its place while it is sent.  One that is still on
- * its way waits for its answer: repeated blindly, it would come behind what was leased or set after it. */
-static void repeat_deletes(struct redis_layer *r, int only_owed)
-{
-    struct redis_life *l = &r->life;
-    int64_t now = strata_host_now_ms(r->host);
-    for (size_t i = 0; i < DELETES_KEPT; i++) {
-        struct redis_deleted *place = &l->deleted[i];
-        os_lock_take(&l->lock);
-        struct redis_deleted d = { 0 };
-        if (place->open) {
-            place->again |= !only_owed;
-        } else if (place->owed || !only_owed) {
-            d = *place;
-            *place = (struct redis_deleted){ .serial = d.serial, .life = d.life };
-        }
-        os_lock_give(&l->lock);
-        if (d.key == NULL)
-            continue;
-        int recent = now - d.at_ms <= DELETES_KEPT_MS;
-        if (recent)
-            repeat(r, &d);
-        os_lock_take(&l->lock);
-        int back = recent && place->key == NULL && place->serial == d.serial;
-        if (back) { /* it may have failed already */
-            place->key = d.key;
-            place->size = d.size;
-            place->at_ms = d.at_ms;
-        } else {
-            l->deleted_bytes -= d.size;
-        }
-        os_lock_give(&l->lock);
-        if (!back)
-            strata__free(r->mem, d.key);
-    }
-}
-
-/* A timer that fires long before its time: the cache is closing. */
-static void repeat_owed(void *ctx)
-{
-    struct redis_layer *r = ctx;
-    int64_t now = strata_host_now_ms(r->host);
-    os_lock_take(&r->life.lock);
-    int cut = r->life.repeat_ms - now > REPEAT_PAUSE_MS / 2;
-    r->life.repeat_ms = 0;
-    os_lock_give(&r->life.lock);
-    if (!cut)
-        repeat_deletes(r, 1);
-}
-
-uint64_t strata__redis_life_deleted(struct redis_layer *r, strata_slice key)
-{
-    struct redis_life *l = &r->life;
-    char *copy = strata__alloc(r->mem, key.size + 1), *old = NULL;
-    if (copy == NULL)
-        return 0;
-    if (key.size != 0)
-        memcpy(copy, key.data, key.size);
-    os_lock_take(&l->lock);
-    const uint64_t serial = ++l->delete_count;
-    struct redis_deleted *d = &l->deleted[serial % DELETES_KEPT];
-    old = d->key;
-    l->deleted_bytes -= d->size;
-    *d = (struct redis_deleted){ 0 };
-    if (l->deleted_bytes + key.size <= DELETES_KEPT_BYTES) {
-        *d = (struct redis_deleted){
-            .key = copy, .size = key.size, .at_ms = strata_host_now_ms(r->host), .serial = serial, .open = 1
-        };
-        l->deleted_bytes += key.size;
-        copy = NULL;
-    }
-    os_lock_give(&l->lock);
-    strata__free(r->mem, old);
-    strata__free(r->mem, copy);
-    return serial;
-}
-
 /* Lives -------------------------------------------------------------------------------------------------------- */
 
 static int is_over_locked(const struct redis_life *l, uint64_t life)
@@ -387,7 +232,7 @@ static void saw_reign(struct redis_layer *r, struct redis_mark *mark, uint64_t l
     if (!is_new || is_first)
         return;
     redis_count(&l->lives);
-    repeat_deletes(r, 0);
+    strata__redis_deletes_repeat(r);
 }
 
 void strata__redis_life_saw(struct redis_layer *r, struct redis_mark *mark, uint64_t life)
@@ -413,7 +258,7 @@ void strata__redis_life_saw(struct redis_layer *r, struct redis_mark *mark, uint
     if (late || before == 0)
         return;
     redis_count(&l->lives);
-    repeat_deletes(r, 0);
+    strata__redis_deletes_repeat(r);
 }
 
 /* The greeting ------------------------------------------------------------------------------------------------- */

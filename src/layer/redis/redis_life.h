@@ -35,12 +35,12 @@ enum redis_notice { NOTICE_NO_SCRIPTS = 1, NOTICE_NO_INFO = 2, NOTICE_NO_CHANNEL
 struct redis_deleted {
     char *key; /* without the prefix; NULL: the place is free */
     size_t size;
-    int64_t at_ms;
+    int64_t at_ms;   /* when it was answered; until then, when it began */
     uint64_t serial; /* its place is serial % DELETES_KEPT */
-    uint64_t life;   /* in which it was carried out; 0: not known */
+    uint64_t life;   /* in which it was carried out last; 0: not known */
     int owed;        /* its repetition failed */
-    int open;        /* it is not answered yet, */
-    int again;       /* and is to be repeated once it is */
+    int open;        /* it is not answered yet, or being sent again just now, */
+    int again;       /* and is to be repeated then */
 };
 
 struct redis_life {
@@ -110,6 +110,8 @@ void strata__redis_life_look(struct redis_layer *r, struct redis_mark *mark, str
 uint64_t strata__redis_life_deleted(struct redis_layer *r, strata_slice key);
 /* It is answered: it was carried out in this life; 0: it failed. */
 void strata__redis_life_deleted_in(struct redis_layer *r, uint64_t serial, uint64_t life);
+/* Whoever answers now may not have heard of our last deletes: once more. */
+void strata__redis_deletes_repeat(struct redis_layer *r);
 
 /* Scripts are forbidden here, for this reason. */
 void strata__redis_no_scripts(struct redis_layer *r, strata_slice text);
