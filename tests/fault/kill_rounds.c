@@ -132,7 +132,8 @@ void kill_one_round(struct plan *plan, struct history *h, uint64_t seed, int rou
 
 struct plan kill_some_plan(uint64_t *random, int kind, int roomy)
 {
-    static const uint64_t buffers[] = { 4096, 8192, 32768, 262144 };
+    /* Written whole; in pieces of a page, of 4 and 16, and of most of a segment: of each one that is no power of two. */
+    static const uint64_t buffers[] = { 4096, 6136, 6160, 8192, 32768, 50000, 100000, 262144 };
     struct plan plan = { .kind = kind, .roomy = roomy };
     strata_disk_options *o = &plan.options;
     plan.random = draw(random);
@@ -141,7 +142,7 @@ struct plan kill_some_plan(uint64_t *random, int kind, int roomy)
     o->size = sizeof *o;
     o->max_bytes = plan.roomy ? 512u << 20 : (1u << 20) << below(random, 3);
     o->segment_bytes = (64u << 10) << below(random, plan.roomy ? 4 : 2);
-    o->write_buffer_bytes = buffers[below(random, 4)];
+    o->write_buffer_bytes = buffers[below(random, sizeof buffers / sizeof buffers[0])];
     if (below(random, 3) == 0)
         o->compression = below(random, 2) ? STRATA_COMPRESS_LZ4 : STRATA_COMPRESS_ZSTD;
     if (strstr(strata_features(), o->compression == STRATA_COMPRESS_LZ4 ? "lz4" : "zstd") == NULL)
