@@ -3,6 +3,7 @@
 #define STRATA_STRATA_H
 #include "strata/ban.h"
 #include "strata/base.h"
+#include "strata/bus_redis.h"
 #include "strata/bus_redis_tracking.h"
 #include "strata/cache.h"
 #include "strata/dict.h"

@@ -1,6 +1,7 @@
 /* option_rows.c - the rows themselves: every field of every options struct, once. */
 #include "src/policy/options.h"
 
+#include "strata/bus_redis.h"
 #include "strata/bus_redis_tracking.h"
 #include "strata/cache.h"
 #include "strata/disk.h"
@@ -140,6 +141,29 @@ static const struct option_row redis_rows[] = {
 };
 #undef STRUCT
 
+#define STRUCT strata_redis_bus_options
+static const struct option_row redis_bus_rows[] = {
+    SIZE_ROW,
+    ROW(url, OPTION_STRING, 0, 4095, 0, NULL, "where the server is"),
+    ROW(prefix, OPTION_TEXT, 0, 512, 0, NULL, "that of the layer whose keys are spoken of"),
+    ROW(channel, OPTION_STRING, 0, 64, 0, NULL, "tells several under one prefix apart"),
+    ROW(max_length, OPTION_U64, 1000, 100000000, 0, NULL, "messages that a stream keeps; 0: 100,000"),
+    ROW(timeout_ms, OPTION_DURATION, 1, HOUR_MS, 1000, NULL, "a message that was not taken then has failed"),
+    ROW(connect_timeout_ms, OPTION_DURATION, 1, HOUR_MS, 1000, NULL, "to be connected and authenticated"),
+    ROW(max_pending, OPTION_U32, 1, 10000000, 100000, NULL, "messages that may be under way at once"),
+    ROW(cluster, OPTION_SWITCH, STRATA_OFF, STRATA_ON, STRATA_OFF, NULL, "the server is a node of a Cluster"),
+    ROW(tls_verify, OPTION_SWITCH, STRATA_OFF, STRATA_ON, STRATA_ON, NULL, "who the server is, is checked"),
+    ROW(sentinel_user, OPTION_STRING, 0, 255, 0, NULL, "of the Sentinels themselves"),
+    ROW(sentinel_password, OPTION_STRING, 0, 1024, 0, NULL, "of the Sentinels themselves"),
+    ROW(tls_ca_file, OPTION_STRING, 0, 4095, 0, NULL, "who may sign the server's certificate"),
+    ROW(tls_ca_dir, OPTION_STRING, 0, 4095, 0, NULL, "a directory of such"),
+    ROW(tls_cert_file, OPTION_STRING, 0, 4095, 0, NULL, "our own certificate, and its chain"),
+    ROW(tls_key_file, OPTION_STRING, 0, 4095, 0, NULL, "its private key"),
+    ROW(tls_server_name, OPTION_STRING, 0, 255, 0, NULL, "the name in the server's certificate"),
+    ROW(name, OPTION_STRING, 0, 31, 0, NULL, "shown in stats, health and events"),
+};
+#undef STRUCT
+
 #define STRUCT strata_redis_tracking_options
 static const struct option_row redis_tracking_rows[] = {
     SIZE_ROW,
@@ -256,6 +280,9 @@ const struct option_rows strata__rabbitmq_rows = {
     COUNT(rabbitmq_rows) };
 const struct option_rows strata__redis_rows = {
     "strata_redis_options", "STRATA_REDIS_OPTIONS_INIT", sizeof(strata_redis_options), redis_rows, COUNT(redis_rows) };
+const struct option_rows strata__redis_bus_rows = {
+    "strata_redis_bus_options", "STRATA_REDIS_BUS_OPTIONS_INIT", sizeof(strata_redis_bus_options), redis_bus_rows,
+    COUNT(redis_bus_rows) };
 const struct option_rows strata__redis_tracking_rows = {
     "strata_redis_tracking_options", "STRATA_REDIS_TRACKING_OPTIONS_INIT", sizeof(strata_redis_tracking_options),
     redis_tracking_rows, COUNT(redis_tracking_rows) };

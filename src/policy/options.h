@@ -57,6 +57,7 @@ extern const struct option_rows strata__namespace_option_rows; /* strata_namespa
 extern const struct option_rows strata__policy_rows;           /* strata_policy */
 extern const struct option_rows strata__rabbitmq_rows;         /* strata_rabbitmq_options */
 extern const struct option_rows strata__redis_rows;            /* strata_redis_options */
+extern const struct option_rows strata__redis_bus_rows;        /* strata_redis_bus_options */
 extern const struct option_rows strata__redis_tracking_rows;   /* strata_redis_tracking_options */
 
 /* How many bytes a field of this type takes. */

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "src/policy/options.h"
+#include "strata/bus_redis.h"
 #include "strata/bus_redis_tracking.h"
 #include "strata/cache.h"
 #include "strata/disk.h"
@@ -30,6 +31,7 @@ static const struct {
     { &strata__policy_rows, sizeof(strata_policy), 0 },
     { &strata__rabbitmq_rows, sizeof(strata_rabbitmq_options), 0 },
     { &strata__redis_rows, sizeof(strata_redis_options), 0 },
+    { &strata__redis_bus_rows, sizeof(strata_redis_bus_options), 4 },
     { &strata__redis_tracking_rows, sizeof(strata_redis_tracking_options), 0 },
 };
 
