@@ -2,6 +2,7 @@
 #ifndef STRATA_CACHE_H
 #define STRATA_CACHE_H
 #include "strata/base.h"
+#include "strata/coherence.h"
 #include "strata/error.h"
 #include "strata/load.h"
 #include "strata/policy.h"
@@ -53,8 +54,12 @@ typedef struct strata_options {
                                             none ends for a second, one more begins.  A call of a bulk loader is one */
     int32_t write_policy;              /**< STRATA_WRITE_...: when a write has failed.  A layer that just has no room for a value has
                                             not, under any of them, nor carried it out */
+    strata_bus *const *buses;          /**< what carries invalidations to and from other nodes; open takes them over, also when it
+                                            fails */
+    size_t bus_count;                  /**< 0 to 4 */
+    const strata_coherence_options *coherence; /**< how it behaves with them; borrowed for the call; NULL takes the defaults */
 } strata_options;
-#define STRATA_OPTIONS_INIT { sizeof(strata_options), NULL, 0, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0 }
+#define STRATA_OPTIONS_INIT { sizeof(strata_options), NULL, 0, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, NULL }
 
 /** How a namespace differs from its parent. */
 typedef struct strata_namespace_options {

@@ -24,7 +24,11 @@ struct strata;
     X(NEGATIVE_SET, 12)                                                                                \
     X(BACKFILL, 13)     /* from_layer, layer */                                                        \
     X(EVICT, 14)        /* layer */                                                                    \
-    X(ERROR, 15)        /* status, layer, message; of one layer's writes that fail: the first, then one a second */
+    X(ERROR, 15)        /* status, layer, message; of one layer's writes that fail: the first, then one a second */ \
+    X(SUSPECT, 16)      /* message: what is held is not trusted any more */                            \
+    X(TRUSTED, 17)      /* what comes from now on is again */                                          \
+    X(BUS_DOWN, 18)     /* layer: the bus' name; status, message */                                    \
+    X(BUS_UP, 19)       /* layer: the bus' name */
 
 #define STRATA_EVENT_CONSTANT_(name, bit) STRATA_EVENT_##name = 1 << (bit),
 /** Kinds of events; or them together to choose. */

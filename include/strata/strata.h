@@ -6,6 +6,7 @@
 #include "strata/bus_redis.h"
 #include "strata/bus_redis_tracking.h"
 #include "strata/cache.h"
+#include "strata/coherence.h"
 #include "strata/dict.h"
 #include "strata/disk.h"
 #include "strata/error.h"

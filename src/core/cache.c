@@ -34,6 +34,7 @@ void strata__root_unref(struct root *root)
         return;
     strata__events_deinit(root);
     strata__bans_free(root);
+    strata__coherence_free(root);
     strata__free(root->mem, root->demotions);
     strata__free(root->mem, root->spaces);
     strata__free(root->mem, root->names);
@@ -114,6 +115,7 @@ static struct root *new_root(const strata_options *known, struct executor *ex, s
     root->codec = known->codec;
     root->stats = known->stats != STRATA_OFF;
     root->ex = ex;
+    root->trusted_until = INT64_MAX;
     root->forks = ex->ops->forks != NULL ? ex->ops->forks(ex) : &never_forked;
     atomic_init(&root->forked, atomic_load_explicit(root->forks, memory_order_relaxed));
     root->life = ex_random(ex) | 1;
@@ -156,6 +158,8 @@ static int build(const strata_options *known, struct executor *ex, struct root *
     *out = root;
     int rc = strata__bans_new(root);
     if (rc == STRATA_OK)
+        rc = strata__coherence_take(root, known, err);
+    if (rc == STRATA_OK)
         rc = strata__layers_take(root, known, err);
     if (rc == STRATA_OK)
         rc = strata__stripes_new(root);
@@ -163,11 +167,27 @@ static int build(const strata_options *known, struct executor *ex, struct root *
         rc = open_handle(root, known, err);
     if (rc == STRATA_OK)
         rc = strata__layers_start(root, err);
+    if (rc == STRATA_OK)
+        rc = strata__coherence_start(root, err);
     return rc < 0 ? strata__fail_plain(err, rc, "open") : rc;
+}
+
+static void free_buses(const strata_options *options)
+{
+    for (size_t i = 0; options->buses != NULL && i < options->bus_count; i++) {
+        strata_bus *bus = options->buses[i];
+        int again = 0;
+        for (size_t j = 0; j < i; j++)
+            again |= options->buses[j] == bus;
+        if (bus != NULL && !again && bus->ops != NULL && bus->ops->close != NULL)
+            strata_bus_free(bus);
+    }
 }
 
 static void free_layers(const strata_options *options)
 {
+    if (options->size >= offsetof(strata_options, coherence))
+        free_buses(options);
     for (size_t i = 0; options->layers != NULL && i < options->layer_count; i++) {
         strata_layer *layer = options->layers[i];
         int again = 0;
@@ -186,17 +206,20 @@ static int open_checked(strata **out, const strata_options *known, struct execut
     if (rc == STRATA_OK) {
         *out = root->handle;
         strata__maintain_start(root);
+        strata__coherence_settle(root);
         strata__root_unref(root); /* the handle holds it */
         return STRATA_OK;
     }
     if (root != NULL)
         atomic_store(&root->state, ROOT_CLOSED);
     if (root != NULL) {
+        (void)strata__coherence_stop(root);
         while (atomic_load(&root->active) != 0) { /* a layer that started may have posted something */
             struct parker parker = { 0 };
             strata__host_closing(root);
             ex_park(ex, &parker, ex_now_ms(ex) + CLOSE_LOOKS_MS);
         }
+        strata__coherence_close(root, 0);
     }
     free_layers(known);
     ex->ops->stop(ex);
@@ -304,11 +327,15 @@ static int close_root(strata *cache)
     if (!first)
         return STRATA_OK; /* another thread is at it */
     strata__maintain_stop(root);
+    int told = strata__coherence_stop(root);
     strata__layers_hurry(root);
     wait_until_idle(root);
     if (strata__demotions_close(root))
         wait_until_idle(root);
+    strata__coherence_close(root, 1);
     int rc = strata__layers_close(root);
+    if (!told)
+        rc = STRATA_PENDING;
     atomic_store(&root->state, ROOT_CLOSED);
     root->ex->ops->stop(root->ex);
     root->ex = NULL;
@@ -388,6 +415,8 @@ int strata_reopen(strata *cache, strata_error *err)
     root->life = ex_random(ex) | 1;
     if (rc == STRATA_OK)
         rc = strata__layers_reopen(root, err);
+    if (rc == STRATA_OK)
+        rc = strata__coherence_reopen(root, err);
     if (rc != STRATA_OK) {
         root->ex = old;
         ex->ops->stop(ex);

@@ -6,6 +6,7 @@
  * for other lives to come, which know nothing of it: a put that is on its way to a slow layer may arrive after the clear
  * there, so who sent it removes it again (cleared_since() in store.c and write.c). */
 #include "src/core/bans.h"
+#include "src/core/coherence.h"
 
 static void raise_locked(strata *h, uint32_t position, int64_t wall_ms)
 {
@@ -122,6 +123,53 @@ static int clear_layers(strata *cache, uint32_t position, strata_error *err)
     return worst == STRATA_OK && pending ? STRATA_PENDING : worst;
 }
 
+/* Of a peer's: the layers of this node alone.  A namespace that is not open here holds nothing where spaces are numbers. */
+static int clear_local(strata *cache, strata_slice prefix, uint32_t position, struct root *root)
+{
+    struct spaces spaces = { 0 };
+    strata_error words = STRATA_ERROR_INIT;
+    int worst = STRATA_OK;
+    strata_clear_op what = {
+        .size = sizeof what, .all = prefix.size == 0, .prefix = prefix, .life = root->life, .position = position
+    };
+    if (cache != NULL && !what.all && list_spaces(cache, &spaces) != STRATA_OK)
+        worst = STRATA_ENOMEM;
+    for (size_t i = root->layer_count; worst >= 0 && i-- > 0;) {
+        struct layer_slot *slot = &root->layers[i];
+        int rc = STRATA_OK;
+        if (slot->flags & STRATA_LAYER_SHARED)
+            continue;
+        if (cache != NULL)
+            rc = clear_layer(cache, slot->layer, &spaces, &what, &words);
+        else if (slot->layer->ops->clear != NULL && !(slot->flags & STRATA_LAYER_SPACES))
+            rc = slot->layer->ops->clear(slot->layer, &what, &words);
+        worst = rc < 0 ? rc : worst;
+    }
+    strata__free(root->mem, spaces.list);
+    return worst;
+}
+
+int strata__clear_apply(struct root *root, strata_slice prefix)
+{
+    strata_slice rest;
+    key_mutex_lock(&root->tree_lock);
+    strata *cache = strata__handle_of_storage_locked(root, prefix, &rest);
+    uint32_t position = cache != NULL ? clear_here_locked(cache) : atomic_load(&root->position) + 1;
+    key_mutex_unlock(&root->tree_lock);
+    if (prefix.size != 0) /* without the 0x00 that ends the path: those below it as well */
+        prefix.size--;
+    return clear_local(cache, prefix, position, root);
+}
+
+static int publish_clear(strata *cache, int rc, strata_error *err)
+{
+    struct root *root = cache->root;
+    struct bus_item item = { .kind = BUS_ITEM_CLEAR, .all = 1, .key = strata_bytes(cache->prefix, cache->prefix_size) };
+    if (root->coherence == NULL || strata__publish_blocking(root, &item) == STRATA_OK || rc < 0)
+        return rc;
+    return root->options.write_policy == STRATA_WRITE_STRICT ? strata__unpublished_fails(root, err) : STRATA_PENDING;
+}
+
 int strata_clear(strata *cache, strata_error *err)
 {
     if (cache == NULL)
@@ -134,6 +182,7 @@ int strata_clear(strata *cache, strata_error *err)
     uint32_t position = clear_here_locked(cache);
     key_mutex_unlock(&root->tree_lock);
     rc = clear_layers(cache, position, err);
+    rc = publish_clear(cache, rc, err);
     count_up(cache, COUNT_CLEARS);
     event_fire(cache, STRATA_EVENT_CLEAR, strata_bytes(NULL, 0), NULL);
     root_leave(root);

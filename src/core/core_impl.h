@@ -90,9 +90,10 @@ struct strata {
                         uint64_t hash); /* its hint() and quick(); where it has none, ones that lead to */
     strata_value *(*quick)(const void *where, const void *key, size_t key_size, uint64_t hash,
                            const strata_lines *lines, int64_t now_ms); /* lookup() */
-    strata_lines lines; /* which entries need a second thought: bans.c; tree lock to write */
-    int direct;         /* 1: the one layer is asked on the caller's thread (get_direct.c) */
-    int direct_async;   /* 1: and never blocks it (async_direct.c) */
+    strata_lines lines;             /* which entries need a second thought: bans.c; tree lock to write */
+    _Atomic(int64_t) trusted_until; /* what is held needs a thought from this moment on; tree lock to write */
+    int direct;                     /* 1: the one layer is asked on the caller's thread (get_direct.c) */
+    int direct_async;               /* 1: and never blocks it (async_direct.c) */
 
     struct counter_cell cells[COUNTER_CELLS];
     _Atomic(uint64_t) counts[COUNT_END];
@@ -132,6 +133,7 @@ static inline int cleared_since(const strata *handle, uint32_t position)
 struct bans; /* bans.h */
 struct ban;
 
+struct coherence; /* coherence_impl.h */
 struct demotions; /* demote.h */
 
 /* One layer of the stack, and what the cache counts for it. */
@@ -196,6 +198,10 @@ struct root {
     int stats;
     strata_layer_host host;
     struct demotions *demotions; /* NULL: no layer is STRATA_LAYER_DEMOTED */
+    struct coherence *coherence; /* NULL: it hears of no other node, and all that is held is trusted */
+    _Atomic(int) warned;         /* 1: somebody was told that there is none, and should be */
+    uint32_t suspect_line;       /* entries born below may be suspect; tree lock */
+    int64_t trusted_until;       /* and all are from this moment on; tree lock */
     struct stripe *stripes;
     void *stripes_block;
     _Atomic(uint32_t) flights; /* that can be joined */
@@ -280,6 +286,10 @@ static inline int handle_within(const strata *handle, const strata *above)
 size_t strata__storage_size(const strata *handle, strata_slice key);
 void strata__storage_write(const strata *handle, strata_slice key, unsigned char *out);
 
+/* The namespace that a storage key is in, and what stands behind its prefix; NULL: it is not open here, or no such key. */
+strata *strata__handle_of_storage(struct root *root, strata_slice key, strata_slice *plain);
+strata *strata__handle_of_storage_locked(struct root *root, strata_slice key, strata_slice *plain);
+
 /* Layers (layers.c) ------------------------------------------------------------------------------------------ */
 
 /* A key in the forms that layers want: plain, and as storage key.  *storage is the latter's memory, to be freed after. */
@@ -354,6 +364,8 @@ int strata__op_found(const strata_op *op);
 void strata__op_counted(strata *handle, struct layer_slot *slot, const strata_op *op);
 /* One look into an instant layer, which is no request of a user's.  As lookup(). */
 int strata__layer_peek(strata *handle, struct layer_slot *slot, strata_op *op);
+/* The same, with the whole of what is found: STRATA_OK only where that is trusted, and STRATA_STALE with its meta elsewhere. */
+int strata__look_whole(strata *handle, struct layer_slot *slot, strata_op *op);
 /* Submit what a strand waits for.  1: all of it is answered; 0: somebody else goes on, touch nothing. */
 int strata__strand_submit(struct strand *strand, const struct layer_slot *slot, strata_op *const *ops, uint32_t count);
 /* Submit one operation of an instant layer; it is done on return.  Under the key lock, but for a GET. */
@@ -373,13 +385,25 @@ struct held {
     strata_value *tags;  /* one reference; NULL where there are none, or unknown ones */
     strata_meta meta;
     struct deadlines d;
+    unsigned char suspect; /* enum suspicion */
+    unsigned char foreign; /* of another life, where no node tells us what came since */
 };
 
-/* Freshness ends now: the kind of operation that says so to a layer.  write.c */
+/* An invalidation of what a node holds itself may have been missed. */
+enum suspicion {
+    SUSPECT_NOT,
+    SUSPECT_STALE, /* served as stale, and asked for anew */
+    SUSPECT_OLD,   /* for longer than suspect_ms: served where a load has failed */
+    SUSPECT_NEVER  /* not served */
+};
+
+/* Freshness ends now: the kind of operation that says so to a layer.  expire.c */
 uint32_t strata__meta_expire(strata_meta *meta, int64_t now);
 /* Judge an operation that found something: takes op->found and op->tags.  1: it holds; 0: banned, of another codec, undecodable
  * (then *out is untouched and the value given back). */
 int strata__held_init(strata *handle, struct layer_slot *slot, strata_op *op, struct held *out);
+/* What the state of an entry is that is as suspect as that. */
+int strata__suspect_state(int state, int suspect);
 /* 1: it holds whole bytes that are fresh, and to be served as they are: strata__held_init() and what follows it could only say
  * so, too.  Calls nobody. */
 int strata__held_is_plain(strata *handle, const struct layer_slot *slot, const strata_op *op, int64_t now);
@@ -393,7 +417,10 @@ static inline void op_drop(strata_op *op)
 }
 static inline int held_state(const struct held *held, int64_t now)
 {
-    return held->there ? strata__freshness_state(&held->d, now) : STRATA_STATE_GONE;
+    if (!held->there)
+        return STRATA_STATE_GONE;
+    int state = strata__freshness_state(&held->d, now);
+    return __builtin_expect(held->suspect == SUSPECT_NOT, 1) ? state : strata__suspect_state(state, held->suspect);
 }
 /* What to do about it; a throttled load is told apart here. */
 enum action strata__held_action(const struct held *held, enum situation situation, int64_t now);
@@ -408,6 +435,24 @@ static inline int action_refreshes(enum action a)
 }
 /* Serve what is held as `action` says: the status; moves the value to *out, counts, tells. */
 int strata__held_serve(strata *cache, strata_slice key, struct held *held, enum action action, strata_value **out);
+
+/* Coherence (coherence.c) ------------------------------------------------------------------------------------- */
+
+/* enum suspicion of an entry of this life that a layer of this node's holds. */
+int strata__suspect_level(struct root *root, uint32_t position, int64_t now);
+/* What is at `position` may be moved up to `now`, as far as bans go: as far as it stays as suspect as it is. */
+uint32_t strata__suspect_cap(struct root *root, uint32_t position, uint32_t now);
+/* Raise the lines of a handle to root's, and let it know up to when what it holds is trusted.  Tree lock. */
+static inline void trust_set_locked(strata *handle)
+{
+    const struct root *root = handle->root;
+    if (handle->lines.tagged < root->suspect_line)
+        __atomic_store_n(&handle->lines.tagged, root->suspect_line, __ATOMIC_RELEASE);
+    if (handle->lines.plain < root->suspect_line)
+        __atomic_store_n(&handle->lines.plain, root->suspect_line, __ATOMIC_RELEASE);
+    /* The lines first: who sees the moment also sees them (hit.c). */
+    atomic_store_explicit(&handle->trusted_until, root->trusted_until, memory_order_release);
+}
 
 /* Events (events.c) ------------------------------------------------------------------------------------------ */
 

@@ -225,6 +225,10 @@ static int still_seen_locked(struct flight *f)
         op_drop(&f->op);
     if (same && f->previous.there && held.meta.born_ms > f->previous.meta.born_ms)
         same = 0;
+    if (same && !f->previous.there && held.suspect != SUSPECT_NOT) { /* for read.c: it is not just old */
+        f->previous = held;
+        held = (struct held){ 0 };
+    }
     strata__held_drop(&held);
     return same;
 }

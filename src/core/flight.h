@@ -17,6 +17,7 @@
 #define STRATA_CORE_FLIGHT_H
 #include <limits.h>
 
+#include "src/core/coherence.h"
 #include "src/core/core_impl.h"
 #include "src/core/strand.h"
 #include "src/loop/queue_impl.h"
@@ -231,18 +232,25 @@ struct write {
     unsigned char fails;   /* the layer whose turn it is has failed, */
     unsigned char passes;  /* or had no room */
     unsigned char took;    /* some layer has carried it out */
-    uint32_t pending_at;   /* the last layer that is pending */
+    unsigned char peer;    /* another node's: slow layers of this node alone lose the key, unless it is of `version` */
+    unsigned char publishes;   /* all layers are through, and buses are being told */
+    unsigned char unpublished; /* a bus is yet to hear of it */
+    unsigned char superseded;  /* another node wrote the key meanwhile: nothing is held here any more, */
+    uint64_t superseded_by;    /* unless it is that version; 0 none; key lock, both */
+    uint32_t pending_at;       /* the last layer that is pending */
     uint32_t done_layers, end;
     strata_value *value; /* a set's: borrowed; an expire's: what the layer gave */
     strata_value *tags;  /* the same of its tags */
     strata_value *encoded;
     strata_meta meta;
+    uint64_t told_version;            /* what others are told of: the last store's */
     uint64_t version, version_before; /* what a shared store gave it, and, of an expire, gave what it had; 0: none */
     int found;                        /* expire: some layer had it */
     int status;
     strata_error err;
     strata_op op;
     strata_error op_err;
+    struct outgoing outgoing;
     void (*over)(struct write *write); /* the last touch */
     struct driver *driver;             /* blocking */
     unsigned char *storage;            /* memory of key.storage */
@@ -295,6 +303,10 @@ struct flight *strata__flight_find_locked(struct stripe *s, uint64_t hash, uint3
 /* An invalidation of the key: no flight of it stores anything any more. */
 void strata__poison_locked(struct root *root, struct stripe *s, uint64_t hash, uint32_t space, strata_slice key);
 void strata__poison_one_locked(struct flight *f);
+/* Another node wrote the key: writes of ours that are under way put nothing into layers of this node, unless they are that version. */
+void strata__supersede_locked(struct stripe *s, uint64_t hash, uint32_t space, strata_slice key, uint64_t version);
+/* That, poison, and what instant layers of this node hold of the key (coherence_apply.c). */
+void strata__peer_drop_locked(strata *handle, struct stripe *s, const struct key_forms *key, uint64_t version);
 /* For each flight in the table; used by close. */
 void strata__flights_cancel_all(struct root *root);
 
@@ -500,6 +512,13 @@ struct strata_tags {
 };
 /* A set's, which the caller gives back: w->tags.  NULL: none.  STRATA_EINVAL, STRATA_ENOMEM. */
 int strata__write_tag(struct write *w, const struct strata_tags *tags, strata_error *err);
+/* With other nodes (write_publish.c).  The stores have it: tell them.  1: nothing to wait for; 0: the strand goes on when buses have
+ * answered. */
+int strata__write_publish(struct write *w);
+/* Another node wrote the key since this one began: what it wrote is in the store, or will be, and ours may not be.  Key lock; or
+ * not. */
+int strata__write_superseded_locked(const struct write *w, const struct layer_slot *slot);
+int strata__write_superseded(struct write *w, const struct layer_slot *slot);
 /* What w->op was answered (write_outcome.c). */
 void strata__write_note(struct write *w, struct layer_slot *slot);
 /* The layer whose turn it was is through with it. */
@@ -516,7 +535,10 @@ void strata__write_withdraw(struct write *w);
 /* Many blocking writes at once, begun in order; their keys must have been made (strata__write_key). */
 void strata__writes_drive(struct root *root, struct write *writes, size_t count);
 /* Does any layer of this cache take its time? */
-static inline int all_layers_instant(const struct root *root) { return root->instant_count == root->layer_count; }
+static inline int all_layers_instant(const struct root *root)
+{
+    return root->instant_count == root->layer_count && root->coherence == NULL; /* a bus takes its time, too */
+}
 /* Count it, tell it; its status. */
 int strata__write_result(struct write *w);
 /* Of a bulk call: what it answers after one more of its keys. */

@@ -84,6 +84,8 @@ static int passes_bans(strata *handle, struct layer_slot *slot, strata_op *op, u
     enum ban_verdict verdict = strata__bans_judge(handle, slot, meta, plain_key(handle, slot, op->key), op->tags);
     if (verdict == BAN_HARD)
         return 0;
+    if (handle->root->coherence != NULL)
+        position = strata__suspect_cap(handle->root, meta->position, position);
     if (verdict == BAN_NONE && meta->life == handle->root->life && meta->position < position)
         tell_checked(slot, op->found, position);
     return 1 + (verdict == BAN_SOFT);
@@ -112,8 +114,16 @@ int strata__held_init(strata *handle, struct layer_slot *slot, strata_op *op, st
     if (passes == 0 || (!slot_instant(slot) && !decode(root, slot, op, &value)))
         return refused(op, value);
     int64_t born = born_here(root, &op->meta);
+    int own = op->meta.life == root->life || op->meta.life == 0;
+    out->suspect = out->foreign = 0;
+    if (root->coherence != NULL && !(slot->flags & STRATA_LAYER_SHARED)) {
+        out->foreign = (unsigned char)!own;
+        out->suspect = (unsigned char)(own ? strata__suspect_level(root, op->meta.position, op->now_ms) : SUSPECT_OLD);
+    }
     if (op->meta.life != root->life)
-        adopt_life(handle, &op->meta, born, now);
+        adopt_life(handle, &op->meta, born, out->foreign ? 0 : now);
+    if (root->coherence != NULL && !(slot->flags & STRATA_LAYER_SHARED))
+        now = strata__suspect_cap(root, op->meta.position, now);
     if (op->meta.position < now)
         op->meta.position = now;
     if (passes == 2 && strata__meta_expire(&op->meta, ex_now_ms(root->ex)) != STRATA_OP_PUT)
@@ -135,9 +145,19 @@ int strata__held_is_plain(strata *handle, const struct layer_slot *slot, const s
         return 0;
     uint32_t position = atomic_load_explicit(&handle->min_position, memory_order_acquire);
     if (meta->tag_count != 0 || meta->position < __atomic_load_n(&handle->lines.plain, __ATOMIC_ACQUIRE) ||
-        (meta->life != handle->root->life && atomic_load(&handle->root->bans->any) != 0))
+        (meta->life != handle->root->life && atomic_load(&handle->root->bans->any) != 0) ||
+        (handle->root->coherence != NULL && !(slot->flags & STRATA_LAYER_SHARED)))
         return 0;
     return !banned(handle, slot, meta, position) && strata__is_fresh(meta, born_here(handle->root, meta), now);
+}
+
+int strata__suspect_state(int state, int suspect)
+{
+    int window = suspect == SUSPECT_STALE ? STRATA_STATE_STALE
+                 : suspect == SUSPECT_OLD ? STRATA_STATE_ERROR_ONLY
+                                          : STRATA_STATE_KEEP;
+    /* The states stand in the order in which an entry passes them. */
+    return state == STRATA_STATE_GONE || state > window ? state : window;
 }
 
 void strata__held_drop(struct held *held)

@@ -30,7 +30,21 @@ static inline __attribute__((always_inline)) strata_value *ask_quick(strata *cac
     *hash = handle_hash(cache, key);
     const void *where = cache->hint(cache->layer, *hash); /* before the clock is read, so that both happen at once */
     *now = cache->now_ms(cache->ex);
+    /* Acquire: who sees the moment sees the lines that were drawn before it. */
+    if (UNLIKELY(*now >= atomic_load_explicit(&cache->trusted_until, memory_order_acquire)))
+        return NULL;
     return cache->quick(where, key.data, key.size, *hash, &cache->lines, *now);
+}
+
+/* The cache hears of other nodes: is what is found trusted? */
+static __attribute__((noinline)) int look_suspect(strata *cache, strata_op *op)
+{
+    struct layer_slot *slot = &cache->root->layers[0];
+    if (!slot_instant(slot))
+        return STRATA_MISS;
+    if (op->now_ms < atomic_load_explicit(&cache->trusted_until, memory_order_acquire))
+        return cache->lookup(cache->layer, op);
+    return strata__look_whole(cache, slot, op);
 }
 
 /* What is left of a look after quick().  As lookup(); op is filled for all answers but STRATA_OK and errors. */
@@ -52,7 +66,7 @@ static inline __attribute__((always_inline)) int look_on(strata *cache, strata_o
     op->tags = NULL;
     op->lines = &cache->lines;
     if (l->said == NULL)
-        return cache->lookup(cache->layer, op);
+        return UNLIKELY(cache->root->coherence != NULL) ? look_suspect(cache, op) : cache->lookup(cache->layer, op);
     counter_raise(cache->cells, counter_index(), HOT_MISSED);
     return STRATA_MISS;
 }
@@ -271,11 +285,24 @@ int strata__held_serve(strata *cache, strata_slice key, struct held *held, enum 
     struct answer a = { .is_hit = 1, .layer = held->layer };
     a.status = held->meta.negative ? STRATA_ABSENT : stale ? STRATA_STALE : STRATA_OK;
     if (stale)
-        a.state = strata__freshness_state(&held->d, ex_now_ms(cache->root->ex));
+        a.state = held_state(held, ex_now_ms(cache->root->ex));
     strata__answer_counted(cache, key, &a);
     *out = held->value;
     held->value = NULL;
     return a.status;
+}
+
+/* A plain get has no loader; but what other nodes write to knows better. */
+static void confirm(strata *cache, strata_slice key, uint64_t hash, const struct held *held)
+{
+    struct root *root = cache->root;
+    int shared = 0;
+    for (size_t i = 0; i < root->layer_count; i++)
+        shared |= (root->layers[i].flags & STRATA_LAYER_SHARED) != 0;
+    if (held->suspect == SUSPECT_NOT || !shared)
+        return;
+    struct want want = { .handle = cache, .policy = &cache->policy };
+    strata__refresh_start(&want, key, hash, held);
 }
 
 int strata__get_slow(strata *cache, strata_op *op, int looked, strata_value **out, strata_error *err)
@@ -293,6 +320,7 @@ int strata__get_slow(strata *cache, strata_op *op, int looked, strata_value **ou
     strata__hold_lookup(cache, op, looked, &held);
     enum action a = strata__held_action(&held, SITUATION_READ, op->now_ms);
     if (held.there && action_serves(a)) {
+        confirm(cache, op->key, op->hash, &held);
         rc = strata__held_serve(cache, op->key, &held, a, out);
     } else if (root->layer_count == 1 && root->instant_count == 1) {
         struct answer miss = { .status = STRATA_MISS };
@@ -389,6 +417,8 @@ int strata__read_first(const struct want *want, strata_slice key, uint64_t *hash
     if (answered) {
         if (action_refreshes(a))
             strata__refresh_start(want, key, op.hash, &held);
+        else
+            confirm(cache, key, op.hash, &held);
         *status = strata__held_serve(cache, key, &held, a, out);
     } else {
         count_refused(cache, rc);

@@ -109,7 +109,7 @@ int strata__layers_take(struct root *root, const strata_options *options, strata
         slot->flags = layer->flags;
         if (layer->size >= offsetof(strata_layer, max_ttl_ms) + sizeof layer->max_ttl_ms)
             slot->max_ttl_ms = layer->max_ttl_ms;
-        if (!(layer->flags & STRATA_LAYER_SPACES))
+        if (!(layer->flags & STRATA_LAYER_SPACES) || root->coherence != NULL) /* what is published is a storage key */
             root->plain_keys = 0;
         if (layer->flags & STRATA_LAYER_LEASES)
             root->lease_layer = (uint32_t)i; /* the farthest */
@@ -212,7 +212,8 @@ void strata__handle_rewire_locked(strata *h)
     h->hint = quick ? ops->hint : no_hint;
     h->quick = quick ? ops->quick : no_quick;
     h->direct = root->layer_count == 1 && !slot_instant(&root->layers[0]) &&
-                (root->layers[0].flags & (STRATA_LAYER_BLOCKS | STRATA_LAYER_LENDS));
+                (root->layers[0].flags & (STRATA_LAYER_BLOCKS | STRATA_LAYER_LENDS)) &&
+                (root->coherence == NULL || (root->layers[0].flags & STRATA_LAYER_SHARED));
     h->direct_async = h->direct && !(root->layers[0].flags & STRATA_LAYER_BLOCKS);
     strata__set_quick_init(h);
     h->ex = root->ex;
@@ -256,8 +257,51 @@ void strata__op_counted(strata *handle, struct layer_slot *slot, const strata_op
         atomic_fetch_add_explicit(strata__op_found(op) ? &slot->hits : &slot->misses, 1, memory_order_relaxed);
 }
 
+static void whole_done(strata_op *op) { (void)op; }
+
+int strata__look_whole(strata *handle, struct layer_slot *slot, strata_op *op)
+{
+    struct root *root = handle->root;
+    strata_error words;
+    struct deadlines d;
+    words.status = STRATA_OK;
+    words.message[0] = 0;
+    op->size = sizeof *op;
+    op->kind = STRATA_OP_GET;
+    op->value = op->found = NULL;
+    op->status = STRATA_OK;
+    op->err = &words;
+    op->tags = NULL;
+    op->mem = root->mem;
+    op->done = whole_done;
+    op->owner = op->layer_data = NULL;
+    op->flags = op->reserved = 0;
+    op->asked_ms = 0;
+    slot->layer->ops->submit(slot->layer, &op, 1);
+    op->err = NULL;
+    if (!strata__op_found(op))
+        return STRATA_MISS;
+    strata__deadlines(&op->meta, op->meta.born_ms, &d);
+    int plain = op->found != NULL && !op->meta.negative &&
+                strata__freshness_state(&d, op->now_ms) == STRATA_STATE_FRESH &&
+                op->meta.position >= __atomic_load_n(&handle->lines.tagged, __ATOMIC_ACQUIRE) &&
+                strata__suspect_level(root, op->meta.position, op->now_ms) == SUSPECT_NOT;
+    if (plain) {
+        strata_value_unref(op->tags);
+        op->tags = NULL;
+    }
+    return plain ? STRATA_OK : STRATA_STALE;
+}
+
 int strata__layer_peek(strata *handle, struct layer_slot *slot, strata_op *op)
 {
+    if (op->now_ms >= atomic_load_explicit(&handle->trusted_until, memory_order_acquire)) {
+        strata_error *err = op->err;
+        int whole = strata__look_whole(handle, slot, op);
+        op->err = err;
+        atomic_fetch_add_explicit(whole == STRATA_MISS ? &slot->own_misses : &slot->own_hits, 1, memory_order_relaxed);
+        return whole;
+    }
     op->lines = &handle->lines;
     int rc = slot->layer->ops->lookup(slot->layer, op);
     atomic_fetch_add_explicit(rc == STRATA_MISS ? &slot->own_misses : &slot->own_hits, 1, memory_order_relaxed);

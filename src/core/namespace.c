@@ -141,6 +141,7 @@ static void fill_handle(struct root *root, strata *h, strata *parent, const stra
                                .tagged = atomic_load(&root->position),
                                .tag_mask = TAG_FOLDS - 1,
                                .tag_lines = root->bans->lines };
+    trust_set_locked(h);
     list_init(&h->children);
     strata__policy_resolve(&h->policy, options->policy, parent != NULL ? &parent->policy : NULL);
     if (options->policy != NULL)
@@ -197,6 +198,41 @@ static strata *find_child_locked(strata *parent, const char *name)
     while (h != NULL && (h->parent != parent || strcmp(h->name, name) != 0))
         h = h->next_name;
     return h;
+}
+
+strata *strata__handle_of_storage_locked(struct root *root, strata_slice key, strata_slice *plain)
+{
+    const unsigned char *p = key.data;
+    size_t at = 1;
+    strata *h = root->handle;
+    char name[256];
+    *plain = key;
+    if (key.size == 0 || p[0] != 0)
+        return h;
+    while (h != NULL && at < key.size && p[at] != 0) {
+        size_t size = p[at];
+        if (size > key.size - at - 1 || memchr(p + at + 1, 0, size) != NULL)
+            return NULL;
+        memcpy(name, p + at + 1, size);
+        name[size] = 0;
+        h = root->space_count > 1 ? find_child_locked(h, name) : NULL;
+        at += 1 + size;
+    }
+    if (at >= key.size)
+        return NULL;
+    *plain = strata_bytes(p + at + 1, key.size - at - 1);
+    return h;
+}
+
+strata *strata__handle_of_storage(struct root *root, strata_slice key, strata_slice *plain)
+{
+    *plain = key;
+    if (key.size != 0 && *(const unsigned char *)key.data != 0)
+        return root->handle;
+    key_mutex_lock(&root->tree_lock);
+    strata *h = strata__handle_of_storage_locked(root, key, plain);
+    key_mutex_unlock(&root->tree_lock);
+    return h != NULL && plain->size != 0 ? h : NULL;
 }
 
 static int same_options(const strata *h, const strata_namespace_options *options)

@@ -57,7 +57,7 @@ static int ask(struct read *read, struct layer_slot *slot, size_t n)
 static int is_seen(const struct flight *f, const struct held *held)
 {
     const strata_meta *seen = &f->previous.meta;
-    if (!f->refresh || !f->previous.there)
+    if (!f->refresh || !f->previous.there || f->previous.suspect != SUSPECT_NOT)
         return 0;
     if (seen->version != 0 && held->meta.version != 0)
         return seen->version == held->meta.version;
@@ -82,7 +82,7 @@ static void remember(struct flight *f, struct held *held, int64_t now)
 static int newer(const struct flight *f, const struct held *held, int64_t now)
 {
     return held_state(held, now) == STRATA_STATE_FRESH && !is_seen(f, held) &&
-           (!f->previous.there || held->d.fresh_until > f->previous.d.fresh_until);
+           (!f->previous.there || f->previous.suspect != SUSPECT_NOT || held->d.fresh_until > f->previous.d.fresh_until);
 }
 
 /* The layer's entry answers the flight: result, and a plan to fill the layers above. */
@@ -103,6 +103,9 @@ static void take(struct flight *f, struct held *held, int stale, int64_t now)
                                  .meta = held->meta,
                                  .is_backfill = 1,
                                  .from = held->layer };
+    /* A store that others write to, too, has confirmed it since the read began, and it was not banned. */
+    if (f->root->coherence != NULL && (f->root->layers[held->layer].flags & STRATA_LAYER_SHARED))
+        f->plan.meta.position = strata__suspect_cap(f->root, f->position, f->plan.meta.position);
 }
 
 int strata__read_judge(struct flight *f, struct layer_slot *slot, strata_op *op, int64_t now)
@@ -219,6 +222,24 @@ void strata__read_run(struct read *read)
 
 /* All layers were asked ---------------------------------------------------------------------------------------- */
 
+/* What was suspect is in no store that others write to: it is gone.  1: the layers of this node are to forget it. */
+static int is_refuted(const struct flight *f)
+{
+    uint32_t shared = 0;
+    for (size_t i = 0; i < f->root->layer_count; i++)
+        shared |= f->root->layers[i].flags & STRATA_LAYER_SHARED ? 1u << i : 0;
+    return f->refresh && f->previous.there && f->previous.suspect != SUSPECT_NOT && shared != 0 &&
+           (f->missed_in & shared) == shared;
+}
+
+static void plan_forget(struct flight *f)
+{
+    uint32_t end = 0;
+    while (!(f->root->layers[end].flags & STRATA_LAYER_SHARED))
+        end++;
+    f->plan = (struct plan){ .kind = STRATA_OP_REMOVE, .end = end };
+}
+
 int strata__flight_ends_unloaded(struct flight *f)
 {
     struct frame frame;
@@ -226,7 +247,10 @@ int strata__flight_ends_unloaded(struct flight *f)
     int ends = !atomic_load(&f->wants_load);
     if (ends) {
         f->lead = NULL;
-        strata__poison_one_locked(f); /* nobody may join any more, and nothing is stored */
+        if (is_refuted(f))
+            plan_forget(f);
+        else
+            strata__poison_one_locked(f); /* nobody may join any more, and nothing is stored */
     }
     stripe_unlock(s, &frame);
     if (!ends)
@@ -244,7 +268,10 @@ int strata__flight_needs_load(struct flight *f)
 
 void strata__flight_after_layers(struct flight *f)
 {
-    if (root_leases(f->root)) {
+    int is_suspect = f->refresh && f->previous.suspect != SUSPECT_NOT;
+    if (is_suspect && !root_leases(f->root))
+        f->lease_state = LEASE_FAILED; /* so many at once: the whole cache may be suspect */
+    if (root_leases(f->root) || is_suspect) {
         strata__flight_let_go(f);
         if (!strata__flight_ends_unloaded(f))
             strata__lease_run(f);

@@ -122,7 +122,7 @@ static void plan_failure(struct flight *f)
         f->hit_layer = h->layer;
         f->hit_state = held_state(h, now);
     }
-    if (h->there && !h->meta.negative && retry > 0 && now < h->d.gone_at) {
+    if (h->there && !h->meta.negative && retry > 0 && now < h->d.gone_at && !h->foreign) {
         f->plan = (struct plan){ .kind = STRATA_OP_PUT, .end = 1, .value = h->value, .tags = h->tags, .meta = h->meta };
         f->plan.meta.retry_at_ms = now + retry;
     }

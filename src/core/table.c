@@ -189,6 +189,19 @@ void strata__poison_locked(struct root *root, struct stripe *s, uint64_t hash, u
     }
 }
 
+void strata__supersede_locked(struct stripe *s, uint64_t hash, uint32_t space, strata_slice key, uint64_t version)
+{
+    LIST_EACH(node, bucket(s, hash))
+    {
+        struct busy *b = list_entry(node, struct busy, chain);
+        if (!b->is_write || b->waiting || !same_key(b, hash, space, key))
+            continue;
+        struct write *w = write_of_busy(b);
+        w->superseded_by = w->superseded && w->superseded_by != version ? 0 : version;
+        w->superseded = 1;
+    }
+}
+
 void strata__flight_abandon_locked(struct flight *f)
 {
     atomic_store(&f->load.canceled, 1);

@@ -27,37 +27,6 @@ static void set_meta(strata *cache, const strata_policy *policy, strata_meta *me
     strata__policy_to_meta(policy, 0, meta);
 }
 
-static int64_t window_from_birth(int64_t window_ms, int64_t until, const strata_meta *meta, int64_t fresh_until,
-                                 int64_t now)
-{
-    if (window_ms <= 0)
-        return 0;
-    int64_t age = now > meta->born_ms ? now - meta->born_ms : 0;
-    if (until == INT64_MAX) /* a window without begin begins now */
-        return fresh_until != INT64_MAX || window_ms > STRATA_FOREVER - age ? STRATA_FOREVER : age + window_ms;
-    return until > now ? until - meta->born_ms : 0;
-}
-
-/* Freshness has ended; the windows keep their ends.  They count from birth then: "fresh until now" would be told to another
- * node by its age, which each estimates by its own clock, and what was expired would be fresh there for some milliseconds yet.
- * What has no window left is removed. */
-uint32_t strata__meta_expire(strata_meta *meta, int64_t now)
-{
-    struct deadlines d;
-    strata__deadlines(meta, meta->born_ms, &d);
-    if (meta->negative || d.gone_at <= now)
-        return STRATA_OP_REMOVE;
-    if (d.fresh_until > now) {
-        meta->stale_ms = window_from_birth(meta->stale_ms, d.stale_until, meta, d.fresh_until, now);
-        meta->error_ms = window_from_birth(meta->error_ms, d.error_until, meta, d.fresh_until, now);
-        meta->keep_ms = window_from_birth(meta->keep_ms, d.keep_until, meta, d.fresh_until, now);
-        meta->fresh_ms = 0;
-        meta->early_ms = 0;
-        meta->retry_at_ms = 0;
-    }
-    return meta->stale_ms > 0 || meta->error_ms > 0 || meta->keep_ms > 0 ? STRATA_OP_PUT : STRATA_OP_REMOVE;
-}
-
 /* Instant layers ------------------------------------------------------------------------------------------------ */
 
 static void op_begin(struct write *w, struct layer_slot *slot, uint32_t kind)
@@ -118,7 +87,10 @@ static void expire_now_locked(struct write *w, struct layer_slot *slot)
 
 static void write_now_locked(struct write *w, struct layer_slot *slot)
 {
-    if (w->kind == WRITE_EXPIRE) {
+    if (strata__write_superseded_locked(w, slot)) {
+        op_begin(w, slot, STRATA_OP_REMOVE);
+        strata__instant_submit(slot, &w->op);
+    } else if (w->kind == WRITE_EXPIRE) {
         expire_now_locked(w, slot);
     } else {
         op_begin(w, slot, w->kind);
@@ -184,7 +156,7 @@ static uint32_t kind_for(const struct write *w, const struct layer_slot *slot)
 /* What can't be encoded can't be put; but what it replaces must go. */
 static int put_or_remove(struct write *w, struct layer_slot *slot, uint32_t kind)
 {
-    strata_value *bytes = kind == STRATA_OP_PUT ? bytes_of(w) : NULL;
+    strata_value *bytes = kind == STRATA_OP_PUT && !strata__write_superseded(w, slot) ? bytes_of(w) : NULL;
     op_begin(w, slot, bytes != NULL ? STRATA_OP_PUT : STRATA_OP_REMOVE);
     if (bytes != NULL)
         fill_put(w, slot, bytes);
@@ -213,7 +185,11 @@ static void forget_found(struct write *w)
 /* A store has taken it, and counts versions: what this node's layers get after is known by that one. */
 static void note_version(struct write *w, const struct layer_slot *slot)
 {
-    if (w->op.kind != STRATA_OP_PUT || w->op.status != STRATA_OK || !(slot->flags & STRATA_LAYER_SHARED))
+    if (w->op.status != STRATA_OK || !(slot->flags & STRATA_LAYER_SHARED))
+        return;
+    if (w->op.kind == STRATA_OP_PUT || w->op.kind == STRATA_OP_REMOVE)
+        w->told_version = w->op.meta.version;
+    if (w->op.kind != STRATA_OP_PUT)
         return;
     w->version_before = w->meta.version;
     w->version = w->meta.version = w->op.meta.version;
@@ -254,12 +230,20 @@ static int slow_answered(struct write *w, struct layer_slot *slot)
 static void write_over(struct write *w)
 {
     strata__write_withdraw(w);
+    if (!strata__write_publish(w))
+        return;
+    w->unpublished = w->publishes && w->outgoing.pending;
     w->over(w);
 }
 
 static void go_on(struct write *w)
 {
     struct root *root = w->root;
+    if (w->publishes) {
+        w->unpublished = w->outgoing.pending != 0;
+        w->over(w);
+        return;
+    }
     for (;;) {
         while (w->asked) {
             int rc = slow_answered(w, slot_at(w, w->done_layers));
@@ -273,6 +257,10 @@ static void go_on(struct write *w)
         if (w->done_layers == w->end && !strata__write_takes_back(w))
             break;
         struct layer_slot *slot = slot_at(w, w->done_layers);
+        if (w->peer && (slot->flags & (STRATA_LAYER_SHARED | STRATA_LAYER_INSTANT))) {
+            w->done_layers++;
+            continue;
+        }
         if (slot_instant(slot)) {
             struct frame frame;
             struct stripe *s = stripe_lock(root, w->key.hash, &frame);
@@ -317,7 +305,10 @@ int strata__write_enter(struct write *w)
     struct frame frame;
     w->busy = (struct busy){ .hash = w->key.hash, .space = w->handle->space, .is_write = 1, .key = w->key.plain };
     struct stripe *s = stripe_lock(root, w->key.hash, &frame);
-    strata__poison_locked(root, s, w->key.hash, w->handle->space, w->key.plain);
+    if (w->peer)
+        strata__peer_drop_locked(w->handle, s, &w->key, w->version);
+    else
+        strata__poison_locked(root, s, w->key.hash, w->handle->space, w->key.plain);
     strata__busy_enter_locked(root, s, &w->busy);
     int waits = w->busy.waiting;
     stripe_unlock(s, &frame);

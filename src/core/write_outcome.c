@@ -75,7 +75,18 @@ int strata__write_result(struct write *w)
         return is_policy(w, STRATA_WRITE_STRICT)
                    ? strata__pending_fails(w->root->layers[w->pending_at].layer->name, &w->err)
                    : STRATA_PENDING;
+    if (w->unpublished)
+        return is_policy(w, STRATA_WRITE_STRICT) ? strata__unpublished_fails(w->root, &w->err) : STRATA_PENDING;
     return w->kind == WRITE_EXPIRE && !w->found ? STRATA_MISS : STRATA_OK;
+}
+
+int strata__unpublished_fails(struct root *root, strata_error *err)
+{
+    (void)root;
+    return strata__fail(
+        err, STRATA_ELAYER, "bus",
+        "a bus can't be reached: other nodes may serve what they hold until they are told, or trust it no more; do it "
+        "again, or use another write_policy");
 }
 
 int strata__pending_fails(const char *layer, strata_error *err)

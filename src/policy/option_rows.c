@@ -4,6 +4,7 @@
 #include "strata/bus_redis.h"
 #include "strata/bus_redis_tracking.h"
 #include "strata/cache.h"
+#include "strata/coherence.h"
 #include "strata/disk.h"
 #include "strata/memory.h"
 #include "strata/policy.h"
@@ -231,6 +232,24 @@ static const struct option_row cache_rows[] = {
     ROW(max_unleased_loads, OPTION_U32, 1, 1u << 30, 64, NULL, "loads at once while no lease can be asked for"),
     ROW(write_policy, OPTION_ENUM, STRATA_WRITE_BEST_EFFORT, STRATA_WRITE_STRICT, STRATA_WRITE_DEFAULT, write_words,
         "when a write to several layers has failed"),
+    ROW(buses, OPTION_POINTER, 0, 0, 0, NULL, "what carries invalidations to and from other nodes"),
+    ROW(bus_count, OPTION_COUNT, 1, 4, 0, NULL, "how many buses"),
+    ROW(coherence, OPTION_POINTER, 0, 0, 0, NULL, "how it behaves with them"),
+};
+#undef STRUCT
+
+#define STRUCT strata_coherence_options
+static const struct option_row coherence_rows[] = {
+    SIZE_ROW,
+    ROW(heartbeat_ms, OPTION_DURATION, 10, HOUR_MS, 1000, NULL, "so often a node shows that it hears and is heard"),
+    ROW(trust_ms, OPTION_DURATION, 20, HOUR_MS, 3000, NULL, "what is held is trusted for so long after that"),
+    ROW(suspect_ms, OPTION_DURATION, STRATA_OFF, 86400000, 30000, NULL, "and is served stale for so long after; or off"),
+    ROW(node_name, OPTION_STRING, 0, 255, 0, NULL, "stable, of this node"),
+    ROW(secret, OPTION_STRING, 0, 1024, 0, NULL, "all nodes', to sign messages with"),
+    ROW(max_queued, OPTION_U32, 1, 10000000, 10000, NULL, "invalidations that may wait for a bus; more become a clear"),
+    ROW(publish_only, OPTION_SWITCH, STRATA_OFF, STRATA_ON, STRATA_OFF, NULL, "tell others, and hear nothing"),
+    ROW(default_bus, OPTION_SWITCH, STRATA_OFF, STRATA_ON, STRATA_ON, NULL, "a bus over the server that is a layer, unasked"),
+    ROW(open_wait_ms, OPTION_DURATION, STRATA_OFF, HOUR_MS, 1000, NULL, "opening waits so long for the buses; or off"),
 };
 #undef STRUCT
 
@@ -270,6 +289,9 @@ const struct option_rows strata__memory_rows = {
     COUNT(memory_rows) };
 const struct option_rows strata__cache_option_rows = {
     "strata_options", "STRATA_OPTIONS_INIT", sizeof(strata_options), cache_rows, COUNT(cache_rows) };
+const struct option_rows strata__coherence_rows = {
+    "strata_coherence_options", "STRATA_COHERENCE_OPTIONS_INIT", sizeof(strata_coherence_options), coherence_rows,
+    COUNT(coherence_rows) };
 const struct option_rows strata__namespace_option_rows = {
     "strata_namespace_options", "STRATA_NAMESPACE_OPTIONS_INIT", sizeof(strata_namespace_options), namespace_rows,
     COUNT(namespace_rows) };

@@ -50,6 +50,7 @@ struct option_rows {
     size_t count;
 };
 
+extern const struct option_rows strata__coherence_rows;        /* strata_coherence_options */
 extern const struct option_rows strata__disk_rows;             /* strata_disk_options */
 extern const struct option_rows strata__memory_rows;           /* strata_memory_options */
 extern const struct option_rows strata__cache_option_rows;     /* strata_options */

@@ -25,8 +25,9 @@ static const struct {
     size_t padding;
 } structs[] = {
     { &strata__disk_rows, sizeof(strata_disk_options), 0 },
-    { &strata__memory_rows, sizeof(strata_memory_options), 4 }, /* after negative_percent */
-    { &strata__cache_option_rows, sizeof(strata_options), 4 },  /* after write_policy */
+    { &strata__memory_rows, sizeof(strata_memory_options), 4 },       /* after negative_percent */
+    { &strata__cache_option_rows, sizeof(strata_options), 4 },        /* after write_policy */
+    { &strata__coherence_rows, sizeof(strata_coherence_options), 4 }, /* after default_bus */
     { &strata__namespace_option_rows, sizeof(strata_namespace_options), 0 },
     { &strata__policy_rows, sizeof(strata_policy), 0 },
     { &strata__rabbitmq_rows, sizeof(strata_rabbitmq_options), 0 },

@@ -1,0 +1,44 @@
+/* coherence.h - what the rest of core calls of the coherence with other nodes (coherence_impl.h is its inside). */
+#ifndef STRATA_CORE_COHERENCE_H
+#define STRATA_CORE_COHERENCE_H
+#include "src/core/core_impl.h"
+
+/* Buses, taken over; the default ones, too.  Then the calls of open, reopen and close, in this order. */
+int strata__coherence_take(struct root *root, const strata_options *options, strata_error *err);
+int strata__coherence_start(struct root *root, strata_error *err);
+/* Wait for the buses to be up, as long as open_wait_ms says. */
+void strata__coherence_settle(struct root *root);
+int strata__coherence_reopen(struct root *root, strata_error *err);
+/* Goodbye: nothing comes in, and nobody waits for what goes out.  1: all of it went out. */
+int strata__coherence_stop(struct root *root);
+/* `with_buses` 0: open has failed, and they are the caller's yet. */
+void strata__coherence_close(struct root *root, int with_buses);
+void strata__coherence_free(struct root *root);
+/* Somebody listens: is there anything shared that no bus tells of? */
+void strata__coherence_warn(struct root *root);
+
+/* An invalidation, published. */
+enum { OUTGOING_BUSES = 4 };
+struct bus_item;
+struct outgoing_wait {
+    struct list_node link; /* of an item; coherence lock */
+    struct outgoing *outgoing;
+};
+struct outgoing {
+    struct outgoing_wait waits[OUTGOING_BUSES];
+    struct list_node link; /* coherence->waits; coherence lock */
+    uint32_t left;         /* buses that are yet to take it; coherence lock */
+    int pending;           /* 1: some bus has not taken it, and is still being told */
+    int64_t since_ms;
+    void (*over)(struct outgoing *outgoing); /* the last touch; under no lock */
+};
+/* Where there are buses: tell them.  1: over() was or will be called; 0: nothing to wait for, `pending` stands. */
+int strata__publish(struct root *root, const struct bus_item *item, struct outgoing *outgoing);
+/* What a strict write_policy makes of that, in words (write_outcome.c): STRATA_ELAYER. */
+int strata__unpublished_fails(struct root *root, strata_error *err);
+/* A peer has cleared a namespace, of which this is the prefix: here, and in no shared store.  < 0: some layer could not. */
+int strata__clear_apply(struct root *root, strata_slice prefix);
+/* The same, and wait. */
+int strata__publish_blocking(struct root *root, const struct bus_item *item);
+
+#endif /* STRATA_CORE_COHERENCE_H */

@@ -1,0 +1,214 @@
+/* coherence_trust.c - up to when is what this node holds to be trusted?  coherence_impl.h has the idea.
+ *
+ * A hit compares two words of its handle: trusted_until with its own clock, and line with the entry's position.  Nothing here has to
+ * run for trust to end: a process that was stopped, and wakes, finds the moment passed. */
+#include <stdio.h>
+#include <string.h>
+
+#include "src/core/coherence_impl.h"
+
+/* moment + ms, where the moment may be none. */
+static int64_t after(int64_t moment, int64_t ms) { return moment == NEVER ? NEVER : moment + ms; }
+
+static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+
+static int64_t proven_until(const struct coherence *c) { return after(c->proven, c->trust_ms); }
+
+/* Two epochs are one, and as suspect as the older: what is folded is trusted too little, never too much. */
+static void fold_locked(struct coherence *c)
+{
+    c->epochs[0].until = c->epochs[0].until < c->epochs[1].until ? c->epochs[0].until : c->epochs[1].until;
+    memmove(&c->epochs[1], &c->epochs[2], (c->epoch_count - 2) * sizeof c->epochs[0]);
+    c->epoch_count--;
+    c->lost -= c->lost > 0;
+}
+
+/* Tree lock. */
+static void new_epoch_locked(struct coherence *c, int64_t now)
+{
+    if (c->epoch_count == EPOCHS)
+        fold_locked(c);
+    uint32_t begin = atomic_load(&c->root->position) + 1;
+    c->epochs[c->epoch_count++] = (struct epoch){ .begin = begin, .until = now + c->trust_ms };
+    atomic_store(&c->root->position, begin);
+}
+
+/* What the hot paths compare.  Lines are never lowered, for bans draw them, too: as long as there is no proof, and an epoch has begun
+ * for want of it, hits take the way that looks closer.  Tree lock. */
+static void tell_handles_locked(struct coherence *c, int64_t now)
+{
+    struct root *root = c->root;
+    int one = c->lost + 1 == c->epoch_count;
+    root->suspect_line = c->epochs[c->lost].begin;
+    root->trusted_until = proven_until(c) > now ? proven_until(c) : NEVER;
+    if (one)
+        root->trusted_until = larger(root->trusted_until, c->epochs[c->lost].until);
+    for (uint32_t i = 0; i < root->space_count; i++)
+        trust_set_locked(root->spaces[i]);
+}
+
+static uint32_t epoch_of(const struct coherence *c, uint32_t position)
+{
+    uint32_t i = c->epoch_count - 1;
+    while (i > 0 && position < c->epochs[i].begin)
+        i--;
+    return i;
+}
+
+uint32_t strata__suspect_cap(struct root *root, uint32_t position, uint32_t now)
+{
+    struct coherence *c = root->coherence;
+    if (c == NULL)
+        return now;
+    key_mutex_lock(&c->lock);
+    uint32_t i = epoch_of(c, position);
+    uint32_t most = i + 1 < c->epoch_count ? c->epochs[i + 1].begin - 1 : now;
+    key_mutex_unlock(&c->lock);
+    return most < now ? most : now;
+}
+
+int strata__trust_level_locked(struct coherence *c, uint32_t position, int64_t now)
+{
+    uint32_t i = epoch_of(c, position);
+    int64_t until = c->epochs[i].until;
+    if (i >= c->lost)
+        until = larger(until, proven_until(c));
+    if (now < until)
+        return SUSPECT_NOT;
+    if (c->suspect_ms == STRATA_OFF)
+        return SUSPECT_NEVER;
+    return now - until < c->suspect_ms ? SUSPECT_STALE : SUSPECT_OLD;
+}
+
+int strata__suspect_level(struct root *root, uint32_t position, int64_t now)
+{
+    struct coherence *c = root->coherence;
+    if (c == NULL)
+        return SUSPECT_NOT;
+    key_mutex_lock(&c->lock);
+    int level = strata__trust_level_locked(c, position, now);
+    key_mutex_unlock(&c->lock);
+    return level;
+}
+
+/* What listeners are told, once no lock is held. */
+struct news {
+    uint32_t kind; /* 0: nothing */
+    char words[160];
+};
+
+static void note_locked(struct coherence *c, int64_t now, const char *why, struct news *out)
+{
+    int trusted = proven_until(c) > now;
+    out->kind = 0;
+    if (trusted == c->said_trusted)
+        return;
+    c->said_trusted = trusted;
+    if (!trusted)
+        c->untrusted_since = why != NULL ? now : larger(proven_until(c), c->untrusted_since);
+    out->kind = trusted ? STRATA_EVENT_TRUSTED : STRATA_EVENT_SUSPECT;
+    snprintf(out->words, sizeof out->words, "%s",
+             trusted       ? "every message is here again: what comes from now on is trusted"
+             : why != NULL ? why
+                           : "no proof that every message came: what is held is served as stale, and asked for anew");
+}
+
+static void tell(struct coherence *c, const struct news *news)
+{
+    if (news->kind == 0 || !event_wanted(c->root, news->kind))
+        return;
+    strata_event e = { .size = sizeof e, .kind = news->kind, .cache = c->root->handle, .message = news->words };
+    strata__event_fire(c->root->handle, &e);
+}
+
+static int64_t least_proven_locked(const struct coherence *c)
+{
+    int64_t least = c->count != 0 && !c->publish_only ? INT64_MAX : NEVER;
+    for (size_t i = 0; i < c->count; i++)
+        least = c->buses[i].proven < least ? c->buses[i].proven : least;
+    return least;
+}
+
+void strata__trust_begin(struct coherence *c)
+{
+    int64_t now = ex_now_ms(c->root->ex);
+    key_mutex_lock(&c->root->tree_lock);
+    key_mutex_lock(&c->lock);
+    c->epochs[0] = (struct epoch){ .begin = 0, .until = now };
+    c->epoch_count = 1;
+    c->proven = NEVER;
+    new_epoch_locked(c, now);
+    c->lost = 1;
+    c->untrusted_since = now;
+    key_mutex_unlock(&c->lock);
+    tell_handles_locked(c, now);
+    key_mutex_unlock(&c->root->tree_lock);
+}
+
+void strata__trust_lost(struct coherence *c, struct bus_slot *b, const char *why)
+{
+    struct news news;
+    char words[160];
+    key_mutex_lock(&c->root->tree_lock);
+    int64_t now = ex_now_ms(c->root->ex);
+    key_mutex_lock(&c->lock);
+    int64_t ends = proven_until(c) < now ? proven_until(c) : now;
+    for (uint32_t i = c->lost; i < c->epoch_count; i++)
+        c->epochs[i].until = larger(c->epochs[i].until, ends);
+    new_epoch_locked(c, now);
+    c->lost = c->epoch_count - 1;
+    c->losses++;
+    b->counted.lost++;
+    b->number_lost = b->number;
+    b->lost_ms = now;
+    b->self_ms = NEVER;
+    b->proven = NEVER;
+    c->proven = NEVER;
+    LIST_EACH(node, &b->peers)
+    list_entry(node, struct peer, link)->heard_us_ms = NEVER;
+    snprintf(words, sizeof words, "%s: %s", b->bus->name, why);
+    note_locked(c, now, words, &news);
+    tell_handles_locked(c, now);
+    key_mutex_unlock(&c->lock);
+    key_mutex_unlock(&c->root->tree_lock);
+    tell(c, &news);
+}
+
+void strata__trust_proven(struct coherence *c, struct bus_slot *b, int64_t moment)
+{
+    struct news news = { 0 };
+    key_mutex_lock(&c->root->tree_lock);
+    int64_t now = ex_now_ms(c->root->ex);
+    key_mutex_lock(&c->lock);
+    if (moment > b->proven && moment <= now) {
+        b->proven = moment;
+        int64_t least = least_proven_locked(c);
+        if (least > c->proven) {
+            c->proven = least;
+            if (proven_until(c) > now) /* epochs that began for want of proof are none */
+                c->epoch_count = c->lost + 1;
+            note_locked(c, now, NULL, &news);
+            tell_handles_locked(c, now);
+        }
+    }
+    key_mutex_unlock(&c->lock);
+    key_mutex_unlock(&c->root->tree_lock);
+    tell(c, &news);
+}
+
+void strata__trust_tick(struct coherence *c)
+{
+    struct news news = { 0 };
+    key_mutex_lock(&c->root->tree_lock);
+    int64_t now = ex_now_ms(c->root->ex);
+    key_mutex_lock(&c->lock);
+    if (proven_until(c) <= now) {
+        if (c->epochs[c->epoch_count - 1].until <= now)
+            new_epoch_locked(c, now);
+        note_locked(c, now, NULL, &news);
+        tell_handles_locked(c, now);
+    }
+    key_mutex_unlock(&c->lock);
+    key_mutex_unlock(&c->root->tree_lock);
+    tell(c, &news);
+}

@@ -1,0 +1,115 @@
+/* health.c - how coherent a cache is with the nodes that share its data, in numbers and in a sentence. */
+#include <stdio.h>
+#include <string.h>
+
+#include "src/core/coherence_impl.h"
+
+static int shares(const struct root *root)
+{
+    for (size_t i = 0; i < root->layer_count; i++)
+        if (root->layers[i].flags & STRATA_LAYER_SHARED)
+            return 1;
+    return 0;
+}
+
+/* Does it keep copies of what others write? */
+static int copies(const struct root *root)
+{
+    for (size_t i = 0; i < root->layer_count; i++)
+        if (!(root->layers[i].flags & STRATA_LAYER_SHARED))
+            return shares(root);
+    return 0;
+}
+
+/* Said once, to who listens first: nobody can before the cache is open. */
+void strata__coherence_warn(struct root *root)
+{
+    if (root->coherence != NULL || !copies(root) || atomic_exchange(&root->warned, 1))
+        return;
+    strata_event e = {
+        .size = sizeof e,
+        .kind = STRATA_EVENT_SUSPECT,
+        .cache = root->handle,
+        .message = "layers of this node hold copies of what other nodes write, and no bus tells of that: give "
+                   "strata_options.buses"
+    };
+    strata__event_fire(root->handle, &e);
+}
+
+static void add_bus(const struct bus_slot *b, strata_health *out)
+{
+    out->buses++;
+    out->buses_up += b->up;
+    out->peers += b->peer_count;
+    out->queued += b->queued + (b->all_due != 0);
+    LIST_EACH(node, &b->sending)
+    out->queued += node != NULL;
+    out->published += b->counted.published;
+    out->applied += b->applied;
+    out->rejected += b->rejected;
+    out->duplicates += b->duplicates;
+    out->overflows += b->overflows;
+    if (b->down.status != 0)
+        out->last = b->down;
+}
+
+static void fill(struct coherence *c, strata_health *out)
+{
+    key_mutex_lock(&c->lock);
+    int64_t now = ex_now_ms(c->root->ex);
+    out->coherent = 1;
+    out->trusted = c->proven != INT64_MIN && c->proven + c->trust_ms > now;
+    if (!out->trusted) {
+        int64_t since = c->proven != INT64_MIN ? c->proven + c->trust_ms : c->untrusted_since;
+        out->untrusted_ms = now > since ? now - since : 0;
+    }
+    out->bound_ms = c->trust_ms + (c->suspect_ms > 0 ? c->suspect_ms : 0);
+    out->lost = c->losses;
+    for (size_t i = 0; i < c->count; i++)
+        add_bus(&c->buses[i], out);
+    key_mutex_unlock(&c->lock);
+}
+
+static void put_words(const struct root *root, strata_health *out)
+{
+    char *words = out->words;
+    size_t room = sizeof out->words;
+    if (!out->coherent && copies(root))
+        snprintf(words, room,
+                 "no bus: what another node writes or deletes is served here until its time is over; give "
+                 "strata_options.buses, or "
+                 "take the layers of this node out");
+    else if (!out->coherent)
+        snprintf(words, room, "nothing is shared with other nodes");
+    else if (out->trusted)
+        snprintf(words, room,
+                 "trusted: nothing that was invalidated more than %lld ms ago is served; %u of %u buses up",
+                 (long long)out->bound_ms, out->buses_up, out->buses);
+    else
+        snprintf(words, room,
+                 "not trusted for %lld ms: what is held is suspect, served as stale and asked for anew; %u of %u buses "
+                 "up; last: %.100s",
+                 (long long)out->untrusted_ms, out->buses_up, out->buses,
+                 out->last.status != 0 ? out->last.message : "nothing failed");
+}
+
+int strata_health_get(strata *cache, strata_health *out, strata_error *err)
+{
+    strata_health h = STRATA_HEALTH_INIT;
+    if (cache == NULL || out == NULL || out->size < sizeof out->size)
+        return strata__no_argument(err, "strata_health_get() needs a cache and a struct with its size set");
+    struct root *root = cache->root;
+    int rc = root_enter(root, err);
+    if (rc != STRATA_OK)
+        return rc;
+    if (root->coherence != NULL)
+        fill(root->coherence, &h);
+    else
+        h.bound_ms = copies(root) ? STRATA_FOREVER : 0;
+    put_words(root, &h);
+    root_leave(root);
+    size_t known = out->size < sizeof h ? out->size : sizeof h;
+    memset((char *)out + sizeof out->size, 0, out->size - sizeof out->size);
+    memcpy((char *)out + sizeof out->size, (char *)&h + sizeof h.size, known - sizeof h.size);
+    return STRATA_OK;
+}
