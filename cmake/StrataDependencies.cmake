@@ -54,6 +54,7 @@ if(STRATA_HAS_RABBITMQ AND STRATA_HAS_TLS)
         set(STRATA_HAS_RABBITMQ_TLS ON)
     endif()
 endif()
+strata_optional(NATS nats libnats nats) # the bus on NATS
 strata_optional(ZSTD zstd libzstd zstd)
 strata_optional(LZ4 lz4 liblz4 lz4)
 strata_optional(ZLIB gzip zlib z)

@@ -25,6 +25,8 @@ if [ "${1:-}" = --inside ]; then
   done
   say "RabbitMQ $(dpkg-query -W -f '${Version}' rabbitmq-server)"
   run_ctest dev -R rabbitmq || :
+  say "$(/usr/sbin/nats-server --version)"
+  run_ctest dev -R nats || :
   closing_line
   exit
 fi

@@ -47,7 +47,7 @@ need() {
 }
 
 need_build() {
-  need "to build" gcc libc6-dev cmake ninja-build pkgconf libuv1-dev libxxhash-dev libzstd-dev liblz4-dev libhiredis-dev librabbitmq-dev libssl-dev zlib1g-dev libbrotli-dev
+  need "to build" gcc libc6-dev cmake ninja-build pkgconf libuv1-dev libxxhash-dev libzstd-dev liblz4-dev libhiredis-dev librabbitmq-dev libnats-dev libssl-dev zlib1g-dev libbrotli-dev
 }
 need_examples() { need "for the examples and the demo's origin" g++ libsqlite3-dev; }
 # Debian starts the service that comes with the package; what needs a server starts its own, on a free port, and stops it.
@@ -77,10 +77,17 @@ need_rabbitmq_server() {
     without_services need "for the bus over RabbitMQ: a server of its tests' own" rabbitmq-server
   }
 }
+need_nats_server() {
+  [ -x /usr/sbin/nats-server ] || command -v nats-server >/dev/null || {
+    say "Debian will start a nats-server with the machine from now on; nothing here needs it: systemctl disable nats-server"
+    without_services need "for the bus on NATS: servers of its tests' own" nats-server
+  }
+}
 need_tests() {
   need "to test" libcmocka-dev liblua5.1-0-dev spin
   need_redis_server
   need_rabbitmq_server
+  need_nats_server
 }
 need_clang() { need "to build with clang" clang libclang-rt-dev; }
 

@@ -13,6 +13,7 @@
 #include "strata/events.h"
 #include "strata/load.h"
 #include "strata/memory.h"
+#include "strata/nats.h"
 #include "strata/policy.h"
 #include "strata/queue.h"
 #include "strata/rabbitmq.h"

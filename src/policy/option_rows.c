@@ -7,6 +7,7 @@
 #include "strata/coherence.h"
 #include "strata/disk.h"
 #include "strata/memory.h"
+#include "strata/nats.h"
 #include "strata/policy.h"
 #include "strata/rabbitmq.h"
 #include "strata/redis.h"
@@ -36,6 +37,9 @@ static const struct option_word admit_on_words[] = {
 static const struct option_word compression_words[] = {
     { "none", STRATA_COMPRESS_NONE }, { "zstd", STRATA_COMPRESS_ZSTD }, { "lz4", STRATA_COMPRESS_LZ4 },
     { "gzip", STRATA_COMPRESS_GZIP }, { "brotli", STRATA_COMPRESS_BROTLI }, { NULL, 0 } };
+
+static const struct option_word nats_storage_words[] = {
+    { "file", STRATA_NATS_FILE }, { "memory", STRATA_NATS_MEMORY }, { NULL, 0 } };
 
 static const struct option_word write_words[] = { { "best-effort", STRATA_WRITE_BEST_EFFORT },
                                                   { "strict", STRATA_WRITE_STRICT },
@@ -282,6 +286,43 @@ static const struct option_row policy_rows[] = {
 };
 #undef STRUCT
 
+#define STRUCT strata_nats_options
+static const struct option_row nats_rows[] = {
+    SIZE_ROW,
+    ROW(url, OPTION_STRING, 0, 4095, 0, NULL, "where the servers are"),
+    ROW(subject, OPTION_STRING, 0, 255, 0, NULL, "what is published under"),
+    ROW(jetstream, OPTION_SWITCH, STRATA_OFF, STRATA_ON, STRATA_OFF, NULL, "a stream keeps what was published"),
+    ROW(storage, OPTION_ENUM, STRATA_NATS_FILE, STRATA_NATS_MEMORY, STRATA_NATS_FILE, nats_storage_words,
+        "of a stream that is made"),
+    ROW(stream, OPTION_STRING, 0, 255, 0, NULL, "its name"),
+    ROW(consumer, OPTION_STRING, 0, 80, 0, NULL, "this node's in the stream; default node_name"),
+    ROW(max_age_ms, OPTION_DURATION, 100, 100 * INT64_C(365) * 24 * HOUR_MS, 0, NULL,
+        "messages leave a stream that is made after so long; 0 never"),
+    ROW(max_messages, OPTION_U64, 1, INT64_MAX, 0, NULL, "the oldest leave it beyond so many; 0 no limit"),
+    ROW(ack_wait_ms, OPTION_DURATION, 10, 24 * HOUR_MS, 30000, NULL, "what was not acknowledged after so long is sent again"),
+    ROW(max_deliver, OPTION_U32, 1, 1000000, 10, NULL, "at most so often"),
+    ROW(ensure_stream, OPTION_SWITCH, STRATA_OFF, STRATA_ON, STRATA_ON, NULL, "a stream that is missing is made"),
+    ROW(ensure_consumer, OPTION_SWITCH, STRATA_OFF, STRATA_ON, STRATA_ON, NULL,
+        "the consumer is made, and put to its place"),
+    ROW(max_message_bytes, OPTION_BYTES32, 4 * KIB, 64 * MIB, 256 * KIB, NULL, "what is larger is split"),
+    ROW(user, OPTION_STRING, 0, 255, 0, NULL, "instead of the one in url"),
+    ROW(password, OPTION_STRING, 0, 1024, 0, NULL, "of user"),
+    ROW(token, OPTION_STRING, 0, 1024, 0, NULL, "instead of a user"),
+    ROW(credentials_file, OPTION_STRING, 0, 4095, 0, NULL, "a user's JWT and seed, instead of both"),
+    ROW(tls_ca_file, OPTION_STRING, 0, 4095, 0, NULL, "who may have signed the server's certificate"),
+    ROW(tls_cert_file, OPTION_STRING, 0, 4095, 0, NULL, "our certificate, for a server that wants one"),
+    ROW(tls_key_file, OPTION_STRING, 0, 4095, 0, NULL, "its private key"),
+    ROW(tls_server_name, OPTION_STRING, 0, 255, 0, NULL, "who the server's certificate is for"),
+    ROW(tls_verify, OPTION_SWITCH, STRATA_OFF, STRATA_ON, STRATA_ON, NULL, "who the server is, is checked"),
+    ROW(max_pending, OPTION_U32, 1, 10000000, 10000, NULL, "messages that may wait to be published"),
+    ROW(connect_timeout_ms, OPTION_DURATION, 1, HOUR_MS, 1000, NULL, "to be connected and authenticated"),
+    ROW(timeout_ms, OPTION_DURATION, 1, HOUR_MS, 1000, NULL, "what is not confirmed after that has failed"),
+    ROW(ping_ms, OPTION_DURATION, 10, HOUR_MS, 5000, NULL, "how often a silent server is asked"),
+    ROW(connection, OPTION_POINTER, 0, 0, 0, NULL, "the application's, instead of url"),
+    ROW(name, OPTION_STRING, 0, 31, 0, NULL, "shown in stats and events"),
+};
+#undef STRUCT
+
 const struct option_rows strata__disk_rows = {
     "strata_disk_options", "STRATA_DISK_OPTIONS_INIT", sizeof(strata_disk_options), disk_rows, COUNT(disk_rows) };
 const struct option_rows strata__memory_rows = {
@@ -308,4 +349,6 @@ const struct option_rows strata__redis_bus_rows = {
 const struct option_rows strata__redis_tracking_rows = {
     "strata_redis_tracking_options", "STRATA_REDIS_TRACKING_OPTIONS_INIT", sizeof(strata_redis_tracking_options),
     redis_tracking_rows, COUNT(redis_tracking_rows) };
+const struct option_rows strata__nats_rows = {
+    "strata_nats_options", "STRATA_NATS_OPTIONS_INIT", sizeof(strata_nats_options), nats_rows, COUNT(nats_rows) };
 /* clang-format on */

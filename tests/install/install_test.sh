@@ -32,8 +32,10 @@ pkg_config_static)
   # shellcheck disable=SC2046,SC2086
   "$CC" -std=c11 $warnings "$here/consumer/main.c" -o static $(pc --static --cflags --libs | sed 's/-lstrata/-l:libstrata.a/')
   ./static
-  # All static, where there is a C library for that.
-  if echo 'int main(void) { return 0; }' | "$CC" -x c - -static -o nothing 2>nothing.log; then
+  # All static, where there is a C library for that, and an archive of nats.c, which Debian 12's package has not.
+  nats=$(pc --static --libs-only-l | grep -o -e ' *-lnats' | head -n 1) || nats=
+  # shellcheck disable=SC2086
+  if echo 'int main(void) { return 0; }' | "$CC" -x c - -static -o nothing $nats 2>nothing.log; then
     # shellcheck disable=SC2046,SC2086
     "$CC" -std=c11 $warnings -static "$here/consumer/main.c" -o all_static $(pc --static --cflags --libs)
     ./all_static

@@ -14,6 +14,7 @@
 #include "strata/disk.h"
 #include "strata/memory.h"
 #include "strata/rabbitmq.h"
+#include "strata/nats.h"
 #include "strata/redis.h"
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
@@ -34,6 +35,7 @@ static const struct {
     { &strata__redis_rows, sizeof(strata_redis_options), 0 },
     { &strata__redis_bus_rows, sizeof(strata_redis_bus_options), 4 },
     { &strata__redis_tracking_rows, sizeof(strata_redis_tracking_options), 0 },
+    { &strata__nats_rows, sizeof(strata_nats_options), 0 },
 };
 
 static void test_every_field_has_its_row(void **state)
