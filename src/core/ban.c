@@ -30,6 +30,35 @@ static int keeps_bans(const strata_layer_ops *ops)
     return ops->size >= offsetof(strata_layer_ops, ban) + sizeof ops->ban && ops->ban != NULL;
 }
 
+static void restore(const strata_ban_op *op, void *ctx)
+{
+    struct ban ban = { .kind = op->kind,
+                       .soft = op->soft != 0,
+                       .path = op->prefix,
+                       .text = op->text,
+                       .tags = op->tags,
+                       .tag_count = op->tag_count,
+                       .life = op->life,
+                       .position = op->position,
+                       .wall_ms = op->wall_ms,
+                       .store_position = op->store_position };
+    (void)strata__ban_apply(ctx, &ban); /* without memory all that is older is banned */
+}
+
+int strata__bans_restore(struct root *root, strata_error *err)
+{
+    for (size_t i = 0; i < root->layer_count; i++) {
+        strata_layer *layer = root->layers[i].layer;
+        const strata_layer_ops *ops = layer->ops;
+        if (ops->size < offsetof(strata_layer_ops, bans) + sizeof ops->bans || ops->bans == NULL)
+            continue;
+        int rc = ops->bans(layer, restore, root, err);
+        if (rc < 0)
+            return strata__fail_plain(err, rc, layer->name);
+    }
+    return STRATA_OK;
+}
+
 /* The furthest first: a store that counts positions gives the ban its own. */
 static int tell_layers(strata *cache, struct ban *ban, strata_error *err)
 {

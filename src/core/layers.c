@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "src/core/bans.h"
 #include "src/core/demote.h"
 #include "src/core/strand.h"
 
@@ -132,7 +133,7 @@ int strata__layers_start(struct root *root, strata_error *err)
         if (rc < 0)
             return strata__fail_plain(err, rc, layer->name);
     }
-    return STRATA_OK;
+    return strata__bans_restore(root, err);
 }
 
 int strata__layers_reopen(struct root *root, strata_error *err)
@@ -155,7 +156,7 @@ int strata__layers_reopen(struct root *root, strata_error *err)
         atomic_store(&slot->own_misses, 0);
         atomic_store(&slot->refused, 0);
     }
-    return STRATA_OK;
+    return strata__bans_restore(root, err);
 }
 
 void strata__layers_hurry(struct root *root)

@@ -77,7 +77,7 @@ static void test_wrong(void **state)
     (void)state;
     struct stack st;
     static strata_slice many[STRATA_TAGS_MAX + 1];
-    static char names[STRATA_TAGS_MAX + 1][8];
+    static char names[STRATA_TAGS_MAX + 1][16];
     open_stack(&st, &(struct stack_options){ .memory_bytes = 64 << 20 });
     for (int i = 0; i <= STRATA_TAGS_MAX; i++) {
         snprintf(names[i], sizeof names[i], "t%d", i);

@@ -10,7 +10,16 @@
 #include "src/base/mem.h"
 #include "src/layer/disk/disk_impl.h"
 
-int strata__bans_init(struct disk *d) { return strata__os_mutex_init(&d->bans.lock); }
+int strata__bans_init(struct disk *d)
+{
+    int failed = strata__os_mutex_init(&d->bans.lock);
+    if (failed != 0)
+        return failed;
+    failed = strata__os_mutex_init(&d->ban_lock);
+    if (failed != 0)
+        strata__os_mutex_deinit(&d->bans.lock);
+    return failed;
+}
 
 static void free_prefix(struct disk *d, struct disk_ban *ban)
 {
@@ -23,6 +32,7 @@ void strata__bans_deinit(struct disk *d)
         free_prefix(d, &d->bans.list[i]);
     d->bans.count = 0;
     strata__os_mutex_deinit(&d->bans.lock);
+    strata__os_mutex_deinit(&d->ban_lock);
 }
 
 static int has_prefix(strata_slice key, const struct disk_ban *ban)

@@ -208,6 +208,9 @@ struct disk {
     uint32_t shard_count;
     struct disk_log log;
     struct bans bans;
+    struct os_mutex ban_lock; /* of the file of the cache's bans, which is its own: disk_ban_list.c */
+    int ban_fd;
+    uint64_t ban_bytes, ban_base; /* its size, and when it was written anew */
     struct admission admission;
     struct compressor compressor;
     _Atomic(int) lost; /* the directory can neither be written nor emptied: nothing is answered any more */
@@ -404,6 +407,8 @@ static inline int segment_list_at(const struct segment_list *list, uint32_t i, s
 #define DIR_BAD "strata.dir.bad"
 #define SNAPSHOT_NAME "index.snap"
 #define SNAPSHOT_NEW "index.snap.new"
+#define BANS_NAME "bans"
+#define BANS_NEW "bans.new"
 #define SEGMENT_NEW "segment.new"
 /* Lock the directory, learn who it is.  disk_dirfile.c */
 int strata__disk_open_dir(struct disk *d, strata_error *err);
@@ -419,6 +424,9 @@ int strata__segment_numbers(struct disk *d, uint64_t **out, size_t *out_count);
 int strata__disk_damage(struct disk *d, const char *name, const char *what, const char *advice, strata_error *err);
 /* No segment, no slot, no ban. */
 void strata__disk_forget_all(struct disk *d);
+/* disk_ban_list.c: the layer's ban() and bans().  The latter opens the file. */
+int strata__disk_ban(struct disk *d, strata_ban_op *what, strata_error *err);
+int strata__disk_bans(struct disk *d, void (*each)(const strata_ban_op *ban, void *ctx), void *ctx, strata_error *err);
 /* STRATA_OK, STRATA_MISS (there is none that is good), < 0. */
 int strata__snapshot_load(struct disk *d, const uint64_t *numbers, size_t count, strata_error *err);
 int strata__snapshot_save(struct disk *d);

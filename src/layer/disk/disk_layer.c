@@ -119,6 +119,8 @@ static void close_files(struct disk *d)
 {
     strata__os_file_close(d->lock_fd); /* with it the lock */
     strata__os_file_close(d->dir_fd);
+    strata__os_file_close(d->ban_fd);
+    d->ban_fd = -1;
     d->lock_fd = -1;
     d->dir_fd = -1;
 }
@@ -151,6 +153,7 @@ static int disk_start(strata_layer *layer, strata_layer_host *host, strata_error
     if (rc < 0)
         return rc;
     d->host = host;
+    d->ban_fd = -1;
     rc = make_parts(d, err);
     if (rc < 0) {
         strata__compressor_deinit(&d->compressor);
@@ -289,6 +292,19 @@ static int disk_clear(strata_layer *layer, const strata_clear_op *what, strata_e
     return d->host != NULL ? strata__disk_clear(d, what, err) : STRATA_OK;
 }
 
+static int disk_ban(strata_layer *layer, strata_ban_op *what, strata_error *err)
+{
+    struct disk *d = downcast(layer);
+    return d->host != NULL ? strata__disk_ban(d, what, err) : STRATA_OK;
+}
+
+static int disk_bans(strata_layer *layer, void (*each)(const strata_ban_op *ban, void *ctx), void *ctx,
+                     strata_error *err)
+{
+    struct disk *d = downcast(layer);
+    return d->host != NULL ? strata__disk_bans(d, each, ctx, err) : STRATA_OK;
+}
+
 static int disk_keys(strata_layer *layer, int (*each)(uint32_t, strata_slice, void *), void *ctx, strata_error *err)
 {
     struct disk *d = downcast(layer);
@@ -353,6 +369,8 @@ static const strata_layer_ops disk_ops = {
     .maintain = disk_maintain,
     .reopen = disk_reopen,
     .close = disk_close,
+    .ban = disk_ban,
+    .bans = disk_bans,
 };
 
 /* The constructor --------------------------------------------------------------------------------------------- */
@@ -405,7 +423,7 @@ strata_layer *strata_disk_layer(const strata_disk_options *options)
     d->base.flags = STRATA_LAYER_LOCAL | STRATA_LAYER_DURABLE | STRATA_LAYER_BLOCKS | STRATA__LAYER_COPIES |
                     STRATA__LAYER_ALONE;
     d->dir_fd = -1;
-    d->lock_fd = -1;
+    d->lock_fd = d->ban_fd = -1;
     snprintf(d->base.name, sizeof d->base.name, "disk");
     if (check(d, options, &d->base.failed) < 0)
         return &d->base;
