@@ -133,6 +133,8 @@ void test_host_cut(struct test_host *h)
 
 void test_host_stop(struct test_host *h)
 {
+    if (h->stopping) /* a test has closed what its teardown closes, too */
+        return;
     pthread_mutex_lock(&h->mutex);
     h->stopping = 1;
     h->keeps_delays = 0;
