@@ -23,5 +23,7 @@ struct contract_bus_subject {
 
 /* Answers how many cases failed. */
 int contract_run_bus(const struct contract_bus_subject *subject);
+/* For a bus that only listens. */
+int contract_run_listening_bus(const struct contract_bus_subject *subject);
 
 #endif /* STRATA_TESTS_CONTRACT_BUS_H */
