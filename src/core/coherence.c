@@ -105,6 +105,7 @@ int strata__coherence_take(struct root *root, const strata_options *options, str
     c->max_queued = known.max_queued;
     c->publish_only = known.publish_only == STRATA_ON;
     list_init(&c->waits);
+    strata__checks_init(c);
     c->node_name = known.node_name != NULL ? copy_text(root, known.node_name) : NULL;
     c->secret = known.secret != NULL ? copy_text(root, known.secret) : NULL;
     if ((known.node_name != NULL && c->node_name == NULL) || (known.secret != NULL && c->secret == NULL))
@@ -276,6 +277,7 @@ int strata__coherence_reopen(struct root *root, strata_error *err)
         return STRATA_OK;
     key_mutex_init(&c->lock);
     list_init(&c->waits);
+    strata__checks_init(c);
     c->work_posted = c->work_again = c->beat_due = c->beating = c->stopping = 0;
     for (size_t i = 0; i < c->count; i++)
         if (c->buses[i].bus->ops->reopen == NULL)

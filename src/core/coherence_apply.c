@@ -236,10 +236,9 @@ void strata__apply_message(struct bus_slot *b, strata_slice bytes)
     end_batch(&batch);
 }
 
-void strata__apply_key(struct bus_slot *b, strata_slice key)
+void strata__apply_change(struct bus_slot *b, strata_slice key, uint64_t version)
 {
     struct batch batch;
-    b->counted.received++;
     if (!begin_batch(&batch, b)) {
         strata__trust_lost(b->c, b, "no memory to carry out an invalidation");
         return;
@@ -247,6 +246,6 @@ void strata__apply_key(struct bus_slot *b, strata_slice key)
     if (key.size == 0)
         one_space(&batch, key);
     else
-        one_key(&batch, key, 0);
+        one_key(&batch, key, version);
     end_batch(&batch);
 }

@@ -10,7 +10,7 @@
 enum { INBOX_BYTES_MOST = 16 << 20, WORK_AT_ONCE = 256 };
 
 /* Something that a bus has said; a message, or a word in its turn. */
-enum said { SAID_MESSAGE, SAID_UP, SAID_DOWN, SAID_KEY, SAID_PROVEN };
+enum said { SAID_MESSAGE, SAID_UP, SAID_DOWN, SAID_KEY, SAID_CHANGE, SAID_PROVEN };
 
 struct delivery {
     struct delivery *next;
@@ -62,7 +62,8 @@ static void say(struct bus_slot *b, enum said said, strata_slice bytes, int64_t 
     struct delivery *d = strata__alloc(c->root->mem, sizeof *d + bytes.size);
     key_mutex_lock(&c->lock);
     int takes = b->started && !c->stopping;
-    if (takes && (d == NULL || (said == SAID_MESSAGE && b->inbox_bytes + bytes.size > INBOX_BYTES_MOST))) {
+    if (takes &&
+        (d == NULL || ((said == SAID_MESSAGE || said == SAID_KEY) && b->inbox_bytes + bytes.size > INBOX_BYTES_MOST))) {
         lost_locked(b, "messages came faster than they could be carried out, or there was no memory for them");
         takes = 0;
         post_work_locked(c);
@@ -126,6 +127,11 @@ static void host_key_changed(struct strata_bus_host *host, strata_slice key)
         say(b, SAID_KEY, key, 0);
 }
 
+void strata__say_change(struct bus_slot *b, strata_slice key, uint64_t version)
+{
+    say(b, SAID_CHANGE, key, (int64_t)version);
+}
+
 static void host_proven(struct strata_bus_host *host, int64_t sent_ms)
 {
     say(slot_of(host), SAID_PROVEN, strata_bytes("", 0), sent_ms);
@@ -182,14 +188,17 @@ static void went_down(struct bus_slot *b)
 static void carry_out(struct bus_slot *b, const struct delivery *d)
 {
     strata_slice bytes = strata_bytes(d->bytes, d->size);
+    int64_t moment;
     switch (d->said) {
     case SAID_MESSAGE: strata__apply_message(b, bytes); return;
     case SAID_UP: came_up(b); return;
     case SAID_DOWN: went_down(b); return;
     case SAID_KEY: strata__apply_key(b, bytes); return;
+    case SAID_CHANGE: strata__apply_change(b, bytes, (uint64_t)d->moment); return;
     case SAID_PROVEN:
-        if ((b->flags & STRATA_BUS_RECEIVES_ONLY) && d->moment > b->lost_ms)
-            strata__trust_proven(b->c, b, d->moment);
+        moment = strata__checks_bound(b->c, d->moment);
+        if ((b->flags & STRATA_BUS_RECEIVES_ONLY) && moment > b->lost_ms)
+            strata__trust_proven(b->c, b, moment);
         return;
     }
 }

@@ -14,7 +14,7 @@
 #include "src/core/flight.h"
 #include "src/format/bus_message.h"
 
-enum { BUSES_MAX = OUTGOING_BUSES, EPOCHS = 16, PEERS_MAX = 1024 };
+enum { BUSES_MAX = OUTGOING_BUSES, EPOCHS = 16, PEERS_MAX = 1024, CHECK_BUCKETS = 256 };
 #define NEVER INT64_MIN
 
 struct epoch {
@@ -104,6 +104,9 @@ struct coherence {
     unsigned char work_posted, work_again, beat_due, beating, stopping;
     struct timer beat;
     struct list_node waits; /* struct outgoing, all that wait */
+    /* Keys that are compared with the store (coherence_echo.c). */
+    struct list_node checks[CHECK_BUCKETS], first_checks;
+    size_t check_count;
 };
 
 /* What buses say (coherence_bus.c) ------------------------------------------------------------------------------- */
@@ -152,7 +155,17 @@ void strata__out_release(struct coherence *c, int64_t since);
 /* Coming in (coherence_apply.c) ---------------------------------------------------------------------------------- */
 
 void strata__apply_message(struct bus_slot *b, strata_slice bytes);
-/* Somebody did something to that key of the store; empty: to all of them. */
+/* What this node holds of the key goes, unless it is of that version; empty: of all keys. */
+void strata__apply_change(struct bus_slot *b, strata_slice key, uint64_t version);
+/* The same in its turn, from any thread (coherence.c). */
+void strata__say_change(struct bus_slot *b, strata_slice key, uint64_t version);
+
+/* What a store says (coherence_echo.c) ----------------------------------------------------------------------------- */
+
+void strata__checks_init(struct coherence *c);
+/* Somebody, perhaps this node, did something to that key of the store; empty: to all of them. */
 void strata__apply_key(struct bus_slot *b, strata_slice key);
+/* Everything before `moment` was told: before which moment was it carried out? */
+int64_t strata__checks_bound(struct coherence *c, int64_t moment);
 
 #endif /* STRATA_CORE_COHERENCE_IMPL_H */

@@ -1,0 +1,300 @@
+/* test_tracking_cache.c - caches that listen to what a real server tells of its keys: what a stranger does behind their backs is
+ * visible in all of them, and what they do themselves costs them nothing that they hold. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/support/cmocka_all.h"
+
+#include "strata/strata.h"
+#include "tests/support/redis_cache.h"
+#include "tests/support/redis_do.h"
+
+enum { NODES = 2, LOOKS = 12000, SLOW_MS = 150 };
+
+struct fleet_of_two {
+    struct redis_server server;
+    struct redis_link *redis_cli;
+    strata *node[NODES];
+    strata *stranger; /* another program's cache: it writes entries, and tells nobody */
+    uint32_t protocol;
+};
+
+static strata *open_node(const struct fleet_of_two *f, int listens)
+{
+    char url[64];
+    strata *cache = NULL;
+    strata_error err = STRATA_ERROR_INIT;
+    (void)snprintf(url, sizeof url, "redis://127.0.0.1:%u", (unsigned)f->server.port);
+    strata_memory_options memory = STRATA_MEMORY_OPTIONS_INIT;
+    strata_redis_options redis = STRATA_REDIS_OPTIONS_INIT;
+    redis.url = url;
+    redis.prefix = "app:";
+    redis.soft_timeout_ms = redis.timeout_ms = redis.connect_timeout_ms = 60000;
+    strata_redis_tracking_options tracking = STRATA_REDIS_TRACKING_OPTIONS_INIT;
+    tracking.url = url;
+    tracking.prefix = "app:";
+    tracking.connect_timeout_ms = tracking.timeout_ms = 60000;
+    tracking.heartbeat_ms = 200;
+    tracking.protocol = f->protocol;
+    strata_layer *layers[] = { strata_memory_layer(&memory), strata_redis_layer(&redis) };
+    strata_bus *buses[] = { strata_redis_tracking_bus(&tracking) };
+    strata_coherence_options coherence = STRATA_COHERENCE_OPTIONS_INIT;
+    coherence.default_bus = STRATA_OFF;
+    coherence.trust_ms = 60000; /* no busy machine lets it run out */
+    coherence.open_wait_ms = 60000;
+    strata_options options = STRATA_OPTIONS_INIT;
+    options.layers = layers;
+    options.layer_count = 2;
+    options.buses = buses;
+    options.bus_count = listens ? 1 : 0;
+    options.coherence = &coherence;
+    if (!listens)
+        strata_bus_free(buses[0]);
+    if (strata_open(&cache, &options, &err) != STRATA_OK)
+        fail_msg("%s: %s", err.where, err.message);
+    return cache;
+}
+
+/* Until it is known that nothing is missing. */
+static void until_trusted(strata *cache)
+{
+    strata_health health = STRATA_HEALTH_INIT;
+    strata_error err = STRATA_ERROR_INIT;
+    for (int i = 0; i < LOOKS; i++) {
+        assert_int_equal(strata_health_get(cache, &health, &err), STRATA_OK);
+        if (health.trusted)
+            return;
+        redis_cache_nap(5);
+    }
+    fail_msg("never trusted: %s", health.words);
+}
+
+static void open_fleet(struct fleet_of_two *f, void **state)
+{
+    memset(f, 0, sizeof *f);
+    f->protocol = *(const uint32_t *)*state;
+    redis_server_start(&f->server, NULL);
+    f->redis_cli = redis_do_open(&f->server);
+    for (int i = 0; i < NODES; i++)
+        f->node[i] = open_node(f, 1);
+    f->stranger = open_node(f, 0);
+    for (int i = 0; i < NODES; i++)
+        until_trusted(f->node[i]);
+}
+
+static void close_fleet(struct fleet_of_two *f)
+{
+    for (int i = 0; i < NODES; i++)
+        assert_int_equal(strata_close(f->node[i]), STRATA_OK);
+    assert_int_equal(strata_close(f->stranger), STRATA_OK);
+    strata__redis_close(f->redis_cli);
+    redis_server_stop(&f->server);
+}
+
+static void all_hold(struct fleet_of_two *f, const char *key, const char *text)
+{
+    for (int i = 0; i < NODES; i++)
+        redis_cache_expect(f->node[i], key, STRATA_OK, text);
+}
+
+static void all_see(struct fleet_of_two *f, const char *key, int status)
+{
+    for (int i = 0; i < NODES; i++)
+        redis_cache_await(f->node[i], key, status);
+}
+
+static void all_see_text(struct fleet_of_two *f, const char *key, const char *text)
+{
+    char got[64];
+    strata_error err;
+    for (int i = 0; i < NODES; i++) {
+        int look = 0;
+        while (redis_cache_get(f->node[i], key, got, sizeof got, &err) != STRATA_OK || strcmp(got, text) != 0) {
+            if (++look == LOOKS)
+                fail_msg("%s: still \"%s\", not \"%s\"", key, got, text);
+            redis_cache_nap(5);
+        }
+    }
+}
+
+/* All that was told so far was dealt with: a key that was changed later is seen to have been. */
+static void until_dealt_with(struct fleet_of_two *f)
+{
+    redis_cache_set(f->stranger, "mark", "0");
+    all_see_text(f, "mark", "0");
+    redis_cache_set(f->stranger, "mark", "1");
+    all_see_text(f, "mark", "1");
+    redis_cache_nap(50); /* a comparison may take its time: what it would wrongly drop is gone by then */
+}
+
+/* How often the server was asked for something that it has, or has not. */
+static uint64_t asked(strata *cache)
+{
+    strata_layer_stats s = redis_cache_stats(cache, 1);
+    return s.hits + s.misses;
+}
+
+/* What others do ------------------------------------------------------------------------------------------------------- */
+
+static void a_stranger_is_seen(void **state)
+{
+    struct fleet_of_two f;
+    open_fleet(&f, state);
+    redis_cache_set(f.stranger, "k", "one");
+    all_hold(&f, "k", "one");
+    redis_cache_set(f.stranger, "k", "two");
+    all_see_text(&f, "k", "two");
+    assert_int_equal(redis_do(f.redis_cli, "DEL", "app:k").integer, 1);
+    all_see(&f, "k", STRATA_MISS);
+    redis_cache_set(f.stranger, "k", "three");
+    all_see_text(&f, "k", "three");
+    assert_int_equal(redis_do(f.redis_cli, "SET", "app:k", "no entry of a cache").status, STRATA_OK);
+    all_see(&f, "k", STRATA_MISS);
+    redis_cache_set(f.stranger, "k", "four");
+    all_see_text(&f, "k", "four");
+    assert_int_equal(redis_do(f.redis_cli, "PEXPIRE", "app:k", "30").integer, 1);
+    all_see(&f, "k", STRATA_MISS);
+    redis_cache_set(f.stranger, "k", "five");
+    all_see_text(&f, "k", "five");
+    assert_int_equal(redis_do(f.redis_cli, "FLUSHALL").status, STRATA_OK);
+    all_see(&f, "k", STRATA_MISS);
+    close_fleet(&f);
+}
+
+/* One node's set, delete and expire, on the other, without a bus that carries messages. */
+static void each_other_is_seen(void **state)
+{
+    struct fleet_of_two f;
+    strata_error err;
+    open_fleet(&f, state);
+    for (int i = 0; i < 5; i++) {
+        char text[16];
+        (void)snprintf(text, sizeof text, "%d", i);
+        redis_cache_set(f.node[i % 2], "k", text);
+        all_see_text(&f, "k", text);
+    }
+    assert_int_equal(strata_delete(f.node[0], strata_str("k"), &err), STRATA_OK);
+    all_see(&f, "k", STRATA_MISS);
+    close_fleet(&f);
+}
+
+static void keys_of_namespaces(void **state)
+{
+    struct fleet_of_two f;
+    strata *space[NODES], *strange;
+    open_fleet(&f, state);
+    assert_int_equal(strata_namespace(f.stranger, "users", NULL, &strange, NULL), STRATA_OK);
+    for (int i = 0; i < NODES; i++)
+        assert_int_equal(strata_namespace(f.node[i], "users", NULL, &space[i], NULL), STRATA_OK);
+    redis_cache_set(strange, "k", "one");
+    redis_cache_set(f.stranger, "k", "outside");
+    for (int i = 0; i < NODES; i++)
+        redis_cache_expect(space[i], "k", STRATA_OK, "one");
+    all_hold(&f, "k", "outside");
+    assert_int_equal(strata_delete(strange, strata_str("k"), NULL), STRATA_OK);
+    for (int i = 0; i < NODES; i++)
+        redis_cache_await(space[i], "k", STRATA_MISS);
+    all_hold(&f, "k", "outside");
+    for (int i = 0; i < NODES; i++)
+        strata_close(space[i]);
+    strata_close(strange);
+    close_fleet(&f);
+}
+
+/* What they do themselves ------------------------------------------------------------------------------------------------ */
+
+static int load_slowly(strata_load *load, strata_slice key, void *ctx)
+{
+    (void)key;
+    ++*(int *)ctx;
+    redis_cache_nap(SLOW_MS);
+    return strata_load_copy(load, "loaded", 6);
+}
+
+static void what_is_loaded_or_set_here_stays(void **state)
+{
+    struct fleet_of_two f;
+    strata_value *v = NULL;
+    strata_error err = STRATA_ERROR_INIT;
+    int loads = 0;
+    open_fleet(&f, state);
+    assert_int_equal(strata_get_or_load(f.node[0], strata_str("slow"), load_slowly, &loads, NULL, &v, &err), STRATA_OK);
+    strata_value_unref(v);
+    redis_cache_loads(f.node[0], "quick", &loads);
+    redis_cache_set(f.node[0], "set", "here");
+    redis_cache_set(f.node[0], "set", "again");
+    assert_int_equal(loads, 2);
+    until_dealt_with(&f);
+    uint64_t before = asked(f.node[0]);
+    redis_cache_expect(f.node[0], "slow", STRATA_OK, "loaded");
+    redis_cache_expect(f.node[0], "quick", STRATA_OK, "loaded");
+    redis_cache_expect(f.node[0], "set", STRATA_OK, "again");
+    assert_int_equal(asked(f.node[0]), before); /* all from memory */
+    close_fleet(&f);
+}
+
+/* A stranger writes while it is loaded here: the load stores nothing, and nobody holds it. */
+static int load_and_be_overtaken(strata_load *load, strata_slice key, void *ctx)
+{
+    struct fleet_of_two *f = ctx;
+    (void)key;
+    redis_cache_set(f->stranger, "k", "newer");
+    return strata_load_copy(load, "older", 5);
+}
+
+static void who_is_overtaken_holds_nothing(void **state)
+{
+    struct fleet_of_two f;
+    strata_value *v = NULL;
+    strata_error err = STRATA_ERROR_INIT;
+    open_fleet(&f, state);
+    assert_int_equal(strata_get_or_load(f.node[0], strata_str("k"), load_and_be_overtaken, &f, NULL, &v, &err),
+                     STRATA_OK);
+    assert_int_equal(strata_value_size(v), 5); /* its caller has it */
+    strata_value_unref(v);
+    all_see_text(&f, "k", "newer");
+    close_fleet(&f);
+}
+
+/* Losses --------------------------------------------------------------------------------------------------------------- */
+
+static void what_was_missed_is_asked_for(void **state)
+{
+    struct fleet_of_two f;
+    open_fleet(&f, state);
+    redis_cache_set(f.stranger, "k", "one");
+    all_hold(&f, "k", "one");
+    assert_int_not_equal(redis_do(f.redis_cli, "CLIENT", "KILL", "TYPE", "pubsub").integer, 0);
+    redis_cache_set(f.stranger, "k", "two"); /* while nobody listens, perhaps */
+    all_see_text(&f, "k", "two");
+    for (int i = 0; i < NODES; i++)
+        until_trusted(f.node[i]);
+    all_see_text(&f, "k", "two");
+    redis_cache_set(f.stranger, "k", "three");
+    all_see_text(&f, "k", "three");
+    close_fleet(&f);
+}
+
+#define TWICE(test) \
+    { #test " (RESP2)", test, NULL, NULL, &two }, { #test " (RESP3)", test, NULL, NULL, &three }
+
+int main(void)
+{
+    static uint32_t two = 2, three = 3;
+    const struct CMUnitTest all[] = {
+        TWICE(a_stranger_is_seen),
+        TWICE(each_other_is_seen),
+        TWICE(keys_of_namespaces),
+        TWICE(what_is_loaded_or_set_here_stays),
+        TWICE(who_is_overtaken_holds_nothing),
+        TWICE(what_was_missed_is_asked_for),
+    };
+    struct CMUnitTest tests[sizeof all / sizeof all[0]];
+    size_t count = 0;
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        if (strata__redis_pushes() || all[i].initial_state == &two)
+            tests[count++] = all[i];
+    return _cmocka_run_group_tests("tracking_cache", tests, count, NULL, NULL);
+}
