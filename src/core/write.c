@@ -189,7 +189,8 @@ static void note_version(struct write *w, const struct layer_slot *slot)
         return;
     if (w->op.kind == STRATA_OP_PUT || w->op.kind == STRATA_OP_REMOVE)
         w->told_version = w->op.meta.version;
-    if (w->op.kind != STRATA_OP_PUT)
+    if (w->op.kind != STRATA_OP_PUT ||
+        w->op.meta.version == w->meta.version) /* it counts none, and keeps what it is given */
         return;
     w->version_before = w->meta.version;
     w->version = w->meta.version = w->op.meta.version;
@@ -254,7 +255,8 @@ static void go_on(struct write *w)
                 w->done_layers++;
             }
         }
-        if (w->done_layers == w->end && !strata__write_takes_back(w))
+        /* Once it is known to fail, nobody here is to see what will be taken back. */
+        if (!strata__write_takes_back(w) && w->done_layers == w->end)
             break;
         struct layer_slot *slot = slot_at(w, w->done_layers);
         if (w->peer && (slot->flags & (STRATA_LAYER_SHARED | STRATA_LAYER_INSTANT))) {

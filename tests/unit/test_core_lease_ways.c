@@ -1,5 +1,6 @@
 /* test_core_lease_ways.c - leases on other ways than a single key's first load: refreshes, closing, many keys, deeper stacks. */
 #include "tests/support/fail_alloc.h"
+#include "tests/support/map_store.h"
 #include "tests/unit/lease_calls.h"
 
 static const strata_policy stale_policy = { STRATA_SIZED(strata_policy), .ttl_ms = 100,
@@ -64,6 +65,33 @@ static void test_a_set_that_the_store_refuses(void **state)
     assert_int_equal(strata_set(fleet.node[0], strata_str("k"), strata_str("v"), NULL, NULL), STRATA_ELAYER);
     assert_int_equal(version_in_memory(fleet.node[0]), 0);
     fleet_close(&fleet);
+}
+
+/* A store between that keeps the version it is given, and counts none. */
+static void test_the_version_comes_through_a_store_without(void **state)
+{
+    (void)state;
+    struct fleet fleet;
+    fleet_begin(&fleet, &(struct fleet_options){ 0 });
+    struct map_store *map = map_store_new();
+    strata_layer *layers[] = { strata_memory_layer(NULL),
+                               strata_blocking_layer("map", STRATA_LAYER_SHARED, &map_store_ops, map),
+                               lease_store_layer(fleet.store) };
+    strata_options options = STRATA_OPTIONS_INIT;
+    options.layers = layers;
+    options.layer_count = 3;
+    options.policy = &stale_policy;
+    assert_int_equal(strata__open_with(&fleet.node[0], &options, share_executor(fleet.sim), &fleet.err), STRATA_OK);
+    strata *cache = fleet.node[0];
+    assert_int_equal(strata_set(cache, strata_str("k"), strata_str("v"), NULL, &fleet.err), STRATA_OK);
+    uint64_t first = version_in_store(&fleet);
+    assert_int_equal(version_in_memory(cache), first);
+    assert_int_equal(strata_expire(cache, strata_str("k"), &fleet.err), STRATA_OK);
+    assert_true(version_in_store(&fleet) > first);
+    assert_int_equal(version_in_memory(cache), version_in_store(&fleet));
+    assert_int_equal(strata_close(cache), STRATA_OK);
+    assert_int_equal(lease_store_free(fleet.store), 0);
+    fleet.sim->ops->stop(fleet.sim);
 }
 
 /* Refreshes ---------------------------------------------------------------------------------------------------------- */
@@ -519,6 +547,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_set_is_known_by_its_version),
         cmocka_unit_test(test_a_set_that_the_store_refuses),
+        cmocka_unit_test(test_the_version_comes_through_a_store_without),
         cmocka_unit_test(test_one_refresh),
         cmocka_unit_test(test_failed_refresh_keeps_what_is_there),
         cmocka_unit_test(test_not_modified),

@@ -182,6 +182,33 @@ static void test_every_combination(void **state)
                              (enum outcome)(both / OUTCOMES));
 }
 
+static void memory_has_none(void *ctx)
+{
+    const struct two *t = ctx;
+    assert_false(in_memory(t->st.cache, "new"));
+}
+
+/* A store comes first, so it is known in time. */
+static void test_what_will_be_taken_back_is_never_seen(void **state)
+{
+    (void)state;
+    for (int form = 0; form < FORMS; form++)
+        for (int bad = 0; bad < 2; bad++) {
+            struct two t;
+            open_two(&t, STRATA_WRITE_STRICT, 1);
+            become(t.s[bad], FAILS, SET);
+            for (int i = 0; i < 2; i++) {
+                t.s[i]->submitted = memory_has_none;
+                t.s[i]->submitted_ctx = &t;
+            }
+            assert_int_equal(write_it(&t, SET, (enum form)form), STRATA_ELAYER);
+            assert_int_equal(t.s[0]->puts, bad == 0); /* the furthest comes first */
+            assert_int_equal(t.s[1]->puts, 1);
+            look_after_set(&t, STRATA_WRITE_STRICT, STRATA_ELAYER);
+            close_stack(&t.st);
+        }
+}
+
 /* Without memory: what has no room has not carried it out. */
 static void test_best_effort_fails_where_nobody_has_it(void **state)
 {
@@ -223,6 +250,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_combination),
+        cmocka_unit_test(test_what_will_be_taken_back_is_never_seen),
         cmocka_unit_test(test_best_effort_fails_where_nobody_has_it),
         cmocka_unit_test(test_what_is_unknown_is_refused),
     };
