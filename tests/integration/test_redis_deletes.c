@@ -15,8 +15,9 @@
 static struct redis_server server;
 static struct redis_link *other; /* another program */
 static struct contract node;
-static void (*in_an_allocation)(void); /* called once; before a block of so many bytes */
-static size_t allocation_of, allocations;
+/* Of the test's own thread: */
+static _Thread_local void (*in_an_allocation)(void); /* called once; before a block of so many bytes */
+static _Thread_local size_t allocation_of, allocations;
 
 static strata_layer *make(void)
 {
