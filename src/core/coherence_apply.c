@@ -175,16 +175,21 @@ static void obey(struct batch *batch, const struct bus_message *m, const struct 
     }
 }
 
-/* It has come back: in one order with all others, so that nothing before it is missing. */
+/* It has come back.  Where all have one order, nothing before it is missing; elsewhere it shows that we can hear. */
 static void own(struct bus_slot *b, const struct bus_message *m)
 {
     struct bus_item item;
     size_t cursor = 0;
-    if (!(b->flags & STRATA_BUS_ORDERED) || m->sequence <= b->number_lost || m->sequence > b->number)
+    if (m->sequence <= b->number_lost || m->sequence > b->number)
         return;
-    while (strata__bus_item_next(m, &cursor, &item))
-        if (item.kind == BUS_ITEM_HEARTBEAT)
+    while (strata__bus_item_next(m, &cursor, &item)) {
+        if (item.kind != BUS_ITEM_HEARTBEAT)
+            continue;
+        if (b->flags & STRATA_BUS_ORDERED)
             strata__trust_proven(b->c, b, item.sent_ms);
+        else
+            strata__peer_self(b, item.sent_ms);
+    }
 }
 
 static void reject(struct bus_slot *b, int verdict)

@@ -167,6 +167,7 @@ static void came_up(struct bus_slot *b)
                            again ? "what was published while it was away did not come" : "it has just begun to listen");
     key_mutex_lock(&c->lock);
     b->was_up = 1;
+    b->mourns = 0;
     if (b->publishes && !c->publish_only) {
         b->hello_due |= !again;
         b->heartbeat_due = 1;

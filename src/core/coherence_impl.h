@@ -68,12 +68,13 @@ struct bus_slot {
     int64_t heartbeat_sent; /* the heartbeat in it; NEVER */
     uint64_t number_lost;   /* the last number when something was lost: older ones prove nothing */
     int64_t lost_ms;        /* and when that was; NEVER */
-    int64_t self_ms;        /* when the latest heartbeat was sent that the bus has taken; NEVER */
+    int64_t self_ms; /* when the latest heartbeat was sent that has come back, or, without echoes, was taken; NEVER */
     /* What came in, in order. */
     struct delivery *first, **last;
     size_t inbox_bytes;
     struct list_node peers;
     uint32_t peer_count;
+    int mourns; /* it does not hear somebody any more who said no goodbye, nor anybody since */
     strata_bus_stats counted;
     uint64_t applied, rejected, duplicates, overflows;
     int64_t told_ms;   /* when listeners were last told of a message that was rejected; 0 never */
@@ -139,6 +140,8 @@ enum heard strata__peer_heard(struct bus_slot *b, const struct bus_message *m);
 void strata__peer_item(struct bus_slot *b, const struct bus_message *m, const struct bus_item *item);
 void strata__peers_tick(struct bus_slot *b);
 void strata__peers_forget(struct bus_slot *b);
+/* An own heartbeat has come back, on a bus without an order. */
+void strata__peer_self(struct bus_slot *b, int64_t sent_ms);
 /* An unordered bus: up to when did everybody hear us? */
 void strata__peers_prove(struct bus_slot *b);
 

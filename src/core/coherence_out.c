@@ -311,7 +311,7 @@ static void taken_locked(struct bus_slot *b, struct list_node *over, struct list
     b->failed = 0;
     b->pause_ms = 0;
     b->counted.published++;
-    if (b->heartbeat_sent > b->lost_ms)
+    if (!(b->flags & STRATA_BUS_ECHOES) && b->heartbeat_sent > b->lost_ms)
         b->self_ms = b->heartbeat_sent;
     LIST_EACH(node, &b->sending)
     answer_all_locked(&list_entry(node, struct out_item, link)->waiters, 0, over);

@@ -71,6 +71,7 @@ enum heard strata__peer_heard(struct bus_slot *b, const struct bus_message *m)
 {
     int64_t now = ex_now_ms(b->c->root->ex);
     struct peer *p = find(b, m->sender);
+    b->mourns = 0;
     if (p == NULL) {
         p = meet(b, m, now);
         if (p == NULL)
@@ -92,7 +93,8 @@ enum heard strata__peer_heard(struct bus_slot *b, const struct bus_message *m)
 
 void strata__peers_prove(struct bus_slot *b)
 {
-    if (is_ordered(b) || !b->publishes)
+    /* Who hears nobody, and did, may be deaf: where its own messages don't come back, it can't tell. */
+    if (is_ordered(b) || !b->publishes || (b->mourns && b->peer_count == 0 && !(b->flags & STRATA_BUS_ECHOES)))
         return;
     key_mutex_lock(&b->c->lock);
     int64_t least = b->self_ms;
@@ -104,6 +106,14 @@ void strata__peers_prove(struct bus_slot *b)
     key_mutex_unlock(&b->c->lock);
     if (least != NEVER)
         strata__trust_proven(b->c, b, least);
+}
+
+void strata__peer_self(struct bus_slot *b, int64_t sent_ms)
+{
+    key_mutex_lock(&b->c->lock);
+    if (sent_ms > b->lost_ms && sent_ms > b->self_ms && sent_ms <= ex_now_ms(b->c->root->ex))
+        b->self_ms = sent_ms;
+    key_mutex_unlock(&b->c->lock);
 }
 
 void strata__peer_item(struct bus_slot *b, const struct bus_message *m, const struct bus_item *item)
@@ -141,6 +151,7 @@ void strata__peers_tick(struct bus_slot *b)
         key_mutex_lock(&b->c->lock);
         drop(b, p);
         key_mutex_unlock(&b->c->lock);
+        b->mourns = 1;
         if (!is_ordered(b))
             strata__trust_lost(b->c, b, "a node has not been heard for long, and said no goodbye");
     }

@@ -83,7 +83,9 @@ static struct flight *find_joinable_locked(struct stripe *s, const struct want *
     if (f == NULL)
         return NULL;
     int64_t now = ex_now_ms(f->root->ex);
-    if (!strata__banned_since(want->handle, key, f->position, 0, NULL) && !too_old(f, now) && !outdated(f, now))
+    /* One that began so long ago that its value would come in suspect is no answer for who asks now. */
+    if (!strata__banned_since(want->handle, key, f->position, 0, NULL) && !too_old(f, now) && !outdated(f, now) &&
+        strata__suspect_level(f->root, f->position, now) == SUSPECT_NOT)
         return f;
     strata__poison_one_locked(f);
     return NULL;

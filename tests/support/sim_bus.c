@@ -304,7 +304,7 @@ strata_bus *sim_net_bus(struct sim_net *net)
 
 void sim_net_away(struct sim_net *net, int member, int told)
 {
-    struct member *m = net->members[member];
+    struct member *m = member < net->count ? net->members[member] : NULL;
     strata_error why = STRATA_ERROR_INIT;
     why.status = STRATA_EIO;
     snprintf(why.message, sizeof why.message, "the test says so");
@@ -318,7 +318,7 @@ void sim_net_away(struct sim_net *net, int member, int told)
 
 void sim_net_back(struct sim_net *net, int member)
 {
-    struct member *m = net->members[member];
+    struct member *m = member < net->count ? net->members[member] : NULL;
     if (m == NULL || !m->away)
         return;
     m->away = 0;
@@ -336,7 +336,7 @@ void sim_net_drop(struct sim_net *net, int member, int count) { net->members[mem
 
 void sim_net_hold(struct sim_net *net, int member, int on)
 {
-    struct member *m = net->members[member];
+    struct member *m = member < net->count ? net->members[member] : NULL;
     if (m == NULL)
         return;
     m->hold = on;

@@ -31,10 +31,7 @@ static void test_a_delete_reaches_other_nodes(void **state)
 
 /* Trust ----------------------------------------------------------------------------------------------------------- */
 
-static void lose_contact(struct nodes *n, int node)
-{
-    sim_net_away(n->net, node, 0); /* and it is not told */
-}
+static void lose_contact(struct nodes *n, int node) { sim_net_away(n->net, node, 0); /* and it is not told */ }
 
 static void silence_ends_trust(uint32_t flags)
 {
