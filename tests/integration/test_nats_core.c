@@ -276,11 +276,11 @@ static void test_a_child_is_told_to_open_after_the_fork(void **state)
     pid_t pid = fork();
     if (pid == 0) {
         strata_error err = STRATA_ERROR_INIT;
-        int good = a.bus->ops->reopen(a.bus, &err) == STRATA_EUNSUPPORTED &&
-                   strstr(err.message, "after the fork") != NULL;
+        int good = a.bus->ops->reopen == NULL;
         a.bus->ops->stop(a.bus, 1000); /* touches nothing of the parent's */
         struct nats_link_options options = { .name = "nats", .host = "127.0.0.1", .port = s.port };
-        good = good && strata__nats_check(&options, &err) == STRATA_EUNSUPPORTED;
+        good = good && strata__nats_check(&options, &err) == STRATA_EUNSUPPORTED &&
+               strstr(err.message, "after the fork") != NULL;
         _exit(good ? 0 : 1);
     }
     int status = 0;

@@ -63,6 +63,7 @@ static int start_threads(struct nats_bus *b, strata_error *err)
         strata__os_mutex_deinit(&b->lock);
     if (failed != 0)
         return strata__fail_os(err, STRATA_ENOMEM, failed, b->base.name, "no lock for the bus");
+    b->has_lock = 1;
     failed = strata__os_thread_start(&b->writer, "strata-nats-out", strata__nats_writer, b);
     if (failed == 0 && (failed = strata__os_thread_start(&b->reader, "strata-nats-in", strata__nats_reader, b)) != 0) {
         os_mutex_lock(&b->lock);
@@ -73,8 +74,6 @@ static int start_threads(struct nats_bus *b, strata_error *err)
     }
     if (failed == 0)
         return STRATA_OK;
-    strata__os_cond_deinit(&b->changed);
-    strata__os_mutex_deinit(&b->lock);
     return strata__fail_os(err, STRATA_ENOMEM, failed, b->base.name,
                            "no thread for the bus: raise the limit, or free some");
 }
@@ -147,19 +146,7 @@ static void nats_stop(strata_bus *bus, int64_t flush_ms)
     os_mutex_unlock(&b->lock);
     strata__os_thread_join(&b->writer);
     strata__os_thread_join(&b->reader);
-    strata__os_cond_deinit(&b->changed);
-    strata__os_mutex_deinit(&b->lock);
-    b->host = NULL;
-}
-
-/* What only the thread that is gone could have ended is left as it is. */
-static int nats_reopen(strata_bus *bus, strata_error *err)
-{
-    struct nats_bus *b = downcast(bus);
-    return strata__fail(
-        err, STRATA_EUNSUPPORTED, b->base.name,
-        "a cache with a NATS bus cannot be reopened after fork(), for the library's threads are not there: open it "
-        "in each process, after the fork");
+    b->host = NULL; /* the lock stays: others may still publish, and are told */
 }
 
 /* Counters --------------------------------------------------------------------------------------------------------- */
@@ -206,6 +193,10 @@ static const char **text_at(strata_nats_options *o, size_t i) { return (const ch
 static void nats_close(strata_bus *bus)
 {
     struct nats_bus *b = downcast(bus);
+    if (b->has_lock && !is_forked(b)) {
+        strata__os_cond_deinit(&b->changed);
+        strata__os_mutex_deinit(&b->lock);
+    }
     strata__free(NULL, b->url_text);
     for (size_t i = 0; i < TEXTS; i++)
         strata__free(NULL, (void *)(uintptr_t)*text_at(&b->options, i));
@@ -218,7 +209,7 @@ static const strata_bus_ops nats_ops = { .size = sizeof nats_ops,
                                          .publish = strata__nats_submit,
                                          .stop = nats_stop,
                                          .stats = nats_stats,
-                                         .reopen = nats_reopen,
+                                         .reopen = NULL, /* nats.c's threads are not in a child */
                                          .close = nats_close };
 
 static int copy_texts(struct nats_bus *b, strata_error *err)

@@ -48,6 +48,7 @@ struct nats_bus {
     struct nats_counts counts;
     struct os_thread reader, writer;
 
+    int has_lock; /* from start to close: */
     struct os_mutex lock;
     struct os_cond changed; /* anything below */
     enum nats_state state;

@@ -45,6 +45,10 @@ static int refuse_locked(struct nats_bus *b, strata_publish *message)
 {
     if (b->stopping)
         return strata__fail(message->err, STRATA_ECLOSED, b->base.name, "the bus is closed");
+    if (message->bytes.size > b->base.max_message_bytes)
+        return strata__fail(message->err, STRATA_EVALUESIZE, b->base.name,
+                            "this message has %zu bytes, and max_message_bytes is %" PRIu32 ": raise that",
+                            message->bytes.size, b->base.max_message_bytes);
     if (b->state == NATS_STATE_DOWN)
         return fail_down(b, message);
     if (b->queued >= b->options.max_pending)
