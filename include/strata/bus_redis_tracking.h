@@ -12,7 +12,7 @@ STRATA_BEGIN_DECLS
  *
  * url and prefix are those of the layer.  The server tells of such keys in all of its databases, and keeps nothing for who is away:
  * after each reconnect everything that is held counts as missed.  It says nothing of SWAPDB.  Needs Redis 6.0 or Valkey; the user
- * needs CLIENT TRACKING, with protocol 2 CLIENT ID, SUBSCRIBE and the channel "__redis__:invalidate", with 3 HELLO.
+ * needs HELLO, CLIENT TRACKING and, with protocol 2, CLIENT ID, SUBSCRIBE and the channel "__redis__:invalidate".
  */
 typedef struct strata_redis_tracking_options {
     size_t size;                   /**< sizeof this struct; the INIT macro sets it */

@@ -74,8 +74,8 @@ static void move(const char *key, size_t key_size)
     redis_nodes_id(&nodes, to, ids[1]);
     say_where(to, slot, "IMPORTING", ids[0]);
     say_where(from, slot, "MIGRATING", ids[1]);
-    const strata_slice migrate[] = { strata_str("MIGRATE"),   strata_str("127.0.0.1"),       strata_str(port),
-                                     strata_bytes(key, key_size), strata_str("0"), strata_str("60000") };
+    const strata_slice migrate[] = { strata_str("MIGRATE"),       strata_str("127.0.0.1"), strata_str(port),
+                                     strata_bytes(key, key_size), strata_str("0"),         strata_str("60000") };
     request = (struct redis_request){
         .args = migrate, .arg_count = 6, .timeout_ms = 60000, .done = redis_ask_done, .owner = &answer
     };

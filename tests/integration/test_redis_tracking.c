@@ -210,6 +210,7 @@ static void many_keys_in_one_message(void **state)
     w.watch.bus->ops->stats(w.watch.bus, &stats);
     assert_int_equal(stats.up, 1);
     assert_true(stats.received >= 2);
+    assert_true(strncmp(stats.server, "Redis ", 6) == 0 || strncmp(stats.server, "Valkey ", 7) == 0);
     assert_int_equal(stats.reconnects + stats.lost, 0);
     bus_watch_stop(&w.watch);
     close_world(&w);
@@ -432,6 +433,18 @@ static void expect_refusal(const strata_redis_tracking_options *o, int status, c
     strata_bus_free(bus);
 }
 
+static void a_node_of_a_cluster_is_refused(void **state)
+{
+    struct world w;
+    if (tls_certs_of_servers() != NULL)
+        return; /* nodes of a Cluster speak none in these tests */
+    memset(&w, 0, sizeof w);
+    w.protocol = *(const uint32_t *)*state;
+    redis_server_start_node(&w.server, NULL);
+    expect_down(&w, "", "a node of a Cluster");
+    redis_server_stop(&w.server);
+}
+
 static void options_that_are_wrong(void **state)
 {
     strata_redis_tracking_options o = STRATA_REDIS_TRACKING_OPTIONS_INIT;
@@ -508,6 +521,7 @@ int main(void)
         TWICE(the_master_is_followed),
         TWICE(what_a_user_lacks_is_said),
         TWICE(an_old_server_is_said_to_be_one),
+        TWICE(a_node_of_a_cluster_is_refused),
         TWICE(a_child_begins_anew),
         TWICE(options_that_are_wrong),
     };

@@ -32,6 +32,7 @@ struct tracking {
     int stopping;        /* under it */
     int armed;           /* under it: the next heartbeat is on its way, */
     int64_t due_ms;      /* and is due then */
+    char server[40];     /* under it */
 
     /* Written by the link's thread alone. */
     _Atomic(int) up;
@@ -84,21 +85,51 @@ static size_t say_tracking(struct tracking *t, const strata_slice **out)
 /* In RESP2 CLIENT TRACKING waits for the answer to CLIENT ID. */
 static size_t hello(void *ctx, size_t nth, const strata_slice **out)
 {
-    static const char *const resp3[] = { "HELLO", "3" }, *const who[] = { "CLIENT", "ID" };
+    static const enum tracking_step resp2[] = { TRACKING_HELLO, TRACKING_ID, TRACKING_ON, TRACKING_LISTEN };
+    static const enum tracking_step resp3[] = { TRACKING_HELLO, TRACKING_ON, TRACKING_LISTEN };
+    static const char *const who[] = { "CLIENT", "ID" };
     struct tracking *t = ctx;
     if (nth == 0)
         t->id[0] = '\0';
-    if (nth > 2 || (nth == 1 && !is_resp3(t) && t->id[0] == '\0'))
+    if (nth >= (is_resp3(t) ? sizeof resp3 / sizeof resp3[0] : sizeof resp2 / sizeof resp2[0]))
         return 0;
-    t->step[nth] = nth == 0 ? is_resp3(t) ? TRACKING_HELLO : TRACKING_ID : nth == 1 ? TRACKING_ON : TRACKING_LISTEN;
-    if (nth == 0)
-        return say(t, out, is_resp3(t) ? resp3 : who, 2);
-    if (nth == 1)
+    enum tracking_step step = is_resp3(t) ? resp3[nth] : resp2[nth];
+    if (step == TRACKING_ON && !is_resp3(t) && t->id[0] == '\0')
+        return 0;
+    t->step[nth] = step;
+    if (step == TRACKING_ON)
         return say_tracking(t, out);
-    t->words[0] = strata_str("SUBSCRIBE");
-    t->words[1] = is_resp3(t) ? t->prefix : strata_str("__redis__:invalidate");
+    if (step == TRACKING_ID)
+        return say(t, out, who, 2);
+    t->words[0] = strata_str(step == TRACKING_HELLO ? "HELLO" : "SUBSCRIBE");
+    t->words[1] = step == TRACKING_HELLO ? strata_str(is_resp3(t) ? "3" : "2")
+                  : is_resp3(t)          ? t->prefix
+                                         : strata_str("__redis__:invalidate");
     *out = t->words;
     return 2;
+}
+
+/* 0: hang up. */
+static int take_hello(struct tracking *t, const struct redisReply *reply, strata_error *err)
+{
+    char server[sizeof t->server];
+    int alone = tracking_hello(reply, server);
+    os_lock_take(&t->lock);
+    memcpy(t->server, server, sizeof server);
+    os_lock_give(&t->lock);
+    if (!alone)
+        (void)strata__fail(err, STRATA_EIO, t->base.name,
+                           "it is a node of a Cluster, and tells of its own keys alone: use another bus there");
+    return alone;
+}
+
+static void came_up(struct tracking *t)
+{
+    atomic_fetch_add_explicit(&t->ups, 1, memory_order_relaxed); /* a count */
+    atomic_store(&t->up, 1);
+    strata_bus_up(t->host);
+    arm(t);
+    arm_soon(t);
 }
 
 static int greeted(void *ctx, size_t nth, const struct redisReply *reply, int64_t elapsed_us, struct redis_mark *mark,
@@ -106,22 +137,20 @@ static int greeted(void *ctx, size_t nth, const struct redisReply *reply, int64_
 {
     struct tracking *t = ctx;
     enum redis_reply_kind kind = strata__redis_kind(reply);
+    enum tracking_step step = t->step[nth];
     (void)elapsed_us;
     (void)mark;
     /* A channel in RESP3 only bounds what the server keeps: without rights to one it is done without. */
-    if (kind == REDIS_IS_ERROR && !(is_resp3(t) && t->step[nth] == TRACKING_LISTEN)) {
-        tracking_refused(t->base.name, t->step[nth], strata__redis_text(reply), err);
+    if (kind == REDIS_IS_ERROR && !(is_resp3(t) && step == TRACKING_LISTEN)) {
+        tracking_refused(t->base.name, step, strata__redis_text(reply), err);
         return 0;
     }
-    if (t->step[nth] == TRACKING_ID && kind == REDIS_IS_INTEGER)
+    if (step == TRACKING_HELLO)
+        return take_hello(t, reply, err);
+    if (step == TRACKING_ID && kind == REDIS_IS_INTEGER)
         (void)snprintf(t->id, sizeof t->id, "%lld", (long long)strata__redis_integer(reply));
-    if (t->step[nth] == TRACKING_LISTEN) {
-        atomic_fetch_add_explicit(&t->ups, 1, memory_order_relaxed); /* a count */
-        atomic_store(&t->up, 1);
-        strata_bus_up(t->host);
-        arm(t);
-        arm_soon(t);
-    }
+    if (step == TRACKING_LISTEN)
+        came_up(t);
     return 1;
 }
 
@@ -288,6 +317,9 @@ static void tracking_stats(strata_bus *bus, strata_bus_stats *out)
     out->bytes_in = atomic_load_explicit(&t->bytes, memory_order_relaxed);
     out->reconnects = ups > 0 ? ups - 1 : 0;
     out->lost = atomic_load_explicit(&t->lost, memory_order_relaxed);
+    os_lock_take(&t->lock);
+    memcpy(out->server, t->server, sizeof out->server);
+    os_lock_give(&t->lock);
 }
 
 static int tracking_reopen(strata_bus *bus, strata_error *err)

@@ -1,6 +1,7 @@
 /* tracking_words.c - see tracking_words.h. */
 #include "src/bus/redis_tracking/tracking_words.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "src/base/err.h"
@@ -53,6 +54,30 @@ enum tracking_news tracking_read(const struct redisReply *reply, const struct re
     return read_keys(strata__redis_at(reply, 2), out_keys);
 }
 
+/* Of pairs, as an array or a map. */
+static strata_slice value_of(const struct redisReply *pairs, const char *name)
+{
+    for (size_t i = 0; i + 1 < strata__redis_count(pairs); i += 2)
+        if (is_text(strata__redis_at(pairs, i), name) &&
+            strata__redis_kind(strata__redis_at(pairs, i + 1)) == REDIS_IS_TEXT)
+            return strata__redis_text(strata__redis_at(pairs, i + 1));
+    return strata_bytes("", 0);
+}
+
+int tracking_hello(const struct redisReply *reply, char out_server[40])
+{
+    enum { ROOM = 40, SHOWN = 18 };
+    out_server[0] = '\0';
+    if (strata__redis_kind(reply) != REDIS_IS_ARRAY)
+        return 1;
+    strata_slice name = value_of(reply, "server"), version = value_of(reply, "version"), mode = value_of(reply, "mode");
+    (void)snprintf(out_server, ROOM, "%.*s %.*s", (int)(name.size < SHOWN ? name.size : SHOWN), (const char *)name.data,
+                   (int)(version.size < SHOWN ? version.size : SHOWN), (const char *)version.data);
+    if (out_server[0] >= 'a' && out_server[0] <= 'z')
+        out_server[0] = (char)(out_server[0] - 'a' + 'A');
+    return !(mode.size == 7 && memcmp(mode.data, "cluster", 7) == 0);
+}
+
 int tracking_key(strata_slice prefix, strata_slice key, strata_slice *out)
 {
     const char *bytes = key.data;
@@ -93,7 +118,7 @@ static const char *advice(enum tracking_step step, strata_slice text)
 
 void tracking_refused(const char *name, enum tracking_step step, strata_slice text, strata_error *err)
 {
-    static const char *const asked[] = { "HELLO 3", "CLIENT ID", "CLIENT TRACKING", "SUBSCRIBE" };
+    static const char *const asked[] = { "HELLO", "CLIENT ID", "CLIENT TRACKING", "SUBSCRIBE" };
     enum { SHOWN = 50 };
     (void)strata__fail(err, STRATA_EIO, name, "%s was refused: \"%.*s\": %s", asked[step],
                        (int)(text.size < SHOWN ? text.size : SHOWN), (const char *)text.data, advice(step, text));

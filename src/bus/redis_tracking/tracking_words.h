@@ -17,7 +17,7 @@ enum { TRACKING_WORDS = 8 };
 
 /* What is asked before the server tells anything, in this order. */
 enum tracking_step {
-    TRACKING_HELLO, /* RESP3 alone */
+    TRACKING_HELLO, /* HELLO: which protocol; and is it a node of a Cluster? */
     TRACKING_ID,    /* RESP2 alone: CLIENT ID, for */
     TRACKING_ON,    /* CLIENT TRACKING ON */
     TRACKING_LISTEN /* SUBSCRIBE: in RESP2 to be told; in RESP3 so that the server bounds what it keeps for a client that does not read */
@@ -32,6 +32,9 @@ enum tracking_news {
 };
 
 enum tracking_news tracking_read(const struct redisReply *reply, const struct redisReply **out_keys);
+
+/* HELLO's answer: what the server calls itself, "Redis 7.0.15"; "" where it does not say.  0: it is a node of a Cluster. */
+int tracking_hello(const struct redisReply *reply, char out_server[40]);
 
 /* The key of the cache that it is: of the server's key without the prefix; 0: it is none: of another prefix, or one of our reserved ones
  * (a life, a list of bans, a stream), that begin with a byte 0 and a byte 255. */
