@@ -527,6 +527,14 @@ static void tls_trusts_nobody_unknown(void **state)
     node_close(n);
 }
 
+/* Also after a test that has failed while it was stopped. */
+static int go_on(void **state)
+{
+    (void)state;
+    rabbitmq_server_resume(&server);
+    return 0;
+}
+
 static int start_server(void **state)
 {
     (void)state;
@@ -551,27 +559,27 @@ static int stop_server(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(each_gets_all_in_the_order_of_its_sender),
-        cmocka_unit_test(exchanges_keep_apart),
-        cmocka_unit_test(topics_and_direct_ones_go_by_their_key),
-        cmocka_unit_test(what_no_queue_gets_has_failed),
-        cmocka_unit_test(too_large_is_told),
-        cmocka_unit_test(more_than_max_pending_is_busy),
-        cmocka_unit_test(a_durable_queue_waits_for_its_node),
-        cmocka_unit_test(a_queue_that_is_deleted_is_noticed),
-        cmocka_unit_test(a_second_node_of_one_name_is_refused),
-        cmocka_unit_test(a_durable_bus_needs_a_name),
-        cmocka_unit_test(what_was_confirmed_survives_a_kill),
-        cmocka_unit_test(a_server_that_stops_and_goes_on_loses_nothing),
-        cmocka_unit_test(silence_ends_a_connection),
-        cmocka_unit_test(a_connection_that_is_cut_is_made_again),
-        cmocka_unit_test(refusals_have_words),
-        cmocka_unit_test(nobody_is_there),
-        cmocka_unit_test(close_waits_for_nobody),
-        cmocka_unit_test(stop_flushes),
-        cmocka_unit_test(a_child_begins_anew),
-        cmocka_unit_test(over_tls),
-        cmocka_unit_test(tls_trusts_nobody_unknown),
+        cmocka_unit_test_teardown(each_gets_all_in_the_order_of_its_sender, go_on),
+        cmocka_unit_test_teardown(exchanges_keep_apart, go_on),
+        cmocka_unit_test_teardown(topics_and_direct_ones_go_by_their_key, go_on),
+        cmocka_unit_test_teardown(what_no_queue_gets_has_failed, go_on),
+        cmocka_unit_test_teardown(too_large_is_told, go_on),
+        cmocka_unit_test_teardown(more_than_max_pending_is_busy, go_on),
+        cmocka_unit_test_teardown(a_durable_queue_waits_for_its_node, go_on),
+        cmocka_unit_test_teardown(a_queue_that_is_deleted_is_noticed, go_on),
+        cmocka_unit_test_teardown(a_second_node_of_one_name_is_refused, go_on),
+        cmocka_unit_test_teardown(a_durable_bus_needs_a_name, go_on),
+        cmocka_unit_test_teardown(what_was_confirmed_survives_a_kill, go_on),
+        cmocka_unit_test_teardown(a_server_that_stops_and_goes_on_loses_nothing, go_on),
+        cmocka_unit_test_teardown(silence_ends_a_connection, go_on),
+        cmocka_unit_test_teardown(a_connection_that_is_cut_is_made_again, go_on),
+        cmocka_unit_test_teardown(refusals_have_words, go_on),
+        cmocka_unit_test_teardown(nobody_is_there, go_on),
+        cmocka_unit_test_teardown(close_waits_for_nobody, go_on),
+        cmocka_unit_test_teardown(stop_flushes, go_on),
+        cmocka_unit_test_teardown(a_child_begins_anew, go_on),
+        cmocka_unit_test_teardown(over_tls, go_on),
+        cmocka_unit_test_teardown(tls_trusts_nobody_unknown, go_on),
     };
     return cmocka_run_group_tests(tests, start_server, stop_server);
 }

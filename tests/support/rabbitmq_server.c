@@ -280,6 +280,12 @@ static void tell(const struct rabbitmq_server *s, int signal)
         (void)kill(-s->pid, signal);
 }
 
-void rabbitmq_server_pause(struct rabbitmq_server *s) { tell(s, SIGSTOP); }
+/* Its threads stop one after the other: until the last one has. */
+void rabbitmq_server_pause(struct rabbitmq_server *s)
+{
+    int status;
+    tell(s, SIGSTOP);
+    (void)waitpid(s->pid, &status, WUNTRACED);
+}
 
 void rabbitmq_server_resume(struct rabbitmq_server *s) { tell(s, SIGCONT); }
