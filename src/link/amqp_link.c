@@ -305,6 +305,7 @@ int strata__amqp_open(struct amqp_link **out, const struct amqp_link_options *op
     link->o = *options;
     link->fd = -1;
     link->next_tag = 1;
+    link->knows = 1; /* nothing is promised before the first time */
     int failed = strata__os_wake_init(&link->wake);
     if (failed == 0) {
         failed = strata__os_thread_start(&link->thread, "strata-amqp", run, link);
@@ -322,6 +323,8 @@ int strata__amqp_open(struct amqp_link **out, const struct amqp_link_options *op
 
 void strata__amqp_stop(struct amqp_link *link, int64_t flush_ms)
 {
+    if (link->joined)
+        return;
     int64_t now_us = strata__os_now_us();
     os_lock_take(&link->lock);
     link->stopping = 1;
@@ -336,6 +339,7 @@ void strata__amqp_stop(struct amqp_link *link, int64_t flush_ms)
         os_lock_give(&link->lock);
     }
     strata__os_thread_join(&link->thread);
+    link->joined = 1;
 }
 
 static void give_back(struct amqp_link *link)

@@ -54,7 +54,7 @@ int strata__amqp_built_in(void);
 int strata__amqp_tls_built_in(void);
 /* Starts the thread; does not wait for a connection.  STRATA_OK, < 0 with words. */
 int strata__amqp_open(struct amqp_link **out, const struct amqp_link_options *options, strata_error *err);
-/* What was published before is sent and confirmed if that takes no longer than flush_ms; the rest is done with STRATA_ECLOSED.  No
+/* Once; another time does nothing.  What was published before is sent and confirmed if that takes no longer than flush_ms; the rest is done with STRATA_ECLOSED.  No
  * callback comes after it has returned.  Waits for a host name that is just being looked up, and with TLS for the handshake. */
 void strata__amqp_stop(struct amqp_link *link, int64_t flush_ms);
 /* After stop.  NULL is a no-op. */

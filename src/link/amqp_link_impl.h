@@ -47,7 +47,8 @@ struct amqp_link {
     uint32_t failures;
     int64_t retry_us, up_us;
     int more;                        /* there may be something to read that no descriptor tells */
-    int knows;                       /* that the queue is gone was told */
+    int knows;                       /* that the queue is gone was told, or does not matter */
+    int joined;                      /* the thread is no more */
     _Atomic(uint32_t) ended, inside; /* inside: in a call of the library's */
     _Atomic(uint32_t) up;
     _Atomic(uint64_t) published, failed, received, bytes_out, bytes_in, connects, losses;

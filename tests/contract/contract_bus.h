@@ -18,7 +18,8 @@ struct contract_bus_subject {
     int keeps;
     /* The n-th allocation fails, for each n up to this one. */
     unsigned allocations;
-    unsigned burst; /* messages at once; 0: 10,000 */
+    unsigned burst;  /* messages at once; 0: 10,000 */
+    int one_process; /* 1: a node is one process, and a child cannot come up beside its parent */
 };
 
 /* Answers how many cases failed. */
