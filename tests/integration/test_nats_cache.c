@@ -1,0 +1,168 @@
+/* test_nats_cache.c - two caches that share nothing but a bus on NATS: what one deletes is gone from the memory of the other, and a
+ * server that stands still ends their trust. */
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "src/os/os_clock.h"
+#include "strata/strata.h"
+#include "tests/support/cmocka_all.h"
+#include "tests/support/nats_server.h"
+
+static _Atomic(int) origin;
+
+static int load(strata_load *l, strata_slice key, void *ctx)
+{
+    char text[16];
+    (void)key;
+    (void)ctx;
+    (void)snprintf(text, sizeof text, "%d", atomic_load(&origin));
+    return strata_load_copy(l, text, strlen(text));
+}
+
+static void open_node(strata **out, const struct nats_server *s, const char *name, int jetstream)
+{
+    strata_error err = STRATA_ERROR_INIT;
+    strata_nats_options nats = STRATA_NATS_OPTIONS_INIT;
+    strata_coherence_options coherence = STRATA_COHERENCE_OPTIONS_INIT;
+    strata_options options = STRATA_OPTIONS_INIT;
+    strata_layer *layer = strata_memory_layer(NULL);
+    nats.url = s->url;
+    nats.jetstream = jetstream ? STRATA_ON : STRATA_OFF;
+    nats.timeout_ms = 300;
+    coherence.node_name = name;
+    coherence.heartbeat_ms = 100;
+    coherence.trust_ms = 1000;
+    coherence.open_wait_ms = 10000;
+    strata_bus *bus = strata_nats_bus(&nats);
+    options.layers = &layer;
+    options.layer_count = 1;
+    options.buses = &bus;
+    options.bus_count = 1;
+    options.coherence = &coherence;
+    if (strata_open(out, &options, &err) != STRATA_OK)
+        fail_msg("%s: %s", err.where, err.message);
+}
+
+static int ask(strata *cache)
+{
+    strata_value *value = NULL;
+    char text[16] = { 0 };
+    int rc = strata_get_or_load(cache, strata_str("key"), load, NULL, NULL, &value, NULL);
+    assert_true(rc == STRATA_OK || rc == STRATA_STALE);
+    assert_true(strata_value_size(value) < sizeof text);
+    memcpy(text, strata_value_data(value), strata_value_size(value));
+    strata_value_unref(value);
+    return (int)strtol(text, NULL, 10);
+}
+
+static void breathe(int64_t began_ms, const char *what)
+{
+    if (strata__os_now_ms() - began_ms > 60000)
+        fail_msg("waited in vain: %s", what);
+    nanosleep(&(struct timespec){ 0, 2 * 1000 * 1000 }, NULL);
+}
+
+static void until_it_says(strata *cache, int wanted)
+{
+    int64_t began_ms = strata__os_now_ms();
+    while (ask(cache) != wanted)
+        breathe(began_ms, "for the new value");
+}
+
+static void until_trusted(strata *cache, int wanted)
+{
+    int64_t began_ms = strata__os_now_ms();
+    strata_health health = STRATA_HEALTH_INIT;
+    for (;;) {
+        assert_int_equal(strata_health_get(cache, &health, NULL), STRATA_OK);
+        if (health.trusted == wanted)
+            return;
+        breathe(began_ms, health.words);
+    }
+}
+
+static void two_nodes(int jetstream)
+{
+    struct nats_server s;
+    strata *a, *b;
+    strata_health health = STRATA_HEALTH_INIT;
+    nats_server_start(&s, NULL);
+    atomic_store(&origin, 1);
+    open_node(&a, &s, "a", jetstream);
+    open_node(&b, &s, "b", jetstream);
+    until_trusted(a, 1);
+    until_trusted(b, 1);
+    assert_int_equal(ask(a), 1);
+    assert_int_equal(ask(b), 1);
+    atomic_store(&origin, 2);
+    assert_int_equal(ask(b), 1); /* from its memory */
+    assert_true(strata_delete(a, strata_str("key"), NULL) >= 0);
+    until_it_says(a, 2);
+    until_it_says(b, 2);
+
+    /* It stands still: nobody trusts what he holds. */
+    nats_server_pause(&s);
+    until_trusted(a, 0);
+    until_trusted(b, 0);
+    nats_server_resume(&s);
+    until_trusted(a, 1);
+    until_trusted(b, 1);
+
+    /* It dies; what is deleted meanwhile arrives when it is back. */
+    nats_server_kill(&s);
+    until_trusted(a, 0);
+    atomic_store(&origin, 3);
+    assert_int_equal(strata_delete(a, strata_str("key"), NULL), STRATA_PENDING);
+    nats_server_restart(&s);
+    until_it_says(b, 3);
+    until_trusted(a, 1);
+    until_trusted(b, 1);
+    assert_int_equal(strata_health_get(b, &health, NULL), STRATA_OK);
+    assert_int_equal(health.buses_up, 1);
+    (void)strata_close(a);
+    (void)strata_close(b);
+    nats_server_stop(&s);
+}
+
+static void test_over_core_nats(void **state)
+{
+    (void)state;
+    two_nodes(0);
+}
+
+static void test_over_jetstream(void **state)
+{
+    (void)state;
+    two_nodes(1);
+}
+
+static void test_a_cache_without_a_name_is_not_opened_over_jetstream(void **state)
+{
+    (void)state;
+    strata *cache = NULL;
+    strata_error err = STRATA_ERROR_INIT;
+    strata_nats_options nats = { STRATA_SIZED(strata_nats_options), .jetstream = STRATA_ON };
+    strata_options options = STRATA_OPTIONS_INIT;
+    strata_layer *layer = strata_memory_layer(NULL);
+    strata_bus *bus = strata_nats_bus(&nats);
+    options.layers = &layer;
+    options.layer_count = 1;
+    options.buses = &bus;
+    options.bus_count = 1;
+    assert_int_equal(strata_open(&cache, &options, &err), STRATA_EINVAL);
+    assert_null(cache);
+    assert_non_null(strstr(err.message, "node_name"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_over_core_nats),
+        cmocka_unit_test(test_over_jetstream),
+        cmocka_unit_test(test_a_cache_without_a_name_is_not_opened_over_jetstream),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
