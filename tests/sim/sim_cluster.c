@@ -35,9 +35,10 @@ static struct {
     struct cluster_options o;
     struct {
         strata *cache; /* NULL: it has left */
-        int memory, crashed;
+        int memory, crashed, member;
     } nodes[SIM_NODES_MOST];
-    int count;
+    int count, members;
+    struct sim_net *bus;
     struct call calls[CLUSTER_CALLS];
     size_t call_count;
 } c;
@@ -51,7 +52,7 @@ static size_t number_of(strata_slice key) { return (size_t)(*(const char *)key.d
 
 static void complete(strata_load *load, const struct payload *payload)
 {
-    if (sim_draw(16) == 0)
+    if (c.o.fail_loads_in != 0 && sim_draw(c.o.fail_loads_in) == 0)
         (void)strata_load_fail(load, STRATA_EIO, NULL);
     else
         (void)strata_load_copy(load, payload, sizeof *payload);
@@ -160,7 +161,8 @@ static struct call *new_call(int node, enum call_kind kind, size_t key)
     for (size_t k = 0; k < CLUSTER_KEYS; k++)
         if (writes(call, k))
             call->versions[k] = history_write(k);
-    call->read = history_read(node, key, c.nodes[node].memory ? HISTORY_OWN : HISTORY_STORE, sim_now_ms());
+    enum history_reader reader = !c.nodes[node].memory ? HISTORY_STORE : c.bus != NULL ? HISTORY_BUS : HISTORY_OWN;
+    call->read = history_read(node, key, reader, sim_now_ms());
     c.call_count++;
     return call;
 }
@@ -205,6 +207,7 @@ void cluster_open(const struct cluster_options *options)
 {
     memset(&c, 0, sizeof c);
     c.o = *options;
+    c.bus = options->bus != NULL ? sim_net_new(options->bus) : NULL;
 }
 
 static strata_layer *store_layer(int node)
@@ -230,6 +233,7 @@ int cluster_join(int memory)
     strata_error err = STRATA_ERROR_INIT;
     strata_memory_options m = { .size = sizeof m, .max_bytes = 1 << 18 };
     strata_layer *layers[2];
+    strata_bus *bus;
     size_t count = 0;
     if (node == SIM_NODES_MOST)
         sim_broken("more nodes than there is room for");
@@ -241,6 +245,13 @@ int cluster_join(int memory)
     options.layers = layers;
     options.layer_count = count;
     options.policy = &c.o.policy;
+    options.coherence = &c.o.coherence;
+    if (memory && c.bus != NULL) {
+        bus = sim_net_bus(c.bus);
+        options.buses = &bus;
+        options.bus_count = 1;
+        c.nodes[node].member = c.members++;
+    }
     c.nodes[node].memory = memory;
     if (strata__open_with(&c.nodes[node].cache, &options, ex, &err) != STRATA_OK)
         sim_broken("node %d: %s: %s", node, err.where, err.message);
@@ -258,6 +269,12 @@ size_t cluster_alive(int *out)
 
 strata *cluster_cache(int node) { return c.nodes[node].cache; }
 int cluster_has_memory(int node) { return c.nodes[node].memory; }
+
+struct sim_net *cluster_bus(int node, int *out_member)
+{
+    *out_member = c.nodes[node].member;
+    return c.nodes[node].memory && c.nodes[node].cache != NULL ? c.bus : NULL;
+}
 
 void cluster_crash(int node)
 {
@@ -298,4 +315,6 @@ void cluster_close(void)
     for (size_t i = 0; i < c.call_count; i++)
         if (!c.calls[i].done)
             sim_broken("a call was never answered");
+    if (c.bus != NULL)
+        sim_net_free(c.bus);
 }

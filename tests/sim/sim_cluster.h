@@ -6,6 +6,7 @@
 #define STRATA_TESTS_SIM_CLUSTER_H
 #include "strata/strata.h"
 #include "tests/sim/sim_history.h"
+#include "tests/support/sim_bus.h"
 
 enum { CLUSTER_KEYS = 3, CLUSTER_CALLS = 2000 };
 
@@ -15,6 +16,10 @@ struct cluster_options {
     int64_t load_most_ms; /* loads take up to so long */
     int64_t tombstone_ms;
     strata_policy policy;
+    uint32_t fail_loads_in; /* one load of so many fails; 0: none does */
+    /* Nodes with a memory hear of each other, and are held to the stated bound; NULL: they do not. */
+    const struct sim_net_options *bus;
+    strata_coherence_options coherence;
 };
 
 void cluster_open(const struct cluster_options *options);
@@ -31,6 +36,8 @@ void cluster_call(int node, enum call_kind kind, size_t key, const strata_policy
 void cluster_crash(int node);
 /* strata_close(). */
 void cluster_leave(int node);
+/* The bus of nodes that have one, and a node's place there; NULL: there is none. */
+struct sim_net *cluster_bus(int node, int *out_member);
 /* How many calls are not answered yet, those of crashed nodes aside. */
 size_t cluster_calls_open(void);
 /* Closes what is left. */

@@ -8,11 +8,11 @@
 #include "tests/sim/sim_server.h"
 #include "tests/sim/sim_world.h"
 
-enum { NODES = 3, STEPS = 80, SETTLE_MS = 60000 };
+enum { NODES = 3, STEPS = 120, SETTLE_MS = 60000, HEARTBEAT_MS = 40, TRUST_MS = 150 };
 
 /* What may happen in this run. */
 struct run {
-    int cuts, server, processes, foreign, writes_sets;
+    int cuts, server, processes, foreign, writes_sets, bus, bus_breaks;
     int watcher;
     int frozen; /* -1: nobody is */
     int crashes;
@@ -46,22 +46,63 @@ static void draw_weather(struct run *run)
     run->cuts = sim_draw(2) == 0;
 }
 
+/* A log that everybody reads, which may be trimmed under who is away; or messages that are lost, doubled and overtaken. */
+static struct sim_net_options draw_bus(void)
+{
+    static const uint32_t kinds[] = { STRATA_BUS_ORDERED | STRATA_BUS_REPLAYS, STRATA_BUS_ORDERED, 0 };
+    struct sim_net_options o = { .seed = sim_draw(UINT64_MAX),
+                                 .flags = kinds[sim_draw(3)],
+                                 .delay_ms = 1 + (int64_t)sim_draw(15) };
+    if (o.flags != 0 && sim_draw(2) == 0)
+        o.log_most = 5 + (uint32_t)sim_draw(30);
+    if (o.flags == 0) {
+        o.drop_per_mille = (uint32_t)sim_draw(2) * (uint32_t)sim_draw(80);
+        o.double_per_mille = (uint32_t)sim_draw(80);
+    }
+    o.fail_per_mille = (uint32_t)sim_draw(2) * (uint32_t)sim_draw(100);
+    return o;
+}
+
+static int64_t trusted_ms = TRUST_MS;
+
+void sim_trust_blindly(int on) { trusted_ms = on ? INT64_C(3600000) : TRUST_MS; }
+
+static void draw_coherence(struct cluster_options *o, struct history_bounds *bounds)
+{
+    o->coherence = (strata_coherence_options)STRATA_COHERENCE_OPTIONS_INIT;
+    o->coherence.default_bus = STRATA_OFF;
+    o->coherence.open_wait_ms = STRATA_OFF;
+    o->coherence.heartbeat_ms = HEARTBEAT_MS;
+    o->coherence.trust_ms = trusted_ms;
+    o->coherence.suspect_ms = sim_draw(3) == 0 ? STRATA_OFF : 1 + (int64_t)sim_draw(300);
+    int64_t suspect_ms = o->coherence.suspect_ms == STRATA_OFF ? 0 : o->coherence.suspect_ms;
+    /* Where a load has failed, anything may be served as stale. */
+    int fails = o->fail_loads_in != 0 || o->policy.hard_timeout_ms != 0;
+    *bounds = (struct history_bounds){ TRUST_MS, fails ? SETTLE_MS : TRUST_MS + suspect_ms };
+}
+
 static void begin(struct run *run)
 {
-    static const struct history_bounds none = { 0, 0 };
+    struct history_bounds bounds;
     sim_server_open();
     sim_net_open();
-    history_open(&none);
-    *run = (struct run){ .server = sim_draw(3) == 0,
+    *run = (struct run){ .server = sim_draw(2) == 0,
                          .processes = sim_draw(3) == 0,
                          .foreign = sim_draw(4) == 0,
                          .writes_sets = sim_draw(3) != 0,
+                         .bus = sim_draw(3) != 0,
+                         .bus_breaks = sim_draw(2) == 0,
                          .frozen = -1 };
     draw_weather(run);
     run->policy = draw_policy();
+    struct sim_net_options bus = draw_bus();
     struct cluster_options o = { .load_most_ms = 1 + (int64_t)sim_draw(sim_draw(4) == 0 ? 400 : 60),
                                  .tombstone_ms = 2000,
-                                 .policy = run->policy };
+                                 .policy = run->policy,
+                                 .fail_loads_in = (uint32_t)sim_draw(2) * 16,
+                                 .bus = run->bus ? &bus : NULL };
+    draw_coherence(&o, &bounds);
+    history_open(&bounds);
     cluster_open(&o);
     for (int i = 0; i < NODES; i++)
         cluster_join(1);
@@ -140,6 +181,21 @@ static void befall_process(struct run *run)
     }
 }
 
+static void befall_bus(void)
+{
+    int member;
+    struct sim_net *bus = cluster_bus((int)sim_draw(NODES), &member);
+    if (bus == NULL)
+        return;
+    switch (sim_draw(6)) {
+    case 0: sim_net_away(bus, member, 1); break;
+    case 1: sim_net_away(bus, member, 0); break;
+    case 2: sim_net_hold(bus, member, 1); break;
+    case 3: sim_net_hold(bus, member, 0); break;
+    default: sim_net_back(bus, member);
+    }
+}
+
 static void befall_key(void)
 {
     char key[16];
@@ -152,7 +208,7 @@ static void befall_key(void)
 
 static void one_step(struct run *run)
 {
-    uint64_t what = sim_draw(40);
+    uint64_t what = sim_draw(42);
     if (what < 22)
         some_call(run);
     else if (what < 26)
@@ -168,6 +224,8 @@ static void one_step(struct run *run)
         befall_process(run);
     else if (what == 39 && run->foreign)
         befall_key();
+    else if (what >= 40 && run->bus && run->bus_breaks)
+        befall_bus();
     else if (sim_draw(4) == 0)
         for (int i = 0; i < SIM_NODES_MOST; i++)
             if (!sim_frozen(i))
@@ -185,6 +243,10 @@ static void settle(struct run *run)
         if (!sim_frozen(i))
             sim_net_block(i, 0);
     }
+    int member;
+    struct sim_net *bus = cluster_bus(run->bus ? 0 : run->watcher, &member);
+    if (bus != NULL)
+        sim_net_heal(bus);
     for (int64_t passed = 0; cluster_calls_open() != 0; passed += 50) {
         if (passed > SETTLE_MS)
             sim_broken("%zu calls are never answered", cluster_calls_open());

@@ -10,5 +10,7 @@
 #include <stdint.h>
 
 void sim_run_seed(uint64_t seed);
+/* From now on nodes trust what they hold without proof, and are judged as if they did not: sabotage. */
+void sim_trust_blindly(int on);
 
 #endif /* STRATA_TESTS_SIM_PROGRAM_H */

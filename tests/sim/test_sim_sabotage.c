@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "src/core/coherence.h"
 #include "src/core/flight.h"
 #include "tests/sim/sim_cluster.h"
 #include "tests/sim/sim_program.h"
@@ -25,9 +26,15 @@ static const struct sabotage {
     { "life", "(run ~= '' and owner ~= run)", "false" }, /* a failover begins no new life */
     { "tombstone", "  tombstone(version, ARGV[4])\n  wake(e)\n  return { 0, life, us, version }\n",
       "  wake(e)\n  return { 0, life, us, version }\n" }, /* a delete leaves what it should remove */
+    { "silence", NULL, NULL },                            /* trust does not end by itself */
+    { "loss", NULL, NULL },                               /* nor where messages were lost */
+    { "publish", NULL, NULL },                            /* nobody is told */
 };
 
 static const struct sabotage *at_work;
+
+struct coherence;
+struct bus_slot;
 
 static int is_at_work(const char *name) { return at_work != NULL && strcmp(at_work->name, name) == 0; }
 
@@ -52,16 +59,38 @@ int __wrap_strata__redis_layer_clear(strata_layer *layer, const strata_clear_op 
     return __real_strata__redis_layer_clear(layer, what, err);
 }
 
+void __real_strata__trust_lost(struct coherence *c, struct bus_slot *b, const char *why);
+void __wrap_strata__trust_lost(struct coherence *c, struct bus_slot *b, const char *why);
+
+void __wrap_strata__trust_lost(struct coherence *c, struct bus_slot *b, const char *why)
+{
+    if (!is_at_work("loss"))
+        __real_strata__trust_lost(c, b, why);
+}
+
+int __real_strata__publish(struct root *root, const struct bus_item *item, struct outgoing *outgoing);
+int __wrap_strata__publish(struct root *root, const struct bus_item *item, struct outgoing *outgoing);
+
+int __wrap_strata__publish(struct root *root, const struct bus_item *item, struct outgoing *outgoing)
+{
+    if (!is_at_work("publish"))
+        return __real_strata__publish(root, item, outgoing);
+    outgoing->pending = 0;
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     for (size_t i = 0; argc == 2 && i < sizeof sabotages / sizeof sabotages[0]; i++)
         if (strcmp(argv[1], sabotages[i].name) == 0)
             at_work = &sabotages[i];
     if (at_work == NULL) {
-        (void)fprintf(stderr, "test_sim_sabotage fence | positions | lease | life | tombstone\n");
+        (void)fprintf(stderr,
+                      "test_sim_sabotage fence | positions | lease | life | tombstone | silence | loss | publish\n");
         return 2;
     }
     sim_server_sabotage(at_work->text, at_work->by);
+    sim_trust_blindly(is_at_work("silence"));
     sim_expect_violations(1);
     for (uint64_t seed = 1; seed <= SEEDS_MOST; seed++) {
         sim_run_seed(seed);
