@@ -17,6 +17,9 @@ usage: ./run bench [OPTION]...
   --disk-only      only what is about stores on disk
   --redis          only what is about a Redis, one of its own on this machine (about a minute): gets beside hiredis,
                    a server that is slow or stopped, a stampede of processes
+  --buses          only what is about buses, each with a server of its own on this machine (under a minute): how soon a
+                   delete on one node is seen on another
+  --flood S        with --buses: and floods of deletes, of so many seconds each
   --disk-dir DIR   where those make their folders, and remove them again (build/bench)
   --details        each cell of each goal
   --traces DIR     besides, the hit ratios of every policy over a folder of traces with their anchors.csv
@@ -25,13 +28,13 @@ usage: ./run bench [OPTION]...
 TXT
 }
 
-full=no rounds=3 cells='' only='' seconds='' memory=yes disk=yes stampede=yes traces='' measure=yes docs=no redis=no details=
+full=no rounds=3 cells='' only='' seconds='' memory=yes disk=yes stampede=yes traces='' measure=yes docs=no redis=no buses=no flood=0 details=
 disk_dir=build/bench
 while [ $# -gt 0 ]; do
   option=$1
   shift
   case $option in
-  --rounds | --cell | --backends | --seconds | --traces | --disk-dir) [ $# -gt 0 ] || die "bench: $option wants a value" ;;
+  --rounds | --cell | --backends | --seconds | --traces | --disk-dir | --flood) [ $# -gt 0 ] || die "bench: $option wants a value" ;;
   esac
   case $option in
   --full) full=yes ;;
@@ -44,6 +47,8 @@ while [ $# -gt 0 ]; do
   --disk-only) stampede=no memory=no ;;
   --disk-dir) disk_dir=$1 && shift ;;
   --redis) redis=yes ;;
+  --buses) buses=yes ;;
+  --flood) flood=$1 && shift ;;
   --report) measure=no ;;
   --write-docs) docs=yes ;;
   --details) details=--details ;;
@@ -322,6 +327,46 @@ redis_all() {
   say "rows: $redis_rows, JSON: build/bench/redis.json, chart: build/bench/redis.svg"
 }
 
+# As Markdown: how soon a delete is seen, and what floods cost.
+bus_tables() {
+  awk -F, '
+    $1 == "bus" {
+      if (!buses++) print "| delete to gone on another node | p50 us | p99 us | worst us |\n|---|---|---|---|"
+      printf "| %s | %.0f | %.0f | %.0f |\n", $2, $4, $5, $6
+    }
+    $1 == "flood" {
+      row = sprintf("| %s, %s | %.0f | %.2f %% | %d | %.1f | %.1f | %.0f |\n", $2, $3 == "many" ? "100 a call" : "one by one",
+                    $4 / $5, 100 * $6 / $4, $7, $9, $10, $11)
+      floods = floods row
+    }
+    END {
+      if (floods != "")
+        printf "\n| flood, 1 node to 3 | keys/s | heard of | times lost | writer, CPU us/key | listener, CPU us/key | listener, MB |\n" \
+               "|---|---|---|---|---|---|---|\n%s", floods
+    }' "$1"
+}
+
+buses_all() {
+  bus_rows=build/bench/buses.csv
+  if [ $measure = yes ]; then
+    set -- "$bin/strata_bus_bench"
+    [ "$flood" -eq 0 ] || set -- "$@" --flood "$flood"
+    say "== buses: each against a server of its own"
+    timeout $((180 + flood * 12)) "$@" >$bus_rows || die "bench: the buses failed"
+  fi
+  [ -s $bus_rows ] || die "bench: there is no earlier run over buses to report"
+  bus_tables $bus_rows
+  [ $docs = no ] || {
+    bus_tables $bus_rows >build/bench/buses.md
+    awk 'FNR == NR { text = text $0 "\n"; next }
+      /<!-- buses -->/ { printf "%s\n\n%s\n", $0, text; skip = 1; next }
+      /<!-- \/buses -->/ { skip = 0 }
+      !skip' build/bench/buses.md docs/coherence.md >build/bench/coherence.md
+    cp build/bench/coherence.md docs/coherence.md
+  }
+  say "rows: $bus_rows"
+}
+
 broken=0
 need_build
 need_examples # the bench preset is the release build and more
@@ -329,6 +374,15 @@ if [ $redis = yes ]; then
   need_redis_server
   build bench strata_redis_bench strata_delay_bench strata_fleet_bench strata_bench_report
   redis_all
+  exit $broken
+fi
+if [ $buses = yes ]; then
+  case $flood in '' | *[!0-9]*) die "bench: --flood wants a number of seconds" ;; esac
+  need_redis_server
+  need_rabbitmq_server
+  need_nats_server
+  build bench strata_bus_bench
+  buses_all
   exit $broken
 fi
 need "for the caches and stores to compare with" librocksdb-dev libtbb-dev libglib2.0-dev liblmdb-dev
