@@ -1,18 +1,24 @@
-/* builtin.c - the composition root: the one file that names every layer.
+/* builtin.c - the composition root: the one file that names every layer and every bus.
  *
  * A kind of layer is a row: the scheme it has in a stack's URL, the rows of its options struct, and a constructor that
- * gets that struct filled in.  strata_open_url() is this table and strata_open(). */
+ * gets that struct filled in; a kind of bus is one, too: "bus:" and its name.  strata_open_url() is these tables and strata_open(). */
 #include <stdio.h>
 #include <string.h>
 
 #include "src/base/err.h"
 #include "src/policy/options.h"
 #include "src/policy/stack_url.h"
+#include "strata/bus_redis.h"
+#include "strata/bus_redis_tracking.h"
 #include "strata/cache.h"
 #include "strata/disk.h"
 #include "strata/memory.h"
+#include "strata/nats.h"
+#include "strata/rabbitmq.h"
 #include "strata/redis.h"
 #include "strata/version.h"
+
+enum { BUSES = 4 }; /* of one cache, as strata_options.bus_count says */
 
 /* Room for the options struct of any kind. */
 union any_options {
@@ -20,6 +26,10 @@ union any_options {
     strata_memory_options memory;
     strata_disk_options disk;
     strata_redis_options redis;
+    strata_redis_bus_options redis_bus;
+    strata_redis_tracking_options redis_tracking;
+    strata_nats_options nats;
+    strata_rabbitmq_options rabbitmq;
 };
 
 struct layer_kind {
@@ -108,12 +118,12 @@ static const struct layer_kind *find_kind(const char *scheme)
 }
 
 /* "redis://:a?b=c@host": the parameter is half of a password, and no error may quote it. */
-static int is_password(const struct layer_kind *kind, const struct url_layer *url)
+static int is_password(const struct url_layer *url)
 {
     int has_at = 0;
     for (size_t i = 0; i < url->param_count; i++)
         has_at = has_at || strchr(url->params[i].value, '@') != NULL;
-    return kind->make == make_redis && has_at && strchr(url->raw_rest, '@') == NULL;
+    return has_at && strchr(url->raw_rest, '@') == NULL;
 }
 
 static int fail_password(const char *scheme, strata_error *err)
@@ -146,9 +156,136 @@ static int make_layer(const struct url_layer *url, int has_at, strata_layer **ou
                                 kind->rest_is, hide ? "..." : url->rest, hide ? "..." : url->params[i].value);
         int rc = strata__option_set(kind->rows, &options, url->scheme, url->params[i].name, url->params[i].value, err);
         if (rc < 0)
-            return is_password(kind, url) ? fail_password(url->scheme, err) : rc;
+            return kind->make == make_redis && is_password(url) ? fail_password(url->scheme, err) : rc;
     }
     *out = kind->make(&options, url);
+    return STRATA_OK;
+}
+
+/* Buses ----------------------------------------------------------------------------------------------------------- */
+
+struct bus_kind {
+    const char *name;   /* "bus:" and this */
+    const char *scheme; /* its server's URL begins so; "bus:redis-stream+cluster://a" is one of "redis+cluster://a" */
+    const struct option_rows *rows;
+    strata_bus *(*make)(const union any_options *options);
+};
+
+static strata_bus *make_stream(const union any_options *o) { return strata_redis_stream_bus(&o->redis_bus); }
+
+static strata_bus *make_pubsub(const union any_options *o) { return strata_redis_pubsub_bus(&o->redis_bus); }
+
+static strata_bus *make_tracking(const union any_options *o) { return strata_redis_tracking_bus(&o->redis_tracking); }
+
+static strata_bus *make_nats(const union any_options *o) { return strata_nats_bus(&o->nats); }
+
+static strata_bus *make_rabbitmq(const union any_options *o) { return strata_rabbitmq_bus(&o->rabbitmq); }
+
+static const struct bus_kind bus_kinds[] = {
+    { "redis-stream", "redis", &strata__redis_bus_rows, make_stream },
+    { "redis-pubsub", "redis", &strata__redis_bus_rows, make_pubsub },
+    { "redis-tracking", "redis", &strata__redis_tracking_rows, make_tracking },
+    { "nats", "nats", &strata__nats_rows, make_nats },
+    { "rabbitmq", "amqp", &strata__rabbitmq_rows, make_rabbitmq },
+};
+enum { BUS_COUNT = sizeof bus_kinds / sizeof bus_kinds[0] };
+
+static int is_bus(const struct url_layer *url) { return strcmp(url->scheme, "bus") == 0; }
+
+/* `*out_rest` is what follows its name: nothing, "://host...", "+cluster://...", or ":" and a URL with another scheme. */
+static const struct bus_kind *find_bus(const char *text, const char **out_rest)
+{
+    for (size_t i = 0; i < BUS_COUNT; i++) {
+        size_t length = strlen(bus_kinds[i].name);
+        *out_rest = text + length;
+        if (strncmp(text, bus_kinds[i].name, length) == 0 && strchr(":+", text[length]) != NULL)
+            return &bus_kinds[i];
+    }
+    return NULL;
+}
+
+static int fail_bus(strata_error *err)
+{
+    return strata__fail(
+        err, STRATA_EINVAL, "url",
+        "no such kind of bus; known: redis-stream, redis-pubsub, redis-tracking, nats, rabbitmq: write, for "
+        "example, \"bus:redis-stream://127.0.0.1?prefix=app:\"");
+}
+
+static const struct url_param *find_param(const struct url_layer *url, const char *name)
+{
+    for (size_t i = 0; i < url->param_count; i++)
+        if (strcmp(url->params[i].name, name) == 0)
+            return &url->params[i];
+    return NULL;
+}
+
+/* A bus that speaks of a Redis layer's keys has its prefix; and where it says nothing of a server, its server, too. */
+static int inherit(const struct bus_kind *kind, const struct url_layer *bus, const struct url_layer *redis, int all,
+                   union any_options *options, strata_error *err)
+{
+    static const char *const names[] = {
+        "prefix",      "url",        "cluster",       "sentinel_user", "sentinel_password", "tls_verify",
+        "tls_ca_file", "tls_ca_dir", "tls_cert_file", "tls_key_file",  "tls_server_name"
+    };
+    for (size_t i = 0; i < (all ? sizeof names / sizeof names[0] : 1); i++) {
+        const struct url_param *given = find_param(redis, names[i]);
+        if (given == NULL || find_param(bus, names[i]) != NULL)
+            continue;
+        int rc = strata__option_set(kind->rows, options, kind->name, names[i], given->value, err);
+        if (rc < 0)
+            return rc;
+    }
+    return STRATA_OK;
+}
+
+/* Not as a parameter: whose errors may quote it. */
+static void set_url(const struct bus_kind *kind, union any_options *options, const char *text)
+{
+    for (size_t i = 0; i < kind->rows->count; i++)
+        if (strcmp(kind->rows->rows[i].name, "url") == 0)
+            memcpy((char *)options + kind->rows->rows[i].offset, &text, sizeof text);
+}
+
+/* The URL of its server into `text`, to be set in its options; "" none. */
+static void write_bus_url(const struct bus_kind *kind, const char *rest, const struct url_layer *redis, char *text,
+                          size_t room)
+{
+    text[0] = '\0';
+    if (rest[0] == ':' && strncmp(rest, "://", 3) != 0)
+        snprintf(text, room, "%s", rest + 1);
+    else if (rest[0] != '\0')
+        snprintf(text, room, "%s%s", kind->scheme, rest);
+    else if (redis != NULL && (redis->raw_rest[0] != '\0' || strcmp(redis->scheme, "redis") != 0))
+        snprintf(text, room, "%s:%s", redis->scheme, redis->raw_rest);
+}
+
+/* `redis` is the Redis layer of the stack, or NULL. */
+static int make_bus(const struct url_layer *url, const struct url_layer *redis, strata_bus **out, strata_error *err)
+{
+    char text[STACK_URL_BYTES + 1];
+    union any_options options;
+    const char *rest;
+    const struct bus_kind *kind = find_bus(url->raw_rest, &rest);
+    if (kind == NULL)
+        return fail_bus(err);
+    if (strcmp(kind->scheme, "redis") != 0)
+        redis = NULL;
+    memset(&options, 0, sizeof options);
+    options.size = kind->rows->size;
+    int rc = STRATA_OK, has_url = find_param(url, "url") != NULL;
+    if (has_url && rest[0] != '\0')
+        return strata__fail(err, STRATA_EINVAL, "url", "bus:%s: its URL stands there twice: keep one", kind->name);
+    if (redis != NULL)
+        rc = inherit(kind, url, redis, rest[0] == '\0' && !has_url, &options, err);
+    write_bus_url(kind, rest, has_url ? NULL : redis, text, sizeof text);
+    if (rc == STRATA_OK && text[0] != '\0')
+        set_url(kind, &options, text);
+    for (size_t i = 0; rc == STRATA_OK && i < url->param_count; i++)
+        rc = strata__option_set(kind->rows, &options, kind->name, url->params[i].name, url->params[i].value, err);
+    if (rc != STRATA_OK)
+        return is_password(url) ? fail_password(url->scheme, err) : rc;
+    *out = kind->make(&options);
     return STRATA_OK;
 }
 
@@ -165,29 +302,65 @@ static int check_rest(const strata_options *given, strata_options *known, strata
     return rc;
 }
 
-int strata_open_url(strata **out, const char *url, const strata_options *options, strata_error *err)
+/* What is made of the URL's parts, until strata_open() has it. */
+struct parts {
+    strata_layer *layers[STACK_URL_LAYERS];
+    strata_bus *buses[BUSES + STACK_URL_LAYERS]; /* the options' first */
+    size_t layer_count, bus_count;
+};
+
+static const struct url_layer *find_redis(const struct stack_url *parsed)
+{
+    for (size_t i = 0; i < parsed->layer_count; i++) {
+        const struct layer_kind *kind = find_kind(parsed->layers[i].scheme);
+        if (kind != NULL && kind->make == make_redis)
+            return &parsed->layers[i];
+    }
+    return NULL;
+}
+
+static int make_parts(const char *url, struct parts *out, strata_error *err)
 {
     struct stack_url parsed;
+    int rc = strata__stack_url_parse(url, &parsed, err);
+    for (size_t i = 0; rc == STRATA_OK && i < parsed.layer_count; i++) {
+        const struct url_layer *part = &parsed.layers[i];
+        if (is_bus(part)) {
+            rc = make_bus(part, find_redis(&parsed), &out->buses[out->bus_count], err);
+            out->bus_count += rc == STRATA_OK;
+        } else {
+            rc = make_layer(part, strchr(url, '@') != NULL, &out->layers[out->layer_count], err);
+            out->layer_count += rc == STRATA_OK;
+        }
+    }
+    return rc;
+}
+
+int strata_open_url(strata **out, const char *url, const strata_options *options, strata_error *err)
+{
+    struct parts parts;
     strata_options known;
-    strata_layer *layers[STACK_URL_LAYERS];
-    size_t made = 0;
 
     if (out == NULL)
         return strata__fail(err, STRATA_EINVAL, "out", "NULL: give the address of a strata pointer");
     *out = NULL;
+    memset(&parts, 0, sizeof parts);
     int rc = check_rest(options, &known, err);
-    if (rc == STRATA_OK)
-        rc = strata__stack_url_parse(url, &parsed, err);
-    for (size_t i = 0; rc == STRATA_OK && i < parsed.layer_count; i++) {
-        rc = make_layer(&parsed.layers[i], strchr(url, '@') != NULL, &layers[made], err);
-        made += rc == STRATA_OK;
-    }
+    if (rc != STRATA_OK)
+        return rc;
+    for (; parts.bus_count < known.bus_count; parts.bus_count++)
+        parts.buses[parts.bus_count] = known.buses[parts.bus_count];
+    rc = make_parts(url, &parts, err);
     if (rc == STRATA_OK) {
-        known.layers = layers;
-        known.layer_count = made;
-        return strata_open(out, &known, err); /* takes the layers over, also when it fails */
+        known.layers = parts.layers;
+        known.layer_count = parts.layer_count;
+        known.buses = parts.buses;
+        known.bus_count = parts.bus_count;
+        return strata_open(out, &known, err); /* takes all of them over, also when it fails */
     }
-    while (made > 0)
-        strata_layer_free(layers[--made]);
+    while (parts.layer_count > 0)
+        strata_layer_free(parts.layers[--parts.layer_count]);
+    while (parts.bus_count > 0)
+        strata_bus_free(parts.buses[--parts.bus_count]);
     return rc;
 }

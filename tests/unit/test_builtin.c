@@ -60,6 +60,13 @@ static void test_refusals(void **state)
         { "disk:", "path", "needs a directory" },
         { "disk:/a?path=/b", "url", "path stands there twice, \"/a\" and \"/b\"" },
         { "disk:/tmp/x?segment_bytes=1kb", "disk", "segment_bytes" },
+        { "memory: | bus:", "url", "no such kind of bus; known: redis-stream, redis-pubsub" },
+        { "memory: | bus:redis-streams://h", "url", "no such kind of bus" },
+        { "bus:redis-stream://h", "layers", "" },
+        { "memory: | bus:redis-stream://h?max_lenght=5", "redis-stream", "is it max_length?" },
+        { "memory: | bus:redis-stream://h?url=redis://i", "url", "twice" },
+        { "memory: | bus:redis-stream:http://h", "url", "redis://" },
+        { "memory: | bus:redis-pubsub://h?max_length=1000", "max_length", "Pub/Sub keeps no messages" },
     };
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         strata *cache = (strata *)&cache;
@@ -106,6 +113,11 @@ static void test_no_error_shows_a_password(void **state)
         { "redis://:hunter2@h?wait=9s", STRATA_EINVAL, "no such parameter as \"wait\"; known: url,prefix," },
         { "redis://:hunter2@h?timeout_ms=2h", STRATA_EINVAL, "1 to 3600000 milliseconds" },
         { "unix://:hunter2@run/sock", STRATA_EINVAL, "begins with '/'" },
+        { "memory: | bus:redis-stream://:hunter2@h:x", STRATA_EINVAL, "port" },
+        { "memory: | bus:redis-stream://:x?hunter2=y@h", STRATA_EINVAL, "%3F" },
+        { "memory: | bus:redis-stream://:x?prefix=a&hunter2=y@h", STRATA_EINVAL, "%3F" },
+        { "memory: | bus:redis-strm://:hunter2@h", STRATA_EINVAL, "no such kind of bus" },
+        { "memory: | bus:hunter2@h", STRATA_EINVAL, "no such kind of bus" },
     };
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         strata *cache = NULL;

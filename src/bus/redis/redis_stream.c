@@ -5,24 +5,29 @@
  * the front, or all at once (trimmed, flushed, evicted, failed over to one that had less); so if the anchor is there after the read,
  * nothing between it and what was read has gone.  If it is not, the end of the stream is looked at: where that is still the `proven`
  * position, nothing came since, and nothing is missing; else messages may be, the cache is told, and reading goes on at the end.
+ * An id alone is no proof: a stream that was emptied, or a server that took another one's place, gives out ids anew, of the same
+ * millisecond.  So places are compared with a print of the message that stands there.
  *
  * One thing is under way at a time: LOOK (the end of the stream, and the anchor), READ (and the anchor), or a pause.  Only who finishes
  * the last request of it goes on, so nothing here needs a lock. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "src/base/err.h"
+#include "src/base/hash.h"
 #include "src/bus/redis_base.h"
 
-enum { BLOCK_MS = 2000, PAUSE_MIN_MS = 20, PAUSE_MAX_MS = 1000, MOST_AT_ONCE = 256, ID = 48 };
+enum { BLOCK_MS = 2000, PAUSE_MIN_MS = 20, PAUSE_MAX_MS = 1000, MOST_AT_ONCE = 256, ID = 48, CURSOR = ID + 18 };
 enum { BYTES_AT_ONCE = 1 << 20 };
 #define BLOCK_TEXT "2000"
 #define FIELD "m"
 
 struct id {
     uint64_t ms, number;
-    char text[ID]; /* "" where there is none */
+    uint64_t print; /* of the message there */
+    char text[ID];  /* "" where there is none */
 };
 
 struct stream {
@@ -73,6 +78,31 @@ static int parse_id(strata_slice text, struct id *out)
     return 1;
 }
 
+/* What a cache keeps: an id, and the print. */
+static strata_slice write_cursor(const struct id *id, char out[CURSOR])
+{
+    int size = snprintf(out, CURSOR, "%s/%016" PRIx64, id->text, id->print);
+    return strata_bytes(out, (size_t)size);
+}
+
+static int parse_cursor(strata_slice text, struct id *out)
+{
+    char print[17], again[CURSOR];
+    const char *slash = text.size > 17 ? (const char *)text.data + text.size - 17 : NULL;
+    if (slash == NULL || *slash != '/' || !parse_id(strata_bytes(text.data, text.size - 17), out))
+        return 0;
+    memcpy(print, slash + 1, 16);
+    print[16] = '\0';
+    out->print = strtoull(print, NULL, 16);
+    strata_slice same = write_cursor(out, again);
+    return same.size == text.size && memcmp(again, text.data, same.size) == 0;
+}
+
+static int same_place(const struct id *a, const struct id *b)
+{
+    return a->ms == b->ms && a->number == b->number && a->print == b->print;
+}
+
 static int before(const struct id *a, const struct id *b)
 {
     return a->ms != b->ms ? a->ms < b->ms : a->number < b->number;
@@ -95,6 +125,7 @@ static int parse_entry(const struct redisReply *entry, struct id *out, strata_sl
         if (strata__redis_text(name).size == 1 && memcmp(strata__redis_text(name).data, FIELD, 1) == 0)
             *out_message = strata__redis_text(value);
     }
+    out->print = strata__hash(out_message->data, out_message->size, 0);
     return 1;
 }
 
@@ -136,7 +167,7 @@ static void missing(struct stream *s)
 
 static void looked(struct stream *s)
 {
-    int nothing_came = !before(&s->end, &s->proven) && !before(&s->proven, &s->end);
+    int nothing_came = same_place(&s->end, &s->proven);
     if (!s->begun) {
         jump_to_end(s);
         s->begun = 1;
@@ -197,8 +228,12 @@ static int is_good(struct stream *s, const struct redis_request *request, const 
 static void anchor_came(struct redis_request *request)
 {
     struct stream *s = request->owner;
+    strata_slice message;
+    struct id there;
     if (is_good(s, request, "XRANGE"))
-        s->gone = strata__redis_kind(request->reply) == REDIS_IS_NIL || strata__redis_count(request->reply) == 0;
+        s->gone = strata__redis_kind(request->reply) == REDIS_IS_NIL || strata__redis_count(request->reply) == 0 ||
+                  !parse_entry(strata__redis_at(request->reply, 0), &there, &message) ||
+                  !same_place(&there, &s->anchor);
     one_less(s);
 }
 
@@ -221,6 +256,7 @@ static void take_entry(struct stream *s, const struct redisReply *entry, size_t 
 {
     strata_slice message;
     struct id id;
+    char cursor[CURSOR];
     if (!parse_entry(entry, &id, &message)) {
         strata__redis_bus_lost(&s->bus, "an entry of the stream is none: is it a Redis server?");
         return;
@@ -235,7 +271,7 @@ static void take_entry(struct stream *s, const struct redisReply *entry, size_t 
     if (message.size == 0)
         strata__redis_bus_lost(&s->bus, "an entry of the stream has no message: who else writes there?");
     else
-        strata__redis_bus_deliver(&s->bus, message, strata_str(id.text));
+        strata__redis_bus_deliver(&s->bus, message, write_cursor(&id, cursor));
 }
 
 static void entries_came(struct redis_request *request)
@@ -336,7 +372,7 @@ static int start_reading(struct redis_bus *b, strata_slice resume_from, strata_e
     int rc = strata__redis_open(&b->reader, &options, err);
     if (rc != STRATA_OK)
         return rc;
-    if (resume_from.size != 0 && parse_id(resume_from, &s->last)) {
+    if (resume_from.size != 0 && parse_cursor(resume_from, &s->last)) {
         s->proven = s->anchor = s->last;
         s->begun = 1;
     } else if (resume_from.size != 0) {
