@@ -62,9 +62,23 @@ static void restart_server(void) { redis_server_restart(&server); }
 int main(void)
 {
     static const struct contract_bus_subject subjects[] = {
-        { "redis_stream", make_stream, make_wrong, kill_server, restart_server, 0, 60, 0 },
-        { "redis_stream, over a socket", make_stream_over_socket, make_wrong, kill_server, restart_server, 0, 0, 0 },
-        { "redis_pubsub", make_pubsub, make_wrong_length, kill_server, restart_server, 0, 60, 0 },
+        { .name = "redis_stream",
+          .make = make_stream,
+          .make_wrong = make_wrong,
+          .kill = kill_server,
+          .restart = restart_server,
+          .allocations = 60 },
+        { .name = "redis_stream, over a socket",
+          .make = make_stream_over_socket,
+          .make_wrong = make_wrong,
+          .kill = kill_server,
+          .restart = restart_server },
+        { .name = "redis_pubsub",
+          .make = make_pubsub,
+          .make_wrong = make_wrong_length,
+          .kill = kill_server,
+          .restart = restart_server,
+          .allocations = 60 },
     };
     int failed = 0;
     redis_server_start(&server, NULL);

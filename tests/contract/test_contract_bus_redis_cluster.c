@@ -131,8 +131,8 @@ static void a_channel_moves(void **state)
 int main(void)
 {
     static const struct contract_bus_subject subjects[] = {
-        { "redis_stream, cluster", make_stream, make_wrong, NULL, NULL, 0, 0, 3000 },
-        { "redis_pubsub, cluster", make_pubsub, make_wrong, NULL, NULL, 0, 0, 3000 },
+        { .name = "redis_stream, cluster", .make = make_stream, .make_wrong = make_wrong, .burst = 3000 },
+        { .name = "redis_pubsub, cluster", .make = make_pubsub, .make_wrong = make_wrong, .burst = 3000 },
     };
     const struct CMUnitTest moves[] = { cmocka_unit_test(a_stream_moves), cmocka_unit_test(a_channel_moves) };
     int failed = 0;
