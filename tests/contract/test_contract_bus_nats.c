@@ -54,9 +54,9 @@ static void restart_server(void) { nats_server_restart(&server); }
 int main(void)
 {
     static const struct contract_bus_subject subjects[] = {
-        { "nats", make_core, make_wrong, kill_server, restart_server, 0, 12, 0 },
-        { "jetstream", make_file, make_wrong_stream, kill_server, restart_server, 1, 16, 0 },
-        { "jetstream, in memory", make_memory, make_wrong, kill_server, restart_server, 0, 0, 0 },
+        { "nats", make_core, make_wrong, kill_server, restart_server, 0, 12, 0, 1 },
+        { "jetstream", make_file, make_wrong_stream, kill_server, restart_server, 1, 16, 0, 1 },
+        { "jetstream, in memory", make_memory, make_wrong, kill_server, restart_server, 0, 0, 0, 1 },
     };
     int failed = 0;
     nats_server_start(&server, NULL);

@@ -394,6 +394,78 @@ static void test_a_message_that_is_too_large_fails_alone(void **state)
     nats_server_stop(&s);
 }
 
+static void test_a_lent_connection_that_does_not_echo_is_told(void **state)
+{
+    (void)state;
+    struct nats_server s;
+    struct bus_ear a;
+    natsConnection *deaf = NULL;
+    natsOptions *how = NULL;
+    strata_nats_options options = STRATA_NATS_OPTIONS_INIT;
+    nats_server_start(&s, NULL);
+    assert_int_equal(natsOptions_Create(&how), NATS_OK);
+    assert_int_equal(natsOptions_SetURL(how, s.url), NATS_OK);
+    assert_int_equal(natsOptions_SetNoEcho(how, true), NATS_OK);
+    assert_int_equal(natsConnection_Connect(&deaf, how), NATS_OK);
+    natsOptions_Destroy(how);
+    options.connection = deaf;
+    assert_int_equal(bus_ear_start(&a, strata_nats_bus(&options), NULL, NULL), STRATA_OK);
+    bus_ear_until_down(&a, "echo");
+    bus_ear_close(&a);
+    options.jetstream = STRATA_ON; /* a stream is not the one who published */
+    bus_ear_open(&a, strata_nats_bus(&options), "a");
+    assert_int_equal(bus_ear_say(&a, "kept", NULL), STRATA_OK);
+    bus_ear_until_heard(&a, "kept");
+    bus_ear_close(&a);
+    natsConnection_Destroy(deaf);
+    nats_server_stop(&s);
+}
+
+static void test_a_consumer_that_is_deleted_under_us_loses_nothing(void **state)
+{
+    (void)state;
+    struct nats_server s;
+    struct bus_ear a;
+    struct admin admin;
+    nats_server_start(&s, NULL);
+    admin_open(&admin, &s);
+    bus_ear_open(&a, jet(&s), "a");
+    assert_int_equal(bus_ear_say(&a, "before", NULL), STRATA_OK);
+    bus_ear_until_heard(&a, "before");
+    assert_int_equal(js_DeleteConsumer(admin.js, "CACHE_INVALIDATIONS", "a", NULL, NULL), NATS_OK);
+    assert_int_equal(bus_ear_say(&a, "meanwhile", NULL), STRATA_OK);
+    bus_ear_until_heard(&a, "meanwhile");
+    assert_int_equal(bus_ear_losses(&a), 0);
+    bus_ear_close(&a);
+    admin_close(&admin);
+    nats_server_stop(&s);
+}
+
+/* A message of the stream's that is removed before it was sent: by its limit, while the server sends nothing to us. */
+static void test_what_is_purged_before_it_is_sent_is_told(void **state)
+{
+    (void)state;
+    struct nats_server s;
+    struct bus_ear a, b;
+    struct admin admin;
+    nats_server_start(&s, NULL);
+    admin_open(&admin, &s);
+    bus_ear_open(&a, jet(&s), "a");
+    bus_ear_open(&b, jet(&s), "b");
+    assert_int_equal(js_DeleteConsumer(admin.js, "CACHE_INVALIDATIONS", "a", NULL, NULL), NATS_OK);
+    assert_int_equal(bus_ear_say(&b, "unheard", NULL), STRATA_OK);
+    assert_int_equal(js_PurgeStream(admin.js, "CACHE_INVALIDATIONS", NULL, NULL), NATS_OK);
+    bus_ear_until_lost(&a, 1);
+    bus_ear_until_up(&a, 2);
+    assert_int_equal(bus_ear_say(&b, "heard", NULL), STRATA_OK);
+    bus_ear_until_heard(&a, "heard");
+    assert_int_equal(bus_ear_times(&a, "unheard"), 0);
+    bus_ear_close(&a);
+    bus_ear_close(&b);
+    admin_close(&admin);
+    nats_server_stop(&s);
+}
+
 static void test_a_lent_connection_is_used_and_left_open(void **state)
 {
     (void)state;
@@ -444,6 +516,9 @@ int main(void)
         cmocka_unit_test(test_a_node_needs_a_name_and_has_it_alone),
         cmocka_unit_test(test_a_paused_server_loses_nothing),
         cmocka_unit_test(test_a_message_that_is_too_large_fails_alone),
+        cmocka_unit_test(test_a_lent_connection_that_does_not_echo_is_told),
+        cmocka_unit_test(test_a_consumer_that_is_deleted_under_us_loses_nothing),
+        cmocka_unit_test(test_what_is_purged_before_it_is_sent_is_told),
         cmocka_unit_test(test_a_lent_connection_is_used_and_left_open),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,7 @@
 /* test_nats_place.c - the numbers of JetStream: what is next, repeated, removed or missing; cursors; names of consumers. */
 #include <string.h>
 
+#include "src/bus/nats/nats_answer.h"
 #include "src/bus/nats/nats_bus_impl.h"
 #include "src/bus/nats/nats_place.h"
 #include "tests/support/cmocka_all.h"
@@ -67,6 +68,30 @@ static void test_replies_give_their_numbers(void **state)
         assert_int_equal(strata__nats_numbers(bad[i], &stream, &consumer), 0);
 }
 
+static void test_a_stream_answers(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *words;
+        int good;
+    } answers[] = {
+        { "{\"stream\":\"S\",\"seq\":5}", "", 1 },
+        { "{\"stream\":\"S\",\"domain\":\"hub\",\"seq\":12,\"duplicate\":true}", "", 1 },
+        { "{\"error\":{\"code\":503,\"description\":\"no room\"},\"stream\":\"S\",\"seq\":0}", "no room", 0 },
+        { "{\"error\":{\"code\":503},\"seq\":5}", "", 0 },
+        { "{\"error\":{\"description\":\"no e\nd", "no e?d", 0 },
+        { "{\"seq\":", "", 0 },
+        { "{\"seq\":0}", "", 0 },
+        { "\"seq\":5", "", 0 },
+        { "", "", 0 },
+    };
+    for (size_t i = 0; i < sizeof answers / sizeof answers[0]; i++) {
+        char words[16];
+        assert_int_equal(strata__nats_answer(strata_str(answers[i].text), words, sizeof words), answers[i].good);
+        assert_string_equal(words, answers[i].words);
+    }
+}
+
 static void test_cursors_come_back(void **state)
 {
     (void)state;
@@ -103,6 +128,7 @@ int main(void)
         cmocka_unit_test(test_each_jump_means_something_else),
         cmocka_unit_test(test_a_place_is_checked_against_its_stream),
         cmocka_unit_test(test_replies_give_their_numbers),
+        cmocka_unit_test(test_a_stream_answers),
         cmocka_unit_test(test_cursors_come_back),
         cmocka_unit_test(test_names_of_nodes_become_names_of_consumers),
     };

@@ -71,10 +71,39 @@ static int connect_to_one(struct nats_bus *b, struct nats_link **out, strata_err
     return STRATA_OK;
 }
 
+/* One that is lent may have been opened so that it does not hear itself; what it hears comes before what answers a flush. */
+static int check_echo(struct nats_bus *b, struct nats_link *link, strata_error *err)
+{
+    char subject[64];
+    struct nats_inlet *inlet = NULL;
+    struct nats_message message = { .native = NULL };
+    int heard = 0, rc = strata__nats_inbox(link, subject, err);
+    if (rc == STRATA_OK)
+        rc = strata__nats_subscribe(link, subject, 1, &inlet, err);
+    if (rc == STRATA_OK)
+        rc = strata__nats_publish(link, subject, NULL, strata_str("echo"), err);
+    if (rc == STRATA_OK)
+        rc = strata__nats_flush(link, b->options.timeout_ms, err);
+    if (rc == STRATA_OK)
+        heard = strata__nats_next(inlet, 1, &message) == NATS_NEXT_MESSAGE;
+    if (heard)
+        strata__nats_release(&message);
+    strata__nats_unsubscribe(inlet);
+    if (rc < 0 || heard)
+        return rc;
+    return strata__fail(
+        err, STRATA_EIO, b->base.name,
+        "%s: the connection that the application lends does not echo, by which the bus knows that it is heard: open "
+        "it without NoEcho (and with the right to use \"_INBOX.>\")",
+        strata__nats_where(link));
+}
+
 /* The server has read the subscription when it has answered what was asked behind it. */
 static int subscribe_core(struct nats_bus *b, struct nats_link *link, struct nats_inlet **out, strata_error *err)
 {
-    int rc = strata__nats_subscribe(link, b->options.subject, MOST_WAITING, out, err);
+    int rc = b->options.connection != NULL ? check_echo(b, link, err) : STRATA_OK;
+    if (rc == STRATA_OK)
+        rc = strata__nats_subscribe(link, b->options.subject, MOST_WAITING, out, err);
     if (rc == STRATA_OK)
         rc = strata__nats_flush(link, b->options.timeout_ms, err);
     return rc == STRATA_OK ? strata__nats_forbidden(link, err) : rc;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "src/base/err.h"
+#include "src/bus/nats/nats_answer.h"
 #include "src/bus/nats/nats_bus_impl.h"
 #include "src/os/os_clock.h"
 
@@ -142,18 +143,13 @@ static void send_to_stream(struct nats_bus *b, struct nats_link *link, struct ba
     }
 }
 
-/* {"error":{"code":503,"err_code":10076,"description":"..."}} or {"stream":"...","seq":5}.  Of the server, and short. */
 static int read_answer(const struct nats_bus *b, const char *where, const struct nats_message *answer, strata_error *err)
 {
-    static const char key[] = "\"description\":\"";
-    char text[512];
-    snprintf(text, sizeof text, "%.*s", (int)(answer->bytes.size < sizeof text ? answer->bytes.size : sizeof text - 1),
-             answer->bytes.size > 0 ? (const char *)answer->bytes.data : "");
-    if (strstr(text, "\"error\"") == NULL && strstr(text, "\"seq\":") != NULL)
+    char said[120];
+    if (strata__nats_answer(answer->bytes, said, sizeof said))
         return STRATA_OK;
-    const char *said = strstr(text, key) != NULL ? strstr(text, key) + sizeof key - 1 : "it answers what is no answer";
-    return strata__fail(err, STRATA_EIO, b->base.name, "%s: the stream \"%.60s\" does not take it: %.*s", where,
-                        b->options.stream, (int)(strcspn(said, "\"") < 120 ? strcspn(said, "\"") : 120), said);
+    return strata__fail(err, STRATA_EIO, b->base.name, "%s: the stream \"%.60s\" does not take it: %s", where,
+                        b->options.stream, said[0] != '\0' ? said : "it answers what is no answer");
 }
 
 static void take_answer(struct nats_bus *b, struct nats_link *link, struct batch *batch,
