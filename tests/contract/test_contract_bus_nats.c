@@ -54,9 +54,27 @@ static void restart_server(void) { nats_server_restart(&server); }
 int main(void)
 {
     static const struct contract_bus_subject subjects[] = {
-        { "nats", make_core, make_wrong, kill_server, restart_server, 0, 12, 0, 1 },
-        { "jetstream", make_file, make_wrong_stream, kill_server, restart_server, 1, 16, 0, 1 },
-        { "jetstream, in memory", make_memory, make_wrong, kill_server, restart_server, 0, 0, 0, 1 },
+        { .name = "nats",
+          .make = make_core,
+          .make_wrong = make_wrong,
+          .kill = kill_server,
+          .restart = restart_server,
+          .allocations = 12,
+          .one_process = 1 },
+        { .name = "jetstream",
+          .make = make_file,
+          .make_wrong = make_wrong_stream,
+          .kill = kill_server,
+          .restart = restart_server,
+          .keeps = 1,
+          .allocations = 16,
+          .one_process = 1 },
+        { .name = "jetstream, in memory",
+          .make = make_memory,
+          .make_wrong = make_wrong,
+          .kill = kill_server,
+          .restart = restart_server,
+          .one_process = 1 },
     };
     int failed = 0;
     nats_server_start(&server, NULL);

@@ -139,6 +139,40 @@ static void test_over_jetstream(void **state)
     two_nodes(1);
 }
 
+static void test_from_a_url(void **state)
+{
+    (void)state;
+    struct nats_server s;
+    strata *a = NULL, *b = NULL;
+    strata_error err = STRATA_ERROR_INIT;
+    char url[256];
+    nats_server_start(&s, NULL);
+    for (int node = 0; node < 2; node++) {
+        (void)snprintf(
+            url, sizeof url,
+            "memory:?max_bytes=1mb | bus:%s?jetstream=on&storage=memory&stream=URL&subject=from.url&consumer=n%d&"
+            "max_age_ms=1h&max_messages=1000&timeout_ms=5s",
+            s.url, node);
+        if (strata_open_url(node == 0 ? &a : &b, url, NULL, &err) != STRATA_OK)
+            fail_msg("%s: %s", err.where, err.message);
+    }
+    until_trusted(a, 1);
+    until_trusted(b, 1);
+    atomic_store(&origin, 4);
+    assert_int_equal(ask(b), 4);
+    atomic_store(&origin, 5);
+    assert_true(strata_delete(a, strata_str("key"), NULL) >= 0);
+    until_it_says(b, 5);
+    (void)strata_close(a);
+    (void)strata_close(b);
+    /* What is wrong in one is said, and no password is. */
+    assert_int_equal(strata_open_url(&a, "memory: | bus:nats://u:s3cret@h?subject=a.*", NULL, &err), STRATA_EINVAL);
+    assert_null(strstr(err.message, "s3cret"));
+    assert_int_equal(strata_open_url(&a, "memory: | bus:nats://u:s3cret@h?streem=a", NULL, &err), STRATA_EINVAL);
+    assert_null(strstr(err.message, "s3cret"));
+    nats_server_stop(&s);
+}
+
 static void test_a_cache_without_a_name_is_not_opened_over_jetstream(void **state)
 {
     (void)state;
@@ -162,6 +196,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_over_core_nats),
         cmocka_unit_test(test_over_jetstream),
+        cmocka_unit_test(test_from_a_url),
         cmocka_unit_test(test_a_cache_without_a_name_is_not_opened_over_jetstream),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
