@@ -10,6 +10,7 @@
 #include "tests/support/bus_ear.h"
 #include "tests/support/cmocka_all.h"
 #include "tests/support/nats_server.h"
+#include "tests/support/redis_server.h"
 #include "tests/support/still_threads.h"
 #include "tests/support/tls_certs.h"
 
@@ -223,6 +224,37 @@ static void test_several_servers_are_tried_in_turn(void **state)
     nats_server_stop(&s);
 }
 
+static void test_a_cluster_is_found_by_one_of_its_servers(void **state)
+{
+    (void)state;
+    struct nats_server one, two;
+    struct bus_ear a;
+    char more[2][160];
+    unsigned ports[2] = { redis_server_free_port(), redis_server_free_port() };
+    struct nats_server_options with[2] = { { .more = more[0] }, { .more = more[1] } };
+    (void)snprintf(more[0], sizeof more[0], "cluster { name: c, listen: \"127.0.0.1:%u\" }", ports[0]);
+    (void)snprintf(more[1], sizeof more[1],
+                   "cluster { name: c, listen: \"127.0.0.1:%u\", routes: [ \"nats://127.0.0.1:%u\" ] }", ports[1],
+                   ports[0]);
+    with[0].no_jetstream = with[1].no_jetstream = 1;
+    nats_server_start(&one, &with[0]);
+    bus_ear_open(&a, core(&one), NULL); /* before there is another one */
+    nats_server_start(&two, &with[1]);
+    struct bus_ear b;
+    bus_ear_open(&b, core(&two), NULL);
+    while (bus_ear_times(&b, "routed") == 0) /* until they know each other */
+        bus_ear_say_surely(&a, "routed");
+    sleep(2); /* and a has heard of it */
+    nats_server_kill(&one);
+    bus_ear_until_up(&a, 2);
+    assert_int_equal(bus_ear_say(&a, "by the other", NULL), STRATA_OK);
+    bus_ear_until_heard(&b, "by the other");
+    bus_ear_close(&a);
+    bus_ear_close(&b);
+    nats_server_stop(&two);
+    nats_server_stop(&one);
+}
+
 static void test_over_tls(void **state)
 {
     (void)state;
@@ -303,6 +335,7 @@ int main(void)
         cmocka_unit_test(test_a_token_and_missing_rights),
         cmocka_unit_test(test_a_message_that_is_too_large_fails_alone),
         cmocka_unit_test(test_several_servers_are_tried_in_turn),
+        cmocka_unit_test(test_a_cluster_is_found_by_one_of_its_servers),
         cmocka_unit_test(test_over_tls),
         cmocka_unit_test(test_a_child_is_told_to_open_after_the_fork),
     };

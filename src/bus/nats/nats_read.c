@@ -259,10 +259,11 @@ static void serve(struct nats_bus *b, struct session *s, strata_error *err)
         if (next == NATS_NEXT_GONE || !strata__nats_is_whole(s->link)) {
             explain_gone(b, s->link, err);
             go_on = 0;
+        } else if (next == NATS_NEXT_NOTHING) {
+            keep_others(b, s->link); /* a cluster may have grown */
+            go_on = !jet || strata__nats_jet_idle(b, s->link, err);
         } else if (next == NATS_NEXT_DROPPED && !jet) {
             strata__nats_say_lost(b, "messages came faster than this process took them");
-        } else if (next == NATS_NEXT_NOTHING && jet) {
-            go_on = strata__nats_jet_idle(b, s->link, err);
         } else if (next == NATS_NEXT_MESSAGE && jet) {
             go_on = strata__nats_jet_take(b, s->link, s->inlet, &message, err);
         } else if (next == NATS_NEXT_MESSAGE) {
