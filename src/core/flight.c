@@ -74,6 +74,18 @@ static void bring_loader_locked(struct flight *f, const struct want *want)
     atomic_store(&f->wants_load, 1);
 }
 
+/* Has anything been banned since it began that may concern what it brings, though it be softly?  Until it is delivered nobody knows its
+ * tags: then any of them may be meant. */
+static int banned_meanwhile(const struct flight *f, strata *handle, strata_slice key)
+{
+    const int known = f->delivered && f->plan.kind == STRATA_OP_PUT;
+    const strata_meta born = { .life = f->root->life,
+                               .position = f->position,
+                               .tag_count = known ? f->plan.meta.tag_count : 1 };
+    return cleared_since(handle, f->position) ||
+           strata__bans_judge(handle, NULL, &born, key, known ? f->plan.tags : NULL) != BAN_NONE;
+}
+
 /* The flight of this key that a caller may join; what is outdated is sent out of the way. */
 static struct flight *find_joinable_locked(struct stripe *s, const struct want *want, strata_slice key, uint64_t hash)
 {
@@ -84,7 +96,7 @@ static struct flight *find_joinable_locked(struct stripe *s, const struct want *
         return NULL;
     int64_t now = ex_now_ms(f->root->ex);
     /* One that began so long ago that its value would come in suspect is no answer for who asks now. */
-    if (!strata__banned_since(want->handle, key, f->position, 0, NULL) && !too_old(f, now) && !outdated(f, now) &&
+    if (!banned_meanwhile(f, want->handle, key) && !too_old(f, now) && !outdated(f, now) &&
         strata__suspect_level(f->root, f->position, now) == SUSPECT_NOT)
         return f;
     strata__poison_one_locked(f);
