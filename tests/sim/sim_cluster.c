@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "src/core/core_impl.h"
+#include "strata/ban.h"
 #include "tests/sim/sim_net.h"
 #include "tests/sim/sim_world.h"
 
@@ -45,8 +46,16 @@ static struct {
 
 struct cluster_seen cluster_seen;
 
-static strata_slice key_of(size_t k) { return strata_bytes("abcd" + k, 1); }
+static const char *const names[CLUSTER_KEYS] = { "a", "b", "c" };
+static strata_slice key_of(size_t k) { return strata_str(names[k]); }
 static size_t number_of(strata_slice key) { return (size_t)(*(const char *)key.data - 'a'); }
+
+/* Its key, and "all": what everything is tagged with. */
+static void tags_of(size_t key, strata_slice out[2])
+{
+    out[0] = key_of(key);
+    out[1] = strata_str("all");
+}
 
 /* Loading ------------------------------------------------------------------------------------------------------------- */
 
@@ -54,8 +63,12 @@ static void complete(strata_load *load, const struct payload *payload)
 {
     if (c.o.fail_loads_in != 0 && sim_draw(c.o.fail_loads_in) == 0)
         (void)strata_load_fail(load, STRATA_EIO, NULL);
-    else
+    else {
+        strata_slice tags[2];
+        tags_of(payload->key, tags);
+        (void)strata_load_tags(load, tags, 2);
         (void)strata_load_copy(load, payload, sizeof *payload);
+    }
 }
 
 static void complete_later(struct task *task)
@@ -117,6 +130,11 @@ static void judge_read(const struct call *call, int status, const strata_value *
     history_judge(&call->read, status, payload.version);
 }
 
+static enum history_write_kind history_kind(enum call_kind kind)
+{
+    return kind == CALL_SET ? HISTORY_SET : kind >= CALL_BAN_TAG ? HISTORY_BAN : HISTORY_DELETE;
+}
+
 static void end_write(const struct call *call, int status)
 {
     cluster_seen.writes++;
@@ -126,7 +144,7 @@ static void end_write(const struct call *call, int status)
         if (call->versions[k] != 0) {
             sim_trace("node %d has written key %zu: version %" PRIu64 ", kind %d, status %d", call->node, k,
                       call->versions[k], (int)call->kind, status);
-            history_written(call->node, k, call->versions[k], call->kind == CALL_SET, status);
+            history_written(call->node, k, call->versions[k], history_kind(call->kind), status);
         }
 }
 
@@ -146,7 +164,15 @@ static void answered(int status, strata_value *value, const strata_error *err, v
 
 static int writes(const struct call *call, size_t k)
 {
-    return call->kind == CALL_CLEAR || ((call->kind == CALL_DELETE || call->kind == CALL_SET) && call->key == k);
+    switch (call->kind) {
+    case CALL_CLEAR:
+    case CALL_BAN_PATTERN: return 1;
+    case CALL_DELETE:
+    case CALL_SET:
+    case CALL_BAN_PREFIX: return call->key == k;
+    case CALL_BAN_TAG: return call->key == k || call->key == CLUSTER_KEYS;
+    default: return 0;
+    }
 }
 
 static struct call *new_call(int node, enum call_kind kind, size_t key)
@@ -162,7 +188,8 @@ static struct call *new_call(int node, enum call_kind kind, size_t key)
         if (writes(call, k))
             call->versions[k] = history_write(k);
     enum history_reader reader = !c.nodes[node].memory ? HISTORY_STORE : c.bus != NULL ? HISTORY_BUS : HISTORY_OWN;
-    call->read = history_read(node, key, reader, sim_now_ms());
+    if (key < CLUSTER_KEYS)
+        call->read = history_read(node, key, reader, sim_now_ms());
     c.call_count++;
     return call;
 }
@@ -173,8 +200,9 @@ void cluster_call(int node, enum call_kind kind, size_t key, const strata_policy
     if (call == NULL)
         return;
     strata *cache = c.nodes[node].cache;
-    struct payload payload = { key, call->versions[key] };
+    struct payload payload = { key, key < CLUSTER_KEYS ? call->versions[key] : 0 };
     void *ctx = (void *)(uintptr_t)node;
+    strata_slice tags[2];
     int rc;
     sim_trace("node %d is asked: kind %d, key %zu, version %" PRIu64, node, (int)kind, key, payload.version);
     switch (kind) {
@@ -184,9 +212,15 @@ void cluster_call(int node, enum call_kind kind, size_t key, const strata_policy
         break;
     case CALL_DELETE: rc = strata_delete_async(cache, key_of(key), NULL, answered, call, NULL); break;
     case CALL_SET:
-        rc = strata_set_async(cache, key_of(key), strata_bytes(&payload, sizeof payload), policy, NULL, answered, call,
-                              NULL);
+        tags_of(key, tags);
+        rc = strata_set_tagged_async(cache, key_of(key), strata_bytes(&payload, sizeof payload), tags, 2, policy, NULL,
+                                     answered, call, NULL);
         break;
+    case CALL_BAN_TAG:
+        rc = strata_ban_tag_async(cache, key == CLUSTER_KEYS ? "all" : names[key], 0, NULL, answered, call, NULL);
+        break;
+    case CALL_BAN_PREFIX: rc = strata_ban_prefix_async(cache, key_of(key), 0, NULL, answered, call, NULL); break;
+    case CALL_BAN_PATTERN: rc = strata_ban_pattern_async(cache, strata_str("?*"), 0, NULL, answered, call, NULL); break;
     default: rc = strata_clear_async(cache, NULL, answered, call, NULL); break;
     }
     if (rc != STRATA_PENDING)

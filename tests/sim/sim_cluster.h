@@ -10,7 +10,16 @@
 
 enum { CLUSTER_KEYS = 3, CLUSTER_CALLS = 2000 };
 
-enum call_kind { CALL_GET, CALL_LOAD, CALL_DELETE, CALL_SET, CALL_CLEAR };
+enum call_kind {
+    CALL_GET,
+    CALL_LOAD,
+    CALL_DELETE,
+    CALL_SET,
+    CALL_CLEAR,
+    CALL_BAN_TAG,
+    CALL_BAN_PREFIX,
+    CALL_BAN_PATTERN
+};
 
 struct cluster_options {
     int64_t load_most_ms; /* loads take up to so long */
@@ -30,7 +39,8 @@ size_t cluster_alive(int *out);
 strata *cluster_cache(int node);
 int cluster_has_memory(int node);
 
-/* Starts a call; nothing where it may not be made now (one write of a key at a time). */
+/* Starts a call; nothing where it may not be made now (one write of a key at a time).  CALL_BAN_TAG of the key CLUSTER_KEYS is of the tag that
+ * all have. */
 void cluster_call(int node, enum call_kind kind, size_t key, const strata_policy *policy);
 /* Its process ends at this moment. */
 void cluster_crash(int node);

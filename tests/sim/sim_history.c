@@ -17,6 +17,7 @@ struct key {
         uint64_t version;
     } floors[FLOORS_MOST]; /* rising */
     size_t floor_count;
+    uint64_t store; /* the last floor that the store knows of */
     uint64_t own[HISTORY_NODES];
     uint64_t wild[WILD_MOST];
     size_t wild_count;
@@ -54,21 +55,22 @@ static uint64_t floor_at(const struct key *k, int64_t ms)
     return version;
 }
 
-void history_written(int node, size_t key, uint64_t version, int is_set, int status)
+void history_written(int node, size_t key, uint64_t version, enum history_write_kind kind, int status)
 {
     struct key *k = &h.keys[key];
     k->writing = 0;
-    if (status != STRATA_OK && is_set) {
+    if (status != STRATA_OK && kind == HISTORY_SET) {
         if (k->wild_count == WILD_MOST)
             sim_broken("more failed sets than the history has room for");
         k->wild[k->wild_count++] = version;
     }
-    if ((status == STRATA_OK || (status == STRATA_PENDING && !is_set)) && k->own[node] < version)
+    if ((status == STRATA_OK || (status == STRATA_PENDING && kind != HISTORY_SET)) && k->own[node] < version)
         k->own[node] = version;
-    if (status != STRATA_OK)
+    if (status != STRATA_OK || kind == HISTORY_BAN)
         return;
     if (k->floor_count == FLOORS_MOST)
         sim_broken("more writes than the history has room for");
+    k->store = version;
     k->floors[k->floor_count].at_ms = sim_now_ms();
     k->floors[k->floor_count++].version = version;
 }
@@ -76,12 +78,9 @@ void history_written(int node, size_t key, uint64_t version, int is_set, int sta
 struct history_read history_read(int node, size_t key, enum history_reader reader, int64_t now_ms)
 {
     const struct key *k = &h.keys[key];
-    return (struct history_read){ .key = key,
-                                  .node = node,
-                                  .reader = reader,
-                                  .began_ms = now_ms,
-                                  .own = k->own[node],
-                                  .store = k->floor_count != 0 ? k->floors[k->floor_count - 1].version : 0 };
+    return (struct history_read){
+        .key = key, .node = node, .reader = reader, .began_ms = now_ms, .own = k->own[node], .store = k->store
+    };
 }
 
 static int is_wild(const struct key *k, uint64_t version)

@@ -26,6 +26,12 @@ struct history_read {
     uint64_t own, store; /* floors, when it began */
 };
 
+enum history_write_kind {
+    HISTORY_DELETE,
+    HISTORY_SET, /* may still arrive where it returned no STRATA_OK */
+    HISTORY_BAN /* held against its own node alone: the store does not know of it, and who missed it reads from there */
+};
+
 /* How much later than a write returned a read may begin, and still be answered with what was before: STRATA_OK, STRATA_STALE. */
 struct history_bounds {
     int64_t ok_ms, stale_ms;
@@ -37,8 +43,8 @@ uint64_t history_origin(size_t key);
 /* A write begins: its version.  One at a time of a key. */
 uint64_t history_write(size_t key);
 int history_is_writing(size_t key);
-/* It has returned, so.  `is_set`: it may still arrive where that is no STRATA_OK. */
-void history_written(int node, size_t key, uint64_t version, int is_set, int status);
+/* It has returned, so. */
+void history_written(int node, size_t key, uint64_t version, enum history_write_kind kind, int status);
 
 struct history_read history_read(int node, size_t key, enum history_reader reader, int64_t now_ms);
 /* Its answer: STRATA_OK or STRATA_STALE.  Says sim_violation() where it may not be. */

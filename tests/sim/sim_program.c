@@ -12,7 +12,7 @@ enum { NODES = 3, STEPS = 120, SETTLE_MS = 60000, HEARTBEAT_MS = 40, TRUST_MS = 
 
 /* What may happen in this run. */
 struct run {
-    int cuts, server, processes, foreign, writes_sets, bus, bus_breaks;
+    int cuts, server, processes, foreign, writes_sets, bans, bus, bus_breaks;
     int watcher;
     int frozen; /* -1: nobody is */
     int crashes;
@@ -46,16 +46,19 @@ static void draw_weather(struct run *run)
     run->cuts = sim_draw(2) == 0;
 }
 
-/* A log that everybody reads, which may be trimmed under who is away; or messages that are lost, doubled and overtaken. */
+/* A log that everybody reads, which may be trimmed under who is away; or messages that are lost, doubled and overtaken.  All of them echo,
+ * as every transport that is shipped does: without that nobody can tell to be alone from being deaf. */
 static struct sim_net_options draw_bus(void)
 {
-    static const uint32_t kinds[] = { STRATA_BUS_ORDERED | STRATA_BUS_REPLAYS, STRATA_BUS_ORDERED, 0 };
+    static const uint32_t kinds[] = { STRATA_BUS_ORDERED | STRATA_BUS_REPLAYS | STRATA_BUS_ECHOES,
+                                      STRATA_BUS_ORDERED | STRATA_BUS_ECHOES, STRATA_BUS_ECHOES };
     struct sim_net_options o = { .seed = sim_draw(UINT64_MAX),
                                  .flags = kinds[sim_draw(3)],
                                  .delay_ms = 1 + (int64_t)sim_draw(15) };
-    if (o.flags != 0 && sim_draw(2) == 0)
+    const int ordered = (o.flags & STRATA_BUS_ORDERED) != 0;
+    if (ordered && sim_draw(2) == 0)
         o.log_most = 5 + (uint32_t)sim_draw(30);
-    if (o.flags == 0) {
+    if (!ordered) {
         o.drop_per_mille = (uint32_t)sim_draw(2) * (uint32_t)sim_draw(80);
         o.double_per_mille = (uint32_t)sim_draw(80);
     }
@@ -90,6 +93,7 @@ static void begin(struct run *run)
                          .processes = sim_draw(3) == 0,
                          .foreign = sim_draw(4) == 0,
                          .writes_sets = sim_draw(3) != 0,
+                         .bans = sim_draw(3) == 0,
                          .bus = sim_draw(3) != 0,
                          .bus_breaks = sim_draw(2) == 0,
                          .frozen = -1 };
@@ -102,6 +106,9 @@ static void begin(struct run *run)
                                  .fail_loads_in = (uint32_t)sim_draw(2) * 16,
                                  .bus = run->bus ? &bus : NULL };
     draw_coherence(&o, &bounds);
+    if (run->bus)
+        sim_trace("a bus of flags %u, delay %d, log %u, drops %u, doubles %u, fails %u", bus.flags, (int)bus.delay_ms,
+                  bus.log_most, bus.drop_per_mille, bus.double_per_mille, bus.fail_per_mille);
     history_open(&bounds);
     cluster_open(&o);
     for (int i = 0; i < NODES; i++)
@@ -130,6 +137,10 @@ static void some_call(const struct run *run)
         kind = CALL_DELETE;
     else if (sim_draw(60) == 0)
         kind = CALL_CLEAR;
+    else if (run->bans && sim_draw(12) == 0)
+        kind = (enum call_kind)(CALL_BAN_TAG + (int)sim_draw(3));
+    if (kind == CALL_BAN_TAG && sim_draw(2) == 0)
+        key = CLUSTER_KEYS;
     strata_policy policy = run->policy;
     cluster_call(node, kind, key, kind == CALL_LOAD || kind == CALL_SET ? &policy : NULL);
 }
@@ -187,7 +198,9 @@ static void befall_bus(void)
     struct sim_net *bus = cluster_bus((int)sim_draw(NODES), &member);
     if (bus == NULL)
         return;
-    switch (sim_draw(6)) {
+    uint64_t what = sim_draw(6);
+    sim_trace("member %d of the bus: %u", member, (unsigned)what);
+    switch (what) {
     case 0: sim_net_away(bus, member, 1); break;
     case 1: sim_net_away(bus, member, 0); break;
     case 2: sim_net_hold(bus, member, 1); break;
