@@ -45,6 +45,11 @@ static void restore(const strata_ban_op *op, void *ctx)
     (void)strata__ban_apply(ctx, &ban); /* without memory all that is older is banned */
 }
 
+void strata__host_ban(strata_layer_host *host, const strata_ban_op *op)
+{
+    restore(op, (char *)host - offsetof(struct root, host));
+}
+
 int strata__bans_restore(struct root *root, strata_error *err)
 {
     for (size_t i = 0; i < root->layer_count; i++) {
@@ -82,7 +87,10 @@ static int tell_layers(strata *cache, struct ban *ban, strata_error *err)
                              .store_position = ban->store_position };
         int rc = slot->layer->ops->ban(slot->layer, &op, &words);
         if (rc >= 0) {
-            ban->store_position = op.store_position;
+            if (op.store_position != ban->store_position) {
+                ban->store_position = op.store_position;
+                strata__ban_placed(root, ban);
+            }
             worst = worst == STRATA_OK ? rc : worst;
             continue;
         }

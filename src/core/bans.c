@@ -89,10 +89,9 @@ static void raise_mark(const struct root *root, struct mark *mark, const struct 
     int later = mark->life == by->life ? by->position >= mark->position : by->wall_ms >= mark->wall_ms;
     if (ours || (later && !theirs))
         *mark = *by;
+    /* Its store position is its own: where it has none yet, clocks decide. */
     if (was.wall_ms > mark->wall_ms)
         mark->wall_ms = was.wall_ms;
-    if (was.store_position > mark->store_position)
-        mark->store_position = was.store_position;
 }
 
 static int is_older(const struct tag_ban *t, uint32_t position, uint64_t life)
@@ -171,9 +170,10 @@ int strata__mark_after(const struct root *root, const struct layer_slot *slot, c
         return meta->position < mark->position;
     if (meta->life == root->life)
         return 0; /* what an earlier life banned was older */
-    if (meta->store_position != 0 && mark->store_position != 0)
-        return meta->store_position < mark->store_position;
     uint32_t flags = slot != NULL ? slot->flags : 0;
+    /* What was stored in a shared store without a position knew of no ban there. */
+    if (mark->store_position != 0 && (meta->store_position != 0 || (flags & STRATA_LAYER_SHARED)))
+        return meta->store_position < mark->store_position;
     if ((flags & STRATA__LAYER_ALONE) && mark->life == root->life)
         return 1;
     int64_t slack = flags & STRATA_LAYER_SHARED ? CLOCKS_DIFFER_MS : 0;
@@ -347,6 +347,25 @@ int strata__ban_enter(struct root *root, const struct ban *ban, uint32_t *out_po
     int rc = apply_locked(root, ban, out_position);
     key_mutex_unlock(&root->tree_lock);
     return rc;
+}
+
+void strata__ban_placed(struct root *root, const struct ban *ban)
+{
+    struct bans *b = root->bans;
+    uint64_t path_hash = strata__path_hash(ban->path);
+    key_mutex_lock(&b->lock);
+    for (uint32_t i = 0; ban->kind == BAN_TAGS_ANY && b->tag_room != 0 && i < ban->tag_count; i++) {
+        struct tag_ban *t = find(b->tags, b->tag_room, tag_key(path_hash, ban->tags[i]));
+        struct mark *mark = ban->soft ? &t->soft : &t->hard;
+        if (t->key != 0 && mark->life == ban->life && mark->position == ban->position)
+            mark->store_position = ban->store_position;
+    }
+    for (uint32_t i = b->rule_count; i-- > 0;) {
+        struct mark *mark = &b->rules[i]->mark;
+        if (b->rules[i]->kind == ban->kind && mark->life == ban->life && mark->position == ban->position)
+            mark->store_position = ban->store_position;
+    }
+    key_mutex_unlock(&b->lock);
 }
 
 int strata__ban_apply(struct root *root, const struct ban *ban)

@@ -52,6 +52,10 @@ int strata__bans_restore(struct root *root, strata_error *err);
 
 /* As apply, with its position.  STRATA_ENOMEM: part of it may hold. */
 int strata__ban_enter(struct root *root, const struct ban *ban, uint32_t *out_position);
+/* A ban of this life was given a position by the store. */
+void strata__ban_placed(struct root *root, const struct ban *ban);
+/* host->ban(). */
+void strata__host_ban(strata_layer_host *host, const strata_ban_op *op);
 /* Forget all of a path, in this node: what needs no memory. */
 void strata__clear_here(struct root *root, strata_slice path);
 

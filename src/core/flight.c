@@ -188,6 +188,7 @@ enum entered strata__flight_enter(const struct want *want, strata_slice key, uin
     } else if (recheck_locked(want, f, w)) {
         entered = ENTERED_ANSWERED;
     } else {
+        f->store_position = atomic_load(&root->host.store_position);
         f->position = atomic_load(&root->position);
         enter_table_locked(root, s, want, f);
         w->flight = flight_ref(f);
@@ -278,6 +279,7 @@ void strata__refresh_start(const struct want *want, strata_slice key, uint64_t h
     int begin = root_usable(root) && !strata__key_loads_locked(s, hash, want->handle->space, key) &&
                 still_seen_locked(f);
     if (begin) {
+        f->store_position = atomic_load(&root->host.store_position);
         f->position = atomic_load(&root->position);
         f->background = 1;
         f->refresh = 1;

@@ -179,8 +179,9 @@ struct flight {
     strata_loader loader;                 /* this or the next; key lock until LOADING */
     strata_bulk_loader bulk;
     void *loader_ctx;
-    strata_policy policy; /* resolved: of the call that brought the loader; key lock until LOADING */
-    uint32_t position;    /* ban position at birth */
+    strata_policy policy;    /* resolved: of the call that brought the loader; key lock until LOADING */
+    uint32_t position;       /* ban position at birth */
+    uint64_t store_position; /* the same in the shared store's list */
     int64_t begun_ms;
     int64_t load_ms, load_ns, load_wall_ms; /* when the loader was called */
     struct held previous; /* the best that is held, to be served or validated; set under the key lock */

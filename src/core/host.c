@@ -1,6 +1,7 @@
 /* host.c - what a cache offers its layers (src/layer/layer_host.h), and the regular call of their maintain(). */
 #include <string.h>
 
+#include "src/core/bans.h"
 #include "src/core/demote.h"
 
 enum { MAINTAIN_EVERY_MS = 250, MAINTAIN_BUDGET_US = 2000 };
@@ -134,6 +135,7 @@ void strata__host_init(struct root *root)
     root->host.after = host_after;
     root->host.evicted = host_evicted;
     root->host.demote = strata__host_demote;
+    root->host.ban = strata__host_ban;
 }
 
 /* Maintenance ------------------------------------------------------------------------------------------------- */

@@ -98,6 +98,7 @@ static void plan_store(struct flight *f, int64_t elapsed_ns)
         .born_wall_ms = f->load_wall_ms,
         .position = f->position,
         .tag_count = tag_count,
+        .store_position = f->store_position,
         .load_ms = (uint32_t)(elapsed_ns / 1000000 < UINT32_MAX ? elapsed_ns / 1000000 : UINT32_MAX),
         .codec = f->value != NULL && f->value->object != NULL && f->root->codec != NULL ? f->root->codec->id : 0,
     };

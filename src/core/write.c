@@ -23,6 +23,7 @@ static void set_meta(strata *cache, const strata_policy *policy, strata_meta *me
     *meta = (strata_meta){ .life = root->life,
                            .born_ms = ex_now_ms(root->ex),
                            .born_wall_ms = ex_wall_ms(root->ex),
+                           .store_position = atomic_load(&root->host.store_position),
                            .position = atomic_load(&root->position) };
     strata__policy_to_meta(policy, 0, meta);
 }

@@ -272,6 +272,18 @@ static int guard_clear(strata_layer *layer, const strata_clear_op *what, strata_
     return rc;
 }
 
+/* While the breaker does not trust the layer it keeps the ban for later. */
+static int guard_ban(strata_layer *layer, strata_ban_op *what, strata_error *err)
+{
+    struct guard *g = downcast(layer);
+    if (g->inner->ops->ban == NULL)
+        return STRATA_OK;
+    os_lock_take(&g->lock);
+    what->later = g->breaker.state != BREAKER_CLOSED;
+    os_lock_give(&g->lock);
+    return g->inner->ops->ban(g->inner, what, err);
+}
+
 /* The other slots ------------------------------------------------------------------------------------------------------ */
 
 struct key_filter {
@@ -404,6 +416,7 @@ static void fill_ops(struct guard *g)
                                  .start = guard_start,
                                  .submit = guard_submit,
                                  .clear = guard_clear,
+                                 .ban = guard_ban,
                                  .keys = in->keys != NULL ? guard_keys : NULL,
                                  .ping = in->ping != NULL ? guard_ping : NULL,
                                  .stats = guard_stats,

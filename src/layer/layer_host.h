@@ -42,6 +42,11 @@ struct strata_layer_host {
     /* That layer evicts a positive entry that is not STRATA_OP_BACKED.  Called under the lock that its puts and removes
      * of the key take, too: who writes the key after the eviction finds it noted.  Keeps a copy; blocks never. */
     void (*demote)(struct strata_layer_host *host, const struct demotion *entry);
+    /* A shared store's list has a ban, at this store_position; its life, position and time are not told.  NULL where nobody can
+     * hear of it.  Any thread. */
+    void (*ban)(struct strata_layer_host *host, const strata_ban_op *ban);
+    /* All bans of the list up to this position were told: what is loaded from now on is younger than these. */
+    _Atomic(uint64_t) store_position;
 };
 
 /* What a constructor returns that has no memory for a layer: shared, static, and strata_open() reports it. */

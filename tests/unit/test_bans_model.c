@@ -41,7 +41,10 @@ struct model {
     struct fill fills[FLIGHTS];
 };
 
-static uint32_t draw(struct model *m, uint32_t n) { return (uint32_t)(strata__mix64(m->seed += 0x9e3779b97f4a7c15u) % n); }
+static uint32_t draw(struct model *m, uint32_t n)
+{
+    return (uint32_t)(strata__mix64(m->seed += 0x9e3779b97f4a7c15u) % n);
+}
 
 static void key_name(char out[16], int key) { snprintf(out, 16, "%c%c%d", 'a' + key % 3, 'x' + key % 2, key); }
 

@@ -175,6 +175,8 @@ typedef struct strata_ban_op {
     uint64_t life;
     int64_t wall_ms;         /**< Unix time */
     uint64_t store_position; /**< out, of STRATA_LAYER_SHARED: in the store's list; 0 none */
+    uint32_t later;          /**< 1: the store is not to be asked now; STRATA_PENDING */
+    uint32_t reserved;       /**< 0 */
 } strata_ban_op;
 
 /** A layer's functions.  Slots are only ever appended; optional ones are NULL. */

@@ -78,13 +78,35 @@ struct redis_call *strata__redis_life_call(struct redis_layer *r, strata_slice k
     if (call == NULL)
         return NULL;
     strata_slice full = put_key(call, key);
-    strata__redis_call_add(call, strata_str("1"));
+    strata__redis_call_add(call, strata_str(redis_is_cluster(r) ? "1" : "2"));
     strata__redis_call_add(call, redis_is_cluster(r) ? full : r->life_key);
+    if (!redis_is_cluster(r))
+        strata__redis_call_add(call, r->list_key);
     strata__redis_call_add(call, strata_str(what));
     strata__redis_call_add(call, strata_bytes(call->candidate, REDIS_LIFE));
+    if (!redis_is_cluster(r))
+        strata__redis_call_add(call, strata__redis_list_known(r, call->token));
     size_t over = redis_is_cluster(r) ? 0 : strata__redis_lives_over(r, call->over);
     for (size_t i = 0; i < over; i++)
         strata__redis_call_add(call, strata_bytes(call->over + i * REDIS_LIFE, REDIS_LIFE));
+    return call;
+}
+
+struct redis_call *strata__redis_list_call(struct redis_layer *r,
+                                           void (*answered)(struct redis_call *, const struct redis_told *),
+                                           void *owner)
+{
+    struct redis_call *call = new_call(r, "ban", 0, answered, owner);
+    if (call == NULL)
+        return NULL;
+    call->request.key_at = 3;
+    call->request.affinity = strata__hash(r->list_key.data, r->list_key.size, 0);
+    strata__redis_call_add(call, strata_str("2"));
+    strata__redis_call_add(call, r->list_key);
+    strata__redis_call_add(call, r->life_key);
+    strata__redis_call_add(call, strata_str("ban"));
+    strata__redis_call_add(call, strata_bytes(call->candidate, REDIS_LIFE));
+    call->first = call->request.arg_count;
     return call;
 }
 
@@ -144,6 +166,9 @@ int strata__redis_told_read(const struct redisReply *reply, struct redis_told *o
         return 0;
     if (out->code == SCRIPT_ENTRY)
         out->entry = strata__redis_text(more);
+    out->has_list = out->code == SCRIPT_DONE && more != NULL && strata__redis_kind(more) == REDIS_IS_TEXT;
+    if (out->has_list)
+        out->list = strata__redis_text(more);
     if (out->code == SCRIPT_HELD)
         out->held_ms = strata__redis_integer(more);
     return 1;

@@ -21,6 +21,8 @@ struct redis_told {
     int64_t held_ms;         /* SCRIPT_HELD */
     struct redis_mark *mark; /* of the connection; NULL where status < 0 */
     strata_slice entry;      /* SCRIPT_ENTRY */
+    int has_list;            /* of a look after the life: the list of bans came with it */
+    strata_slice list;
     const strata_error *err;
 };
 
@@ -58,6 +60,11 @@ void strata__redis_call_send(struct redis_call *call);
 void strata__redis_call_free(struct redis_call *call);
 /* Compare the life, or begin one; in a Cluster that of who has this key. */
 struct redis_call *strata__redis_life_call(struct redis_layer *r, strata_slice key,
+                                           void (*answered)(struct redis_call *, const struct redis_told *),
+                                           void *owner);
+
+/* "ban"; what is banned, and the list's bound, are added. */
+struct redis_call *strata__redis_list_call(struct redis_layer *r,
                                            void (*answered)(struct redis_call *, const struct redis_told *),
                                            void *owner);
 

@@ -113,6 +113,7 @@ static void redis_close(strata_layer *layer)
         strata__redis_life_deinit(r);
         strata__compressor_deinit(&r->compressor);
         strata__redis_bans_deinit(&r->bans, r->mem);
+        strata__redis_list_deinit(r);
     }
     strata__free(NULL, r->names);
     free_texts(r);
@@ -135,6 +136,9 @@ static int redis_reopen(strata_layer *layer, strata_layer_host *host, strata_err
         if (os_lock_try(&r->bans.lock))
             strata__redis_bans_deinit(&r->bans, r->mem);
         memset(&r->bans, 0, sizeof r->bans);
+        if (os_lock_try(&r->list.lock))
+            strata__redis_list_deinit(r);
+        memset(&r->list, 0, sizeof r->list);
     }
     r->link = NULL;
     r->tls = NULL; /* left as it is: a thread of the parent may have held a lock of OpenSSL's */
@@ -205,6 +209,7 @@ static const strata_layer_ops redis_ops = {
     .reopen = redis_reopen,
     .close = redis_close,
     .hurry = strata__redis_leases_hurry,
+    .ban = strata__redis_layer_ban,
 };
 
 /* The constructor --------------------------------------------------------------------------------------------- */

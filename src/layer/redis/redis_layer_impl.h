@@ -21,6 +21,7 @@
 #include "src/layer/redis/redis_bans.h"
 #include "src/layer/redis/redis_lease.h"
 #include "src/layer/redis/redis_life.h"
+#include "src/layer/redis/redis_list.h"
 #include "src/link/redis_url.h"
 #include "src/link/redis_link.h"
 #include "src/link/redis_tls.h"
@@ -40,7 +41,8 @@ struct redis_layer {
     struct redis_link *link;
     struct compressor compressor;
     struct redis_bans bans;
-    strata_slice life_key, channel; /* in `names`, which is malloc's */
+    struct redis_list list;
+    strata_slice life_key, channel, list_key; /* in `names`, which is malloc's */
     char *names;
     char sha[REDIS_SHA]; /* of the script */
     struct redis_life life;

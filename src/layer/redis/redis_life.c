@@ -16,18 +16,21 @@ static const char reserved[] = { '\0', '\377' };
 
 int strata__redis_life_names(struct redis_layer *r)
 {
-    static const char life[] = "\0\377life", channel[] = "\0\377wake";
+    static const char life[] = "\0\377life", channel[] = "\0\377wake", bans[] = "\0\377bans";
     size_t prefix = r->prefix.size, more = sizeof life - 1;
-    r->names = strata__alloc(NULL, 2 * (prefix + more) + 1);
+    r->names = strata__alloc(NULL, 3 * (prefix + more) + 1);
     if (r->names == NULL)
         return 0;
-    char *second = r->names + prefix + more;
+    char *second = r->names + prefix + more, *third = second + prefix + more;
     if (prefix != 0) {
         memcpy(r->names, r->prefix.data, prefix);
         memcpy(second, r->prefix.data, prefix);
+        memcpy(third, r->prefix.data, prefix);
     }
     memcpy(r->names + prefix, life, more);
     memcpy(second + prefix, channel, more);
+    memcpy(third + prefix, bans, more);
+    r->list_key = strata_bytes(third, prefix + more);
     r->life_key = strata_bytes(r->names, prefix + more);
     r->channel = strata_bytes(second, prefix + more);
     strata__redis_script_sha(r->sha);
@@ -141,9 +144,10 @@ static void looked(struct redis_call *call, const struct redis_told *told)
 {
     struct redis_layer *r = call->r;
     int64_t now = strata_host_now_ms(r->host);
-    if (told->status == STRATA_OK)
+    if (told->status == STRATA_OK) {
         strata__redis_clock_saw(r, told->mark, told->store_us, now - call->sent_ms);
-    else
+        strata__redis_list_came(r, told);
+    } else
         atomic_store_explicit(&r->life.checked_ms, now, memory_order_relaxed); /* what is wrong others will find out */
 }
 
@@ -151,7 +155,9 @@ static void looked(struct redis_call *call, const struct redis_told *told)
 void strata__redis_life_look(struct redis_layer *r, struct redis_mark *mark, strata_slice key)
 {
     const int cluster = redis_is_cluster(r) && mark != NULL;
-    const int64_t every_ms = cluster ? LIFE_CHECK_MS / 2 : LIFE_CHECK_MS;
+    const int64_t every_ms = cluster                         ? LIFE_CHECK_MS / 2
+                             : strata__redis_list_is_used(r) ? LIST_CHECK_MS
+                                                             : LIFE_CHECK_MS;
     _Atomic(int64_t) *checked_ms = cluster ? &mark->asked_ms : &r->life.checked_ms;
     int64_t now = strata_host_now_ms(r->host);
     int64_t checked = atomic_load_explicit(checked_ms, memory_order_relaxed);
@@ -284,13 +290,15 @@ size_t strata__redis_hello(void *ctx, size_t nth, const strata_slice **out_args)
     strata__redis_life_candidate(r, l->candidate);
     l->args[0] = strata_str("EVAL");
     l->args[1] = strata__redis_script();
-    l->args[2] = strata_str("1");
+    l->args[2] = strata_str("2");
     l->args[3] = r->life_key;
-    l->args[4] = strata_str("life");
-    l->args[5] = strata_bytes(l->candidate, REDIS_LIFE);
+    l->args[4] = r->list_key;
+    l->args[5] = strata_str("life");
+    l->args[6] = strata_bytes(l->candidate, REDIS_LIFE);
+    l->args[7] = strata__redis_list_known(r, l->known);
     for (size_t i = 0; i < over; i++)
-        l->args[6 + i] = strata_bytes(l->over_bytes + i * REDIS_LIFE, REDIS_LIFE);
-    return 6 + over;
+        l->args[8 + i] = strata_bytes(l->over_bytes + i * REDIS_LIFE, REDIS_LIFE);
+    return 8 + over;
 }
 
 static int begins(strata_slice text, const char *word)
@@ -380,6 +388,7 @@ int strata__redis_hello_answered(void *ctx, size_t nth, const struct redisReply 
         if (told.version == 0)
             note_no_info(r);
         strata__redis_life_saw(r, mark, told.life);
+        strata__redis_list_came(r, &told);
         return 1;
     }
     strata_slice text = strata_bytes("", 0);

@@ -25,7 +25,7 @@ struct redis_mark;
 struct redisReply;
 
 enum { LIVES_OVER = 8, DELETES_KEPT = 1024, DELETES_KEPT_BYTES = 256 * 1024, DELETES_KEPT_MS = 10000 };
-enum { LIFE_CHECK_MS = 10000, LIVES_MET = 1024, REPEAT_PAUSE_MS = 100 };
+enum { LIFE_CHECK_MS = 10000, LIST_CHECK_MS = 1000, LIVES_MET = 1024, REPEAT_PAUSE_MS = 100 };
 
 enum redis_scripts { SCRIPTS_UNKNOWN, SCRIPTS_ON, SCRIPTS_OFF };
 
@@ -68,6 +68,7 @@ struct redis_life {
     char server[40];       /* what it calls itself; under the lock */
     /* The link's thread's, while it greets. */
     strata_slice args[8 + LIVES_OVER];
+    unsigned char known[8];
     char candidate[REDIS_LIFE], over_bytes[LIVES_OVER * REDIS_LIFE];
 };
 

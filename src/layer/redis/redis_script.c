@@ -3,7 +3,8 @@
  * One text for all of them, so that the server knows all or none.  Lua counts in doubles, which hold what is below 2^53
  * exactly: microseconds do until the year 2255.  A value is never parsed beyond its head.
  *
- *   KEYS   the data key, the key of the store's life, which a Cluster has none of; "life": the latter alone; "clear": data keys
+ *   KEYS   the data key, the key of the store's life, which a Cluster has none of; "life": the latter, and the list of bans; "ban": that
+ *          list, and the life; "clear": data keys
  *          alone; "reign": a key of the slot, or none
  *   ARGV   what to do, a life to begin with should there be none, and then as strata__redis_... (redis_call.c) says
  *   reply  code, life, microseconds, version, and: of an entry its bytes, of a lease that is held its milliseconds */
@@ -115,6 +116,44 @@
     "  return { 0, life, us, known }\n" \
     "end\n"
 
+/* The list of bans (docs/formats.md): its last position, that of the last one that was forgotten, and bans, each behind its
+ * position.  Positions are microseconds, and grow.  Reading: the head, and what is behind a position; '' where there is no list. */
+#define BANS \
+    "local function bans_of(key, last)\n" \
+    "  local v = redis.pcall('GETRANGE', key, 0, last)\n" \
+    "  if type(v) ~= 'string' or #v < 18 or string.sub(v, 1, 2) ~= '\\206\\1' then return nil end\n" \
+    "  return v\n" \
+    "end\n" \
+    "local function ban_size(v, at)\n" \
+    "  local n = 0\n" \
+    "  for i = at + 11, at + 8, -1 do n = n * 256 + (string.byte(v, i) or 0) end\n" \
+    "  return 8 + math.max(n, 1)\n" \
+    "end\n" \
+    "local function since(key, known)\n" \
+    "  local v = bans_of(key, 17)\n" \
+    "  if not v or num(v, 3) <= known then return v or '' end\n" \
+    "  v = bans_of(key, -1) or ''\n" \
+    "  local at = 19\n" \
+    "  while at <= #v and num(v, at) <= known do at = at + ban_size(v, at) end\n" \
+    "  return string.sub(v, 1, 18) .. string.sub(v, at)\n" \
+    "end\n"
+
+/* ban: [3] the ban, [4] bytes that the list may have. */
+#define DO_BAN \
+    "if ARGV[1] == 'ban' then\n" \
+    "  local life = life_of(KEYS[2]) or begin(KEYS[2], run_id())\n" \
+    "  local v = bans_of(KEYS[1], -1) or ''\n" \
+    "  local at, first, list = math.max(num(v, 3) + 1, us), num(v, 11), string.sub(v, 19)\n" \
+    "  list = list .. le8(at) .. ARGV[3]\n" \
+    "  local most, cut = tonumber(ARGV[4]), 1\n" \
+    "  while #list > most and #list - cut >= most / 2 do\n" \
+    "    first = num(list, cut)\n" \
+    "    cut = cut + ban_size(list, cut)\n" \
+    "  end\n" \
+    "  force(KEYS[1], '\\206\\1' .. le8(at) .. le8(first) .. string.sub(list, cut))\n" \
+    "  return { 0, life, us, at }\n" \
+    "end\n"
+
 /* Asked at every connect, and from time to time: a new life where the old one is gone, is another server's, or is one that
  * the caller knows to be over. */
 #define DO_LIFE \
@@ -122,9 +161,9 @@
     "  local life, owner = life_of(KEYS[1])\n" \
     "  local run = run_id()\n" \
     "  local over = life == nil or (run ~= '' and owner ~= run)\n" \
-    "  for i = 3, #ARGV do over = over or ARGV[i] == life end\n" \
+    "  for i = KEYS[2] and 4 or 3, #ARGV do over = over or ARGV[i] == life end\n" \
     "  if over then life = begin(KEYS[1], run) end\n" \
-    "  return { 0, life, us, run ~= '' and 1 or 0 }\n" \
+    "  return { 0, life, us, run ~= '' and 1 or 0, KEYS[2] and since(KEYS[2], num(ARGV[3], 1)) or nil }\n" \
     "end\n"
 
 /* A page of a clear, of one slot: leases go and are lost by that, tombstones stay. */
@@ -228,7 +267,7 @@
     "return { 0, life, us, version }\n"
 
 static const char text[] =
-    NUMBERS STAMP LOOK FORCE LIFE REIGN DO_LIFE DO_REIGN DO_CLEAR COMMON DO_LEASE DO_RENEW DO_WRITE;
+    NUMBERS STAMP LOOK FORCE LIFE REIGN BANS DO_LIFE DO_BAN DO_REIGN DO_CLEAR COMMON DO_LEASE DO_RENEW DO_WRITE;
 
 strata_slice strata__redis_script(void) { return strata_bytes(text, sizeof text - 1); }
 

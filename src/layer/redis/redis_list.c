@@ -1,0 +1,280 @@
+/* redis_list.c - see redis_list.h. */
+#include "src/layer/redis/redis_list.h"
+
+#include <string.h>
+
+#include "src/base/err.h"
+#include "src/base/mem.h"
+#include "src/format/ban_record.h"
+#include "src/format/le.h"
+#include "src/layer/redis/redis_call.h"
+#include "src/layer/redis/redis_layer_impl.h"
+#include "src/os/os_futex.h"
+
+enum { LIST_MAGIC = 0xce, LIST_HEAD = 18, EVERYTHING = 5 };
+
+int strata__redis_list_is_used(const struct redis_layer *r) { return redis_list_used(&r->list); }
+
+strata_slice strata__redis_list_known(struct redis_layer *r, unsigned char out[8])
+{
+    strata__le64_put(out, atomic_load(&r->list.known));
+    return strata_bytes(out, 8);
+}
+
+void strata__redis_list_deinit(struct redis_layer *r)
+{
+    for (uint32_t i = 0; i < r->list.owed_count; i++)
+        strata__free(r->mem, r->list.owed[i].bytes);
+    memset(&r->list, 0, sizeof r->list);
+}
+
+/* Hearing -------------------------------------------------------------------------------------------------------- */
+
+static void all_before(struct redis_layer *r, uint64_t position)
+{
+    const strata_ban_op all = { .size = sizeof all, .kind = EVERYTHING, .store_position = position };
+    if (r->host->ban != NULL)
+        r->host->ban(r->host, &all);
+}
+
+/* When and where it was issued is its node's affair. */
+static void tell(struct redis_layer *r, const strata_ban_op *ban, uint64_t position)
+{
+    strata_ban_op told = *ban;
+    told.life = 0;
+    told.position = 0;
+    told.wall_ms = 0;
+    told.store_position = position;
+    if (r->host->ban != NULL)
+        r->host->ban(r->host, &told);
+}
+
+static int is_own(struct redis_layer *r, uint64_t position)
+{
+    struct redis_list *l = &r->list;
+    int own = 0;
+    os_lock_take(&l->lock);
+    for (uint32_t i = 0; i < LIST_OWN && !own; i++)
+        own = l->own[i] == position;
+    os_lock_give(&l->lock);
+    return own;
+}
+
+static void note_own(struct redis_layer *r, uint64_t position)
+{
+    struct redis_list *l = &r->list;
+    os_lock_take(&l->lock);
+    l->own[l->own_count++ % LIST_OWN] = position;
+    os_lock_give(&l->lock);
+}
+
+static void read_bans(struct redis_layer *r, strata_slice bans, uint64_t known, uint64_t last)
+{
+    const unsigned char *at = bans.data;
+    size_t left = bans.size, used;
+    uint64_t *tags = strata__alloc_array(r->mem, STRATA_TAGS_MAX, sizeof *tags);
+    strata_ban_op ban;
+    int verdict = tags != NULL ? FORMAT_OK : FORMAT_CORRUPT;
+    while (verdict == FORMAT_OK && left > 8) {
+        uint64_t position = strata__le64(at);
+        verdict = strata__ban_record_read(&ban, tags, at + 8, left - 8, &used);
+        if (verdict != FORMAT_OK)
+            break;
+        at += 8 + used;
+        left -= 8 + used;
+        if (position > known && !is_own(r, position))
+            tell(r, &ban, position);
+    }
+    if (verdict != FORMAT_OK || left != 0) /* whatever was not understood */
+        all_before(r, last);
+    strata__free(r->mem, tags);
+}
+
+static void send_owed(struct redis_layer *r);
+
+void strata__redis_list_came(struct redis_layer *r, const struct redis_told *told)
+{
+    struct redis_list *l = &r->list;
+    if (!told->has_list || r->host->ban == NULL)
+        return;
+    uint64_t known = atomic_load(&l->known), last = 0;
+    const unsigned char *head = told->list.data;
+    if (told->list.size >= LIST_HEAD && head[0] == LIST_MAGIC && head[1] == 1) {
+        uint64_t forgotten = strata__le64(head + 10);
+        last = strata__le64(head + 2);
+        if (forgotten > known)
+            all_before(r, forgotten);
+        if (last > known)
+            read_bans(r, strata_bytes(head + LIST_HEAD, told->list.size - LIST_HEAD), known, last);
+    } else if (known != 0) {
+        last = (uint64_t)told->store_us; /* it is gone, and with it what this node did not hear of */
+        all_before(r, last);
+    }
+    while (last > known && !atomic_compare_exchange_weak(&l->known, &known, last))
+        ;
+    uint64_t told_up_to = atomic_load(&r->host->store_position);
+    while (last > told_up_to && !atomic_compare_exchange_weak(&r->host->store_position, &told_up_to, last))
+        ;
+    send_owed(r);
+}
+
+/* Telling -------------------------------------------------------------------------------------------------------- */
+
+struct ban_wait {
+    _Atomic(uint32_t) over;
+    int status;
+    uint64_t position;
+    strata_error err;
+};
+
+/* KEYS: the list, the life.  Takes `bytes` over. */
+static struct redis_call *new_call(struct redis_layer *r, unsigned char *bytes, size_t size,
+                                   void (*answered)(struct redis_call *, const struct redis_told *), void *owner)
+{
+    struct redis_call *call = strata__redis_list_call(r, answered, owner);
+    if (call == NULL)
+        return NULL;
+    call->bytes = bytes;
+    strata__redis_call_add(call, strata_bytes(bytes, size));
+    strata__redis_call_add_number(call, LIST_BYTES);
+    return call;
+}
+
+static void banned(struct redis_call *call, const struct redis_told *told)
+{
+    struct ban_wait *w = call->owner;
+    w->status = told->status;
+    if (told->status == STRATA_OK) {
+        w->position = told->version;
+        note_own(call->r, told->version);
+    } else if (told->err != NULL) {
+        w->err = *told->err;
+    }
+    strata__os_unpark(&w->over);
+}
+
+static unsigned char *encode(struct redis_layer *r, const strata_ban_op *ban, size_t *out_size)
+{
+    *out_size = strata__ban_record_size(ban);
+    unsigned char *bytes = *out_size <= BAN_RECORD_MOST ? strata__alloc(r->mem, *out_size) : NULL;
+    if (bytes != NULL)
+        strata__ban_record_write(bytes, ban);
+    return bytes;
+}
+
+/* It goes with the next look after the life.  Takes `bytes` over; NULL, and past the bound: everything is banned then. */
+static void owe(struct redis_layer *r, unsigned char *bytes, size_t size)
+{
+    struct redis_list *l = &r->list;
+    os_lock_take(&l->lock);
+    int room = bytes != NULL && l->owed_count < LIST_OWED;
+    if (room)
+        l->owed[l->owed_count++] = (struct redis_list_note){ bytes, size };
+    else
+        l->owes_all = 1;
+    os_lock_give(&l->lock);
+    if (!room)
+        strata__free(r->mem, bytes);
+}
+
+/* An owed one arrived: it counts from then on. */
+static void paid(struct redis_call *call, const struct redis_told *told)
+{
+    struct redis_layer *r = call->r;
+    strata_ban_op ban;
+    size_t used, size = call->args[call->first].size;
+    if (told->status != STRATA_OK) {
+        owe(r, call->bytes, size);
+        call->bytes = NULL;
+        return;
+    }
+    note_own(r, told->version);
+    uint64_t *tags = strata__alloc_array(r->mem, STRATA_TAGS_MAX, sizeof *tags);
+    if (tags != NULL && strata__ban_record_read(&ban, tags, call->bytes, size, &used) == FORMAT_OK)
+        tell(r, &ban, told->version);
+    else
+        all_before(r, told->version);
+    strata__free(r->mem, tags);
+}
+
+static void send_owed(struct redis_layer *r)
+{
+    struct redis_list *l = &r->list;
+    struct redis_list_note owed[LIST_OWED + 1];
+    const strata_ban_op all = { .size = sizeof all, .kind = EVERYTHING };
+    os_lock_take(&l->lock);
+    uint32_t count = l->owed_count;
+    int owes_all = l->owes_all;
+    memcpy(owed, l->owed, count * sizeof owed[0]);
+    l->owed_count = 0;
+    l->owes_all = 0;
+    os_lock_give(&l->lock);
+    if (owes_all) {
+        owed[count].bytes = encode(r, &all, &owed[count].size);
+        if (owed[count].bytes != NULL)
+            count++;
+        else
+            owe(r, NULL, 0);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        struct redis_call *call = new_call(r, owed[i].bytes, owed[i].size, paid, NULL);
+        if (call != NULL)
+            strata__redis_call_send(call);
+        else
+            owe(r, owed[i].bytes, owed[i].size);
+    }
+}
+
+static void listed(struct redis_call *call, const struct redis_told *told)
+{
+    if (told->status == STRATA_OK)
+        strata__redis_list_came(call->r, told);
+}
+
+/* What came before it, so that what is loaded from now on is known to be younger. */
+static void look_again(struct redis_layer *r)
+{
+    struct redis_call *call = strata__redis_life_call(r, strata_bytes("", 0), listed, NULL);
+    if (call != NULL)
+        strata__redis_call_send(call);
+}
+
+static int ask(struct redis_layer *r, unsigned char *bytes, size_t size, struct ban_wait *w)
+{
+    struct redis_call *call = new_call(r, bytes, size, banned, w);
+    if (call == NULL)
+        return 0;
+    strata__redis_call_send(call);
+    (void)strata__os_park(&w->over, INT64_MAX);
+    return 1;
+}
+
+int strata__redis_layer_ban(strata_layer *layer, strata_ban_op *what, strata_error *err)
+{
+    struct redis_layer *r = (struct redis_layer *)(void *)layer;
+    struct ban_wait w = { .err = STRATA_ERROR_INIT };
+    size_t size;
+    if (r->host == NULL || redis_is_cluster(r))
+        return STRATA_OK;
+    unsigned char *bytes = encode(r, what, &size);
+    if (bytes == NULL)
+        return strata__fail(err, STRATA_ENOMEM, r->base.name, "no memory to send the ban: free some, and ban again");
+    if (what->later) {
+        owe(r, bytes, size);
+        return STRATA_PENDING;
+    }
+    if (!ask(r, bytes, size, &w)) {
+        strata__free(r->mem, bytes);
+        return strata__fail(err, STRATA_ENOMEM, r->base.name, "no memory to send the ban: free some, and ban again");
+    }
+    if (w.status == STRATA_OK) {
+        what->store_position = w.position;
+        look_again(r);
+        return STRATA_OK;
+    }
+    if (w.status == STRATA_EUNSUPPORTED)
+        return strata__fail(err, STRATA_EUNSUPPORTED, r->base.name,
+                            "scripts are refused, so there is no list of bans: let the user run EVAL and EVALSHA");
+    owe(r, encode(r, what, &size), size);
+    return STRATA_PENDING;
+}

@@ -1,0 +1,51 @@
+/* redis_list.h - the list of bans in the store: every node's, in the order in which the store took them.
+ *
+ * A ban's position is the store's time in microseconds, made to grow.  What a node stores carries the position up to which it
+ * knew the list when it began to load.  The list comes with every look after the life: at each connect, before anything that was
+ * queued is asked, and while there is a list every LIST_CHECK_MS that the layer is in use.  It has a bound; what was
+ * forgotten is banned as a whole, by position.  A ban that could not be sent waits, and goes with the next look.
+ *
+ * A Cluster has no list, for there is no order among its nodes. */
+#ifndef STRATA_LAYER_REDIS_LIST_H
+#define STRATA_LAYER_REDIS_LIST_H
+#include <stdatomic.h>
+
+#include "src/os/os_lock.h"
+#include "strata/error.h"
+#include "strata/sys/layer.h"
+
+struct redis_layer;
+struct redis_told;
+
+enum { LIST_BYTES = 128 * 1024, LIST_OWED = 32, LIST_OWN = 64 };
+
+struct redis_list_note {
+    unsigned char *bytes;
+    size_t size;
+};
+
+/* All zero is unknown. */
+struct redis_list {
+    struct os_lock lock;
+    _Atomic(uint64_t) known;
+    uint64_t own[LIST_OWN]; /* positions that ours were given: a ring; lock */
+    uint32_t own_count;
+    struct redis_list_note owed[LIST_OWED]; /* lock */
+    uint32_t owed_count;
+    int owes_all; /* there was no room: everything; lock */
+};
+
+void strata__redis_list_deinit(struct redis_layer *r);
+static inline int redis_list_used(const struct redis_list *l)
+{
+    return atomic_load_explicit(&((struct redis_list *)(uintptr_t)l)->known, memory_order_relaxed) != 0;
+}
+int strata__redis_list_is_used(const struct redis_layer *r);
+/* What is known of it, as 8 bytes. */
+strata_slice strata__redis_list_known(struct redis_layer *r, unsigned char out[8]);
+/* It came with an answer. */
+void strata__redis_list_came(struct redis_layer *r, const struct redis_told *told);
+/* The layer's ban(). */
+int strata__redis_layer_ban(strata_layer *layer, strata_ban_op *what, strata_error *err);
+
+#endif /* STRATA_LAYER_REDIS_LIST_H */

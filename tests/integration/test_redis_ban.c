@@ -1,0 +1,154 @@
+/* test_redis_ban.c - bans in a store that others read, too: who was away when one was issued, and who comes after it, never serves
+ * what it took. */
+#include "tests/support/redis_cache.h"
+
+#include "tests/support/redis_do.h"
+
+static struct redis_server server;
+static strata *one, *two;
+
+#define URL "redis://127.0.0.1:%u?prefix=app:&" REDIS_PATIENT
+#define WITH_MEMORY "memory:?max_bytes=4mb | " URL
+
+static int start(void **state)
+{
+    (void)state;
+    redis_server_start(&server, NULL);
+    one = redis_cache_open(WITH_MEMORY, server.port);
+    two = redis_cache_open(URL, server.port);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    strata_close(one);
+    strata_close(two);
+    redis_server_stop(&server);
+    return 0;
+}
+
+static void set_tagged(strata *cache, const char *key, const char *tag)
+{
+    strata_slice tags[2] = { strata_str(tag), strata_str("all") };
+    strata_error err = STRATA_ERROR_INIT;
+    int rc = strata_set_tagged(cache, strata_str(key), strata_str("v"), tags, 2, NULL, &err);
+    if (rc != STRATA_OK)
+        fail_msg("%d: %s", rc, err.message);
+}
+
+static void ban_tag(strata *cache, const char *tag, int status)
+{
+    strata_error err = STRATA_ERROR_INIT;
+    int rc = strata_ban_tag(cache, tag, 0, &err);
+    if (rc != status)
+        fail_msg("ban: %d: %s", rc, err.message);
+}
+
+static void others_hear_of_it(void **state)
+{
+    (void)state;
+    strata_error err = STRATA_ERROR_INIT;
+    set_tagged(one, "red", "red");
+    set_tagged(one, "blue", "blue");
+    set_tagged(one, "user:1", "u");
+    redis_cache_expect(two, "red", STRATA_OK, "v");
+    ban_tag(one, "red", STRATA_OK);
+    assert_int_equal(strata_ban_pattern(one, strata_str("user:?"), 0, &err), STRATA_OK);
+    redis_cache_expect(one, "red", STRATA_MISS, NULL);
+    /* Who comes after it, before anything is answered. */
+    strata *three = redis_cache_open(URL, server.port);
+    redis_cache_expect(three, "red", STRATA_MISS, NULL);
+    redis_cache_expect(three, "user:1", STRATA_MISS, NULL);
+    redis_cache_expect(three, "blue", STRATA_OK, "v");
+    /* Who was there asks from time to time. */
+    redis_cache_await(two, "red", STRATA_MISS);
+    redis_cache_await(two, "user:1", STRATA_MISS);
+    redis_cache_expect(two, "blue", STRATA_OK, "v");
+    /* What is set after the ban is served by all, once its node knows the list that far. */
+    for (int i = 0; i < 400; i++) {
+        set_tagged(one, "red", "red");
+        strata_value *v = NULL;
+        int rc = strata_get(three, strata_str("red"), &v, &err);
+        strata_value_unref(v);
+        if (rc == STRATA_OK)
+            break;
+        redis_cache_nap(5);
+    }
+    redis_cache_expect(three, "red", STRATA_OK, "v");
+    redis_cache_await(two, "red", STRATA_OK);
+    /* All of a namespace below another one, from a node that has no such namespace open. */
+    strata *in = NULL;
+    assert_int_equal(strata_namespace(one, "ns", NULL, &in, &err), STRATA_OK);
+    set_tagged(in, "k", "n");
+    ban_tag(two, "n", STRATA_OK);
+    strata *four = redis_cache_open(URL, server.port), *below = NULL;
+    assert_int_equal(strata_namespace(four, "ns", NULL, &below, &err), STRATA_OK);
+    redis_cache_expect(below, "k", STRATA_MISS, NULL);
+    strata_close(in), strata_close(below);
+    strata_close(three), strata_close(four);
+}
+
+/* More than the list holds: what is forgotten is precision. */
+static void a_list_that_is_full(void **state)
+{
+    (void)state;
+    char name[64];
+    set_tagged(one, "first", "tag 0");
+    set_tagged(one, "other", "none of them");
+    for (int i = 0; i < 3000; i++) {
+        (void)snprintf(name, sizeof name, "tag %d", i);
+        ban_tag(two, name, STRATA_OK);
+    }
+    struct redis_link *link = redis_do_open(&server);
+    struct redis_answer size = redis_do(link, "EVAL", "return redis.call('STRLEN', 'app:\\0\\255bans')", "0");
+    assert_true(size.integer > 1000 && size.integer < 140 * 1024);
+    strata__redis_close(link);
+    strata *three = redis_cache_open(URL, server.port);
+    redis_cache_expect(three, "first", STRATA_MISS, NULL);
+    set_tagged(three, "late", "late");
+    redis_cache_expect(three, "late", STRATA_OK, "v");
+    strata *four = redis_cache_open(URL, server.port);
+    redis_cache_expect(four, "late", STRATA_OK, "v");
+    strata_close(three);
+    strata_close(four);
+}
+
+/* The store is down: it holds here, and gets there. */
+static void a_ban_while_the_store_is_away(void **state)
+{
+    (void)state;
+    strata *away = redis_cache_open("memory:?max_bytes=4mb | redis://127.0.0.1:%u?prefix=app:&timeout_ms=100ms&"
+                                    "connect_timeout_ms=60s&soft_timeout_ms=60s",
+                                    server.port);
+    set_tagged(away, "red", "red");
+    redis_cache_expect(away, "red", STRATA_OK, "v");
+    redis_server_pause(&server);
+    ban_tag(away, "red", STRATA_PENDING);
+    char got[64];
+    strata_error err;
+    assert_true(redis_cache_get(away, "red", got, sizeof got, &err) != STRATA_OK); /* a miss, or the server's silence */
+    redis_server_resume(&server);
+    redis_cache_await(away, "red", STRATA_MISS);
+    strata *three = NULL;
+    int rc = STRATA_OK;
+    for (int i = 0; i < 1000 && rc == STRATA_OK; i++) { /* whoever comes once it has arrived */
+        (void)redis_cache_get(away, "anything", got, sizeof got, &err);
+        redis_cache_nap(20);
+        three = redis_cache_open(URL, server.port);
+        rc = redis_cache_get(three, "red", got, sizeof got, &err);
+        strata_close(three);
+    }
+    assert_int_equal(rc, STRATA_MISS);
+    strata_close(away);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(others_hear_of_it, start, stop),
+        cmocka_unit_test_setup_teardown(a_list_that_is_full, start, stop),
+        cmocka_unit_test_setup_teardown(a_ban_while_the_store_is_away, start, stop),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
