@@ -13,22 +13,43 @@ enum { MINUTE_MS = 60000 };
 
 static struct rabbitmq_server server;
 
+static strata_coherence_options coherence(const char *node_name)
+{
+    strata_coherence_options c = STRATA_COHERENCE_OPTIONS_INIT;
+    c.heartbeat_ms = 100;
+    c.trust_ms = 1000;
+    c.suspect_ms = MINUTE_MS;
+    c.node_name = node_name;
+    return c;
+}
+
+/* From one line. */
+static strata *open_line(const char *format)
+{
+    char line[256];
+    strata *cache = NULL;
+    strata_error err = STRATA_ERROR_INIT;
+    const strata_coherence_options c = coherence(NULL);
+    const strata_options o = { .size = sizeof o, .coherence = &c };
+    (void)snprintf(line, sizeof line, format, (unsigned)server.port);
+    if (strata_open_url(&cache, line, &o, &err) != STRATA_OK)
+        fail_msg("%s: %s", err.where, err.message);
+    return cache;
+}
+
+/* Durable. */
 static strata *open_cache(const char *exchange, const char *node_name)
 {
     char url[64];
     strata *cache = NULL;
     strata_error err = STRATA_ERROR_INIT;
     strata_rabbitmq_options r = STRATA_RABBITMQ_OPTIONS_INIT;
-    strata_coherence_options c = STRATA_COHERENCE_OPTIONS_INIT;
+    const strata_coherence_options c = coherence(node_name);
     (void)snprintf(url, sizeof url, "amqp://guest:guest@127.0.0.1:%u", (unsigned)server.port);
     r.url = url;
     r.exchange = exchange;
-    r.durable = node_name != NULL ? STRATA_ON : STRATA_OFF;
+    r.durable = STRATA_ON;
     r.timeout_ms = r.connect_timeout_ms = MINUTE_MS;
-    c.heartbeat_ms = 100;
-    c.trust_ms = 1000;
-    c.suspect_ms = MINUTE_MS;
-    c.node_name = node_name;
     strata_layer *layers[] = { strata_memory_layer(NULL) };
     strata_bus *buses[] = { strata_rabbitmq_bus(&r) };
     const strata_options o = {
@@ -92,7 +113,9 @@ static void fill(strata *cache, const char *key)
 static void what_one_deletes_is_gone_at_the_other(void **state)
 {
     (void)state;
-    strata *a = open_cache("deletes", NULL), *b = open_cache("deletes", NULL);
+    const char *line =
+        "memory: | bus:rabbitmq://guest:guest@127.0.0.1:%u?exchange=deletes&exchange_type=topic&routing_key=a.b";
+    strata *a = open_line(line), *b = open_line(line);
     until_trusted(a, 1, 1);
     until_trusted(b, 1, 1);
     fill(a, "key");
