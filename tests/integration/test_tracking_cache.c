@@ -11,7 +11,7 @@
 #include "tests/support/redis_cache.h"
 #include "tests/support/redis_do.h"
 
-enum { NODES = 2, LOOKS = 12000, SLOW_MS = 150 };
+enum { NODES = 2, LOOKS = 12000, SLOW_MS = 150, SHORT_MS = 800 };
 
 struct fleet_of_two {
     struct redis_server server;
@@ -21,7 +21,7 @@ struct fleet_of_two {
     uint32_t protocol;
 };
 
-static strata *open_node(const struct fleet_of_two *f, int listens)
+static strata *open_node(const struct fleet_of_two *f, int listens, int64_t trust_ms)
 {
     char url[64];
     strata *cache = NULL;
@@ -36,13 +36,14 @@ static strata *open_node(const struct fleet_of_two *f, int listens)
     tracking.url = url;
     tracking.prefix = "app:";
     tracking.connect_timeout_ms = tracking.timeout_ms = 60000;
-    tracking.heartbeat_ms = 200;
+    tracking.heartbeat_ms = 100;
     tracking.protocol = f->protocol;
     strata_layer *layers[] = { strata_memory_layer(&memory), strata_redis_layer(&redis) };
     strata_bus *buses[] = { strata_redis_tracking_bus(&tracking) };
     strata_coherence_options coherence = STRATA_COHERENCE_OPTIONS_INIT;
     coherence.default_bus = STRATA_OFF;
-    coherence.trust_ms = 60000; /* no busy machine lets it run out */
+    coherence.trust_ms = trust_ms;
+    coherence.heartbeat_ms = trust_ms < 4000 ? trust_ms / 4 : 1000;
     coherence.open_wait_ms = 60000;
     strata_options options = STRATA_OPTIONS_INIT;
     options.layers = layers;
@@ -71,18 +72,21 @@ static void until_trusted(strata *cache)
     fail_msg("never trusted: %s", health.words);
 }
 
-static void open_fleet(struct fleet_of_two *f, void **state)
+static void open_trusting(struct fleet_of_two *f, void **state, int64_t trust_ms)
 {
     memset(f, 0, sizeof *f);
     f->protocol = *(const uint32_t *)*state;
     redis_server_start(&f->server, NULL);
     f->redis_cli = redis_do_open(&f->server);
     for (int i = 0; i < NODES; i++)
-        f->node[i] = open_node(f, 1);
-    f->stranger = open_node(f, 0);
+        f->node[i] = open_node(f, 1, trust_ms);
+    f->stranger = open_node(f, 0, trust_ms);
     for (int i = 0; i < NODES; i++)
         until_trusted(f->node[i]);
 }
+
+/* No busy machine lets trust run out. */
+static void open_fleet(struct fleet_of_two *f, void **state) { open_trusting(f, state, 60000); }
 
 static void close_fleet(struct fleet_of_two *f)
 {
@@ -263,7 +267,7 @@ static void who_is_overtaken_holds_nothing(void **state)
 static void what_was_missed_is_asked_for(void **state)
 {
     struct fleet_of_two f;
-    open_fleet(&f, state);
+    open_trusting(&f, state, SHORT_MS);
     redis_cache_set(f.stranger, "k", "one");
     all_hold(&f, "k", "one");
     assert_int_not_equal(redis_do(f.redis_cli, "CLIENT", "KILL", "TYPE", "pubsub").integer, 0);
