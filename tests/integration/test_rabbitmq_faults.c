@@ -195,7 +195,7 @@ static void nobody_is_there(void **state)
     (void)state;
     strata_rabbitmq_options o = options_at(1, "nobody"); /* nobody listens on that port */
     struct node *n = open_node(&o, NULL);
-    until(n, n->downs > 1);
+    until(n, n->downs > 0);
     node_send(n, &out, "no", 0);
     assert_int_equal(node_settled(&out), STRATA_EIO);
     words = out.err;

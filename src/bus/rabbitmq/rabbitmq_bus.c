@@ -29,6 +29,7 @@ struct rabbitmq_bus {
     strata_bus_host *host;
     struct amqp_link *link; /* from start to close */
     char queue[NAME_MOST + 1];
+    strata_error told; /* the link's thread: why it is down */
 };
 
 static struct rabbitmq_bus *downcast(strata_bus *bus) { return (struct rabbitmq_bus *)(void *)bus; }
@@ -41,9 +42,22 @@ static void on_delivered(void *ctx, strata_slice bytes)
     strata_bus_delivered(b->host, bytes, strata_bytes(NULL, 0));
 }
 
-static void on_up(void *ctx) { strata_bus_up(((struct rabbitmq_bus *)ctx)->host); }
+static void on_up(void *ctx)
+{
+    struct rabbitmq_bus *b = ctx;
+    b->told.message[0] = '\0';
+    strata_bus_up(b->host);
+}
 
-static void on_down(void *ctx, const strata_error *why) { strata_bus_down(((struct rabbitmq_bus *)ctx)->host, why); }
+/* Each attempt that fails comes here: the same words are told once. */
+static void on_down(void *ctx, const strata_error *why)
+{
+    struct rabbitmq_bus *b = ctx;
+    if (strcmp(b->told.message, why->message) == 0)
+        return;
+    b->told = *why;
+    strata_bus_down(b->host, why);
+}
 
 static void on_lost(void *ctx, const char *why) { strata_bus_lost(((struct rabbitmq_bus *)ctx)->host, why); }
 
@@ -159,6 +173,7 @@ static int reopen(strata_bus *bus, strata_error *err)
     (void)err;
     strata__amqp_abandon(b->link);
     b->link = NULL;
+    b->told = (strata_error)STRATA_ERROR_INIT;
     return STRATA_OK;
 }
 
