@@ -148,6 +148,8 @@ static void evict_unread(struct bus_member *writer)
     bus_member_wait_echo(writer, "in another stream");
 }
 
+static void write_one_more(struct bus_member *writer) { bus_member_say_taken(writer, "of the new server"); }
+
 /* As after a failover to a replica whose clock is behind, and that had less. */
 static void fall_back(struct bus_member *writer)
 {
@@ -211,6 +213,25 @@ static void evicted(void **state)
 {
     (void)state;
     told_of(evict_unread, "evicted");
+}
+
+/* The reader has read both, and the second is not there any more. */
+static void failed_over_to_another_end(void **state)
+{
+    (void)state;
+    struct bus_member reader, writer;
+    begin(&reader, &writer);
+    write_many(&writer, 1);
+    bus_member_wait_text(&reader, "m 000000");
+    bus_member_wait_came(&reader, 2);
+    char last[256];
+    (void)snprintf(last, sizeof last, "%s", reader.came[1].cursor);
+    *strchr(last, '/') = '\0';
+    on_stream("XDEL", "KEY", last);
+    away(&reader, write_one_more, &writer);
+    bus_member_wait_lost(&reader, 1);
+    bus_member_wait_echo(&reader, "and on it goes");
+    end(&reader, &writer);
 }
 
 static void failed_over_to_less(void **state)
@@ -531,6 +552,7 @@ int main(void)
         cmocka_unit_test_setup(emptied, next_channel),
         cmocka_unit_test_setup(evicted, next_channel),
         cmocka_unit_test_setup(failed_over_to_less, next_channel),
+        cmocka_unit_test_setup(failed_over_to_another_end, next_channel),
         cmocka_unit_test_setup(trimmed_under_a_slow_reader, next_channel),
         cmocka_unit_test_setup(flushed_under_a_reader, next_channel),
         cmocka_unit_test_setup(the_same_id_again, next_channel),

@@ -2,13 +2,13 @@
  *
  * What was read last, `last`, is where reading goes on, also on another connection.  Whether everything behind it was still there is
  * asked with each read: behind XREAD travels an XRANGE for one entry that was read before, the anchor.  A stream loses its entries from
- * the front, or all at once (trimmed, flushed, evicted, failed over to one that had less); so if the anchor is there after the read,
- * nothing between it and what was read has gone.  If it is not, the end of the stream is looked at: where that is still the `proven`
- * position, nothing came since, and nothing is missing; else messages may be, the cache is told, and reading goes on at the end.
+ * the front, or all at once (trimmed, flushed, evicted); so if the anchor is there after the read, nothing between it and what was read
+ * has gone.  If it is not, and on every other connection, where a server may have taken over that has less, the `proven` position itself
+ * is asked for, the last one before which nothing is missing.  Where that is not there, the cache is told, and reading goes on at the end.
  * An id alone is no proof: a stream that was emptied, or a server that took another one's place, gives out ids anew, of the same
  * millisecond.  So places are compared with a print of the message that stands there.
  *
- * One thing is under way at a time: LOOK (the end of the stream, and the anchor), READ (and the anchor), or a pause.  Only who finishes
+ * One thing is under way at a time: LOOK (the end of the stream, and `proven`), READ (and the anchor), or a pause.  Only who finishes
  * the last request of it goes on, so nothing here needs a lock. */
 #include <inttypes.h>
 #include <stdio.h>
@@ -33,16 +33,17 @@ struct id {
 struct stream {
     struct redis_bus bus;
     struct id last;     /* delivered */
-    struct id proven;   /* delivered, and nothing before it is missing */
-    struct id anchor;   /* an entry at or before `proven`; none: nothing was read yet */
+    struct id proven;   /* delivered, and nothing before it is missing; 0-0: nothing was read yet, as with the others */
+    struct id anchor;   /* an entry at or before `proven`, a small one */
     struct id end;      /* LOOK's: the last entry there is */
     struct id smallest; /* READ's: of what came, the entry that is the cheapest to ask for again */
     size_t smallest_bytes;
-    int begun;   /* `last` is set: by a cursor, or by a first LOOK */
-    int reading; /* READ; else LOOK */
-    int came;    /* READ: entries */
-    int gone;    /* the anchor is not there */
-    int failed;  /* a request has */
+    int begun;              /* `last` is set: by a cursor, or by a first LOOK */
+    int reading;            /* READ; else LOOK */
+    int came;               /* READ: entries */
+    const struct id *probe; /* LOOK: `proven`; READ: `anchor`; NULL: nothing was read yet */
+    int gone;               /* it is not there */
+    int failed;             /* a request has */
     int64_t pause_ms;
     uint32_t count; /* of entries in one READ */
     char count_text[16];
@@ -147,11 +148,9 @@ static void pause_and_look(struct stream *s)
 
 static void jump_to_end(struct stream *s)
 {
+    if (s->end.text[0] == '\0')
+        (void)parse_id(strata_str("0-0"), &s->end); /* there is nothing yet */
     s->last = s->proven = s->anchor = s->end;
-    if (s->end.text[0] != '\0')
-        return;
-    (void)parse_id(strata_str("0-0"), &s->last); /* there is nothing yet */
-    s->proven = s->last;
 }
 
 static void missing(struct stream *s)
@@ -167,14 +166,18 @@ static void missing(struct stream *s)
 
 static void looked(struct stream *s)
 {
-    int nothing_came = same_place(&s->end, &s->proven);
     if (!s->begun) {
         jump_to_end(s);
         s->begun = 1;
-    } else if (s->anchor.text[0] == '\0' ? before(&s->end, &s->proven) : s->gone && !nothing_came) {
-        missing(s);
     } else if (s->gone) {
-        s->anchor = s->end;
+        missing(s);
+    } else if (s->probe != NULL) {
+        int once_more = !same_place(&s->proven, &s->last);
+        s->proven = s->anchor = s->last; /* what was read behind `proven` was whole; is it there? */
+        if (once_more) {
+            look(s);
+            return;
+        }
     }
     s->pause_ms = PAUSE_MIN_MS;
     strata__redis_bus_reads(&s->bus);
@@ -225,15 +228,14 @@ static int is_good(struct stream *s, const struct redis_request *request, const 
     return 0;
 }
 
-static void anchor_came(struct redis_request *request)
+static void probe_came(struct redis_request *request)
 {
     struct stream *s = request->owner;
     strata_slice message;
     struct id there;
     if (is_good(s, request, "XRANGE"))
         s->gone = strata__redis_kind(request->reply) == REDIS_IS_NIL || strata__redis_count(request->reply) == 0 ||
-                  !parse_entry(strata__redis_at(request->reply, 0), &there, &message) ||
-                  !same_place(&there, &s->anchor);
+                  !parse_entry(strata__redis_at(request->reply, 0), &there, &message) || !same_place(&there, s->probe);
     one_less(s);
 }
 
@@ -295,22 +297,21 @@ static void entries_came(struct redis_request *request)
     one_less(s);
 }
 
-/* `second` is for the anchor, where there is one. */
-static void ask(struct stream *s, strata_slice *anchor_words)
+/* `first` is there; `second` is for the probe, where there is one. */
+static void ask(struct stream *s, const struct id *probe)
 {
+    strata_slice words[6] = { strata_str("XRANGE") };
     struct redis_request *requests[2] = { &s->first, &s->second };
-    size_t count = s->anchor.text[0] != '\0' ? 2 : 1;
-    anchor_words[0] = strata_str("XRANGE");
-    anchor_words[1] = s->bus.key;
-    anchor_words[2] = anchor_words[3] = strata_str(s->anchor.text);
-    anchor_words[4] = strata_str("COUNT");
-    anchor_words[5] = strata_str("1");
-    s->second = (struct redis_request){ .args = anchor_words,
-                                        .arg_count = 6,
-                                        .timeout_ms = s->first.timeout_ms,
-                                        .key_at = 1,
-                                        .done = anchor_came,
-                                        .owner = s };
+    int is_entry = probe->ms != 0 || probe->number != 0;
+    size_t count = is_entry ? 2 : 1;
+    words[1] = s->bus.key;
+    words[2] = words[3] = strata_str(probe->text);
+    words[4] = strata_str("COUNT");
+    words[5] = strata_str("1");
+    s->probe = is_entry ? probe : NULL;
+    s->second = (struct redis_request){
+        .args = words, .arg_count = 6, .timeout_ms = s->first.timeout_ms, .key_at = 1, .done = probe_came, .owner = s
+    };
     s->first.owner = s;
     s->came = s->gone = s->failed = 0;
     atomic_store(&s->under_way, (uint32_t)count);
@@ -321,12 +322,11 @@ static void look(struct stream *s)
 {
     strata_slice words[] = { strata_str("XREVRANGE"), s->bus.key,          strata_str("+"),
                              strata_str("-"),         strata_str("COUNT"), strata_str("1") };
-    strata_slice anchor_words[6];
     s->reading = 0;
     s->first = (struct redis_request){
         .args = words, .arg_count = 6, .timeout_ms = s->bus.options.timeout_ms, .key_at = 1, .done = end_came
     };
-    ask(s, anchor_words);
+    ask(s, &s->proven);
 }
 
 static void read_more(struct stream *s)
@@ -334,7 +334,6 @@ static void read_more(struct stream *s)
     strata_slice words[] = { strata_str("XREAD"), strata_str("COUNT"),     strata_str(s->count_text),
                              strata_str("BLOCK"), strata_str(BLOCK_TEXT),  strata_str("STREAMS"),
                              s->bus.key,          strata_str(s->last.text) };
-    strata_slice anchor_words[6];
     (void)snprintf(s->count_text, sizeof s->count_text, "%u", (unsigned)s->count);
     words[2] = strata_str(s->count_text);
     s->reading = 1;
@@ -343,7 +342,7 @@ static void read_more(struct stream *s)
                                        .timeout_ms = BLOCK_MS + s->bus.options.timeout_ms,
                                        .key_at = 6,
                                        .done = entries_came };
-    ask(s, anchor_words);
+    ask(s, &s->anchor);
 }
 
 /* As a kind of bus ---------------------------------------------------------------------------------------------------- */
