@@ -173,6 +173,8 @@ public:
         return slice(strata_value_data(v), strata_value_size(v));
     }
     int set_policy(const strata_policy &p) noexcept { return strata_load_set_policy(raw_, &p); }
+    /// So that strata_ban_tag() finds it.
+    int tag(const char *name) noexcept { return strata_load_tag(raw_, name); }
     /// For completing later, from any thread, with the C functions: see strata_load_ref().
     strata_load *raw() const noexcept { return raw_; }
 
@@ -377,6 +379,14 @@ public:
         return strata_set(raw_, key.raw(), bytes.raw(), p, err);
     }
 
+    /// The same with tags, `count` of them.
+    void set_tagged(slice key, slice bytes, const strata_slice *tags, std::size_t count,
+                    const strata_policy *p = nullptr) const
+    {
+        strata_error err = STRATA_ERROR_INIT;
+        detail::check(strata_set_tagged(raw_, key.raw(), bytes.raw(), tags, count, p, &err), err);
+    }
+
     /// Take the key out of every layer; a value loaded before is never stored after.  (strata_delete: "delete" is taken.)
     void erase(slice key) const
     {
@@ -400,6 +410,28 @@ public:
         detail::check(try_clear(&err), err);
     }
     int try_clear(strata_error *err = nullptr) const noexcept { return strata_clear(raw_, err); }
+
+    /// Invalidate what has a tag, or keys by prefix or pattern; `how` is made of STRATA_BAN_ flags.
+    void ban_tag(const char *tag, std::uint32_t how = STRATA_BAN_HARD) const
+    {
+        strata_error err = STRATA_ERROR_INIT;
+        detail::check(strata_ban_tag(raw_, tag, how, &err), err);
+    }
+    void ban_tags(const strata_slice *tags, std::size_t count, std::uint32_t how = STRATA_BAN_HARD) const
+    {
+        strata_error err = STRATA_ERROR_INIT;
+        detail::check(strata_ban_tags(raw_, tags, count, how, &err), err);
+    }
+    void ban_prefix(slice prefix, std::uint32_t how = STRATA_BAN_HARD) const
+    {
+        strata_error err = STRATA_ERROR_INIT;
+        detail::check(strata_ban_prefix(raw_, prefix.raw(), how, &err), err);
+    }
+    void ban_pattern(slice pattern, std::uint32_t how = STRATA_BAN_HARD) const
+    {
+        strata_error err = STRATA_ERROR_INIT;
+        detail::check(strata_ban_pattern(raw_, pattern.raw(), how, &err), err);
+    }
 
     /// Is a servable value held?
     bool has(slice key) const

@@ -382,6 +382,42 @@ static void script_events(struct world *w)
         strata_off(w->cache, second);
 }
 
+static int load_tagged(strata_load *load, strata_slice key, void *ctx)
+{
+    (void)ctx;
+    int rc = strata_load_tag(load, "t");
+    return rc == STRATA_OK ? load_copy(load, key, NULL) : strata_load_fail(load, rc, NULL);
+}
+
+/* A ban that was answered holds, whatever failed before and after it. */
+static void script_bans(struct world *w)
+{
+    static const strata_slice tags[] = { { "t", 1 }, { "u", 1 } };
+    strata_value *v = NULL;
+    strata_error err = STRATA_ERROR_INIT;
+    get_or_load(w, w->cache, "a", load_tagged, NULL);
+    check_status(strata_set_tagged(w->cache, strata_str("b"), strata_str("v"), tags, 2, NULL, &err), &err);
+    int rc = strata_ban_tag(w->cache, "t", 0, &err);
+    check_status(rc, &err);
+    for (int i = 0; i < 2 && rc == STRATA_OK; i++) {
+        int got = strata_get(w->cache, strata_str(i ? "a" : "b"), &v, &err);
+        strata_value_unref(v);
+        assert_true(got == STRATA_MISS || got < 0);
+    }
+    check_status(strata_set_tagged(w->cache, strata_str("b"), strata_str("v"), tags, 2, NULL, &err), &err);
+    check_status(strata_ban_tags(w->cache, tags, 2, STRATA_BAN_ALL_TAGS | STRATA_BAN_SOFT, &err), &err);
+    check_status(strata_ban_pattern(w->cache, strata_str("b*"), 0, &err), &err);
+    accept(w, strata_ban_prefix_async(w->cache, strata_str("a"), 0, w->queue, count_done, w, &err), &err);
+    accept(w,
+           strata_set_tagged_async(w->cache, strata_str("c"), strata_str("v"), tags, 2, NULL, w->queue, count_done, w,
+                                   &err),
+           &err);
+    strata__executor_sim_advance(w->ex, 40);
+    while (strata_queue_run(w->queue, 0) != 0)
+        ;
+    get_or_load(w, w->cache, "b", load_tagged, NULL);
+}
+
 /* Close with a load that never completes. */
 static void script_close(struct world *w)
 {
@@ -468,6 +504,7 @@ ON_EACH_STACK(miss_and_hit)
 ON_EACH_STACK(loaders)
 ON_EACH_STACK(stale)
 ON_EACH_STACK(writes)
+ON_EACH_STACK(bans)
 ON_EACH_STACK(looks)
 ON_EACH_STACK(namespace)
 ON_EACH_STACK(many)
@@ -484,12 +521,12 @@ static void events_are_told_or_not(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(miss_and_hit_on_each_stack),  cmocka_unit_test(loaders_on_each_stack),
-        cmocka_unit_test(stale_on_each_stack),         cmocka_unit_test(writes_on_each_stack),
-        cmocka_unit_test(looks_on_each_stack),         cmocka_unit_test(namespace_on_each_stack),
-        cmocka_unit_test(many_on_each_stack),          cmocka_unit_test(async_queue_on_each_stack),
-        cmocka_unit_test(async_workers_on_each_stack), cmocka_unit_test(close_on_each_stack),
-        cmocka_unit_test(events_are_told_or_not),
+        cmocka_unit_test(miss_and_hit_on_each_stack), cmocka_unit_test(loaders_on_each_stack),
+        cmocka_unit_test(stale_on_each_stack),        cmocka_unit_test(writes_on_each_stack),
+        cmocka_unit_test(bans_on_each_stack),         cmocka_unit_test(looks_on_each_stack),
+        cmocka_unit_test(namespace_on_each_stack),    cmocka_unit_test(many_on_each_stack),
+        cmocka_unit_test(async_queue_on_each_stack),  cmocka_unit_test(async_workers_on_each_stack),
+        cmocka_unit_test(close_on_each_stack),        cmocka_unit_test(events_are_told_or_not),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
