@@ -110,6 +110,7 @@ static int nats_start(strata_bus *bus, strata_bus_host *host, const strata_bus_s
     b->host = host;
     b->forks = strata__os_fork_generation();
     memset(&b->place, 0, sizeof b->place);
+    b->made_subject[0] = '\0';
     if (how->resume_from.size != 0 && b->options.jetstream == STRATA_ON)
         (void)strata__nats_cursor_read(how->resume_from, &b->place);
     int rc = name_consumer(b, how->node_name, err);
@@ -269,6 +270,36 @@ static int check_who(struct nats_bus *b, strata_error *err)
     return STRATA_OK;
 }
 
+/* What would be without an effect is refused.  Before defaults stand in it. */
+static int check_together(const strata_nats_options *o, strata_error *err)
+{
+    const struct {
+        const char *name;
+        int is_given;
+    } of_streams[] = { { "storage", o->storage != 0 },
+                       { "stream", o->stream != NULL },
+                       { "consumer", o->consumer != NULL },
+                       { "max_age_ms", o->max_age_ms != 0 },
+                       { "max_messages", o->max_messages != 0 },
+                       { "ack_wait_ms", o->ack_wait_ms != 0 },
+                       { "max_deliver", o->max_deliver != 0 },
+                       { "ensure_stream", o->ensure_stream != 0 },
+                       { "ensure_consumer", o->ensure_consumer != 0 } };
+    for (size_t i = 0; i < sizeof of_streams / sizeof of_streams[0] && o->jetstream != STRATA_ON; i++)
+        if (of_streams[i].is_given)
+            return strata__fail(err, STRATA_EINVAL, of_streams[i].name,
+                                "core NATS has no streams: set jetstream=on, too, or leave this out");
+    if (o->connection != NULL &&
+        (o->url != NULL || o->user != NULL || o->password != NULL || o->token != NULL || o->credentials_file != NULL ||
+         o->tls_ca_file != NULL || o->tls_cert_file != NULL || o->tls_key_file != NULL || o->tls_server_name != NULL ||
+         o->tls_verify != 0 || o->connect_timeout_ms != 0 || o->ping_ms != 0))
+        return strata__fail(
+            err, STRATA_EINVAL, "connection",
+            "the application has opened it: leave url, connect_timeout_ms, ping_ms, and what belongs to users and "
+            "TLS out");
+    return STRATA_OK;
+}
+
 static int check(struct nats_bus *b, const strata_nats_options *given, strata_error *err)
 {
     static const strata_nats_options defaults = STRATA_NATS_OPTIONS_INIT;
@@ -280,13 +311,18 @@ static int check(struct nats_bus *b, const strata_nats_options *given, strata_er
         memset(o, 0, sizeof *o); /* nothing of the caller's is kept */
         return rc;
     }
+    int together = check_together(o, err), verify_is_given = o->tls_verify != 0;
     strata__options_fill(&strata__nats_rows, o);
-    rc = copy_texts(b, err);
+    rc = copy_texts(b, err); /* which also lets go of the caller's */
+    if (rc == STRATA_OK)
+        rc = together;
     if (rc == STRATA_OK && !strata__nats_built_in())
         rc = strata__fail(err, STRATA_EUNSUPPORTED, "nats",
                           "this build of strata has no nats.c: build it with -DSTRATA_WITH_NATS=ON");
     if (rc == STRATA_OK)
         rc = strata__nats_url_parse(b->url_text, &b->url, err);
+    if (rc == STRATA_OK && verify_is_given && !b->url.tls)
+        rc = strata__fail(err, STRATA_EINVAL, "tls_verify", "it belongs to TLS: write tls:// into url");
     if (rc == STRATA_OK)
         rc = check_who(b, err);
     if (rc == STRATA_OK)

@@ -66,12 +66,12 @@ struct nats_bus {
 
     /* The reader's alone. */
     struct nats_place place;
-    char deliver_subject[128];
+    char deliver_subject[128]; /* where the consumer sends to, or was told to */
+    char made_subject[128];    /* the last one that it was told to for sure; empty: none */
     char *others[NATS_OTHERS]; /* "host:port", with mem */
     size_t other_count;
     uint32_t attempts; /* since it was up; chooses the server and the pause */
-    int was_up;
-    int64_t heard_ms; /* jetstream: the last time that anything came */
+    int64_t heard_ms;  /* jetstream: the last time that anything came */
     uint32_t unacknowledged;
     char ack_reply[256];
 };

@@ -11,7 +11,7 @@
 #include "src/bus/nats/nats_bus_impl.h"
 #include "src/os/os_clock.h"
 
-enum { MOST_WAITING = 65536, ACKNOWLEDGE_AT = 64, SILENT_HEARTBEATS = 4 };
+enum { MOST_WAITING = 65536, ACKNOWLEDGE_AT = 64, SILENT_HEARTBEATS = 4, ASK_MS = 5000 };
 
 int strata__nats_consumer_name(const char *node, char *out, size_t size)
 {
@@ -31,6 +31,12 @@ int strata__nats_consumer_name(const char *node, char *out, size_t size)
     return *node == '\0' && n > 0;
 }
 
+/* A server that makes a file for a stream takes its time; and stop() does not wait for it. */
+static int64_t ask_ms(const struct nats_bus *b)
+{
+    return b->options.timeout_ms > ASK_MS ? b->options.timeout_ms : ASK_MS;
+}
+
 /* The stream: made where it is missing, and not another's. */
 static int find_stream(struct nats_bus *b, struct nats_link *link, struct nats_stream *out, strata_error *err)
 {
@@ -40,11 +46,11 @@ static int find_stream(struct nats_bus *b, struct nats_link *link, struct nats_s
                                               .in_memory = o->storage == STRATA_NATS_MEMORY,
                                               .max_age_ms = o->max_age_ms,
                                               .max_messages = o->max_messages };
-    int rc = strata__nats_stream_look(link, o->stream, o->subject, o->timeout_ms, out, err);
+    int rc = strata__nats_stream_look(link, o->stream, o->subject, ask_ms(b), out, err);
     if (rc == STRATA_MISS && o->ensure_stream == STRATA_ON) {
-        rc = strata__nats_stream_make(link, &make, o->timeout_ms, err);
+        rc = strata__nats_stream_make(link, &make, ask_ms(b), err);
         if (rc == STRATA_OK)
-            rc = strata__nats_stream_look(link, o->stream, o->subject, o->timeout_ms, out, err);
+            rc = strata__nats_stream_look(link, o->stream, o->subject, ask_ms(b), out, err);
     }
     if (rc == STRATA_MISS)
         return strata__fail(err, STRATA_EIO, b->base.name,
@@ -84,9 +90,9 @@ static int make_consumer(struct nats_bus *b, struct nats_link *link, int is_ther
                                                 .ack_wait_ms = o->ack_wait_ms,
                                                 .max_deliver = o->max_deliver,
                                                 .heartbeat_ms = NATS_HEARTBEAT_MS };
-    int rc = is_there ? strata__nats_consumer_drop(link, o->stream, b->consumer, o->timeout_ms, err) : STRATA_OK;
+    int rc = is_there ? strata__nats_consumer_drop(link, o->stream, b->consumer, ask_ms(b), err) : STRATA_OK;
     b->place.number = 0;
-    return rc == STRATA_OK ? strata__nats_consumer_make(link, &make, o->timeout_ms, err) : rc;
+    return rc == STRATA_OK ? strata__nats_consumer_make(link, &make, ask_ms(b), err) : rc;
 }
 
 /* Somebody else's consumer, as it is: it cannot be told where to begin. */
@@ -111,7 +117,8 @@ static int take_consumer(struct nats_bus *b, struct nats_link *link, const struc
 /* Another process under the same name has taken what was ours. */
 static int is_taken(const struct nats_bus *b, const struct nats_consumer *consumer)
 {
-    return b->was_up && consumer->bound && strcmp(consumer->deliver_subject, b->deliver_subject) != 0;
+    return b->made_subject[0] != '\0' && consumer->bound && strcmp(consumer->deliver_subject, b->made_subject) != 0 &&
+           strcmp(consumer->deliver_subject, b->deliver_subject) != 0;
 }
 
 static int listen(struct nats_bus *b, struct nats_link *link, struct nats_inlet **out, strata_error *err)
@@ -130,7 +137,7 @@ int strata__nats_jet_attach(struct nats_bus *b, struct nats_link *link, struct n
     int ensure = b->options.ensure_consumer == STRATA_ON;
     int rc = find_stream(b, link, &stream, err);
     if (rc == STRATA_OK)
-        rc = strata__nats_consumer_look(link, b->options.stream, b->consumer, b->options.timeout_ms, &found, err);
+        rc = strata__nats_consumer_look(link, b->options.stream, b->consumer, ask_ms(b), &found, err);
     if (rc < 0)
         return rc;
     if (rc == STRATA_MISS)
@@ -154,7 +161,8 @@ int strata__nats_jet_attach(struct nats_bus *b, struct nats_link *link, struct n
     }
     b->heard_ms = strata__os_now_ms();
     b->unacknowledged = 0;
-    b->was_up |= rc == STRATA_OK;
+    if (rc == STRATA_OK)
+        memcpy(b->made_subject, b->deliver_subject, sizeof b->made_subject);
     return rc;
 }
 
