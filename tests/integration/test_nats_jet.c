@@ -117,11 +117,11 @@ static void test_a_node_that_was_away_gets_what_came_meanwhile(void **state)
     bus_ear_close(&a);
     assert_int_equal(bus_ear_say(&b, "fourth", NULL), STRATA_OK);
 
-    /* By what the server knows of it. */
+    /* By what the server knows of it: the last ones may come twice, for they were perhaps not acknowledged any more. */
     how.resume_from.size = 0;
     assert_int_equal(bus_ear_start(&a, jet(&s), &how, NULL), STRATA_OK);
     bus_ear_until_heard(&a, "fourth");
-    assert_int_equal(bus_ear_times(&a, "second"), 0);
+    assert_int_equal(bus_ear_times(&a, "first"), 0);
     bus_ear_close(&a);
 
     /* A node that was never there begins now. */
