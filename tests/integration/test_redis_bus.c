@@ -408,6 +408,7 @@ static void no_xadd(void **state)
     start_up(&n, as_user(strata_redis_stream_bus, "ben", "pw"));
     bus_member_say(&n, "x");
     bus_member_wait_down(&n, "XADD was refused");
+    bus_member_wait_sent(&n);
     assert_non_null(strstr(n.why.message, "ACL SETUSER"));
     assert_true(n.last_status < 0);
     (void)redis_do(other, "ACL", "SETUSER", "ben", "+xadd");
