@@ -50,8 +50,18 @@ static void restart_server(void) { redis_server_restart(&server); }
 int main(void)
 {
     static const struct contract_bus_subject subjects[] = {
-        { "redis_tracking, RESP2", make_resp2, make_wrong, kill_server, restart_server, 0, 40, 0 },
-        { "redis_tracking, RESP3", make_resp3, make_wrong, kill_server, restart_server, 0, 40, 0 },
+        { .name = "redis_tracking, RESP2",
+          .make = make_resp2,
+          .make_wrong = make_wrong,
+          .kill = kill_server,
+          .restart = restart_server,
+          .allocations = 40 },
+        { .name = "redis_tracking, RESP3",
+          .make = make_resp3,
+          .make_wrong = make_wrong,
+          .kill = kill_server,
+          .restart = restart_server,
+          .allocations = 40 },
     };
     redis_server_start(&server, NULL);
     int failed = contract_run_listening_bus(&subjects[0]);
