@@ -158,6 +158,44 @@ static void each_system_call_may_fail(void **state)
         }
 }
 
+/* A queue of a stranger's that is full: the server says no, and the connection stays. */
+static void what_the_server_refuses_has_failed(void **state)
+{
+    struct out out;
+    (void)state;
+    strata_rabbitmq_options o = options_of("full");
+    struct node *n = open_up(&o, NULL);
+    node_send_well(n, "before");
+    assert_true(rabbitmq_admin_bind_full_queue(&server, "full-queue", "full"));
+    do
+        node_send(n, &out, "no", 0);
+    while (node_settled(&out) == STRATA_OK);
+    assert_int_equal(out.message.status, STRATA_EIO);
+    assert_non_null(strstr(out.err.message, "refused"));
+    assert_true(rabbitmq_admin_delete_queue(&server, "full-queue"));
+    node_send_in_the_end(n, "after");
+    assert_int_equal(n->downs, 0);
+    node_close(n);
+}
+
+static void a_server_without_memory_is_waited_for(void **state)
+{
+    struct out out;
+    (void)state;
+    strata_rabbitmq_options o = options_of("alarm");
+    o.timeout_ms = 500;
+    struct node *n = open_up(&o, NULL);
+    rabbitmq_server_alarm(&server, 1);
+    do /* what comes with the first one is the server's word that it is blocked */
+        node_send(n, &out, "waits", 0);
+    while (node_settled(&out) != STRATA_ETIMEDOUT || strstr(out.err.message, "takes no messages now") == NULL);
+    rabbitmq_server_alarm(&server, 0);
+    node_send_in_the_end(n, "after");
+    until(n, node_has(n, "waits") && node_has(n, "after"));
+    assert_int_equal(n->downs, 0);
+    node_close(n);
+}
+
 /* Refusals ------------------------------------------------------------------------------------------------------------- */
 
 static void refused(const char *format, const char *exchange, const char *words)
@@ -301,6 +339,8 @@ int main(void)
         cmocka_unit_test_teardown(silence_ends_a_connection, go_on),
         cmocka_unit_test_teardown(a_connection_that_is_cut_is_made_again, go_on),
         cmocka_unit_test_teardown(each_system_call_may_fail, go_on),
+        cmocka_unit_test_teardown(what_the_server_refuses_has_failed, go_on),
+        cmocka_unit_test_teardown(a_server_without_memory_is_waited_for, go_on),
         cmocka_unit_test_teardown(refusals_have_words, go_on),
         cmocka_unit_test_teardown(nobody_is_there, go_on),
         cmocka_unit_test_teardown(close_waits_for_nobody, go_on),

@@ -45,6 +45,24 @@ int rabbitmq_admin_declare_exchange(const struct rabbitmq_server *s, const char 
                                            amqp_empty_table) != NULL);
 }
 
+int rabbitmq_admin_bind_full_queue(const struct rabbitmq_server *s, const char *queue, const char *exchange)
+{
+    amqp_connection_state_t c = come_in(s);
+    amqp_table_entry_t limits[] = {
+        { .key = amqp_cstring_bytes("x-max-length"), .value = { .kind = AMQP_FIELD_KIND_I32, .value = { .i32 = 1 } } },
+        { .key = amqp_cstring_bytes("x-overflow"),
+          .value = { .kind = AMQP_FIELD_KIND_UTF8, .value = { .bytes = amqp_cstring_bytes("reject-publish") } } }
+    };
+    const amqp_table_t arguments = { .num_entries = 2, .entries = limits };
+    int good = amqp_queue_declare(c, 1, amqp_cstring_bytes(queue), 0, 1, 0, 0, arguments) != NULL &&
+               amqp_queue_bind(c, 1, amqp_cstring_bytes(queue), amqp_cstring_bytes(exchange), amqp_empty_bytes,
+                               amqp_empty_table) != NULL;
+    for (int i = 0; i < 3 && good; i++)
+        good = amqp_basic_publish(c, 1, amqp_empty_bytes, amqp_cstring_bytes(queue), 0, 0, NULL,
+                                  amqp_cstring_bytes("full")) == AMQP_STATUS_OK;
+    return go_out(c, good);
+}
+
 int rabbitmq_admin_unbind(const struct rabbitmq_server *s, const char *queue, const char *exchange, const char *key)
 {
     amqp_connection_state_t c = come_in(s);

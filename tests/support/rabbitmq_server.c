@@ -135,6 +135,7 @@ static void set_environment(const struct rabbitmq_server *s)
     set_number("ERL_EPMD_PORT", s->epmd_port);
     set("ERL_EPMD_ADDRESS", "127.0.0.1");
     set("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "-kernel inet_dist_use_interface {127,0,0,1} +S 1:1 +sbwt none");
+    set("RABBITMQ_CTL_ERL_ARGS", "-kernel inet_dist_use_interface {127,0,0,1}");
     set("RUNNING_UNDER_SYSTEMD", "true"); /* its script becomes the server, and what is killed is the server */
 }
 
@@ -289,3 +290,15 @@ void rabbitmq_server_pause(struct rabbitmq_server *s)
 }
 
 void rabbitmq_server_resume(struct rabbitmq_server *s) { tell(s, SIGCONT); }
+
+void rabbitmq_server_alarm(struct rabbitmq_server *s, int on)
+{
+    const char *const args[] = { "/usr/lib/rabbitmq/bin/rabbitmqctl", "set_vm_memory_high_watermark",
+                                 on ? "0.00001" : "0.9", NULL };
+    int status = -1;
+    pid_t pid = spawn(s, args);
+    if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+        show_output(s);
+        give_up("rabbitmqctl has failed");
+    }
+}

@@ -27,12 +27,17 @@ void rabbitmq_server_restart(struct rabbitmq_server *s);
 void rabbitmq_server_pause(struct rabbitmq_server *s);
 void rabbitmq_server_resume(struct rabbitmq_server *s);
 
+/* 1: it takes no more messages, for lack of memory; 0: it does again.  Some seconds each. */
+void rabbitmq_server_alarm(struct rabbitmq_server *s, int on);
+
 /* What an administrator does there, over a connection of its own (rabbitmq_admin.c).  1: done; 0: refused. */
 int rabbitmq_admin_delete_queue(const struct rabbitmq_server *s, const char *queue);
 int rabbitmq_admin_declare_exchange(const struct rabbitmq_server *s, const char *exchange, const char *type);
 int rabbitmq_admin_unbind(const struct rabbitmq_server *s, const char *queue, const char *exchange, const char *key);
 /* `size` bytes of 'x'. */
 int rabbitmq_admin_publish(const struct rabbitmq_server *s, const char *exchange, const char *key, size_t size);
+/* A queue that takes one message, has it, and refuses what comes then. */
+int rabbitmq_admin_bind_full_queue(const struct rabbitmq_server *s, const char *queue, const char *exchange);
 /* How many messages wait in it; -1: it is not there. */
 int rabbitmq_admin_waiting(const struct rabbitmq_server *s, const char *queue);
 
