@@ -1,6 +1,5 @@
 /* test_coherence_rows.c - what users of other caches complain of, and what caches before this one got wrong, between nodes that share a
- * server: each case is one such complaint, over the public API and a real server.
- */
+ * server: each case is one such complaint, over the public API and a real server. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
