@@ -69,9 +69,11 @@ static strata_bus *make_bus(void)
     strata_nats_options nats = STRATA_NATS_OPTIONS_INIT;
     strata_rabbitmq_options rabbitmq = STRATA_RABBITMQ_OPTIONS_INIT;
     redis.url = nats.url = rabbitmq.url = url;
-    nats.jetstream = strcmp(transport, "jetstream") == 0 ? STRATA_ON : STRATA_OFF;
-    nats.storage = STRATA_NATS_MEMORY;
-    nats.max_messages = 100000;
+    if (strcmp(transport, "jetstream") == 0) {
+        nats.jetstream = STRATA_ON;
+        nats.storage = STRATA_NATS_MEMORY;
+        nats.max_messages = 100000;
+    }
     if (strcmp(transport, "redis_stream") == 0)
         return strata_redis_stream_bus(&redis);
     if (strcmp(transport, "redis_pubsub") == 0)

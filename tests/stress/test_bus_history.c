@@ -236,8 +236,10 @@ static strata_bus *make_bus(const char *redis_url)
     strata_nats_options over_nats = STRATA_NATS_OPTIONS_INIT;
     over_redis.url = redis_url;
     over_nats.url = nats.url;
-    over_nats.jetstream = strcmp(transport, "jetstream") == 0 ? STRATA_ON : STRATA_OFF;
-    over_nats.max_messages = 100000;
+    if (strcmp(transport, "jetstream") == 0) {
+        over_nats.jetstream = STRATA_ON;
+        over_nats.max_messages = 100000;
+    }
     if (strcmp(transport, "redis_stream") == 0)
         return strata_redis_stream_bus(&over_redis);
     if (strcmp(transport, "redis_pubsub") == 0)
@@ -400,7 +402,12 @@ static void history_of(const char *which)
     if (only != NULL && strcmp(only, which) != 0)
         return;
     transport = which;
+    uint64_t origin[KEYS]; /* the Redis has values of the bus before */
+    for (size_t k = 0; k < KEYS; k++)
+        origin[k] = atomic_load(&shared->keys[k].origin);
     memset(shared, 0, sizeof *shared);
+    for (size_t k = 0; k < KEYS; k++)
+        atomic_store(&shared->keys[k].origin, origin[k]);
     for (int n = 0; n < NODES; n++)
         start_node(n, &random);
     rest_us(700000);
