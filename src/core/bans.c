@@ -349,6 +349,31 @@ int strata__ban_enter(struct root *root, const struct ban *ban, uint32_t *out_po
     return rc;
 }
 
+/* A ban comes by the bus, and in the store's list: the second time it says nothing more. */
+static int is_placed(struct root *root, const struct ban *ban)
+{
+    struct bans *b = root->bans;
+    int placed = 0;
+    if (ban->store_position == 0 || ban->kind == BAN_ALL)
+        return 0;
+    key_mutex_lock(&b->lock);
+    for (uint32_t i = 0; i < BANS_PLACED && !placed; i++)
+        placed = b->placed[i] == ban->store_position;
+    key_mutex_unlock(&b->lock);
+    return placed;
+}
+
+/* Once it holds. */
+static void note_placed(struct root *root, const struct ban *ban)
+{
+    struct bans *b = root->bans;
+    if (ban->store_position == 0 || ban->kind == BAN_ALL)
+        return;
+    key_mutex_lock(&b->lock);
+    b->placed[b->placed_count++ % BANS_PLACED] = ban->store_position;
+    key_mutex_unlock(&b->lock);
+}
+
 void strata__ban_placed(struct root *root, const struct ban *ban)
 {
     struct bans *b = root->bans;
@@ -366,6 +391,7 @@ void strata__ban_placed(struct root *root, const struct ban *ban)
             mark->store_position = ban->store_position;
     }
     key_mutex_unlock(&b->lock);
+    note_placed(root, ban);
 }
 
 int strata__ban_apply(struct root *root, const struct ban *ban)
@@ -373,8 +399,10 @@ int strata__ban_apply(struct root *root, const struct ban *ban)
     uint32_t position;
     if (!is_ban(ban))
         return STRATA_EINVAL;
-    if (strata__ban_enter(root, ban, &position) == STRATA_OK)
+    if (is_placed(root, ban))
         return STRATA_OK;
-    strata__clear_here(root, ban->path);
+    if (strata__ban_enter(root, ban, &position) != STRATA_OK)
+        strata__clear_here(root, ban->path);
+    note_placed(root, ban);
     return STRATA_OK;
 }

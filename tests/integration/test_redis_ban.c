@@ -119,7 +119,7 @@ static void a_ban_while_the_store_is_away(void **state)
 {
     (void)state;
     strata *away = redis_cache_open("memory:?max_bytes=4mb | redis://127.0.0.1:%u?prefix=app:&timeout_ms=100ms&"
-                                    "connect_timeout_ms=60s&soft_timeout_ms=60s",
+                                    "connect_timeout_ms=2s&soft_timeout_ms=100ms",
                                     server.port);
     set_tagged(away, "red", "red");
     redis_cache_expect(away, "red", STRATA_OK, "v");

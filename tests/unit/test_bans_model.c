@@ -212,7 +212,7 @@ static void run_model(uint64_t seed, int with_slow)
     memcpy(m.parent, parent, sizeof parent);
     m.in[0] = m.st.cache;
     for (int i = 1; i < SPACES; i++) {
-        char name[8];
+        char name[16];
         snprintf(name, sizeof name, "s%d", i);
         assert_int_equal(strata_namespace(m.in[parent[i]], name, NULL, &m.in[i], NULL), STRATA_OK);
     }
