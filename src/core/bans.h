@@ -12,7 +12,14 @@
 #include "src/core/core_impl.h"
 #include "src/format/bus_message.h"
 
-enum { BANS_PLACED = 256, TAG_BANS = 32768, TAG_FOLDS = 4096, RULES = 1024, RULES_A_NAMESPACE = 64, BAN_TAGS_ALL_MOST = 64 };
+enum {
+    BANS_PLACED = 256,
+    TAG_BANS = 32768,
+    TAG_FOLDS = 4096,
+    RULES = 1024,
+    RULES_A_NAMESPACE = 64,
+    BAN_TAGS_ALL_MOST = 64
+};
 
 enum ban_kind {
     BAN_PREFIX = BUS_BAN_PREFIX,
@@ -110,8 +117,8 @@ struct bans {
     struct key_mutex lock;
     _Atomic(uint32_t) any; /* 1: there is a ban */
     uint32_t tag_count, tag_room;
-    struct tag_ban *tags;   /* open addressing; tag_room is a power of two */
-    struct tag_ban *folded; /* TAG_FOLDS, by key; NULL: nothing was folded */
+    struct tag_ban *tags;         /* open addressing; tag_room is a power of two */
+    struct tag_ban *folded;       /* TAG_FOLDS, by key; NULL: nothing was folded */
     uint64_t placed[BANS_PLACED]; /* store positions of bans that hold here: a ring */
     uint32_t placed_count;
     uint32_t rule_count, rule_room;
