@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "src/base/err.h"
+#include "src/format/bus_message.h"
+#include "src/layer/redis/redis_layer_impl.h"
 #include "src/policy/options.h"
 #include "src/policy/stack_url.h"
 #include "strata/bus_redis.h"
@@ -64,6 +66,39 @@ static strata_layer *make_redis(const union any_options *options, const struct u
     if (url->rest[0] != '\0' || strcmp(url->scheme, "redis") != 0)
         redis.url = text;
     return strata_redis_layer(&redis);
+}
+
+/* Where a layer's options are right, so are those of a bus at the same server, but for one that can't be built. */
+static strata_bus *bus_beside(const strata_redis_options *redis)
+{
+    strata_redis_bus_options bus = STRATA_REDIS_BUS_OPTIONS_INIT;
+    bus.url = redis->url;
+    bus.prefix = redis->prefix;
+    bus.connect_timeout_ms = redis->connect_timeout_ms;
+    bus.cluster = redis->cluster;
+    bus.tls_verify = redis->tls_verify;
+    bus.sentinel_user = redis->sentinel_user;
+    bus.sentinel_password = redis->sentinel_password;
+    bus.tls_ca_file = redis->tls_ca_file;
+    bus.tls_ca_dir = redis->tls_ca_dir;
+    bus.tls_cert_file = redis->tls_cert_file;
+    bus.tls_key_file = redis->tls_key_file;
+    bus.tls_server_name = redis->tls_server_name;
+    return strata_redis_stream_bus(&bus);
+}
+
+strata_layer *strata_redis_layer(const strata_redis_options *options)
+{
+    strata_redis_options known = STRATA_REDIS_OPTIONS_INIT;
+    strata_layer *layer = strata__redis_layer(options);
+    if (layer->failed.status < 0)
+        return layer;
+    if (options != NULL)
+        memcpy(&known, options, options->size < sizeof known ? options->size : sizeof known);
+    const char *prefix = known.prefix != NULL ? known.prefix : "strata:";
+    layer->identity = strata__bus_channel(strata_str(prefix));
+    layer->bus = bus_beside(&known);
+    return layer;
 }
 
 static const struct layer_kind layer_kinds[] = {

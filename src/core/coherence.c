@@ -85,17 +85,54 @@ static int take_bus(struct coherence *c, strata_bus *bus, strata_error *err)
     return rc;
 }
 
+/* A cache over a server that can carry messages has a bus by itself: that of its farthest layer which brings one. */
+static strata_bus *default_bus(const strata_options *options, const strata_coherence_options *known)
+{
+    if (options->bus_count != 0 || known->default_bus == STRATA_OFF)
+        return NULL;
+    for (size_t i = options->layer_count; i-- > 0;) {
+        strata_layer *layer = options->layers[i];
+        strata_bus *bus = layer != NULL && layer->failed.status >= 0 ? strata__layer_take_bus(layer) : NULL;
+        if (bus != NULL)
+            return bus;
+    }
+    return NULL;
+}
+
+static int take_all(struct coherence *c, const strata_options *options, strata_bus *own, strata_error *err)
+{
+    int rc = STRATA_OK;
+    for (size_t i = 0; rc == STRATA_OK && i < options->bus_count; i++)
+        rc = take_bus(c, options->buses[i], err);
+    if (own != NULL) {
+        rc = take_bus(c, own, err);
+        c->own_bus = rc == STRATA_OK ? own : NULL;
+    }
+    return rc;
+}
+
+static int copy_texts(struct coherence *c, const strata_coherence_options *known, strata_error *err)
+{
+    c->node_name = known->node_name != NULL ? copy_text(c->root, known->node_name) : NULL;
+    c->secret = known->secret != NULL ? copy_text(c->root, known->secret) : NULL;
+    int lacks = (known->node_name != NULL && c->node_name == NULL) || (known->secret != NULL && c->secret == NULL);
+    return lacks ? strata__fail_plain(err, STRATA_ENOMEM, "coherence") : STRATA_OK;
+}
+
 int strata__coherence_take(struct root *root, const strata_options *options, strata_error *err)
 {
     strata_coherence_options known;
     int rc = check_options(options->coherence, &known, err);
     for (size_t i = 0; rc == STRATA_OK && i < options->bus_count; i++)
         rc = check_bus(options, i, err);
-    if (rc != STRATA_OK || options->bus_count == 0)
+    strata_bus *own = rc == STRATA_OK ? default_bus(options, &known) : NULL;
+    if (rc != STRATA_OK || (options->bus_count == 0 && own == NULL))
         return rc;
     struct coherence *c = root->coherence = strata__alloc_zero(root->mem, sizeof *c);
-    if (c == NULL)
+    if (c == NULL) {
+        strata_bus_free(own);
         return strata__fail_plain(err, STRATA_ENOMEM, "coherence");
+    }
     c->root = root;
     root->publish_ban = strata__publish_ban;
     c->heartbeat_ms = known.heartbeat_ms;
@@ -105,26 +142,29 @@ int strata__coherence_take(struct root *root, const strata_options *options, str
     c->max_queued = known.max_queued;
     c->publish_only = known.publish_only == STRATA_ON;
     list_init(&c->waits);
-    strata__checks_init(c);
-    c->node_name = known.node_name != NULL ? copy_text(root, known.node_name) : NULL;
-    c->secret = known.secret != NULL ? copy_text(root, known.secret) : NULL;
-    if ((known.node_name != NULL && c->node_name == NULL) || (known.secret != NULL && c->secret == NULL))
-        return strata__fail_plain(err, STRATA_ENOMEM, "coherence");
-    for (size_t i = 0; rc == STRATA_OK && i < options->bus_count; i++)
-        rc = take_bus(c, options->buses[i], err);
+    rc = copy_texts(c, &known, err);
+    if (rc == STRATA_OK)
+        rc = take_all(c, options, own, err);
+    if (c->own_bus == NULL)
+        strata_bus_free(own);
     return rc;
 }
 
-static strata_slice shared_prefix(const struct root *root)
+static uint64_t channel_of(const struct root *root)
 {
-    (void)root;
-    return strata_bytes("", 0);
+    uint64_t identity = 0;
+    for (size_t i = 0; i < root->layer_count; i++) {
+        const strata_layer *layer = root->layers[i].layer;
+        if (layer->size >= offsetof(strata_layer, identity) + sizeof layer->identity && layer->identity != 0)
+            identity = layer->identity;
+    }
+    return identity;
 }
 
 static int start_buses(struct coherence *c, strata_error *err)
 {
     new_id(c);
-    c->channel = strata__bus_channel(shared_prefix(c->root));
+    c->channel = channel_of(c->root);
     strata__trust_begin(c);
     for (size_t i = 0; i < c->count; i++) {
         struct bus_slot *b = &c->buses[i];
@@ -238,7 +278,7 @@ void strata__coherence_close(struct root *root, int with_buses)
         strata__inbox_forget(b);
         strata__peers_forget(b);
         strata__out_deinit(b);
-        if (with_buses)
+        if (with_buses || b->bus == c->own_bus)
             b->bus->ops->close(b->bus);
         b->bus = NULL;
     }

@@ -86,6 +86,7 @@ struct coherence {
     struct key_mutex lock;
     struct bus_slot buses[BUSES_MAX];
     size_t count;
+    strata_bus *own_bus; /* of these, one that a layer brought: its own even if open fails */
     int64_t heartbeat_ms, trust_ms, suspect_ms, open_wait_ms;
     uint32_t max_queued;
     int publish_only;

@@ -183,7 +183,7 @@ int strata__layers_close(struct root *root)
         strata_layer *layer = root->layers[i].layer;
         if (owes(layer))
             rc = STRATA_PENDING;
-        layer->ops->close(layer);
+        strata_layer_free(layer);
         root->layers[i].layer = NULL;
     }
     return rc;

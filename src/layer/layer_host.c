@@ -71,10 +71,21 @@ strata_layer *strata__layer_out_of_memory(void)
     return &layer;
 }
 
+strata_bus *strata__layer_take_bus(strata_layer *layer)
+{
+    if (layer->size < offsetof(strata_layer, identity) || layer->bus == NULL)
+        return NULL;
+    strata_bus *bus = layer->bus;
+    layer->bus = NULL;
+    return bus;
+}
+
 void strata_layer_free(strata_layer *layer)
 {
-    if (layer != NULL)
-        layer->ops->close(layer);
+    if (layer == NULL)
+        return;
+    strata_bus_free(strata__layer_take_bus(layer));
+    layer->ops->close(layer);
 }
 
 int64_t strata_host_now_ms(strata_layer_host *host) { return host->now_ms(host); }

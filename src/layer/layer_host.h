@@ -49,6 +49,8 @@ struct strata_layer_host {
     _Atomic(uint64_t) store_position;
 };
 
+/* The bus that it brings, which is the caller's from here on; NULL: none, or it was taken. */
+strata_bus *strata__layer_take_bus(strata_layer *layer);
 /* What a constructor returns that has no memory for a layer: shared, static, and strata_open() reports it. */
 strata_layer *strata__layer_out_of_memory(void);
 

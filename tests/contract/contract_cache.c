@@ -9,6 +9,7 @@
 
 #include "tests/contract/contract.h"
 #include "tests/support/fail_alloc.h"
+#include "tests/support/open_alone.h"
 
 static const struct contract_subject *subject;
 static int with_memory; /* in front of the subject */
@@ -25,7 +26,7 @@ static int open_with(const strata_allocator *mem)
     layers[count++] = subject->make();
     const strata_options options = { STRATA_SIZED(strata_options), .layers = layers, .layer_count = count,
                                      .allocator = mem, .workers = 2 };
-    return strata_open(&cache, &options, &err);
+    return open_alone(&cache, &options, &err);
 }
 
 static int open_cache(void **state)

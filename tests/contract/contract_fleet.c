@@ -9,6 +9,7 @@
 
 #include "tests/contract/contract.h"
 #include "tests/support/cmocka_all.h"
+#include "tests/support/open_alone.h"
 
 enum { NODES = 2, THREADS = 8, ROUNDS = 20, MANY = 40 };
 
@@ -23,7 +24,7 @@ static int open_node(int n)
     strata_options options = STRATA_OPTIONS_INIT;
     options.layers = layers;
     options.layer_count = 2;
-    int rc = strata_open(&node[n], &options, &err);
+    int rc = open_alone(&node[n], &options, &err);
     if (rc != STRATA_OK)
         print_error("open: %s: %s\n", err.where, err.message);
     return rc;

@@ -6,6 +6,7 @@
 #include "tests/support/cmocka_all.h"
 
 #include "tests/contract/contract.h"
+#include "tests/support/open_alone.h"
 #include "tests/support/slow_layer.h"
 
 static strata_layer *make(void) { return slow_layer_new(2); }
@@ -21,7 +22,7 @@ static int open_cache(void **state)
     slow = slow_layer_new(0);
     strata_layer *layers[] = { strata_memory_layer(NULL), slow };
     const strata_options options = { STRATA_SIZED(strata_options), .layers = layers, .layer_count = 2, .workers = 1 };
-    return strata_open(&cache, &options, &err);
+    return open_alone(&cache, &options, &err);
 }
 
 static int close_cache(void **state)

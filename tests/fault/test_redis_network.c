@@ -11,6 +11,7 @@
 #include "src/os/os_clock.h"
 #include "strata/strata.h"
 #include "tests/support/delay_proxy.h"
+#include "tests/support/open_alone.h"
 #include "tests/support/redis_do.h"
 
 static struct redis_server server;
@@ -25,7 +26,7 @@ static strata *open_through(const char *options)
     char url[256];
     strata *cache = NULL;
     snprintf(url, sizeof url, "redis://127.0.0.1:%u?%s", (unsigned)delay_proxy_port(proxy), options);
-    if (strata_open_url(&cache, url, NULL, &err) != STRATA_OK)
+    if (open_url_alone(&cache, url, NULL, &err) != STRATA_OK)
         fail_msg("%s: %s", url, err.message);
     return cache;
 }

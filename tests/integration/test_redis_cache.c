@@ -10,6 +10,7 @@
 #include "tests/support/cmocka_all.h"
 
 #include "strata/strata.h"
+#include "tests/support/open_alone.h"
 #include "tests/support/redis_do.h"
 
 enum { LOOKS = 4000, LOOK_NS = 5 * 1000 * 1000 };
@@ -23,7 +24,7 @@ static strata *open_stack(const char *format, const strata_options *options)
     char url[256];
     strata *cache = NULL;
     snprintf(url, sizeof url, format, (unsigned)server.port);
-    if (strata_open_url(&cache, url, options, &err) != STRATA_OK)
+    if (open_url_alone(&cache, url, options, &err) != STRATA_OK)
         fail_msg("%s: %s", url, err.message);
     return cache;
 }
@@ -193,7 +194,7 @@ static void test_a_clear_of_a_whole_database_is_refused(void **state)
     strata_layer *layers[] = { strata_redis_layer(&redis) };
     const strata_options options = { STRATA_SIZED(strata_options), .layers = layers, .layer_count = 1 };
     strata *cache = NULL, *users = NULL;
-    assert_int_equal(strata_open(&cache, &options, &err), STRATA_OK);
+    assert_int_equal(open_alone(&cache, &options, &err), STRATA_OK);
     assert_int_equal(strata_namespace(cache, "users", NULL, &users, &err), STRATA_OK);
     set(users, "k", "v", 60000);
     assert_int_equal(strata_clear(users, &err), STRATA_OK);
@@ -215,11 +216,11 @@ static void test_by_socket_database_and_password(void **state)
     strata *a = NULL, *b = NULL;
     redis_server_start(&locked, "p@ss/w?rd|%");
     snprintf(url, sizeof url, "redis://:p%%40ss%%2Fw%%3Frd%%7C%%25@127.0.0.1:%u/3?" PATIENT, (unsigned)locked.port);
-    assert_int_equal(strata_open_url(&a, url, NULL, &err), STRATA_OK);
+    assert_int_equal(open_url_alone(&a, url, NULL, &err), STRATA_OK);
     set(a, "k", "v", 60000);
     expect(a, "k", STRATA_OK, "v");
     snprintf(url, sizeof url, "unix://:p%%40ss%%2Fw%%3Frd%%7C%%25@%s?" PATIENT, locked.socket_path);
-    assert_int_equal(strata_open_url(&b, url, NULL, &err), STRATA_OK);
+    assert_int_equal(open_url_alone(&b, url, NULL, &err), STRATA_OK);
     expect(b, "k", STRATA_MISS, NULL); /* another database */
     set(b, "k", "w", 60000);
     expect(a, "k", STRATA_OK, "v");
@@ -228,7 +229,7 @@ static void test_by_socket_database_and_password(void **state)
     static const char *const wrong[] = { "", ":hunter2@" };
     for (size_t i = 0; i < 2; i++) {
         snprintf(url, sizeof url, "redis://%s127.0.0.1:%u?" PATIENT, wrong[i], (unsigned)locked.port);
-        assert_int_equal(strata_open_url(&a, url, NULL, &err), STRATA_OK);
+        assert_int_equal(open_url_alone(&a, url, NULL, &err), STRATA_OK);
         expect(a, "k", STRATA_ELAYER, NULL);
         if (strstr(err.message, i == 0 ? "NOAUTH" : "WRONGPASS") == NULL)
             fail_msg("%s", err.message);

@@ -13,6 +13,7 @@
 #include "src/link/redis_slots.h"
 #include "strata/strata.h"
 #include "tests/support/failover_load.h"
+#include "tests/support/open_alone.h"
 #include "tests/support/redis_do.h"
 #include "tests/support/redis_nodes.h"
 
@@ -35,7 +36,7 @@ static const char *url_of(const char *more)
 static strata *open_cache(const char *more)
 {
     strata *cache = NULL;
-    if (strata_open_url(&cache, url_of(more), NULL, &err) != STRATA_OK)
+    if (open_url_alone(&cache, url_of(more), NULL, &err) != STRATA_OK)
         fail_msg("%s", err.message);
     return cache;
 }

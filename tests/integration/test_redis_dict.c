@@ -10,6 +10,7 @@
 #include "strata/strata.h"
 #include "strata/sys/codec.h"
 #include "tests/support/dictionaries.h"
+#include "tests/support/open_alone.h"
 #include "tests/support/redis_do.h"
 #include "tests/support/temp_dir.h"
 
@@ -38,7 +39,7 @@ static strata *open_with(const char *more, const strata_options *options)
     snprintf(url, sizeof url,
              "redis://127.0.0.1:%u?soft_timeout_ms=60s&timeout_ms=60s&connect_timeout_ms=60s&prefix=p:%s",
              (unsigned)server.port, params);
-    if (strata_open_url(&cache, url, options, &err) != STRATA_OK)
+    if (open_url_alone(&cache, url, options, &err) != STRATA_OK)
         fail_msg("%s: %s", url, err.message);
     told = 0;
     assert_int_equal(strata_on(cache, STRATA_EVENT_ERROR, on_error, NULL, &id), STRATA_OK);
@@ -232,7 +233,7 @@ static void refused(const char *param, int status, const char *words)
     strata *cache = NULL;
     strata_error err = STRATA_ERROR_INIT;
     snprintf(url, sizeof url, "redis://127.0.0.1:%u?%s", (unsigned)server.port, param);
-    assert_int_equal(strata_open_url(&cache, url, NULL, &err), status);
+    assert_int_equal(open_url_alone(&cache, url, NULL, &err), status);
     assert_null(cache);
     if (strstr(err.message, words) == NULL)
         fail_msg("%s: \"%s\" does not say \"%s\"", param, err.message, words);

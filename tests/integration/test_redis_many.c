@@ -8,6 +8,7 @@
 
 #include "strata/strata.h"
 #include "tests/support/fake_server.h"
+#include "tests/support/open_alone.h"
 #include "tests/support/redis_do.h"
 
 enum { MANY = 1300 };
@@ -23,7 +24,7 @@ static strata *open_stack(int with_memory, unsigned port, const char *more)
     strata *opened = NULL;
     snprintf(url, sizeof url, "%sredis://127.0.0.1:%u?prefix=app:&connect_timeout_ms=60s%s",
              with_memory ? "memory:?max_bytes=8mb | " : "", port, more);
-    if (strata_open_url(&opened, url, NULL, &err) != STRATA_OK)
+    if (open_url_alone(&opened, url, NULL, &err) != STRATA_OK)
         fail_msg("%s: %s", url, err.message);
     return opened;
 }

@@ -1,6 +1,7 @@
 /* test_redis_outage.c - a real server that is killed, stopped and emptied under load, and what every caller gets meanwhile and
  * afterwards: loads are answered, memory hits go on, deletes that could not be told are told, and nothing that was deleted comes
  * back.  STRATA_TEST_LONG=1 makes the outages longer. */
+#include "tests/support/open_alone.h"
 #include "tests/support/redis_cache.h"
 
 #include <pthread.h>
@@ -267,7 +268,7 @@ static void writes_of_an_outage(int32_t policy)
     strata_options options = STRATA_OPTIONS_INIT;
     options.write_policy = policy;
     (void)snprintf(url, sizeof url, MEMORY_REDIS, (unsigned)server.port);
-    assert_int_equal(strata_open_url(&cache, url, &options, &err), STRATA_OK);
+    assert_int_equal(open_url_alone(&cache, url, &options, &err), STRATA_OK);
     set_at_last(cache, "k", "old");
     redis_server_pause(&server);
     for (int i = 0; i < 8; i++) { /* before the breaker opens, and after */

@@ -12,6 +12,7 @@
 #include "strata/strata.h"
 #include "tests/support/fake_server.h"
 #include "tests/support/failover_load.h"
+#include "tests/support/open_alone.h"
 #include "tests/support/redis_do.h"
 
 enum { SENTINELS = 3, LOOKS = 6000 };
@@ -260,7 +261,7 @@ static void after_fork(void **state)
                    "redis+sentinel://127.0.0.1:%u,127.0.0.1:%u/main?prefix=f:&soft_timeout_ms=20s&timeout_ms=20s"
                    "&connect_timeout_ms=500ms",
                    (unsigned)says.fake.port, (unsigned)other.fake.port);
-    assert_int_equal(strata_open_url(&cache, url, NULL, NULL), STRATA_OK);
+    assert_int_equal(open_url_alone(&cache, url, NULL, NULL), STRATA_OK);
     reopen_in_a_child(cache);
     strata_close(cache);
     fake_server_stop(&says.fake);
@@ -320,7 +321,7 @@ static void a_failover_under_load(void **state)
     failover_load_expect_work(load);
     failover_load_stop(load);
     strata *cache = NULL;
-    assert_int_equal(strata_open_url(&cache, url, NULL, NULL), STRATA_OK);
+    assert_int_equal(open_url_alone(&cache, url, NULL, NULL), STRATA_OK);
     assert_int_equal(strata_set(cache, strata_str("k"), strata_str("v"), NULL, NULL), STRATA_OK);
     strata_close(cache);
     assert_non_null(strstr(redis_do(to_replica, "INFO", "keyspace").text, "db2:keys="));

@@ -12,6 +12,7 @@
 #include "strata/strata.h"
 #include "tests/support/fake_server.h"
 #include "tests/support/fault_nth.h"
+#include "tests/support/open_alone.h"
 #include "tests/support/redis_ask.h"
 #include "tests/support/redis_server.h"
 
@@ -193,7 +194,7 @@ static int open_url(strata **out, const char *format, unsigned port, const char 
 {
     char url[1200];
     snprintf(url, sizeof url, format, port, more);
-    return strata_open_url(out, url, NULL, &err);
+    return open_url_alone(out, url, NULL, &err);
 }
 
 static void test_through_the_layer(void **state)

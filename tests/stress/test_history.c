@@ -22,6 +22,7 @@
 #include "strata/strata.h"
 #include "tests/support/fail_alloc.h"
 #include "tests/support/map_store.h"
+#include "tests/support/open_alone.h"
 #include "tests/support/slow_layer.h"
 #include "tests/support/temp_dir.h"
 
@@ -383,7 +384,7 @@ static uint64_t run_stack(const char *name, strata_layer *below, size_t threads)
     pthread_t completer;
     strata_error err;
     reset();
-    assert_int_equal(strata_open(&cache, &options, &err), STRATA_OK);
+    assert_int_equal(open_alone(&cache, &options, &err), STRATA_OK);
     assert_int_equal(pthread_create(&completer, NULL, run_laters, NULL), 0);
     for (size_t i = 0; i < threads; i++) {
         workers[i].random = strata__mix64(seed * THREADS_MOST + i + 1);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "strata/strata.h"
+#include "tests/support/open_alone.h"
 
 enum { THREADS = 3, KEYS = 32, ROUNDS = 3, PATIENCE = 9000, NAP_MS = 10 };
 
@@ -113,7 +114,7 @@ struct failover_load *failover_load_start(const char *url)
 {
     struct failover_load *load = calloc(1, sizeof *load);
     strata_error err = STRATA_ERROR_INIT;
-    if (load == NULL || strata_open_url(&load->cache, url, NULL, &err) != STRATA_OK) {
+    if (load == NULL || open_url_alone(&load->cache, url, NULL, &err) != STRATA_OK) {
         (void)fprintf(stderr, "failover_load: %s: %s\n", url, err.message);
         abort();
     }

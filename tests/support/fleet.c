@@ -16,6 +16,7 @@
 #endif
 
 #include "strata/strata.h"
+#include "tests/support/open_alone.h"
 
 static _Noreturn void give_up(const char *what, const char *why)
 {
@@ -151,7 +152,7 @@ static _Noreturn void serve(struct fleet_shared *shared, const char *url, int fr
 #if defined(__linux__)
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* a parent that crashes takes it along */
 #endif
-    m.answer.status = strata_open_url(&m.cache, url, NULL, &err);
+    m.answer.status = open_url_alone(&m.cache, url, NULL, &err);
     if (m.answer.status == STRATA_OK)
         m.answer.status = strata_queue_open(&m.queue, &err);
     (void)snprintf(m.answer.words, sizeof m.answer.words, "%s", err.message);

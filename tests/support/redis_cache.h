@@ -8,6 +8,7 @@
 
 #include "strata/strata.h"
 #include "tests/support/cmocka_all.h"
+#include "tests/support/open_alone.h"
 
 /* Timeouts that no busy machine passes. */
 #define REDIS_PATIENT "soft_timeout_ms=60s&timeout_ms=60s&connect_timeout_ms=60s"
@@ -19,7 +20,7 @@ static inline strata *redis_cache_open(const char *format, uint16_t port)
     strata *cache = NULL;
     strata_error err = STRATA_ERROR_INIT;
     (void)snprintf(url, sizeof url, format, (unsigned)port);
-    if (strata_open_url(&cache, url, NULL, &err) != STRATA_OK)
+    if (open_url_alone(&cache, url, NULL, &err) != STRATA_OK)
         fail_msg("%s: %s", url, err.message);
     return cache;
 }

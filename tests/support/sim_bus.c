@@ -312,6 +312,12 @@ void sim_net_away(struct sim_net *net, int member, int told)
         return;
     m->away = 1;
     m->told_down = told;
+    if (told) { /* what was held back goes with its connection */
+        m->hold = 0;
+        for (size_t i = 0; i < m->held_count; i++)
+            note_unref(m->held[i]);
+        m->held_count = 0;
+    }
     if (told && m->started)
         strata_bus_down(m->host, &why);
 }

@@ -339,7 +339,7 @@ static void test_many_keys_are_split(void **state)
 {
     (void)state;
     struct nodes n;
-    char text[64], keys[300][24];
+    char text[64], keys[300][40];
     strata_item items[300];
     nodes_open(&n, &(struct nodes_options){ .no_store = 1, .net.flags = ORDERED });
     memset(items, 0, sizeof items);

@@ -202,7 +202,8 @@ static void one_step(struct world *w, const struct nodes_options *o, int *joined
 
 static struct nodes_options options_of(struct world *w)
 {
-    static const uint32_t kinds[] = { 0, STRATA_BUS_ECHOES, STRATA_BUS_ORDERED, ORDERED };
+    /* Without echoes nobody can tell deaf from alone: not tried. */
+    static const uint32_t kinds[] = { STRATA_BUS_ECHOES, STRATA_BUS_ECHOES, STRATA_BUS_ORDERED, ORDERED };
     struct nodes_options o = { .count = MORE_NODES, .seed = w->seed, .coherence = STRATA_COHERENCE_OPTIONS_INIT };
     o.no_store = pick(w, 2) == 0;
     o.net.seed = w->seed;

@@ -9,6 +9,7 @@
 #include "strata/error.h"
 #include "strata/stats.h"
 #include "strata/sys/allocator.h"
+#include "strata/sys/bus.h"
 #include "strata/value.h"
 STRATA_BEGIN_DECLS
 
@@ -248,6 +249,9 @@ struct strata_layer {
     strata_error failed;         /**< a constructor that failed sets status < 0 here; strata_open() reports it */
     int64_t max_ttl_ms;          /**< what is put here is needed for no longer from then on: the cache shortens its durations;
                                       0: as long as it says.  Read once, by strata_open() */
+    strata_bus *bus;             /**< to tell other nodes of this store what was invalidated, where strata_open() is given no other; the
+                                      layer's until it is taken: strata_layer_free() frees it.  NULL: none */
+    uint64_t identity;           /**< caches whose shared layer has another one hear nothing of each other; 0: any */
 };
 
 /** The operation is finished; the layer must not touch it afterwards.  Threads: any. */

@@ -286,7 +286,7 @@ strata_layer *strata__redis_make(const strata_redis_options *options)
     return &r->base;
 }
 
-strata_layer *strata_redis_layer(const strata_redis_options *options)
+strata_layer *strata__redis_layer(const strata_redis_options *options)
 {
     strata_layer *layer = strata__redis_make(options);
     if (layer->failed.status < 0)

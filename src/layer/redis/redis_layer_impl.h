@@ -60,6 +60,8 @@ static inline void redis_count(_Atomic(uint64_t) *counter)
 
 static inline int redis_is_cluster(const struct redis_layer *r) { return r->url.topology == REDIS_CLUSTER; }
 
+/* The layer with its guard: strata_redis_layer() but for the bus that it brings (builtin.c). */
+strata_layer *strata__redis_layer(const strata_redis_options *options);
 /* The layer without its guard.  Never NULL, as every constructor. */
 strata_layer *strata__redis_make(const strata_redis_options *options);
 
