@@ -8,21 +8,24 @@
 #include "src/core/bans.h"
 #include "src/core/coherence.h"
 
-static void raise_locked(strata *h, uint32_t position, int64_t wall_ms)
+/* `own` 0: a peer's, who has cleared what is shared before it told us: what is found there since is right. */
+static void raise_locked(strata *h, uint32_t position, int64_t wall_ms, int own)
 {
     /* The time first: who sees the position also sees it. */
     atomic_store_explicit(&h->cleared_wall_ms, wall_ms, memory_order_release);
+    if (own)
+        atomic_store_explicit(&h->min_shared, position, memory_order_release);
     atomic_store_explicit(&h->min_position, position, memory_order_release);
     LIST_EACH(node, &h->children)
-    raise_locked(list_entry(node, strata, sibling), position, wall_ms);
+    raise_locked(list_entry(node, strata, sibling), position, wall_ms, own);
 }
 
 /* Its position is published last: see bans.h. */
-static uint32_t clear_here_locked(strata *cache)
+static uint32_t clear_here_locked(strata *cache, int own)
 {
     struct root *root = cache->root;
     uint32_t position = atomic_load(&root->position) + 1;
-    raise_locked(cache, position, ex_wall_ms(root->ex));
+    raise_locked(cache, position, ex_wall_ms(root->ex), own);
     atomic_store(&root->position, position);
     return position;
 }
@@ -33,7 +36,7 @@ void strata__clear_here(struct root *root, strata_slice path)
     key_mutex_lock(&root->tree_lock);
     for (uint32_t i = 0; i < root->space_count; i++)
         if (root->spaces[i]->path_hash == path_hash)
-            (void)clear_here_locked(root->spaces[i]);
+            (void)clear_here_locked(root->spaces[i], 1);
     key_mutex_unlock(&root->tree_lock);
 }
 
@@ -154,7 +157,7 @@ int strata__clear_apply(struct root *root, strata_slice prefix)
     strata_slice rest;
     key_mutex_lock(&root->tree_lock);
     strata *cache = strata__handle_of_storage_locked(root, prefix, &rest);
-    uint32_t position = cache != NULL ? clear_here_locked(cache) : atomic_load(&root->position) + 1;
+    uint32_t position = cache != NULL ? clear_here_locked(cache, 0) : atomic_load(&root->position) + 1;
     key_mutex_unlock(&root->tree_lock);
     if (prefix.size != 0) /* without the 0x00 that ends the path: those below it as well */
         prefix.size--;
@@ -179,7 +182,7 @@ int strata_clear(strata *cache, strata_error *err)
     if (rc != STRATA_OK)
         return rc;
     key_mutex_lock(&root->tree_lock);
-    uint32_t position = clear_here_locked(cache);
+    uint32_t position = clear_here_locked(cache, 1);
     key_mutex_unlock(&root->tree_lock);
     rc = clear_layers(cache, position, err);
     rc = publish_clear(cache, rc, err);

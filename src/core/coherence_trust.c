@@ -43,6 +43,10 @@ static void tell_handles_locked(struct coherence *c, int64_t now)
     root->trusted_until = proven_until(c) > now ? proven_until(c) : NEVER;
     if (one)
         root->trusted_until = larger(root->trusted_until, c->epochs[c->lost].until);
+    if (root->layers[0].flags & STRATA_LAYER_SHARED) { /* what others write to, too, needs no trust */
+        root->suspect_line = 0;
+        root->trusted_until = INT64_MAX;
+    }
     for (uint32_t i = 0; i < root->space_count; i++)
         trust_set_locked(root->spaces[i]);
 }

@@ -114,6 +114,7 @@ struct strata {
     strata_loader own_loader;
     void *own_loader_ctx;
     uint64_t path_hash;               /* of the path in its storage keys: bans are known by it */
+    _Atomic(uint32_t) min_shared;     /* as min_position, in layers that others write to: our own clears alone */
     _Atomic(int64_t) cleared_wall_ms; /* when clear was last called: for entries of other lives */
     struct list_node children;        /* tree lock */
     struct list_node sibling;         /* tree lock */

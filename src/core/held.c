@@ -5,6 +5,12 @@
  * ours bans it where it was born before.  In a layer that nobody else writes to it was, whatever a clock said. */
 #include "src/core/bans.h"
 
+static uint32_t least_position(const strata *handle, const struct layer_slot *slot)
+{
+    return atomic_load_explicit(slot->flags & STRATA_LAYER_SHARED ? &handle->min_shared : &handle->min_position,
+                                memory_order_acquire);
+}
+
 static int banned(strata *handle, const struct layer_slot *slot, const strata_meta *meta, uint32_t position)
 {
     if (meta->life == handle->root->life || meta->life == 0)
@@ -106,7 +112,7 @@ int strata__held_init(strata *handle, struct layer_slot *slot, strata_op *op, st
     /* What it is compared with, before it is; then the clear, once: where one comes between, what is found keeps the position
      * of before it.  Acquire: see raise_locked(), and bans.h. */
     uint32_t now = atomic_load_explicit(&root->position, memory_order_acquire);
-    uint32_t position = atomic_load_explicit(&handle->min_position, memory_order_acquire);
+    uint32_t position = least_position(handle, slot);
     if (value == NULL && !op->meta.negative) /* a careless layer */
         return refused(op, value);
     int passes = !banned(handle, slot, &op->meta, position) ? passes_bans(handle, slot, op, now) : 0;
@@ -143,7 +149,7 @@ int strata__held_is_plain(strata *handle, const struct layer_slot *slot, const s
     const strata_meta *meta = &op->meta;
     if (op->status != STRATA_OK || op->found == NULL || meta->codec != 0 || meta->negative)
         return 0;
-    uint32_t position = atomic_load_explicit(&handle->min_position, memory_order_acquire);
+    uint32_t position = least_position(handle, slot);
     if (meta->tag_count != 0 || meta->position < __atomic_load_n(&handle->lines.plain, __ATOMIC_ACQUIRE) ||
         (meta->life != handle->root->life && atomic_load(&handle->root->bans->any) != 0) ||
         (handle->root->coherence != NULL && !(slot->flags & STRATA_LAYER_SHARED)))

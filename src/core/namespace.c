@@ -134,6 +134,7 @@ static void fill_handle(struct root *root, strata *h, strata *parent, const stra
     h->max_key = root->options.max_key_bytes;
     atomic_init(&h->gate, GATE_SHUT);
     atomic_init(&h->min_position, parent != NULL ? atomic_load(&parent->min_position) : 0);
+    atomic_init(&h->min_shared, parent != NULL ? atomic_load(&parent->min_shared) : 0);
     atomic_init(&h->cleared_wall_ms, parent != NULL ? atomic_load(&parent->cleared_wall_ms) : 0);
     h->path_hash = strata__path_hash(strata_bytes(NULL, 0));
     h->lines = (strata_lines){ .space = h->space,

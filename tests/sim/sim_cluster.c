@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "src/layer/redis/redis_layer_impl.h"
 #include "src/core/core_impl.h"
 #include "strata/ban.h"
 #include "tests/sim/sim_net.h"
@@ -258,7 +259,7 @@ static strata_layer *store_layer(int node)
     o.breaker_open_ms = 100;
     o.tombstone_ms = c.o.tombstone_ms;
     o.compression = STRATA_COMPRESS_NONE;
-    return strata_redis_layer(&o);
+    return strata__redis_layer(&o);
 }
 
 int cluster_join(int memory)
