@@ -9,7 +9,8 @@
  *   4. demotions    demotions->lock: what a memory layer evicted, on its way to the layer below
  *   5. strand       strand->lock: who runs a piece of work next
  *   6. driver       driver->lock: what a sleeping caller is to run, and whether it is done
- *   7. listeners    events->lock;  graph  root->graph_lock;  loads  root->delay_lock;  unleased  unleased->lock
+ *   7. listeners    events->lock;  graph  root->graph_lock;  loads  root->delay_lock;  unleased  unleased->lock;
+ *      coherence    coherence->lock: queues, peers, trust; buses are called under none of ours
  *   8. the executor's and a queue's own
  *
  * No lock is held across I/O, a user's callback or a wait.  "Layer is instant" means that its submit() and lookup() do
