@@ -221,11 +221,14 @@ static void failed_over_to_another_end(void **state)
     (void)state;
     struct bus_member reader, writer;
     begin(&reader, &writer);
-    write_many(&writer, 1);
-    bus_member_wait_text(&reader, "m 000000");
-    bus_member_wait_came(&reader, 2);
+    static const char longer[] = "longer than those before, which are read with it: so it is no anchor";
     char last[256];
-    (void)snprintf(last, sizeof last, "%s", reader.came[1].cursor);
+    delay_proxy_stall(proxy, 1);
+    write_many(&writer, 2); /* the first answers a read that waits, and the others the next one */
+    bus_member_say_taken(&writer, longer);
+    delay_proxy_stall(proxy, 0);
+    bus_member_wait_text(&reader, longer);
+    (void)snprintf(last, sizeof last, "%s", reader.came[bus_member_find(&reader, longer)].cursor);
     *strchr(last, '/') = '\0';
     on_stream("XDEL", "KEY", last);
     away(&reader, write_one_more, &writer);
