@@ -1,4 +1,5 @@
 /* test_coherence.c - what one node invalidates, the others do not serve; and who may have missed something knows. */
+#include "tests/support/fail_alloc.h"
 #include "tests/unit/coherence_fixture.h"
 
 /* A delete reaches the memory of another node --------------------------------------------------------------------- */
@@ -461,6 +462,42 @@ static void test_a_cache_that_shares_and_has_no_bus(void **state)
     fleet_close(&fleet);
 }
 
+/* Whatever request for memory fails: no deleted value is served as fresh once trust has had its time, and nothing leaks. */
+static void test_without_memory(void **state)
+{
+    (void)state;
+    int failed = 1;
+    for (long n = 1; failed && n < 400; n++) {
+        struct fail_alloc mem;
+        struct nodes net;
+        struct nodes_options o = { .no_store = 1, .net.flags = ORDERED, .allocator = &mem.mem };
+        strata *a = NULL, *b = NULL;
+        char text[64];
+        fail_alloc_init(&mem, 0);
+        nodes_begin(&net, &o);
+        atomic_store(&mem.fail_at, n);
+        if (nodes_join(&net, &o, &a) == STRATA_OK && nodes_join(&net, &o, &b) == STRATA_OK) {
+            nodes_pass(&net, 20);
+            (void)strata_set(b, k("a"), k("1"), NULL, NULL);
+            nodes_pass(&net, 20);
+            int rc = strata_delete(a, k("a"), NULL);
+            nodes_pass(&net, TRUST_MS + 1100);
+            if (rc == STRATA_OK)
+                assert_int_not_equal(get_text(b, "a", text), STRATA_OK);
+            (void)strata_clear(a, NULL);
+            nodes_pass(&net, 1100);
+        }
+        failed = atomic_load(&mem.failed);
+        if (a != NULL)
+            assert_true(strata_close(a) >= 0);
+        if (b != NULL)
+            assert_true(strata_close(b) >= 0);
+        assert_int_equal(atomic_load(&mem.live), 0);
+        nodes_end(&net);
+    }
+    assert_false(failed);
+}
+
 static void test_wrong_options(void **state)
 {
     (void)state;
@@ -496,6 +533,7 @@ int main(void)
         cmocka_unit_test(test_twice_is_noticed),
         cmocka_unit_test(test_closing_while_messages_are_out),
         cmocka_unit_test(test_a_cache_that_shares_and_has_no_bus),
+        cmocka_unit_test(test_without_memory),
         cmocka_unit_test(test_wrong_options),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
