@@ -11,8 +11,12 @@ STRATA_BEGIN_DECLS
  * STRATA_REDIS_TRACKING_OPTIONS_INIT, change what differs.  Strings are copied.
  *
  * url and prefix are those of the layer.  The server tells of such keys in all of its databases, and keeps nothing for who is away:
- * after each reconnect everything that is held counts as missed.  It says nothing of SWAPDB.  Needs Redis 6.0 or Valkey; the user
- * needs HELLO, CLIENT TRACKING and, with protocol 2, CLIENT ID, SUBSCRIBE and the channel "__redis__:invalidate".
+ * after each reconnect everything that is held counts as missed.  It says nothing of SWAPDB.  What this cache itself writes is told,
+ * too: each change of a key that it holds costs a GET, which tells what is up to date from what is not.  Bans of other nodes need a bus
+ * that carries messages, beside it.
+ *
+ * Needs Redis 6.0 or newer, or Valkey; the user needs HELLO, CLIENT TRACKING and, with protocol 2, CLIENT ID, SUBSCRIBE and the channel
+ * "__redis__:invalidate".
  */
 typedef struct strata_redis_tracking_options {
     size_t size;                   /**< sizeof this struct; the INIT macro sets it */

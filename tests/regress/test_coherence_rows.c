@@ -49,7 +49,8 @@ static void a_load_in_flight_and_a_delete_elsewhere(void **state)
     assert_int_equal(strata_get_or_load(f.node[0], strata_str("k"), load_while_it_is_written, &race, NULL, &v, NULL),
                      STRATA_OK);
     strata_value_unref(v);
-    for (int i = 0; i < 20; i++) { /* nowhere, and at no later moment */
+    all_see(&f, "k", STRATA_MISS);
+    for (int i = 0; i < 20; i++) { /* who joined that load had it; then it is nowhere, and at no later moment */
         redis_cache_expect(f.node[0], "k", STRATA_MISS, NULL);
         redis_cache_expect(f.node[1], "k", STRATA_MISS, NULL);
         redis_cache_nap(5);
