@@ -3,6 +3,7 @@
  * Whoever fires looks at one word; where somebody listens, the listeners are called one by one, each found under the
  * lock and called without it.  A listener counts the calls that run, so that strata_off() can wait for those of other
  * threads; its own thread's calls further up the stack are told apart by their frames. */
+#include "src/core/coherence.h"
 #include "src/core/core_impl.h"
 
 void strata__events_init(struct events *events)
@@ -65,6 +66,8 @@ int strata_on(strata *cache, uint32_t mask, strata_listener listener, void *ctx,
     else
         strata__free(root->mem, l);
     key_mutex_unlock(&root->tree_lock);
+    if (rc == STRATA_OK && (mask & STRATA_EVENT_SUSPECT))
+        strata__coherence_warn(root);
     root_leave(root);
     return rc;
 }
@@ -232,6 +235,10 @@ const char *strata_event_name(uint32_t kind)
         { STRATA_EVENT_BACKFILL, "backfill" },
         { STRATA_EVENT_EVICT, "evict" },
         { STRATA_EVENT_ERROR, "error" },
+        { STRATA_EVENT_SUSPECT, "suspect" },
+        { STRATA_EVENT_TRUSTED, "trusted" },
+        { STRATA_EVENT_BUS_DOWN, "bus_down" },
+        { STRATA_EVENT_BUS_UP, "bus_up" },
     };
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (names[i].kind == kind)
