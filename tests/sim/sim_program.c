@@ -113,6 +113,8 @@ static void begin(struct run *run)
     cluster_open(&o);
     for (int i = 0; i < NODES; i++)
         cluster_join(1);
+    if (sim_draw(4) == 0) /* its clock is wrong, by up to an hour */
+        sim_set_wall_skew((int)sim_draw(NODES), (int64_t)sim_draw(7200000) - 3600000);
     run->watcher = cluster_join(0);
 }
 
@@ -174,6 +176,10 @@ static void befall_process(struct run *run)
 {
     int node = (int)sim_draw(NODES);
     int alive[SIM_NODES_MOST];
+    if (sim_draw(8) == 0) { /* somebody sets its clock */
+        sim_set_wall_skew(node, (int64_t)sim_draw(7200000) - 3600000);
+        return;
+    }
     if (run->frozen >= 0) {
         sim_trace("node %d goes on", run->frozen);
         sim_thaw(run->frozen);

@@ -144,10 +144,13 @@ static struct redisReply *do_getrange(const strata_slice *args)
 {
     const struct item *item = find(args[1]);
     int64_t from = number(args[2]), to = number(args[3]);
-    if (item == NULL || from >= (int64_t)item->size)
+    if (item != NULL) { /* below 0: from the end */
+        from = from < 0 ? from + (int64_t)item->size : from;
+        to = to < 0 ? to + (int64_t)item->size : to;
+        from = from < 0 ? 0 : from;
+    }
+    if (item == NULL || from >= (int64_t)item->size || to < from)
         return sim_reply_text(REDIS_IS_TEXT, "", 0);
-    if (from < 0 || to < from)
-        sim_broken("GETRANGE from an end");
     size_t size = to < (int64_t)item->size ? (size_t)(to - from + 1) : item->size - (size_t)from;
     return sim_reply_text(REDIS_IS_TEXT, item->bytes + from, size);
 }

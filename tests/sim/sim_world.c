@@ -46,15 +46,18 @@ uint64_t strata__os_random(void) { return next_of(&w.system); }
 int __real_strata__os_park(_Atomic(uint32_t) *word, int64_t deadline_us);
 int __wrap_strata__os_park(_Atomic(uint32_t) *word, int64_t deadline_us);
 
-/* Threads of the library that sleep for a while on a word of their own (guard_replay.c) sleep in virtual time.  Without a deadline it
- * is the simulator's own baton. */
+/* Threads of the library that sleep on a word of their own (guard_replay.c, redis_list.c) sleep in virtual time; the simulator's own
+ * baton (sim_thread.c) does not. */
 int __wrap_strata__os_park(_Atomic(uint32_t) *word, int64_t deadline_us)
 {
-    if (deadline_us == INT64_MAX || w.stepping == NULL)
+    if (deadline_us == INT64_MAX - 1 || w.stepping == NULL)
         return __real_strata__os_park(word, deadline_us);
-    int64_t ms = (deadline_us - strata__os_now_us()) / 1000 + 1;
     static_assert(sizeof(struct parker) == sizeof *word, "a parker is a word");
-    return ex_park(w.stepping, (struct parker *)(void *)word, ex_now_ms(w.stepping) + (ms > 0 ? ms : 1));
+    struct parker *parker = (struct parker *)(void *)word;
+    if (deadline_us == INT64_MAX)
+        return ex_park(w.stepping, parker, INT64_MAX);
+    int64_t ms = (deadline_us - strata__os_now_us()) / 1000 + 1;
+    return ex_park(w.stepping, parker, ex_now_ms(w.stepping) + (ms > 0 ? ms : 1));
 }
 
 void sim_foreign_thread(int on) { foreign_thread = on; }
