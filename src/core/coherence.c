@@ -142,6 +142,7 @@ int strata__coherence_take(struct root *root, const strata_options *options, str
     c->max_queued = known.max_queued;
     c->publish_only = known.publish_only == STRATA_ON;
     list_init(&c->waits);
+    strata__checks_init(c);
     rc = copy_texts(c, &known, err);
     if (rc == STRATA_OK)
         rc = take_all(c, options, own, err);
