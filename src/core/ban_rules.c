@@ -1,7 +1,7 @@
 /* ban_rules.c - bans that are compared one by one: prefixes, patterns, lists of tags that an entry has all of, and what became of
  * those when there were too many.
  *
- * The list is in the order of arrival, so an entry is compared with those younger than itself, from the end. */
+ * The list is in the order of arrival, so an entry is compared from the end. */
 #include "src/core/bans.h"
 #include "src/policy/pattern.h"
 
@@ -53,8 +53,9 @@ enum ban_verdict strata__rules_judge(const strata *handle, const struct layer_sl
     enum ban_verdict worst = BAN_NONE;
     for (uint32_t i = b->rule_count; i-- > 0 && worst != BAN_HARD;) {
         const struct rule *r = b->rules[i];
+        /* Those of other lives, and what was put together with them, stand in no order: so to the end. */
         if (meta->life == root->life && (r->mark.life != root->life || r->mark.position <= meta->position))
-            break; /* and so are all before it */
+            continue;
         enum ban_verdict v = r->soft ? BAN_SOFT : BAN_HARD;
         if (v > worst && applies_to(r, handle) && strata__mark_after(root, slot, meta, &r->mark) &&
             matches(r, meta, key, tags))
@@ -73,14 +74,19 @@ static void take_out(struct root *root, uint32_t i)
     memmove(&b->rules[i], &b->rules[i + 1], (b->rule_count - i) * sizeof b->rules[0]);
 }
 
-/* An older one of all of the same namespace says nothing more than this one. */
+/* An older one of all of the same namespace says nothing more than this one; a soft one does whom the store knows as the later. */
 static void take_out_included(struct root *root, uint32_t by)
 {
     struct bans *b = root->bans;
-    const struct rule *r = b->rules[by];
-    for (uint32_t i = by; i-- > 0;)
-        if (b->rules[i]->path_hash == r->path_hash && (b->rules[i]->soft || !r->soft) && b->rules[i]->soft >= r->soft)
-            take_out(root, i);
+    struct rule *r = b->rules[by];
+    for (uint32_t i = by; i-- > 0;) {
+        struct rule *old = b->rules[i];
+        if (old->path_hash != r->path_hash || old->soft < r->soft ||
+            (old->soft > r->soft && old->mark.store_position > r->mark.store_position))
+            continue;
+        strata__mark_raise(root, &r->mark, &old->mark);
+        take_out(root, i);
+    }
 }
 
 /* It becomes coarser: a ban of the first of its tags, or of all of its namespace, of which there is one. */
@@ -181,10 +187,31 @@ int strata__rules_put(struct root *root, const struct ban *ban, uint64_t path_ha
         return 0;
     }
     for (uint32_t i = b->rule_count; i-- > 0;)
-        if (says_the_same(b->rules[i], r)) /* this one says it later */
+        if (says_the_same(b->rules[i], r)) { /* this one says it later */
+            strata__mark_raise(root, &r->mark, &b->rules[i]->mark);
             take_out(root, i);
+        }
     b->rules[b->rule_count++] = r;
     if (r->kind == BAN_ALL)
         take_out_included(root, b->rule_count - 1);
     return 1;
+}
+
+/* Where it stands there no more, those do that may have taken it in. */
+int strata__rules_placed(struct root *root, const struct ban *ban, uint64_t path_hash)
+{
+    struct bans *b = root->bans;
+    int found = 0, count = (int)b->rule_count;
+    for (int i = count; i-- > 0 && !found;) {
+        struct mark *mark = &b->rules[i]->mark;
+        found = mark->life == ban->life && mark->position == ban->position;
+        if (found)
+            strata__mark_placed(mark, ban);
+    }
+    for (int i = count; i-- > 0 && !found;) {
+        struct rule *r = b->rules[i];
+        if (r->soft == ban->soft && (r->kind == BAN_ALL || (r->kind == ban->kind && r->path_hash == path_hash)))
+            strata__mark_placed(&r->mark, ban);
+    }
+    return found;
 }

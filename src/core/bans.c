@@ -81,7 +81,7 @@ static int grow(struct root *root)
 }
 
 /* The later one of two: what this life issued is later than anything else; of other lives, by their time. */
-static void raise_mark(const struct root *root, struct mark *mark, const struct mark *by)
+void strata__mark_raise(const struct root *root, struct mark *mark, const struct mark *by)
 {
     struct mark was = *mark;
     int ours = by->life == root->life && mark->life != root->life;
@@ -89,9 +89,15 @@ static void raise_mark(const struct root *root, struct mark *mark, const struct 
     int later = mark->life == by->life ? by->position >= mark->position : by->wall_ms >= mark->wall_ms;
     if (ours || (later && !theirs))
         *mark = *by;
-    /* Its store position is its own: where it has none yet, clocks decide. */
-    if (was.wall_ms > mark->wall_ms)
-        mark->wall_ms = was.wall_ms;
+    mark->wall_ms = by->wall_ms > was.wall_ms ? by->wall_ms : was.wall_ms;
+    mark->store_position = by->store_position > was.store_position ? by->store_position : was.store_position;
+}
+
+void strata__mark_placed(struct mark *mark, const struct ban *ban)
+{
+    if (mark->store_position < ban->store_position)
+        mark->store_position = ban->store_position;
+    mark->placed |= mark->life == ban->life && mark->position == ban->position;
 }
 
 static int is_older(const struct tag_ban *t, uint32_t position, uint64_t life)
@@ -126,8 +132,8 @@ static int fold(struct root *root)
         if (t->key == 0)
             continue;
         if (is_older(t, middle, root->life)) {
-            raise_mark(root, &b->folded[t->key % TAG_FOLDS].hard, &t->hard);
-            raise_mark(root, &b->folded[t->key % TAG_FOLDS].soft, &t->soft);
+            strata__mark_raise(root, &b->folded[t->key % TAG_FOLDS].hard, &t->hard);
+            strata__mark_raise(root, &b->folded[t->key % TAG_FOLDS].soft, &t->soft);
         } else {
             *find(left, b->tag_room, t->key) = *t;
             b->tag_count++;
@@ -152,7 +158,7 @@ int strata__tag_ban_put(struct root *root, uint64_t path_hash, uint64_t tag, int
         b->tag_count += t->key == 0;
         t->key = key;
     }
-    raise_mark(root, soft ? &t->soft : &t->hard, mark);
+    strata__mark_raise(root, soft ? &t->soft : &t->hard, mark);
     return 1;
 }
 
@@ -172,8 +178,12 @@ int strata__mark_after(const struct root *root, const struct layer_slot *slot, c
         return 0; /* what an earlier life banned was older */
     uint32_t flags = slot != NULL ? slot->flags : 0;
     /* What was stored in a shared store without a position knew of no ban there. */
-    if (mark->store_position != 0 && (meta->store_position != 0 || (flags & STRATA_LAYER_SHARED)))
-        return meta->store_position < mark->store_position;
+    if (mark->store_position != 0 && (meta->store_position != 0 || (flags & STRATA_LAYER_SHARED))) {
+        if (meta->store_position < mark->store_position)
+            return 1;
+        if (mark->placed)
+            return 0;
+    }
     if ((flags & STRATA__LAYER_ALONE) && mark->life == root->life)
         return 1;
     int64_t slack = flags & STRATA_LAYER_SHARED ? CLOCKS_DIFFER_MS : 0;
@@ -329,6 +339,7 @@ static int apply_locked(struct root *root, const struct ban *ban, uint32_t *out_
     struct mark mark = { .life = ban->life != 0 ? ban->life : root->life,
                          .position = ban->life != 0 ? ban->position : position,
                          .store_position = ban->store_position,
+                         .placed = ban->store_position != 0,
                          .wall_ms = ban->wall_ms != 0 ? ban->wall_ms : ex_wall_ms(root->ex) };
     key_mutex_lock(&root->bans->lock);
     int entered = enter_locked(root, ban, path_hash, &mark);
@@ -374,22 +385,25 @@ static void note_placed(struct root *root, const struct ban *ban)
     key_mutex_unlock(&b->lock);
 }
 
+static void tag_placed(struct bans *b, uint64_t key, const struct ban *ban)
+{
+    struct tag_ban *t = b->tag_room != 0 ? find(b->tags, b->tag_room, key) : NULL;
+    if ((t == NULL || t->key == 0) && b->folded != NULL)
+        t = &b->folded[key % TAG_FOLDS];
+    if (t != NULL)
+        strata__mark_placed(ban->soft ? &t->soft : &t->hard, ban);
+}
+
 void strata__ban_placed(struct root *root, const struct ban *ban)
 {
     struct bans *b = root->bans;
     uint64_t path_hash = strata__path_hash(ban->path);
     key_mutex_lock(&b->lock);
-    for (uint32_t i = 0; ban->kind == BAN_TAGS_ANY && b->tag_room != 0 && i < ban->tag_count; i++) {
-        struct tag_ban *t = find(b->tags, b->tag_room, tag_key(path_hash, ban->tags[i]));
-        struct mark *mark = ban->soft ? &t->soft : &t->hard;
-        if (t->key != 0 && mark->life == ban->life && mark->position == ban->position)
-            mark->store_position = ban->store_position;
-    }
-    for (uint32_t i = b->rule_count; i-- > 0;) {
-        struct mark *mark = &b->rules[i]->mark;
-        if (b->rules[i]->kind == ban->kind && mark->life == ban->life && mark->position == ban->position)
-            mark->store_position = ban->store_position;
-    }
+    if (ban->kind == BAN_TAGS_ANY)
+        for (uint32_t i = 0; i < ban->tag_count; i++)
+            tag_placed(b, tag_key(path_hash, ban->tags[i]), ban);
+    else if (!strata__rules_placed(root, ban, path_hash) && ban->kind == BAN_TAGS_ALL)
+        tag_placed(b, tag_key(path_hash, ban->tags[0]), ban);
     key_mutex_unlock(&b->lock);
     note_placed(root, ban);
 }

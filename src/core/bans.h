@@ -91,11 +91,14 @@ int strata__banned_since(strata *handle, strata_slice key, uint32_t position, ui
 
 /* ban_rules.c, for bans.c: under bans->lock ------------------------------------------------------------------------- */
 
-struct mark { /* a ban's place in time */
+/* A ban's place in time: of the last one, where several were put together.  Stores may have taken them in another order, so the
+ * store's position is the greatest of all. */
+struct mark {
     uint64_t life;
     uint64_t store_position;
     int64_t wall_ms;
     uint32_t position;
+    int placed; /* the last one has a position in the store, too; else clocks decide what was stored after the others */
 };
 
 struct rule {
@@ -129,6 +132,12 @@ struct bans {
 /* 0: no memory. */
 int strata__tag_ban_put(struct root *root, uint64_t path_hash, uint64_t tag, int soft, const struct mark *mark);
 int strata__rules_put(struct root *root, const struct ban *ban, uint64_t path_hash, const struct mark *mark);
+/* It counts for another one, too. */
+void strata__mark_raise(const struct root *root, struct mark *mark, const struct mark *by);
+/* A ban that it counts for was given its position by the store. */
+void strata__mark_placed(struct mark *mark, const struct ban *ban);
+/* 0: it stands there no more. */
+int strata__rules_placed(struct root *root, const struct ban *ban, uint64_t path_hash);
 /* Does the mark come after the entry's birth? */
 int strata__mark_after(const struct root *root, const struct layer_slot *slot, const strata_meta *meta,
                        const struct mark *mark);
