@@ -124,6 +124,8 @@ const char *strata_version(void)
 
 const char *strata_features(void) { return STRATA_FEATURES; } /* of the build: cmake/StrataDependencies.cmake */
 
+static int is_bus_name(const char *scheme);
+
 /* NULL: it is not shown. */
 static int fail_scheme(const char *scheme, strata_error *err)
 {
@@ -139,6 +141,10 @@ static int fail_scheme(const char *scheme, strata_error *err)
                             "what stands before a ':' is no kind of layer, and is not shown, for it may be part of a "
                             "password: a '|' in one is written as %%7C; known: %s",
                             names);
+    if (is_bus_name(scheme))
+        return strata__fail(err, STRATA_EINVAL, "url",
+                            "\"%s\" is a bus, and no layer: write bus: in front of it, as \"bus:%s://host\"", scheme,
+                            scheme);
     return strata__fail(err, STRATA_EINVAL, "url",
                         "no such kind of layer as \"%.40s\"; known: %s; one of your own goes through strata_open()",
                         scheme, names);
@@ -224,6 +230,14 @@ static const struct bus_kind bus_kinds[] = {
     { "rabbitmq", "amqp", &strata__rabbitmq_rows, make_rabbitmq },
 };
 enum { BUS_COUNT = sizeof bus_kinds / sizeof bus_kinds[0] };
+
+static int is_bus_name(const char *scheme)
+{
+    int is_one = 0;
+    for (size_t i = 0; i < BUS_COUNT; i++)
+        is_one |= strcmp(scheme, bus_kinds[i].name) == 0;
+    return is_one;
+}
 
 static int is_bus(const struct url_layer *url) { return strcmp(url->scheme, "bus") == 0; }
 
@@ -383,6 +397,9 @@ int strata_open_url(strata **out, const char *url, const strata_options *options
     int rc = check_rest(options, &known, err);
     if (rc != STRATA_OK)
         return rc;
+    if (known.bus_count != 0 && known.buses == NULL)
+        return strata__fail(err, STRATA_EINVAL, "buses", "bus_count is %zu, and buses is NULL: give as many, or 0",
+                            known.bus_count);
     for (; parts.bus_count < known.bus_count; parts.bus_count++)
         parts.buses[parts.bus_count] = known.buses[parts.bus_count];
     rc = make_parts(url, &parts, err);

@@ -16,7 +16,7 @@ typedef struct strata_coherence_options {
     int64_t trust_ms;      /**< what is held is trusted for so long after the last proof that nothing is missing; above heartbeat_ms;
                                 default 3,000 */
     int64_t suspect_ms;    /**< for so long after that it is served all the same, as STRATA_STALE, and asked for anew; default
-                                30,000.  STRATA_OFF: what is not trusted is not served */
+                                30,000; at most a day.  STRATA_OFF: what is not trusted is not served */
     const char *node_name; /**< stable, of this node; needed by buses that keep messages for it; NULL: none.  Copied */
     const char *secret;    /**< shared by all nodes: messages are signed with it, and others not believed; NULL: none.  Copied */
     uint32_t max_queued;   /**< invalidations that may wait for a bus that is away; more become a clear of their namespace.  Default

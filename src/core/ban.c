@@ -11,12 +11,17 @@ int strata__tags_value(const strata_allocator *mem, const strata_slice *tags, si
 {
     void *bytes;
     *out = NULL;
-    if (count > STRATA_TAGS_MAX || tags == NULL)
-        return strata__fail(err, STRATA_EINVAL, "tags", "%zu tags: there may be %d, so name what they have in common",
-                            count, STRATA_TAGS_MAX);
+    if (tags == NULL)
+        return strata__fail(err, STRATA_EINVAL, "tags", "tags is NULL, and %zu are said to be there: give them, or 0",
+                            count);
+    if (count > STRATA_TAGS_MAX)
+        return strata__fail(
+            err, STRATA_EINVAL, "tags",
+            "%zu tags: there may be %d (STRATA_TAGS_MAX): make one of those that are always banned together", count,
+            STRATA_TAGS_MAX);
     for (size_t i = 0; i < count; i++)
         if (tags[i].size == 0 || tags[i].data == NULL)
-            return strata__fail(err, STRATA_EINVAL, "tags", "tag %zu is empty", i);
+            return strata__fail(err, STRATA_EINVAL, "tags", "tag %zu is empty: give it a byte, or leave it out", i);
     *out = strata__value_new(mem, count * sizeof(uint64_t), &bytes);
     if (*out == NULL)
         return strata__fail(err, STRATA_ENOMEM, "tags", "no memory for %zu tags: free some", count);
@@ -175,7 +180,7 @@ int strata_ban_tags(strata *cache, const strata_slice *tags, size_t count, uint3
 int strata_ban_tag(strata *cache, const char *tag, uint32_t how, strata_error *err)
 {
     if (cache == NULL || tag == NULL || *tag == 0)
-        return strata__no_argument(err, "strata_ban_tag() needs a cache and a tag");
+        return strata__no_argument(err, "strata_ban_tag() needs a cache, and a tag that is not empty");
     uint64_t id = strata__tag_id(strata_str(tag));
     return ban_ids(cache, &id, 1, how & ~(uint32_t)STRATA_BAN_ALL_TAGS, err);
 }
@@ -187,8 +192,9 @@ static int ban_text(strata *cache, uint32_t kind, strata_slice text, uint32_t ho
     if (cache == NULL || (text.data == NULL && text.size != 0))
         return strata__no_argument(err, "a ban of keys needs a cache and a prefix or pattern");
     if (text.size > cache->max_key)
-        return strata__fail(err, STRATA_EINVAL, "ban", "it has %zu bytes, and no key more than %u (max_key_bytes)",
-                            text.size, (unsigned)cache->max_key);
+        return strata__fail(err, STRATA_EINVAL, kind == BAN_PATTERN ? "pattern" : "prefix",
+                            "it has %zu bytes, and no key more than %u (max_key_bytes): shorten it", text.size,
+                            (unsigned)cache->max_key);
     if (kind == BAN_PATTERN && !strata__pattern_valid(text))
         return strata__fail(err, STRATA_EINVAL, "pattern", "it ends in a \\ that escapes nothing: write \\\\");
     struct ban ban = { .kind = kind, .text = text };

@@ -123,6 +123,9 @@ int strata__coherence_take(struct root *root, const strata_options *options, str
 {
     strata_coherence_options known;
     int rc = check_options(options->coherence, &known, err);
+    if (rc == STRATA_OK && options->bus_count != 0 && options->buses == NULL)
+        rc = strata__fail(err, STRATA_EINVAL, "buses", "bus_count is %zu, and buses is NULL: give as many, or 0",
+                          options->bus_count);
     for (size_t i = 0; rc == STRATA_OK && i < options->bus_count; i++)
         rc = check_bus(options, i, err);
     strata_bus *own = rc == STRATA_OK ? default_bus(options, &known) : NULL;

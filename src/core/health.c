@@ -70,6 +70,32 @@ static void fill(struct coherence *c, strata_health *out)
     key_mutex_unlock(&c->lock);
 }
 
+/* What a reader gets of what was held before trust ended. */
+static const char *served(const struct coherence *c, const strata_health *out)
+{
+    if (c->suspect_ms <= 0)
+        return "what is held from before is not served";
+    if (out->untrusted_ms >= c->suspect_ms)
+        return "what is held from before is served only if a load fails";
+    return "what is held from before is served as stale, and asked for anew";
+}
+
+static void put_suspect(const struct coherence *c, strata_health *out)
+{
+    size_t room = sizeof out->words;
+    int n = snprintf(out->words, room, "not trusted for %lld ms: %s; %u of %u buses up", (long long)out->untrusted_ms,
+                     served(c, out), out->buses_up, out->buses);
+    if (n < 0 || (size_t)n >= room)
+        return;
+    const char *why = out->buses_up == out->buses ? "waiting for proof that nothing is missing" : out->last.message;
+    if (why[0] == '\0' || room - (size_t)n < 8)
+        return;
+    room -= (size_t)n;
+    int fits = strlen(why) + sizeof "; " <= room;
+    snprintf(out->words + n, room, "; %.*s%s", (int)(room - (fits ? sizeof "; " : sizeof "; ...")), why,
+             fits ? "" : "...");
+}
+
 static void put_words(const struct root *root, strata_health *out)
 {
     char *words = out->words;
@@ -86,11 +112,7 @@ static void put_words(const struct root *root, strata_health *out)
                  "trusted: nothing that was invalidated more than %lld ms ago is served; %u of %u buses up",
                  (long long)out->bound_ms, out->buses_up, out->buses);
     else
-        snprintf(words, room,
-                 "not trusted for %lld ms: what is held is suspect, served as stale and asked for anew; %u of %u buses "
-                 "up; last: %.100s",
-                 (long long)out->untrusted_ms, out->buses_up, out->buses,
-                 out->last.status != 0 ? out->last.message : "nothing failed");
+        put_suspect(root->coherence, out);
 }
 
 int strata_health_get(strata *cache, strata_health *out, strata_error *err)

@@ -157,10 +157,15 @@ static int fail_connect(const struct nats_link_options *options, const char *whe
     const char *said = nats_GetLastError(&last);
     const char *text = said != NULL && said[0] != '\0' ? said : natsStatus_GetText(s);
     const char *hint = "it is tried again";
+    const char *behind = text[0] == '(' ? strstr(text, "): ") : NULL; /* "(conn.c:2088): ": where in its source */
+    if (behind != NULL)
+        text = behind + 3;
     if (s == NATS_NO_MEMORY)
         return strata__fail(err, STRATA_ENOMEM, options->name, "no memory for a connection to NATS: free some");
     if (s == NATS_CONNECTION_AUTH_FAILED)
         hint = "look at user, password, token or credentials_file";
+    else if (s == NATS_NO_SERVER)
+        hint = "is a nats-server running, and is this its address? It is tried again";
     else if (s == NATS_SECURE_CONNECTION_REQUIRED)
         hint = "this server wants TLS: write tls:// into url";
     else if (s == NATS_SECURE_CONNECTION_WANTED)

@@ -77,6 +77,11 @@ static int fail_bounds(const struct option_rows *rows, const struct option_row *
         return strata__fail(err, STRATA_EINVAL, name,
                             "%s.%s is %" PRId64 ": give %" PRId64 " to %" PRIu64 " milliseconds, or 0 for the default",
                             rows->what, name, given, row->min, row->max);
+    if (row->type == OPTION_DURATION && row->max < (uint64_t)STRATA_FOREVER)
+        return strata__fail(err, STRATA_EINVAL, name,
+                            "%s.%s is %" PRId64 ": give 1 to %" PRIu64 " milliseconds, 0 for the default, or "
+                            "STRATA_OFF (-1)",
+                            rows->what, name, given, row->max);
     if (row->type == OPTION_DURATION)
         return strata__fail(err, STRATA_EINVAL, name,
                             "%s.%s is %" PRId64 ": give milliseconds above 0, 0 for the default, "

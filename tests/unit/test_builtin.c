@@ -60,6 +60,7 @@ static void test_refusals(void **state)
         { "disk:", "path", "needs a directory" },
         { "disk:/a?path=/b", "url", "path stands there twice, \"/a\" and \"/b\"" },
         { "disk:/tmp/x?segment_bytes=1kb", "disk", "segment_bytes" },
+        { "memory: | nats://h", "url", "as \"bus:nats://host\"" },
         { "memory: | bus:", "url", "no such kind of bus; known: redis-stream, redis-pubsub" },
         { "memory: | bus:redis-streams://h", "url", "no such kind of bus" },
         { "bus:redis-stream://h", "layers", "" },

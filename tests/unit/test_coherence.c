@@ -508,7 +508,42 @@ static void test_wrong_options(void **state)
     o.coherence.trust_ms = 500;
     assert_int_equal(nodes_join(&n, &o, &cache), STRATA_EINVAL);
     assert_string_equal(n.err.where, "trust_ms");
+    o.coherence.trust_ms = 0;
+    o.coherence.suspect_ms = STRATA_FOREVER;
+    assert_int_equal(nodes_join(&n, &o, &cache), STRATA_EINVAL);
+    assert_non_null(strstr(n.err.message, "1 to 86400000 milliseconds"));
     nodes_end(&n);
+    strata_options none = STRATA_OPTIONS_INIT;
+    none.bus_count = 1;
+    assert_int_equal(strata_open_url(&cache, "memory:", &none, &n.err), STRATA_EINVAL);
+    assert_string_equal(n.err.where, "buses");
+}
+
+/* What the words of the health say is what readers get. */
+static void test_words(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t suspect_ms;
+        const char *trusted, *soon, *later;
+    } rows[] = {
+        { 5000, "more than 8000 ms ago", "served as stale", "only if a load fails" },
+        { STRATA_OFF, "more than 3000 ms ago", "is not served", "is not served" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct nodes n;
+        struct nodes_options o = { .no_store = 1, .net.flags = ORDERED, .coherence = STRATA_COHERENCE_OPTIONS_INIT };
+        o.coherence.suspect_ms = rows[i].suspect_ms;
+        nodes_open(&n, &o);
+        nodes_pass(&n, 1100);
+        assert_non_null(strstr(health_of(n.node[1]).words, rows[i].trusted));
+        lose_contact(&n, 1);
+        nodes_pass(&n, TRUST_MS + 2000);
+        assert_non_null(strstr(health_of(n.node[1]).words, rows[i].soon));
+        nodes_pass(&n, 10000);
+        assert_non_null(strstr(health_of(n.node[1]).words, rows[i].later));
+        nodes_close(&n);
+    }
 }
 
 int main(void)
@@ -535,6 +570,7 @@ int main(void)
         cmocka_unit_test(test_a_cache_that_shares_and_has_no_bus),
         cmocka_unit_test(test_without_memory),
         cmocka_unit_test(test_wrong_options),
+        cmocka_unit_test(test_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

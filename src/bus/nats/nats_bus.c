@@ -47,8 +47,8 @@ static int name_consumer(struct nats_bus *b, const char *node_name, strata_error
     if (name == NULL)
         return strata__fail(
             err, STRATA_EINVAL, "node_name",
-            "%s: JetStream keeps messages for a node by its name: set node_name, different for each node and the "
-            "same after a restart (or consumer)",
+            "%s: JetStream keeps messages for a node by its name: set strata_coherence_options.node_name (or "
+            "consumer), different for each node and the same after a restart",
             b->base.name);
     if (strata__nats_consumer_name(name, b->consumer, sizeof b->consumer))
         return STRATA_OK;

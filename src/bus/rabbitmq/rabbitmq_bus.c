@@ -81,9 +81,10 @@ static int name_queue(struct rabbitmq_bus *b, const char *node_name, strata_erro
     else if (o->durable != STRATA_ON)
         n = snprintf(b->queue, sizeof b->queue, "%s", "");
     else if (node_name == NULL || node_name[0] == '\0')
-        return strata__fail(
-            err, STRATA_EINVAL, "node_name",
-            "%s: a durable bus needs a name of this node that stays the same: set node_name, or `queue`", b->base.name);
+        return strata__fail(err, STRATA_EINVAL, "node_name",
+                            "%s: a durable bus needs a name of this node that stays the same: set "
+                            "strata_coherence_options.node_name, or queue",
+                            b->base.name);
     else
         n = snprintf(b->queue, sizeof b->queue, "%s.%s", o->exchange, node_name);
     if (n < 0 || (size_t)n >= sizeof b->queue)
