@@ -23,7 +23,7 @@ static int open_cache(strata **out, const char *url, strata_error *err)
     strata_memory_options memory = { STRATA_SIZED(strata_memory_options), .max_bytes = 64u << 20 };
     strata_redis_options redis = { STRATA_SIZED(strata_redis_options), .url = url, .prefix = "strata-example:" };
     strata_layer *layers[] = { strata_memory_layer(&memory), strata_redis_layer(&redis) };
-    strata_policy policy = { STRATA_SIZED(strata_policy), .ttl_ms = 30000 }; /* bounds how long nodes may disagree */
+    strata_policy policy = { STRATA_SIZED(strata_policy), .ttl_ms = 30000 };
     strata_options options = { STRATA_SIZED(strata_options), .layers = layers, .layer_count = 2, .policy = &policy };
     return strata_open(out, &options, err);
 }
