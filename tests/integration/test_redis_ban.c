@@ -114,6 +114,57 @@ static void a_list_that_is_full(void **state)
     strata_close(four);
 }
 
+static int64_t list_size(struct redis_link *link)
+{
+    return redis_do(link, "EVAL", "return redis.call('STRLEN', 'app:\\0\\255bans')", "0").integer;
+}
+
+static void lose_list(struct redis_link *link)
+{
+    assert_int_equal(redis_do(link, "EVAL", "return redis.call('DEL', 'app:\\0\\255bans')", "0").integer, 1);
+}
+
+/* The server has thrown it away, and what it had banned with it: who knew it begins another one, which takes all that was stored. */
+static void a_list_that_is_lost(void **state)
+{
+    (void)state;
+    char got[64];
+    strata_error err;
+    struct redis_link *link = redis_do_open(&server);
+    set_tagged(one, "red", "red");
+    set_tagged(one, "blue", "blue");
+    ban_tag(one, "red", STRATA_OK);
+    redis_cache_expect(one, "blue", STRATA_OK, "v");
+    strata *three = redis_cache_open(URL, server.port);
+    redis_cache_expect(three, "red", STRATA_MISS, NULL);
+    lose_list(link);
+    for (int i = 0; i < 1000 && list_size(link) == 0; i++) {
+        (void)redis_cache_get(three, "blue", got, sizeof got, &err);
+        redis_cache_nap(20);
+    }
+    assert_int_equal(list_size(link), 18);
+    redis_cache_await(three, "blue", STRATA_MISS);
+    strata *late = redis_cache_open(URL, server.port);
+    redis_cache_expect(late, "red", STRATA_MISS, NULL);
+    redis_cache_expect(late, "blue", STRATA_MISS, NULL);
+    strata_close(late);
+    /* Once, not at each look. */
+    set_tagged(three, "blue", "blue");
+    for (int i = 0; i < 130; i++) {
+        redis_cache_expect(three, "blue", STRATA_OK, "v");
+        redis_cache_nap(20);
+    }
+    /* Who did not know of it bans something: who did notices all the same. */
+    lose_list(link);
+    strata *four = redis_cache_open(URL, server.port);
+    ban_tag(four, "green", STRATA_OK);
+    redis_cache_await(three, "blue", STRATA_MISS);
+    redis_cache_await(four, "blue", STRATA_MISS);
+    strata_close(four);
+    strata_close(three);
+    strata__redis_close(link);
+}
+
 /* The store is down: it holds here, and gets there. */
 static void a_ban_while_the_store_is_away(void **state)
 {
@@ -148,6 +199,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(others_hear_of_it, start, stop),
         cmocka_unit_test_setup_teardown(a_list_that_is_full, start, stop),
+        cmocka_unit_test_setup_teardown(a_list_that_is_lost, start, stop),
         cmocka_unit_test_setup_teardown(a_ban_while_the_store_is_away, start, stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

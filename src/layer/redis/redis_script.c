@@ -117,7 +117,9 @@
     "end\n"
 
 /* The list of bans (docs/formats.md): its last position, that of the last one that was forgotten, and bans, each behind its
- * position.  Positions are microseconds, and grow.  Reading: the head, and what is behind a position; '' where there is no list. */
+ * position.  Positions are microseconds, and grow.  Reading: the head, and what is behind a position; '' where there is no list.  Where
+ * the position that its node knows is not in it, the list that it knew is lost, and maybe bans with it: then another one begins, which
+ * has forgotten all up to now. */
 #define BANS \
     "local function bans_of(key, last)\n" \
     "  local v = redis.pcall('GETRANGE', key, 0, last)\n" \
@@ -131,11 +133,15 @@
     "end\n" \
     "local function since(key, known)\n" \
     "  local v = bans_of(key, 17)\n" \
-    "  if not v or num(v, 3) <= known then return v or '' end\n" \
-    "  v = bans_of(key, -1) or ''\n" \
-    "  local at = 19\n" \
-    "  while at <= #v and num(v, at) <= known do at = at + ban_size(v, at) end\n" \
-    "  return string.sub(v, 1, 18) .. string.sub(v, at)\n" \
+    "  if v and num(v, 3) == known then return v end\n" \
+    "  v = v and bans_of(key, -1) or ''\n" \
+    "  local at, first = 19, num(v, 11)\n" \
+    "  local before = first\n" \
+    "  while at <= #v and num(v, at) <= known do before = num(v, at); at = at + ban_size(v, at) end\n" \
+    "  if known == 0 or before == known or first > known then return string.sub(v, 1, 18) .. string.sub(v, at) end\n" \
+    "  local last = le8(math.max(us, known, num(v, 3)) + 1)\n" \
+    "  force(key, '\\206\\1' .. last .. last)\n" \
+    "  return '\\206\\1' .. last .. last\n" \
     "end\n"
 
 /* ban: [3] the ban, [4] bytes that the list may have. */
