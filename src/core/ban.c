@@ -47,7 +47,12 @@ static void restore(const strata_ban_op *op, void *ctx)
                        .position = op->position,
                        .wall_ms = op->wall_ms,
                        .store_position = op->store_position };
-    (void)strata__ban_apply(ctx, &ban); /* without memory all that is older is banned */
+    if (strata__ban_apply(ctx, &ban) == STRATA_OK) /* without memory all that is older is banned */
+        return;
+    /* A newer release's: whatever it says, no more than all of its namespace is meant. */
+    ban.kind = BAN_ALL;
+    ban.soft = 0;
+    (void)strata__ban_apply(ctx, &ban);
 }
 
 void strata__host_ban(strata_layer_host *host, const strata_ban_op *op)

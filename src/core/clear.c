@@ -30,13 +30,16 @@ static uint32_t clear_here_locked(strata *cache, int own)
     return position;
 }
 
+/* A namespace that is not open has nowhere to note it: then it is everything, since layers may hold what is in it. */
 void strata__clear_here(struct root *root, strata_slice path)
 {
     uint64_t path_hash = strata__path_hash(path);
     key_mutex_lock(&root->tree_lock);
+    strata *cleared = root->handle;
     for (uint32_t i = 0; i < root->space_count; i++)
         if (root->spaces[i]->path_hash == path_hash)
-            (void)clear_here_locked(root->spaces[i], 1);
+            cleared = root->spaces[i];
+    (void)clear_here_locked(cleared, 1);
     key_mutex_unlock(&root->tree_lock);
 }
 

@@ -342,6 +342,33 @@ static void test_applied(void **state)
     close_stack(&st);
 }
 
+/* Without memory, and of a kind that only a newer release knows, it takes more than it says, never less. */
+static void test_more_than_it_says(void **state)
+{
+    (void)state;
+    struct stack st;
+    strata *in;
+    struct layer_slot alone = { .flags = STRATA__LAYER_ALONE };
+    strata_meta meta = { .life = 77, .born_wall_ms = 1 };
+    open_policy(&st, NULL);
+    assert_int_equal(strata_namespace(st.cache, "n", NULL, &in, &st.err), STRATA_OK);
+    set_in(&st, st.cache, "k", "t", NULL);
+    set_in(&st, in, "k", "t", NULL);
+    strata_ban_op op = { .size = sizeof op, .kind = 99, .prefix = { "\0\1n", 3 } };
+    strata__host_ban(&st.cache->root->host, &op);
+    assert_status(&st, "k", STRATA_OK);
+    assert_int_equal(status_in(&st, in, "k"), STRATA_MISS);
+    assert_int_equal(strata__bans_judge(in, &alone, &meta, strata_str("k"), NULL), BAN_HARD);
+    strata__clear_here(st.cache->root, (strata_slice){ "\0\6closed", 8 });
+    strata *late;
+    assert_int_equal(strata_namespace(st.cache, "closed", NULL, &late, &st.err), STRATA_OK);
+    assert_int_equal(atomic_load(&late->min_position), atomic_load(&st.cache->root->position));
+    assert_status(&st, "k", STRATA_MISS);
+    strata_close(in);
+    strata_close(late);
+    close_stack(&st);
+}
+
 /* What a shared store holds, as another node has stored it: by clocks it is younger than all bans. */
 static enum ban_verdict judge_stored(struct stack *st, uint64_t store_position, uint64_t tag)
 {
@@ -412,6 +439,7 @@ int main(void)
         cmocka_unit_test(test_overflow_forgets_no_ban),
         cmocka_unit_test(test_overflow_of_namespaces),
         cmocka_unit_test(test_applied),
+        cmocka_unit_test(test_more_than_it_says),
         cmocka_unit_test(test_order_of_the_store),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
