@@ -105,6 +105,16 @@ static int refused(strata_op *op, strata_value *value)
     return 0;
 }
 
+/* A layer that says two things of an entry's tags: then it has some, and nobody knows which. */
+static void doubt_tags(strata_op *op)
+{
+    if (op->tags == NULL || op->tags->size == (uint64_t)op->meta.tag_count * sizeof(uint64_t))
+        return;
+    strata_value_unref(op->tags);
+    op->tags = NULL;
+    op->meta.tag_count = op->meta.tag_count != 0 ? op->meta.tag_count : 1;
+}
+
 int strata__held_init(strata *handle, struct layer_slot *slot, strata_op *op, struct held *out)
 {
     struct root *root = handle->root;
@@ -115,6 +125,7 @@ int strata__held_init(strata *handle, struct layer_slot *slot, strata_op *op, st
     uint32_t position = least_position(handle, slot);
     if (value == NULL && !op->meta.negative) /* a careless layer */
         return refused(op, value);
+    doubt_tags(op);
     int passes = !banned(handle, slot, &op->meta, position) ? passes_bans(handle, slot, op, now) : 0;
     op->found = NULL;
     if (passes == 0 || (!slot_instant(slot) && !decode(root, slot, op, &value)))

@@ -369,6 +369,36 @@ static void test_more_than_it_says(void **state)
     close_stack(&st);
 }
 
+/* A layer that gives other tags than it says to have: it may have any. */
+static void test_a_careless_layer(void **state)
+{
+    (void)state;
+    struct stack st;
+    open_policy(&st, NULL);
+    assert_int_equal(strata_ban_tag(st.cache, "unlike", 0, &st.err), STRATA_OK);
+    for (uint32_t count = 0; count < 10; count += 3) {
+        struct root *root = st.cache->root;
+        uint64_t id = 1;
+        struct held held = { 0 };
+        strata_op op = { .size = sizeof op, .key = strata_str("k"), .mem = root->mem };
+        for (int before = 0; before < 2; before++) {
+            op.meta = (strata_meta){ .life = root->life, .position = before ? 0 : atomic_load(&root->position) };
+            op.meta.fresh_ms = 1000;
+            op.found = strata__value_copy(root->mem, "v", 1);
+            strata_op_tags(&op, &id, 1);
+            op.meta.tag_count = count;
+            assert_int_equal(strata__held_init(st.cache, &root->layers[0], &op, &held), !before);
+            assert_null(op.tags);
+            if (before)
+                continue;
+            assert_null(held.tags);
+            assert_int_equal(held.meta.tag_count, count != 0 ? count : 1);
+            strata__held_drop(&held);
+        }
+    }
+    close_stack(&st);
+}
+
 /* What a shared store holds, as another node has stored it: by clocks it is younger than all bans. */
 static enum ban_verdict judge_stored(struct stack *st, uint64_t store_position, uint64_t tag)
 {
@@ -440,6 +470,7 @@ int main(void)
         cmocka_unit_test(test_overflow_of_namespaces),
         cmocka_unit_test(test_applied),
         cmocka_unit_test(test_more_than_it_says),
+        cmocka_unit_test(test_a_careless_layer),
         cmocka_unit_test(test_order_of_the_store),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
