@@ -24,7 +24,7 @@ enum {
     /** Where a layer fails, and no other has carried it out.  Otherwise it is STRATA_OK, or STRATA_PENDING as above, and layers
      *  that failed are told of by their errors in stats and by STRATA_EVENT_ERROR alone: they may still serve what they had. */
     STRATA_WRITE_BEST_EFFORT = 1,
-    /** Where any layer fails, or its store is yet to hear of it: STRATA_ELAYER instead of STRATA_PENDING.  A set that fails is
+    /** Where any layer fails, or its store or a bus is yet to hear of it: STRATA_ELAYER instead of STRATA_PENDING.  A set that fails is
      *  taken back: it was readable until then, but when it returns, the key is out of every layer that can be reached, with
      *  its old value.  A layer that can't be reached holds what it held; this cache gets it no more where that layer says so (Redis
      *  does), and goes on telling it.  A delete or expire that fails is not undone. */
@@ -55,8 +55,9 @@ typedef struct strata_options {
     int32_t write_policy;              /**< STRATA_WRITE_...: when a write has failed.  A layer that just has no room for a value has
                                             not, under any of them, nor carried it out */
     strata_bus *const *buses;          /**< what carries invalidations to and from other nodes; open takes them over, also when it
-                                            fails */
-    size_t bus_count;                  /**< 0 to 4 */
+                                            fails.  Every message leaves by all of them.  Give two of a kind names of their own, by
+                                            which events tell them apart */
+    size_t bus_count;                  /**< 0 to 4.  0: a cache over Redis has a bus of Streams on that server by itself */
     const strata_coherence_options *coherence; /**< how it behaves with them; borrowed for the call; NULL takes the defaults */
 } strata_options;
 #define STRATA_OPTIONS_INIT { sizeof(strata_options), NULL, 0, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, NULL }
@@ -94,14 +95,16 @@ typedef struct strata_inspection {
  * @param[out] err what went wrong, in words; may be NULL (as in every call).
  * @return STRATA_OK; STRATA_EINVAL (an option or a layer's own options), STRATA_ENOMEM, STRATA_EIO (no thread or
  *         descriptor left), STRATA_EUNSUPPORTED.
- * Blocks: may open files and connect.
+ * Blocks: may open files and connect.  With buses (a cache over Redis has one by itself), until they are up, at most
+ * strata_coherence_options.open_wait_ms, a second: a server that is away fails no open.
  */
 STRATA_API int strata_open(strata **out, const strata_options *options, strata_error *err);
 
 /**
  * Open a cache whose layers stand in one string, nearest first, separated by '|':
  * "memory:?max_bytes=64mb&policy=lru".  Parameters are the fields of the layer's options struct; sizes need a unit
- * (b, kb, mb, gb, tb: powers of 1,024), durations too (ms, s, m, h, d).
+ * (b, kb, mb, gb, tb: powers of 1,024), durations too (ms, s, m, h, d).  Buses stand among the layers: "memory: | bus:nats://host",
+ * and are added to those in `options`; docs/formats.md has them all.
  * @param options the rest; its layers must be empty; NULL takes the defaults.
  * @return as strata_open(); STRATA_EINVAL names the part that is wrong.
  */
@@ -112,12 +115,12 @@ STRATA_API int strata_open_url(strata **out, const char *url, const strata_optio
  * STRATA_ECLOSED, threads are joined.  A value whose caller has it, and that is on its way to slower layers, gets there first:
  * that is as much as max_queued says, or 16 MiB.
  * What a memory layer holds is put into the disk below it where that has admit_on=eviction.
- * Deletes that are kept for a server that is away (queued_deletes in its layer's stats) are tried once more, and lost if it still
- * can't be told.
+ * Deletes that are kept for a server that is away (queued_deletes in its layer's stats), and messages for a bus that is (queued in
+ * strata_health), are tried once more, and lost if it still can't be told.
  * On a namespace: gives back this reference only.
  * Values that are held stay valid.  Namespaces that are held answer STRATA_ECLOSED and must still be closed.
- * @return STRATA_OK; STRATA_PENDING: closed, and such deletes were lost, so others may find in that server what was deleted or
- *         replaced here, until its time is over; STRATA_AGAIN when called from a callback or loader of this cache: it is marked
+ * @return STRATA_OK; STRATA_PENDING: closed, and such deletes or messages were lost, so others may find in that server, or in their
+ *         memory, what was deleted or replaced here, until its time is over; STRATA_AGAIN when called from a callback or loader of this cache: it is marked
  *         closing, and the caller must close it again from outside.  NULL is a no-op.
  * Blocks: until loaders and callbacks that run have returned, and layers have written what they have to.
  */
@@ -201,8 +204,8 @@ STRATA_API int strata_size(strata *cache, uint64_t *out, strata_error *err);
  *         STRATA_EVALUESIZE, STRATA_EINVAL, STRATA_ENOMEM, STRATA_ECLOSED, STRATA_ELAYER (one failed; the others have it,
  *         unless write_policy says otherwise).
  * A layer that does not take the value, for want of room or because it failed, is told to remove the key: unless that fails
- * too, what was there before is gone.  STRATA_PENDING: a layer on another machine can't be reached.  This cache serves nothing
- * older from it; other nodes may, until it can be reached again and is told.  Whether the first calls of an outage answer
+ * too, what was there before is gone.  STRATA_PENDING: a layer on another machine, or a bus, can't be reached.  This cache serves nothing
+ * older; other nodes may, until it can be reached again and is told (docs/coherence.md: how long at most).  Whether the first calls of an outage answer
  * STRATA_ELAYER or STRATA_PENDING depends on what is known of it by then: neither says that nothing was stored.
  */
 STRATA_API int strata_set(strata *cache, strata_slice key, strata_slice value, const strata_policy *policy,
@@ -219,8 +222,8 @@ STRATA_API int strata_set_object(strata *cache, strata_slice key, void *object, 
                                  strata_error *err);
 
 /** Take the key out of every layer.  A value loaded before is never stored after.  @return STRATA_OK (whether or not
- *  it was there); STRATA_PENDING: this cache serves it no more, but a layer on another machine can't be reached, and other
- *  nodes may still get it there.  The delete is kept, and carried out when that layer is back; what closing the cache can't
+ *  it was there); STRATA_PENDING: this cache serves it no more, but a layer on another machine, or a bus, can't be reached, and
+ *  other nodes may still get it there, or have it in their memory.  The delete is kept, and carried out when that layer is back; what closing the cache can't
  *  carry out is lost.  Errors as strata_set(): after STRATA_ELAYER the layer that failed may still serve it, so delete again.
  *  A layer on another machine that refused it (the words say why: rights that are missing, a replica) is kept from serving it
  *  here, and tried again from time to time; other nodes get it until what the words ask for is done. */

@@ -17,8 +17,10 @@ typedef struct strata_coherence_options {
                                 default 3,000 */
     int64_t suspect_ms;    /**< for so long after that it is served all the same, as STRATA_STALE, and asked for anew; default
                                 30,000; at most a day.  STRATA_OFF: what is not trusted is not served */
-    const char *node_name; /**< stable, of this node; needed by buses that keep messages for it; NULL: none.  Copied */
-    const char *secret;    /**< shared by all nodes: messages are signed with it, and others not believed; NULL: none.  Copied */
+    const char *node_name; /**< the same after a restart, and of this node alone: of two that have one name at once, one hears nothing.
+                                Needed by buses that keep messages for it (JetStream, a durable RabbitMQ); NULL: none.  Copied */
+    const char *secret;    /**< shared by all nodes: messages are signed with it, and others not believed, which `rejected` counts and
+                                STRATA_EVENT_ERROR tells: what they invalidate is served here.  NULL: none.  Copied */
     uint32_t max_queued;   /**< invalidations that may wait for a bus that is away; more become a clear of their namespace.  Default
                                 10,000 */
     int32_t publish_only;  /**< STRATA_ON: tell others, and hear nothing: what is held here is trusted for trust_ms after it came */
@@ -28,25 +30,27 @@ typedef struct strata_coherence_options {
 } strata_coherence_options;
 #define STRATA_COHERENCE_OPTIONS_INIT { sizeof(strata_coherence_options), 0, 0, 0, NULL, NULL, 0, 0, 0, 0 }
 
-/** What strata_health() tells. */
+/** What strata_health_get() tells. */
 typedef struct strata_health {
     size_t size;           /**< sizeof this struct, set by the caller */
     int32_t coherent;      /**< 1: it has a bus.  0: it hears of no other node */
-    int32_t trusted;       /**< 1: nothing is missing, as far as it knows */
+    int32_t trusted;       /**< 1: nothing is missing, as far as it knows.  0 in the first seconds after opening, too, until heartbeats
+                                have come back */
     int64_t untrusted_ms;  /**< for so long it has not been trusted; 0 */
     int64_t bound_ms;      /**< what was superseded longer ago, by an invalidation that returned STRATA_OK, is not served unless a load
                                 has failed; STRATA_FOREVER where there is no bus but something shared; 0: nothing is shared */
     uint32_t buses;
     uint32_t buses_up;     /**< of these, that are connected and subscribed */
-    uint32_t peers;        /**< nodes that it hears of */
+    uint32_t peers;        /**< other nodes that it hears, once for each bus on which it does */
     uint32_t queued;       /**< invalidations that are yet to be published */
     uint64_t published;    /**< messages that a bus has taken */
     uint64_t applied;      /**< invalidations of others that were carried out here */
     uint64_t rejected;     /**< messages that were not understood, or not signed as they must be */
     uint64_t duplicates;   /**< messages that had come before */
-    uint64_t lost;         /**< how often messages were, or may have been, lost */
+    uint64_t lost;         /**< how often messages were, or may have been, lost: 1 for each bus that has begun to listen, and on
+                                unordered ones 1 more where other nodes were met that had spoken before */
     uint64_t overflows;    /**< invalidations that became the clear of a namespace, because too many were queued */
-    strata_error last;     /**< why a bus is, or was last, down; status 0: none ever was */
+    strata_error last;     /**< why a bus is, or was last, down; stays when it is up again; status 0: none ever was */
     char words[256];       /**< all of it in a sentence */
 } strata_health;
 #define STRATA_HEALTH_INIT \

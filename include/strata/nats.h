@@ -74,7 +74,8 @@ typedef struct strata_nats_options {
     }
 
 /**
- * A bus on NATS.  strata_open() does not wait for the server: it is tried again for as long as the cache is open.
+ * A bus on NATS.  strata_open() waits for the server no longer than
+ * strata_coherence_options.open_wait_ms, and does not fail: it is tried again for as long as the cache is open.
  *
  * After fork() a cache with this bus cannot be reopened in the child, for the NATS library has threads of its own for the whole
  * process, which are not there: open it after the fork, in each process.

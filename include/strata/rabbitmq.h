@@ -62,7 +62,7 @@ typedef struct strata_rabbitmq_options {
     { sizeof(strata_rabbitmq_options), NULL, NULL, 0, 0, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL }
 
 /**
- * A bus over RabbitMQ.  strata_open() does not wait for the server.
+ * A bus over RabbitMQ.  strata_open() waits for the server no longer than strata_coherence_options.open_wait_ms.
  * @param options borrowed; NULL takes every default.
  * @return a bus; never NULL: one that could not be built remembers why, and strata_open() reports it: STRATA_EINVAL;
  *         STRATA_EUNSUPPORTED, a strata built without rabbitmq-c or, for amqps://, without TLS in it; STRATA_ENOMEM.

@@ -103,7 +103,8 @@ typedef struct strata_redis_options {
     }
 
 /**
- * A Redis layer.  strata_open() does not wait for the server: while it is away, gets go on without it and fail where nothing
+ * A Redis layer.  strata_open() does not fail where the server is away, and waits for it, because of the bus, at most
+ * strata_coherence_options.open_wait_ms: while it is away, gets go on without it and fail where nothing
  * else has the value, and loads answer as ever.
  * @param options borrowed; NULL takes every default.
  * @return a layer; never NULL: one that could not be built remembers why, and strata_open() reports it: STRATA_EINVAL;

@@ -87,7 +87,9 @@ static void put_suspect(const struct coherence *c, strata_health *out)
                      served(c, out), out->buses_up, out->buses);
     if (n < 0 || (size_t)n >= room)
         return;
-    const char *why = out->buses_up == out->buses ? "waiting for proof that nothing is missing" : out->last.message;
+    const char *why = out->buses_up != out->buses ? out->last.message
+                      : c->publish_only           ? "it only publishes (publish_only)"
+                                                  : "waiting for proof that nothing is missing";
     if (why[0] == '\0' || room - (size_t)n < 8)
         return;
     room -= (size_t)n;
@@ -107,6 +109,12 @@ static void put_words(const struct root *root, strata_health *out)
                  "take the layers of this node out");
     else if (!out->coherent)
         snprintf(words, room, "nothing is shared with other nodes");
+    else if (out->trusted && out->rejected != 0)
+        snprintf(
+            words, room,
+            "trusted, but for %llu messages that were refused, and not carried out: give all nodes the same secret "
+            "and version (STRATA_EVENT_ERROR has said why); %u of %u buses up",
+            (unsigned long long)out->rejected, out->buses_up, out->buses);
     else if (out->trusted)
         snprintf(words, room,
                  "trusted: nothing that was invalidated more than %lld ms ago is served; %u of %u buses up",

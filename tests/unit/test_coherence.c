@@ -410,6 +410,8 @@ static void test_garbage_and_strangers(void **state)
     nodes_pass(&n, 10);
     assert_int_equal(health_of(n.node[1]).applied, applied);
     assert_true(health_of(n.node[1]).rejected > 2);
+    nodes_pass(&n, 1100);
+    assert_non_null(strstr(health_of(n.node[1]).words, "give all nodes the same secret"));
     assert_int_equal(strata_delete(n.node[0], k("a"), NULL), STRATA_OK);
     nodes_pass(&n, 10);
     assert_int_equal(health_of(n.node[1]).applied, applied + 1);
