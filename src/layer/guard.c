@@ -272,6 +272,13 @@ static int guard_clear(strata_layer *layer, const strata_clear_op *what, strata_
     return rc;
 }
 
+static void guard_heard(strata_layer *layer, uint64_t store_position)
+{
+    struct guard *g = downcast(layer);
+    if (g->inner->ops->heard != NULL)
+        g->inner->ops->heard(g->inner, store_position);
+}
+
 /* While the breaker does not trust the layer it keeps the ban for later. */
 static int guard_ban(strata_layer *layer, strata_ban_op *what, strata_error *err)
 {
@@ -417,6 +424,7 @@ static void fill_ops(struct guard *g)
                                  .submit = guard_submit,
                                  .clear = guard_clear,
                                  .ban = guard_ban,
+                                 .heard = guard_heard,
                                  .keys = in->keys != NULL ? guard_keys : NULL,
                                  .ping = in->ping != NULL ? guard_ping : NULL,
                                  .stats = guard_stats,

@@ -480,6 +480,12 @@ static void a_tag_is_as_new_as_its_value(void **state)
     redis_cache_await(f.node[0], "k", STRATA_MISS);
     set_tagged(f.node[0], "k", "two", "red"); /* younger than the ban */
     redis_cache_expect(f.node[0], "k", STRATA_OK, "two");
+    /* And for who banned it, as soon as this node has read the store's list as far. */
+    for (int look = 0; !sees_now(f.node[1], "k", "two") && look < LOOKS; look++) {
+        redis_cache_nap(5);
+        set_tagged(f.node[0], "k", "two", "red");
+    }
+    redis_cache_expect(f.node[1], "k", STRATA_OK, "two");
     set_tagged(f.node[0], "k", "three", NULL); /* without tags now */
     assert_int_equal(strata_ban_tag(f.node[0], "red", STRATA_BAN_HARD, NULL), STRATA_OK);
     redis_cache_expect(f.node[0], "k", STRATA_OK, "three");

@@ -237,6 +237,9 @@ typedef struct strata_layer_ops {
     /** Call `each` for every ban that is kept, oldest first.  Once, after start(), before anything is asked of the layer.
      *  NULL: none are. */
     int (*bans)(strata_layer *layer, void (*each)(const strata_ban_op *ban, void *ctx), void *ctx, strata_error *err);
+    /** A ban of another node's came by a bus, with this place in the store's list: look after that list soon, for what is stored
+     *  until then counts as older than the ban.  Does not block.  NULL: it is looked after from time to time. */
+    void (*heard)(strata_layer *layer, uint64_t store_position);
 } strata_layer_ops;
 
 /** The base of a layer: the first member of its own struct. */

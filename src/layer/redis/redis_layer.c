@@ -210,6 +210,7 @@ static const strata_layer_ops redis_ops = {
     .close = redis_close,
     .hurry = strata__redis_leases_hurry,
     .ban = strata__redis_layer_ban,
+    .heard = strata__redis_layer_heard,
 };
 
 /* The constructor --------------------------------------------------------------------------------------------- */

@@ -278,3 +278,10 @@ int strata__redis_layer_ban(strata_layer *layer, strata_ban_op *what, strata_err
     owe(r, encode(r, what, &size), size);
     return STRATA_PENDING;
 }
+
+void strata__redis_layer_heard(strata_layer *layer, uint64_t store_position)
+{
+    struct redis_layer *r = (struct redis_layer *)(void *)layer;
+    if (r->host != NULL && !redis_is_cluster(r) && store_position > atomic_load(&r->host->store_position))
+        look_again(r);
+}

@@ -47,5 +47,6 @@ strata_slice strata__redis_list_known(struct redis_layer *r, unsigned char out[8
 void strata__redis_list_came(struct redis_layer *r, const struct redis_told *told);
 /* The layer's ban(). */
 int strata__redis_layer_ban(strata_layer *layer, strata_ban_op *what, strata_error *err);
+void strata__redis_layer_heard(strata_layer *layer, uint64_t store_position);
 
 #endif /* STRATA_LAYER_REDIS_LIST_H */
