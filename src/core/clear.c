@@ -16,6 +16,9 @@ static void raise_locked(strata *h, uint32_t position, int64_t wall_ms, int own)
     if (own)
         atomic_store_explicit(&h->min_shared, position, memory_order_release);
     atomic_store_explicit(&h->min_position, position, memory_order_release);
+    /* What answers at once looks at these alone, and not every clear empties it. */
+    __atomic_store_n(&h->lines.plain, position, __ATOMIC_RELEASE);
+    __atomic_store_n(&h->lines.tagged, position, __ATOMIC_RELEASE);
     LIST_EACH(node, &h->children)
     raise_locked(list_entry(node, strata, sibling), position, wall_ms, own);
 }

@@ -369,6 +369,27 @@ static void test_more_than_it_says(void **state)
     close_stack(&st);
 }
 
+/* What stands for a ban that found no memory holds for every way of reading. */
+static void test_cleared_here(void **state)
+{
+    (void)state;
+    struct stack st;
+    strata *in;
+    open_policy(&st, NULL);
+    assert_int_equal(strata_namespace(st.cache, "n", NULL, &in, &st.err), STRATA_OK);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(strata_set(in, strata_str("a plain key"), strata_str("v"), NULL, &st.err), STRATA_OK);
+        set_in(&st, in, "a tagged key", "t", NULL);
+        assert_int_equal(status_in(&st, in, "a plain key"), STRATA_OK);
+        assert_int_equal(status_in(&st, in, "a tagged key"), STRATA_OK);
+        strata__clear_here(st.cache->root, i == 0 ? ban_path(in) : ban_path(st.cache));
+        assert_int_equal(status_in(&st, in, "a plain key"), STRATA_MISS);
+        assert_int_equal(status_in(&st, in, "a tagged key"), STRATA_MISS);
+    }
+    strata_close(in);
+    close_stack(&st);
+}
+
 /* A layer that gives other tags than it says to have: it may have any. */
 static void test_a_careless_layer(void **state)
 {
@@ -471,6 +492,7 @@ int main(void)
         cmocka_unit_test(test_applied),
         cmocka_unit_test(test_more_than_it_says),
         cmocka_unit_test(test_a_careless_layer),
+        cmocka_unit_test(test_cleared_here),
         cmocka_unit_test(test_order_of_the_store),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
