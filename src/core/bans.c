@@ -110,7 +110,7 @@ static int is_older(const struct tag_ban *t, uint32_t position, uint64_t life)
 static int fold(struct root *root)
 {
     struct bans *b = root->bans;
-    uint32_t now = atomic_load(&root->position) + 1, oldest = now;
+    uint32_t now = next_position(root), oldest = now;
     struct tag_ban *left = strata__alloc_zero(root->mem, b->tag_room * sizeof *left);
     if (b->folded == NULL)
         b->folded = strata__alloc_zero(root->mem, TAG_FOLDS * sizeof *b->folded);
@@ -326,7 +326,7 @@ static int enter_locked(struct root *root, const struct ban *ban, uint64_t path_
     /* Whoever has all of them has the first. */
     uint32_t lines = ban->kind == BAN_TAGS_ANY ? ban->tag_count : ban->kind == BAN_TAGS_ALL ? 1 : 0;
     for (uint32_t i = 0; i < lines; i++)
-        raise_line(&b->lines[ban->tags[i] & (TAG_FOLDS - 1)], atomic_load(&root->position) + 1);
+        raise_line(&b->lines[ban->tags[i] & (TAG_FOLDS - 1)], next_position(root));
     atomic_store_explicit(&b->any, 1, memory_order_release);
     return 1;
 }
@@ -334,7 +334,7 @@ static int enter_locked(struct root *root, const struct ban *ban, uint64_t path_
 /* STRATA_OK, with its position in this life; STRATA_ENOMEM, and then part of it may hold. */
 static int apply_locked(struct root *root, const struct ban *ban, uint32_t *out_position)
 {
-    uint32_t position = atomic_load(&root->position) + 1;
+    uint32_t position = next_position(root);
     uint64_t path_hash = strata__path_hash(ban->path);
     struct mark mark = { .life = ban->life != 0 ? ban->life : root->life,
                          .position = ban->life != 0 ? ban->position : position,
@@ -347,7 +347,7 @@ static int apply_locked(struct root *root, const struct ban *ban, uint32_t *out_
     if (!entered)
         return STRATA_ENOMEM;
     raise_below_locked(root, ban, path_hash, position);
-    atomic_store(&root->position, position);
+    publish_position(root, position);
     *out_position = position;
     return STRATA_OK;
 }

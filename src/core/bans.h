@@ -44,6 +44,18 @@ struct ban {
     uint64_t store_position; /* in the shared store's list; 0: none */
 };
 
+/* The position of the next ban or clear; under the tree lock, as its publishing.  The last one there is has no end: nothing is born at
+ * it, so that what it takes is not held again until the cache is opened anew. */
+static inline uint32_t next_position(const struct root *root)
+{
+    return atomic_load(&((struct root *)(uintptr_t)root)->position) + 1;
+}
+static inline void publish_position(struct root *root, uint32_t position)
+{
+    if (position != UINT32_MAX)
+        atomic_store(&root->position, position);
+}
+
 int strata__bans_new(struct root *root);
 void strata__bans_free(struct root *root);
 /* In a child after fork: all that was there before is banned. */

@@ -27,9 +27,9 @@ static void raise_locked(strata *h, uint32_t position, int64_t wall_ms, int own)
 static uint32_t clear_here_locked(strata *cache, int own)
 {
     struct root *root = cache->root;
-    uint32_t position = atomic_load(&root->position) + 1;
+    uint32_t position = next_position(root);
     raise_locked(cache, position, ex_wall_ms(root->ex), own);
-    atomic_store(&root->position, position);
+    publish_position(root, position);
     return position;
 }
 
@@ -163,7 +163,7 @@ int strata__clear_apply(struct root *root, strata_slice prefix)
     strata_slice rest;
     key_mutex_lock(&root->tree_lock);
     strata *cache = strata__handle_of_storage_locked(root, prefix, &rest);
-    uint32_t position = cache != NULL ? clear_here_locked(cache, 0) : atomic_load(&root->position) + 1;
+    uint32_t position = cache != NULL ? clear_here_locked(cache, 0) : next_position(root);
     key_mutex_unlock(&root->tree_lock);
     if (prefix.size != 0) /* without the 0x00 that ends the path: those below it as well */
         prefix.size--;

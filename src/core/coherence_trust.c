@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "src/core/bans.h"
 #include "src/core/coherence_impl.h"
 
 /* moment + ms, where the moment may be none. */
@@ -28,9 +29,9 @@ static void new_epoch_locked(struct coherence *c, int64_t now)
 {
     if (c->epoch_count == EPOCHS)
         fold_locked(c);
-    uint32_t begin = atomic_load(&c->root->position) + 1;
+    uint32_t begin = next_position(c->root);
     c->epochs[c->epoch_count++] = (struct epoch){ .begin = begin, .until = now + c->trust_ms };
-    atomic_store(&c->root->position, begin);
+    publish_position(c->root, begin);
 }
 
 /* What the hot paths compare.  Lines are never lowered, for bans draw them, too: as long as there is no proof, and an epoch has begun

@@ -390,6 +390,33 @@ static void test_cleared_here(void **state)
     close_stack(&st);
 }
 
+/* After four thousand million bans: what is banned is gone for good, and nothing that is banned comes back. */
+static void test_last_position(void **state)
+{
+    (void)state;
+    struct stack st;
+    strata *in;
+    open_policy(&st, NULL);
+    assert_int_equal(strata_namespace(st.cache, "n", NULL, &in, &st.err), STRATA_OK);
+    atomic_store(&st.cache->root->position, UINT32_MAX - 2);
+    for (int i = 0; i < 4; i++) {
+        set_in(&st, st.cache, "a red one", "red", NULL);
+        set_in(&st, st.cache, "a blue one", "blue", NULL);
+        assert_int_equal(strata_set(in, strata_str("a plain one"), strata_str("v"), NULL, &st.err), STRATA_OK);
+        assert_status(&st, "a red one", i < 2 ? STRATA_OK : STRATA_MISS);
+        assert_status(&st, "a blue one", STRATA_OK);
+        assert_int_equal(status_in(&st, in, "a plain one"), i < 3 ? STRATA_OK : STRATA_MISS);
+        assert_int_equal(strata_ban_tag(st.cache, "red", 0, &st.err), STRATA_OK);
+        assert_status(&st, "a red one", STRATA_MISS);
+        assert_status(&st, "a blue one", STRATA_OK);
+        if (i == 2)
+            assert_int_equal(strata_clear(in, &st.err), STRATA_OK);
+        assert_int_equal(status_in(&st, in, "a plain one"), i < 2 ? STRATA_OK : STRATA_MISS);
+    }
+    strata_close(in);
+    close_stack(&st);
+}
+
 /* A layer that gives other tags than it says to have: it may have any. */
 static void test_a_careless_layer(void **state)
 {
@@ -493,6 +520,7 @@ int main(void)
         cmocka_unit_test(test_more_than_it_says),
         cmocka_unit_test(test_a_careless_layer),
         cmocka_unit_test(test_cleared_here),
+        cmocka_unit_test(test_last_position),
         cmocka_unit_test(test_order_of_the_store),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
