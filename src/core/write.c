@@ -197,6 +197,15 @@ static void note_version(struct write *w, const struct layer_slot *slot)
     w->version = w->meta.version = w->op.meta.version;
 }
 
+/* Was what was put cleared while it was on its way?  A peer's clear has emptied shared stores before it is told: a set that is there
+ * came after. */
+static int cleared_meanwhile(const struct write *w, const struct layer_slot *slot)
+{
+    if (w->kind == STRATA_OP_PUT && (slot->flags & STRATA_LAYER_SHARED))
+        return w->op.meta.position < atomic_load(&w->handle->min_shared);
+    return cleared_since(w->handle, w->op.meta.position);
+}
+
 /* A slow layer has answered.  1: it is done; 0: it is asked again and has not answered; 2: ... and has. */
 static int slow_answered(struct write *w, struct layer_slot *slot)
 {
@@ -205,7 +214,7 @@ static int slow_answered(struct write *w, struct layer_slot *slot)
     w->told |= w->op.status < 0;
     strata__write_note(w, slot);
     note_version(w, slot);
-    if (w->op.kind == STRATA_OP_PUT && (w->op.status != STRATA_OK || cleared_since(w->handle, w->op.meta.position))) {
+    if (w->op.kind == STRATA_OP_PUT && (w->op.status != STRATA_OK || cleared_meanwhile(w, slot))) {
         op_begin(w, slot, STRATA_OP_REMOVE);
         return submit_slow(w, slot) ? 2 : 0;
     }

@@ -62,8 +62,7 @@ static void a_delete_reaches(void **state)
     char got[64];
     strata_error err;
     (void)state;
-    for (int round = 0; round < 10; round++) {
-        print_message("round %d\n", round);
+    for (int round = 0; round < 200; round++) {
         redis_cache_set(node[0], "key", "one");
         redis_cache_await(node[1], "key", STRATA_OK);
         assert_int_equal(strata_delete(node[0], strata_str("key"), &err), STRATA_OK);
