@@ -2,7 +2,6 @@
 #include "tests/sim/sim_program.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "tests/sim/sim_cluster.h"
 #include "tests/sim/sim_net.h"
@@ -94,7 +93,7 @@ static void begin(struct run *run)
                          .processes = sim_draw(3) == 0,
                          .foreign = sim_draw(4) == 0,
                          .writes_sets = sim_draw(3) != 0,
-                         .bans = sim_draw(3) == 0 && getenv("STRATA_SIM_BANS") != NULL,
+                         .bans = sim_draw(3) == 0,
                          .bus = sim_draw(3) != 0,
                          .bus_breaks = sim_draw(2) == 0,
                          .frozen = -1 };

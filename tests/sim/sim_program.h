@@ -4,10 +4,7 @@
  * the executor, the connections and the server's keyspace.  A seed decides what is called where and when, what runs first, how long
  * packets and loads take, and what befalls whom: connections are cut before or after a command was carried out, nodes are partitioned,
  * stopped and resumed, and crash; the server fails over and loses what it had acknowledged, is emptied, forgets its scripts; other
- * clients write and delete.  sim_history.c judges what is read.
- *
- * STRATA_SIM_BANS=1 bans tags, prefixes and patterns, too.  That is not in the runs of ctest: it finds reads, over a shared store, of what
- * their own node had banned (seed 3183, 1618). */
+ * clients write and delete.  sim_history.c judges what is read. */
 #ifndef STRATA_TESTS_SIM_PROGRAM_H
 #define STRATA_TESTS_SIM_PROGRAM_H
 #include <stdint.h>
