@@ -117,8 +117,10 @@ static void set_number(const char *name, unsigned number)
 static void set_environment(const struct rabbitmq_server *s)
 {
     char node[64];
-    (void)snprintf(node, sizeof node, "strata-%ld-%u@localhost", (long)getppid(), (unsigned)s->port);
+    /* By number: a bare machine has no /etc/hosts, and knows no localhost. */
+    (void)snprintf(node, sizeof node, "strata-%ld-%u@127.0.0.1", (long)getppid(), (unsigned)s->port);
     set("RABBITMQ_NODENAME", node);
+    set("RABBITMQ_USE_LONGNAME", "true");
     set_path(s, "HOME", "");
     set_path(s, "RABBITMQ_MNESIA_BASE", "data");
     set_path(s, "RABBITMQ_LOG_BASE", "log");
