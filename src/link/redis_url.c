@@ -4,36 +4,11 @@
 #include <string.h>
 
 #include "src/base/err.h"
+#include "src/base/percent.h"
 
 #define WHERE "url"
 enum { REDIS_PORT = 6379, SENTINEL_PORT = 26379 };
 #define EXAMPLE "\"redis://:password@host:6379/0\""
-
-static int hex(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* In place.  `what` names the part, which is not shown. */
-static int decode(char *text, const char *what, strata_error *err)
-{
-    char *to = text;
-    for (const char *from = text; *from != '\0'; from++) {
-        int high = *from == '%' ? hex(from[1]) : 0;
-        int low = *from == '%' && high >= 0 ? hex(from[2]) : 0;
-        if (high < 0 || low < 0 || (*from == '%' && high == 0 && low == 0))
-            return strata__fail(err, STRATA_EINVAL, WHERE,
-                                "%s has a percent sign before what is no byte: write the sign itself as %%25", what);
-        int is_escape = *from == '%'; /* before what stands there is overwritten */
-        *to++ = (char)(is_escape ? high << 4 | low : *from);
-        from += is_escape ? 2 : 0;
-    }
-    *to = '\0';
-    return STRATA_OK;
-}
 
 /* Digits alone, at most `most`. */
 static int read_number(const char *text, uint32_t most, uint32_t *out)
@@ -57,9 +32,9 @@ static int parse_user(char *text, struct redis_url *out, strata_error *err)
             "there is no ':' before the '@', so that a password cannot be told from a user: write " EXAMPLE
             " or \"redis://user:password@host\"");
     *password++ = '\0';
-    int rc = decode(text, "the user", err);
+    int rc = strata__percent_decode_part(text, "the user", err);
     if (rc == STRATA_OK)
-        rc = decode(password, "the password", err);
+        rc = strata__percent_decode_part(password, "the password", err);
     if (rc == STRATA_OK && password[0] == '\0')
         rc = strata__fail(err, STRATA_EINVAL, WHERE, "the password is empty: write " EXAMPLE ", or take the '@' out");
     out->user = text[0] != '\0' ? text : NULL;
@@ -106,7 +81,7 @@ static int parse_host(char *text, struct redis_host *out, strata_error *err)
                                 "the port is no number from 1 to 65535: write \"redis://host:6379\"; a ':' or '@' of a "
                                 "password is written as %%3A, %%40");
     }
-    int rc = decode(text, "the host", err);
+    int rc = strata__percent_decode_part(text, "the host", err);
     out->host = text[0] != '\0' ? text : "127.0.0.1";
     return rc;
 }
@@ -197,7 +172,7 @@ static int parse_sentinel(char *text, struct redis_url *out, strata_error *err)
     if (rc == STRATA_OK)
         rc = parse_database(cut_path(name), out, err);
     if (rc == STRATA_OK)
-        rc = decode(name, "the master's name", err);
+        rc = strata__percent_decode_part(name, "the master's name", err);
     out->master_name = name;
     return rc == STRATA_OK ? parse_hosts(text, SENTINEL_PORT, out, err) : rc;
 }
@@ -209,7 +184,7 @@ static int parse_unix(char *text, struct redis_url *out, strata_error *err)
         rc = strata__fail(err, STRATA_EINVAL, WHERE,
                           "a socket's path begins with '/': write \"unix:///run/redis/redis.sock\"");
     if (rc == STRATA_OK)
-        rc = decode(text, "the path", err);
+        rc = strata__percent_decode_part(text, "the path", err);
     out->socket_path = text;
     return rc;
 }

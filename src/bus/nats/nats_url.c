@@ -4,36 +4,11 @@
 #include <string.h>
 
 #include "src/base/err.h"
+#include "src/base/percent.h"
 
 #define WHERE "url"
 #define EXAMPLE "\"nats://user:password@host:4222\""
 enum { NATS_PORT = 4222 };
-
-static int hex(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* In place.  `what` names the part, which is not shown. */
-static int decode(char *text, const char *what, strata_error *err)
-{
-    char *to = text;
-    for (const char *from = text; *from != '\0'; from++) {
-        int high = *from == '%' ? hex(from[1]) : 0;
-        int low = *from == '%' && high >= 0 ? hex(from[2]) : 0;
-        if (high < 0 || low < 0 || (*from == '%' && high == 0 && low == 0))
-            return strata__fail(err, STRATA_EINVAL, WHERE,
-                                "%s has a percent sign before what is no byte: write the sign itself as %%25", what);
-        int is_escape = *from == '%'; /* before what stands there is overwritten */
-        *to++ = (char)(is_escape ? high << 4 | low : *from);
-        from += is_escape ? 2 : 0;
-    }
-    *to = '\0';
-    return STRATA_OK;
-}
 
 static int parse_user(char *text, struct nats_url *out, strata_error *err)
 {
@@ -42,14 +17,14 @@ static int parse_user(char *text, struct nats_url *out, strata_error *err)
         out->token = text;
         if (text[0] == '\0')
             return strata__fail(err, STRATA_EINVAL, WHERE, "there is nothing before the '@': write " EXAMPLE);
-        return decode(text, "the token", err);
+        return strata__percent_decode_part(text, "the token", err);
     }
     *password++ = '\0';
     out->user = text;
     out->password = password;
-    int rc = decode(text, "the user", err);
+    int rc = strata__percent_decode_part(text, "the user", err);
     if (rc == STRATA_OK)
-        rc = decode(password, "the password", err);
+        rc = strata__percent_decode_part(password, "the password", err);
     if (rc == STRATA_OK && text[0] == '\0')
         rc = strata__fail(err, STRATA_EINVAL, WHERE, "the user is empty: write " EXAMPLE ", or \"nats://token@host\"");
     return rc;
@@ -87,7 +62,7 @@ int strata__nats_host_parse(char *text, struct nats_host *out, strata_error *err
                                 "the port is no number from 1 to 65535: write \"nats://host:4222\"; a ':' or '@' of a "
                                 "password is written as %%3A, %%40");
     }
-    int rc = decode(text, "the host", err);
+    int rc = strata__percent_decode_part(text, "the host", err);
     if (rc == STRATA_OK && strlen(text) > NATS_HOST_BYTES)
         rc = strata__fail(err, STRATA_EINVAL, WHERE, "a host has more than %d bytes", NATS_HOST_BYTES);
     out->host = text[0] != '\0' ? text : "127.0.0.1";

@@ -4,36 +4,11 @@
 #include <string.h>
 
 #include "src/base/err.h"
+#include "src/base/percent.h"
 
 #define WHERE "url"
 #define EXAMPLE "\"amqp://user:password@host:5672/vhost\""
 enum { AMQP_PORT = 5672, AMQPS_PORT = 5671, VHOST_MOST = 255, CREDENTIAL_MOST = 255 };
-
-static int hex(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* In place.  `what` names the part, which is not shown. */
-static int decode(char *text, const char *what, strata_error *err)
-{
-    char *to = text;
-    for (const char *from = text; *from != '\0'; from++) {
-        int high = *from == '%' ? hex(from[1]) : 0;
-        int low = *from == '%' && high >= 0 ? hex(from[2]) : 0;
-        if (high < 0 || low < 0 || (*from == '%' && high == 0 && low == 0))
-            return strata__fail(err, STRATA_EINVAL, WHERE,
-                                "%s has a percent sign before what is no byte: write the sign itself as %%25", what);
-        int is_escape = *from == '%'; /* before what stands there is overwritten */
-        *to++ = (char)(is_escape ? high << 4 | low : *from);
-        from += is_escape ? 2 : 0;
-    }
-    *to = '\0';
-    return STRATA_OK;
-}
 
 static int parse_user(char *text, struct rabbitmq_url *out, strata_error *err)
 {
@@ -42,9 +17,9 @@ static int parse_user(char *text, struct rabbitmq_url *out, strata_error *err)
         return strata__fail(err, STRATA_EINVAL, WHERE,
                             "before the '@' stand a user, ':' and a password, none of them empty: write " EXAMPLE);
     *password++ = '\0';
-    int rc = decode(text, "the user", err);
+    int rc = strata__percent_decode_part(text, "the user", err);
     if (rc == STRATA_OK)
-        rc = decode(password, "the password", err);
+        rc = strata__percent_decode_part(password, "the password", err);
     if (rc == STRATA_OK && (strlen(text) > CREDENTIAL_MOST || strlen(password) > CREDENTIAL_MOST))
         rc = strata__fail(err, STRATA_EINVAL, WHERE, "user and password have at most %d bytes each", CREDENTIAL_MOST);
     out->user = text;
@@ -90,7 +65,7 @@ static int parse_host(char *text, struct rabbitmq_url *out, strata_error *err)
         rc = parse_port(port, &out->port, err);
     }
     if (rc == STRATA_OK)
-        rc = decode(text, "the host", err);
+        rc = strata__percent_decode_part(text, "the host", err);
     out->host = text[0] != '\0' ? text : "127.0.0.1";
     return rc;
 }
@@ -101,7 +76,7 @@ static int parse_vhost(char *text, struct rabbitmq_url *out, strata_error *err)
         return STRATA_OK;
     if (strchr(text, '/') != NULL)
         return strata__fail(err, STRATA_EINVAL, WHERE, "the vhost has a '/': write it as %%2F, in a password too");
-    int rc = decode(text, "the vhost", err);
+    int rc = strata__percent_decode_part(text, "the vhost", err);
     if (rc == STRATA_OK && strlen(text) > VHOST_MOST)
         rc = strata__fail(err, STRATA_EINVAL, WHERE, "the vhost has more than %d bytes", VHOST_MOST);
     out->vhost = text;
