@@ -385,6 +385,15 @@ static int make_parts(const char *url, struct parts *out, strata_error *err)
     return rc;
 }
 
+/* Options that are refused: layers there are still their caller's, for a URL takes none; buses were taken over. */
+static void free_given_buses(const strata_options *options)
+{
+    if (options == NULL || options->size < offsetof(strata_options, coherence) || options->buses == NULL)
+        return;
+    for (size_t i = 0; i < options->bus_count; i++)
+        strata_bus_free(options->buses[i]);
+}
+
 int strata_open_url(strata **out, const char *url, const strata_options *options, strata_error *err)
 {
     struct parts parts;
@@ -395,8 +404,10 @@ int strata_open_url(strata **out, const char *url, const strata_options *options
     *out = NULL;
     memset(&parts, 0, sizeof parts);
     int rc = check_rest(options, &known, err);
-    if (rc != STRATA_OK)
+    if (rc != STRATA_OK) {
+        free_given_buses(options);
         return rc;
+    }
     if (known.bus_count != 0 && known.buses == NULL)
         return strata__fail(err, STRATA_EINVAL, "buses", "bus_count is %zu, and buses is NULL: give as many, or 0",
                             known.bus_count);

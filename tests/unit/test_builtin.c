@@ -183,10 +183,34 @@ static void test_version_and_features(void **state)
     assert_true(rc == STRATA_OK || strstr(err.message, "STRATA_WITH_REDIS") != NULL);
 }
 
+static int buses_closed;
+
+static void close_bus(strata_bus *bus)
+{
+    (void)bus;
+    buses_closed++;
+}
+
+/* Open takes buses over, also when it refuses what else it was given. */
+static void refused_options_take_their_buses_along(void **state)
+{
+    static const strata_bus_ops ops = { .size = sizeof ops, .kind = "counted", .close = close_bus };
+    strata_bus one = { .size = sizeof one, .ops = &ops };
+    strata_bus *buses[] = { &one };
+    strata *cache;
+    strata_error words;
+    (void)state;
+    const strata_options options = { STRATA_SIZED(strata_options), .layer_count = 1, .buses = buses, .bus_count = 1 };
+    assert_int_equal(strata_open_url(&cache, "memory:", &options, &words), STRATA_EINVAL);
+    assert_string_equal(words.where, "layers");
+    assert_int_equal(buses_closed, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_parameters_reach_the_layers),
+        cmocka_unit_test(refused_options_take_their_buses_along),
         cmocka_unit_test(test_options_go_along),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_no_error_shows_a_password),
