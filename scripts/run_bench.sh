@@ -24,7 +24,7 @@ usage: ./run bench [OPTION]...
   --details        each cell of each goal
   --traces DIR     besides, the hit ratios of every policy over a folder of traces with their anchors.csv
   --report         measure nothing: show the last run again
-  --write-docs     put the charts into docs/img/ and the tables into README.md; with --redis those about Redis alone
+  --write-docs     put the charts into docs/img/ and the tables into README.md and docs/benchmarks.md; with --redis those about Redis alone
 TXT
 }
 
@@ -321,7 +321,7 @@ redis_all() {
   fi
   [ -s $redis_rows ] || die "bench: there is no earlier run over a Redis to report"
   set -- $redis_rows --json build/bench/redis.json --redis-svg build/bench/redis.svg ${details:+"$details"}
-  [ $docs = no ] || set -- "$@" --redis-readme README.md
+  [ $docs = no ] || set -- "$@" --redis-readme README.md --redis-tables docs/benchmarks.md
   "$bin/strata_bench_report" "$@"
   [ $docs = no ] || cp build/bench/redis.svg docs/img/redis.svg
   say "rows: $redis_rows, JSON: build/bench/redis.json, chart: build/bench/redis.svg"
@@ -393,7 +393,7 @@ if [ $measure = yes ]; then measure_all; fi
 set -- $rows --json build/bench/results.json --svg build/bench/bench.svg --disk-svg build/bench/disk.svg ${details:+"$details"}
 if [ $docs = yes ]; then
   mkdir -p docs/img
-  set -- "$@" --readme README.md
+  set -- "$@" --readme README.md --tables docs/benchmarks.md
 fi
 "$bin/strata_bench_report" "$@"
 if [ $docs = yes ]; then

@@ -1,4 +1,4 @@
-// bench/report/report_disk_tables.cpp - stores on disk side by side: for a terminal and for the README.
+// bench/report/report_disk_tables.cpp - stores on disk side by side: for a terminal and for docs/benchmarks.md.
 #include "bench/report/report_aligned.hpp"
 #include "bench/report/report_output.hpp"
 

@@ -1,10 +1,10 @@
-// bench/report/report_main.cpp - turns the rows of a run into tables, JSON, a chart and the README's section.
+// bench/report/report_main.cpp - turns the rows of a run into tables, JSON, charts and sections of documents.
 //
 //     strata_bench_report ROWS.csv [--details] [--json FILE] [--svg FILE] [--disk-svg FILE] [--redis-svg FILE]
-//                         [--readme FILE] [--redis-readme FILE] [--size N:V]
+//                         [--readme FILE] [--tables FILE] [--redis-readme FILE] [--redis-tables FILE] [--size N:V]
 //
-// --readme replaces what stands between the lines "<!-- bench -->" and "<!-- /bench -->", --redis-readme what stands between
-// "<!-- redis -->" and "<!-- /redis -->".
+// --readme (a few lines) and --tables (everything) replace what stands between the lines "<!-- bench -->" and "<!-- /bench -->",
+// the other two what stands between "<!-- redis -->" and "<!-- /redis -->".
 // Exit: 0, also when goals are missed (a slow machine is no mistake); 1 where a file can't be read or written.
 #include "bench/report/report_output.hpp"
 #include <cstdio>
@@ -60,19 +60,22 @@ report::cell_id parse_size(const std::string &text)
 }
 
 struct options {
-    std::string rows, json, svg, disk_svg, redis_svg, readme, redis_readme, size;
+    std::string rows, json, svg, disk_svg, redis_svg, readme, tables, redis_readme, redis_tables, size;
     bool details = false;
 };
 
 options parse(int argc, char **argv)
 {
     options o;
-    const std::map<std::string, std::string options::*> files = {
-        { "--json", &options::json },         { "--svg", &options::svg },
-        { "--disk-svg", &options::disk_svg }, { "--redis-svg", &options::redis_svg },
-        { "--readme", &options::readme },     { "--redis-readme", &options::redis_readme },
-        { "--size", &options::size }
-    };
+    const std::map<std::string, std::string options::*> files = { { "--json", &options::json },
+                                                                  { "--svg", &options::svg },
+                                                                  { "--disk-svg", &options::disk_svg },
+                                                                  { "--redis-svg", &options::redis_svg },
+                                                                  { "--readme", &options::readme },
+                                                                  { "--tables", &options::tables },
+                                                                  { "--size", &options::size },
+                                                                  { "--redis-readme", &options::redis_readme },
+                                                                  { "--redis-tables", &options::redis_tables } };
     for (int i = 1; i < argc; i++) {
         std::string option = argv[i];
         auto file = files.find(option);
@@ -84,11 +87,35 @@ options parse(int argc, char **argv)
             o.rows = option;
         } else {
             fail("usage: strata_bench_report ROWS.csv [--details] [--json FILE] [--svg FILE] [--disk-svg FILE] "
-                 "[--redis-svg FILE] [--readme FILE] [--redis-readme FILE] [--size N:V]",
+                 "[--redis-svg FILE] [--readme FILE] [--tables FILE] [--redis-readme FILE] [--redis-tables FILE] "
+                 "[--size N:V]",
                  2);
         }
     }
     return o;
+}
+
+void write_sections(const options &o, const report::results &r, const std::vector<report::goal> &goals,
+                    const report::cell_id &size)
+{
+    std::stringstream readme, tables, redis_readme, redis_tables;
+    report::write_summary(readme, r, goals, size);
+    report::write_markdown(tables, r, goals, size);
+    report::write_redis_summary(redis_readme, goals);
+    report::write_redis_markdown(redis_tables, r, goals);
+    const struct {
+        const std::string &file;
+        const char *section;
+        const std::stringstream &text;
+    } all[] = { { o.readme, "bench", readme },
+                { o.tables, "bench", tables },
+                { o.redis_readme, "redis", redis_readme },
+                { o.redis_tables, "redis", redis_tables } };
+    for (auto &one : all) {
+        if (!one.file.empty()) {
+            replace_section(one.file, one.section, one.text.str());
+        }
+    }
 }
 
 } // namespace
@@ -108,13 +135,11 @@ int main(int argc, char **argv)
     report::cell_id size = o.size.empty() ? report::choose_size(r) : parse_size(o.size);
 
     report::write_tables(std::cout, r, goals, o.details);
-    std::stringstream json, svg, disk_svg, redis_svg, markdown, redis_markdown;
+    std::stringstream json, svg, disk_svg, redis_svg;
     report::write_json(json, r, goals);
     report::write_chart(svg, r, size);
     report::write_disk_chart(disk_svg, r);
     report::write_redis_chart(redis_svg, r);
-    report::write_markdown(markdown, r, goals, size);
-    report::write_redis_markdown(redis_markdown, r, goals);
     if (!o.json.empty()) {
         write_file(o.json, json.str());
     }
@@ -127,11 +152,6 @@ int main(int argc, char **argv)
     if (!o.redis_svg.empty() && r.over_a_server()) {
         write_file(o.redis_svg, redis_svg.str());
     }
-    if (!o.readme.empty()) {
-        replace_section(o.readme, "bench", markdown.str());
-    }
-    if (!o.redis_readme.empty()) {
-        replace_section(o.redis_readme, "redis", redis_markdown.str());
-    }
+    write_sections(o, r, goals, size);
     return 0;
 }

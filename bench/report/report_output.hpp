@@ -1,4 +1,4 @@
-// bench/report/report_output.hpp - the four ways to show a run: terminal, Markdown, JSON, SVG.
+// bench/report/report_output.hpp - the ways to show a run: terminal, Markdown, JSON, SVG.
 #ifndef BENCH_REPORT_OUTPUT_HPP
 #define BENCH_REPORT_OUTPUT_HPP
 #include "bench/report/report_goals.hpp"
@@ -12,11 +12,15 @@ void write_tables(std::ostream &out, const results &r, const std::vector<goal> &
 
 void write_disk_tables(std::ostream &out, const results &r); // part of it
 
-// For the README: what was asked and measured, and the figures of one size side by side.
+// For the README: a few lines, beside the best peer and a floor.
+void write_summary(std::ostream &out, const results &r, const std::vector<goal> &goals, const cell_id &size);
+void write_redis_summary(std::ostream &out, const std::vector<goal> &goals);
+
+// For docs/benchmarks.md: what was asked and measured, and the figures of one size side by side.
 void write_markdown(std::ostream &out, const results &r, const std::vector<goal> &goals, const cell_id &size);
 void write_disk_markdown(std::ostream &out, const results &r); // part of it
 
-// What was measured over a server: part of the tables; and a section of its own for the README.
+// What was measured over a server: part of the tables; and a section of its own of docs/benchmarks.md.
 void write_redis_tables(std::ostream &out, const results &r);
 void write_redis_markdown(std::ostream &out, const results &r, const std::vector<goal> &goals);
 

@@ -1,4 +1,4 @@
-// bench/report/report_redis_tables.cpp - what was measured over a server: for a terminal and for the README.
+// bench/report/report_redis_tables.cpp - what was measured over a server: for a terminal and for docs/benchmarks.md.
 #include "bench/report/report_aligned.hpp"
 #include "bench/report/report_output.hpp"
 
@@ -101,7 +101,7 @@ void write_redis_tables(std::ostream &out, const results &r)
 
 void write_redis_markdown(std::ostream &out, const results &r, const std::vector<goal> &goals)
 {
-    out << "![Gets over a Redis, and what a slow one costs](docs/img/redis.svg)\n\n| | asked | measured | "
+    out << "![Gets over a Redis, and what a slow one costs](img/redis.svg)\n\n| | asked | measured | "
            "|\n|---|---|---|---|\n";
     for (auto &g : goals) {
         if (!g.checks.empty()) {

@@ -1,4 +1,4 @@
-// bench/report/report_tables.cpp - tables for people: on a terminal and in the README.
+// bench/report/report_tables.cpp - tables for people: on a terminal and in docs/benchmarks.md.
 #include "bench/report/report_aligned.hpp"
 #include "bench/report/report_output.hpp"
 #include <algorithm>
