@@ -20,15 +20,16 @@ usage: ./run bench [OPTION]...
   --buses          only what is about buses, each with a server of its own on this machine (under a minute): how soon a
                    delete on one node is seen on another
   --flood S        with --buses: and floods of deletes, of so many seconds each
+  --bans           only what bans cost: hits while there are many, and who issues one that a million entries match (a minute)
   --disk-dir DIR   where those make their folders, and remove them again (build/bench)
   --details        each cell of each goal
   --traces DIR     besides, the hit ratios of every policy over a folder of traces with their anchors.csv
   --report         measure nothing: show the last run again
-  --write-docs     put the charts into docs/img/ and the tables into README.md and docs/benchmarks.md; with --redis those about Redis alone
+  --write-docs     put the charts into docs/img/ and the tables into README.md and docs/benchmarks.md; with --redis, --buses or --bans those about these alone
 TXT
 }
 
-full=no rounds=3 cells='' only='' seconds='' memory=yes disk=yes stampede=yes traces='' measure=yes docs=no redis=no buses=no flood=0 details=
+full=no rounds=3 cells='' only='' seconds='' memory=yes disk=yes stampede=yes traces='' measure=yes docs=no redis=no buses=no bans=no flood=0 details=
 disk_dir=build/bench
 while [ $# -gt 0 ]; do
   option=$1
@@ -48,6 +49,7 @@ while [ $# -gt 0 ]; do
   --disk-dir) disk_dir=$1 && shift ;;
   --redis) redis=yes ;;
   --buses) buses=yes ;;
+  --bans) bans=yes ;;
   --flood) flood=$1 && shift ;;
   --report) measure=no ;;
   --write-docs) docs=yes ;;
@@ -327,6 +329,15 @@ redis_all() {
   say "rows: $redis_rows, JSON: build/bench/redis.json, chart: build/bench/redis.svg"
 }
 
+# into_section PAGE NAME TEXT: what stands between the page's marks of that name is now the text.
+into_section() {
+  awk -v name="$2" 'FNR == NR { text = text $0 "\n"; next }
+    $0 == "<!-- " name " -->" { printf "%s\n\n%s\n", $0, text; skip = 1; next }
+    $0 == "<!-- /" name " -->" { skip = 0 }
+    !skip' "$3" "$1" >build/bench/page.md
+  cp build/bench/page.md "$1"
+}
+
 # As Markdown: how soon a delete is seen, and what floods cost.
 bus_tables() {
   awk -F, '
@@ -351,20 +362,56 @@ buses_all() {
   if [ $measure = yes ]; then
     set -- "$bin/strata_bus_bench"
     [ "$flood" -eq 0 ] || set -- "$@" --flood "$flood"
-    say "== buses: each against a server of its own"
+    say "buses: each against a server of its own"
     timeout $((180 + flood * 12)) "$@" >$bus_rows || die "bench: the buses failed"
   fi
   [ -s $bus_rows ] || die "bench: there is no earlier run over buses to report"
   bus_tables $bus_rows
   [ $docs = no ] || {
     bus_tables $bus_rows >build/bench/buses.md
-    awk 'FNR == NR { text = text $0 "\n"; next }
-      /<!-- buses -->/ { printf "%s\n\n%s\n", $0, text; skip = 1; next }
-      /<!-- \/buses -->/ { skip = 0 }
-      !skip' build/bench/buses.md docs/coherence.md >build/bench/coherence.md
-    cp build/bench/coherence.md docs/coherence.md
+    into_section docs/coherence.md buses build/bench/buses.md
   }
   say "rows: $bus_rows"
+}
+
+# As Markdown: ratios of medians, over rounds in which both were measured in turns.
+ban_tables() {
+  awk -F, '
+    function median(list, n,   i, j, t) {
+      for (i = 2; i <= n; i++) for (j = i; j > 1 && list[j] < list[j - 1]; j--) { t = list[j]; list[j] = list[j - 1]; list[j - 1] = t }
+      return n % 2 ? list[(n + 1) / 2] : (list[n / 2] + list[n / 2 + 1]) / 2
+    }
+    function line(state, title, asked, limit,   i, n, value) {
+      n = count[state]
+      for (i = 1; i <= n; i++) { ours[i] = ns[state, i]; beside[i] = peace[state, i] }
+      value = median(ours, n) / median(beside, n)
+      printf "| %s | %s | %.2f x (%.1f ns) | %s |\n", title, asked, value, median(ours, n), limit == 0 ? "noted" : value <= limit ? "met" : "missed"
+    }
+    $1 == "ban_hit" { count[$2]++; ns[$2, count[$2]] = $4; peace[$2, count[$2]] = $5; entries = $6 }
+    $1 == "ban_call" { of = $2; middle = $3; worst = $4; matched = $5 }
+    END {
+      print "| | asked | measured | |\n|---|---|---|---|"
+      line("none", "Hit, " entries / 1e6 "M tagged entries, no bans, beside a like cache in peace", "", 0)
+      line("live", "the same with 1,000 live bans of tags", "at most 1.1 x", 1.1)
+      line("arriving", "the same while 100 more come every second", "at most 1.5 x", 1.5)
+      printf "| A ban that %dk entries match, in memory and Redis: its caller waits (worst of 10) | under 1 ms | %.2f ms (%.2f) | %s |\n",
+        of / 1000, middle / 1000, worst / 1000, middle < 1000 && matched == 1000 ? "met" : "missed"
+    }' "$1"
+}
+
+bans_all() {
+  ban_rows=build/bench/bans.csv
+  if [ $measure = yes ]; then
+    say "bans: two caches of 4M entries, then one of 1M over a Redis"
+    timeout 600 "$bin/strata_ban_bench" --rounds "$rounds" >$ban_rows || die "bench: the bans failed"
+  fi
+  [ -s $ban_rows ] || die "bench: there is no earlier run about bans to report"
+  ban_tables $ban_rows
+  [ $docs = no ] || {
+    ban_tables $ban_rows >build/bench/bans.md
+    into_section docs/benchmarks.md bans build/bench/bans.md
+  }
+  say "rows: $ban_rows"
 }
 
 broken=0
@@ -374,6 +421,12 @@ if [ $redis = yes ]; then
   need_redis_server
   build bench strata_redis_bench strata_delay_bench strata_fleet_bench strata_bench_report
   redis_all
+  exit $broken
+fi
+if [ $bans = yes ]; then
+  need_redis_server
+  build bench strata_ban_bench
+  bans_all
   exit $broken
 fi
 if [ $buses = yes ]; then
