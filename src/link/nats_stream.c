@@ -102,7 +102,10 @@ int strata__nats_consumer_look(struct nats_link *link, const char *stream, const
     if (info->Config->DeliverSubject != NULL)
         snprintf(out->deliver_subject, sizeof out->deliver_subject, "%s", info->Config->DeliverSubject);
     out->bound = info->PushBound;
+    /* One that has acknowledged nothing was made behind what its node had: servers may tell 0 all the same. */
     out->floor = info->AckFloor.Stream;
+    if (info->Config->OptStartSeq > out->floor + 1)
+        out->floor = info->Config->OptStartSeq - 1;
     out->delivered = info->Delivered.Stream;
     out->last_number = info->Delivered.Consumer;
     jsConsumerInfo_Destroy(info);

@@ -134,6 +134,35 @@ static void test_a_node_that_was_away_gets_what_came_meanwhile(void **state)
     nats_server_stop(&s);
 }
 
+/* What a cursor says is known to the server, too, before anything was acknowledged behind it. */
+static void test_a_place_that_was_only_told_is_remembered(void **state)
+{
+    (void)state;
+    struct nats_server s;
+    struct bus_ear a, b;
+    unsigned char cursor[255];
+    nats_server_start(&s, NULL);
+    bus_ear_open(&a, jet(&s), "a");
+    bus_ear_open(&b, jet(&s), "b");
+    assert_int_equal(bus_ear_say(&b, "first", NULL), STRATA_OK);
+    assert_int_equal(bus_ear_say(&b, "second", NULL), STRATA_OK);
+    bus_ear_until_heard(&a, "second");
+    struct bus_ear_how how = { "a", strata_bytes(cursor, a.cursor_size) };
+    memcpy(cursor, a.cursor, a.cursor_size);
+    bus_ear_close(&a);
+    assert_int_equal(bus_ear_start(&a, jet(&s), &how, NULL), STRATA_OK);
+    bus_ear_until_up(&a, 1);
+    bus_ear_close(&a);
+    assert_int_equal(bus_ear_say(&b, "third", NULL), STRATA_OK);
+    how.resume_from.size = 0;
+    assert_int_equal(bus_ear_start(&a, jet(&s), &how, NULL), STRATA_OK);
+    bus_ear_until_heard(&a, "third");
+    assert_int_equal(a.count, 1);
+    bus_ear_close(&a);
+    bus_ear_close(&b);
+    nats_server_stop(&s);
+}
+
 static void test_a_stream_that_is_deleted_under_us_is_made_anew_and_told(void **state)
 {
     (void)state;
@@ -506,6 +535,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_it_replays_what_came_while_the_server_was_away),
         cmocka_unit_test(test_a_node_that_was_away_gets_what_came_meanwhile),
+        cmocka_unit_test(test_a_place_that_was_only_told_is_remembered),
         cmocka_unit_test(test_a_stream_that_is_deleted_under_us_is_made_anew_and_told),
         cmocka_unit_test(test_what_left_the_stream_while_a_node_was_away_is_told),
         cmocka_unit_test(test_a_stream_in_memory_that_died_with_its_server_is_told),
