@@ -28,10 +28,21 @@ typedef struct strata_policy {
     int64_t retry_ms;                  /**< after a failed load, serve stale for so long before the next try; default 1,000 */
     int32_t background_completion;     /**< STRATA_ON: a load that passed its hard timeout may still store its value; default off */
     int32_t single_flight;             /**< STRATA_OFF: every caller loads for itself; default on */
+    int64_t jitter_ms;                 /**< what is loaded or set is fresh for up to so much longer or shorter, at least 1 ms, so that what
+                                            came together does not go together; drawn once for each entry, "absent" too, and
+                                            the same in all layers and nodes.  STRATA_FOREVER stays.  Default off */
+    int32_t refresh_ahead_percent;     /**< 1 to 99: refresh_ahead_ms as a share of the time for which it is fresh; the longer
+                                            of the two counts; default off */
+    int32_t xfetch;                    /**< STRATA_ON: the early refresh is drawn: each read with a loader starts one with a chance that
+                                            grows towards the end of freshness, and with what the last load took (as in
+                                            "Optimal Probabilistic Cache Stampede Prevention"): keys that are read more, or
+                                            load longer, are refreshed earlier, and not all at once.  refresh_ahead_ms and _percent
+                                            count for nothing then.  What was set, not loaded, has no early refresh.  For
+                                            a cache or namespace, or in all calls: who reads draws.  Default off */
 } strata_policy;
 
 /** A policy that inherits everything. */
-#define STRATA_POLICY_INIT { sizeof(strata_policy), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+#define STRATA_POLICY_INIT { sizeof(strata_policy), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 STRATA_END_DECLS
 #endif /* STRATA_POLICY_H */

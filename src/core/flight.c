@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#include "src/policy/ttl.h"
+
 /* Entering ---------------------------------------------------------------------------------------------------- */
 
 static void answer_held(struct waiter *w, const struct held *held, enum action action)
@@ -248,6 +250,21 @@ static int still_seen_locked(struct flight *f)
     return same;
 }
 
+/* May this reader begin the refresh that the tables allow?  Where it is drawn, the draw says so. */
+static int early_due(struct root *root, const strata_policy *policy, const struct early *e)
+{
+    if (policy->xfetch != STRATA_ON || e->fresh_until == 0)
+        return 1;
+    return strata__xfetch_due(e->load_ms, e->fresh_until - ex_now_ms(root->ex), ex_random(root->ex));
+}
+
+static struct early early_of(const struct held *held, int64_t now)
+{
+    if (!held->there || held_state(held, now) != STRATA_STATE_EARLY)
+        return (struct early){ 0 };
+    return (struct early){ .fresh_until = held->d.fresh_until, .load_ms = held->meta.load_ms };
+}
+
 /* A worker stays with a layer that blocks until it has stored.  To others a refresh may not add without end, nor may it leave
  * there what it supersedes. */
 static int refresh_would_pile_up(struct root *root)
@@ -265,6 +282,9 @@ void strata__refresh_start(const struct want *want, strata_slice key, uint64_t h
     struct root *root = want->handle->root;
     if (refresh_would_pile_up(root))
         return; /* the next hit tries again */
+    struct early early = seen != NULL ? early_of(seen, ex_now_ms(root->ex)) : (struct early){ 0 };
+    if (!early_due(root, want->policy, &early))
+        return;
     strata_error err = STRATA_ERROR_INIT;
     struct flight *f = strata__flight_new(want, key, hash, &err);
     if (f == NULL)
@@ -298,6 +318,23 @@ void strata__refresh_start(const struct want *want, strata_slice key, uint64_t h
         strata__flight_not_started(f, rc);
     }
     strata__flight_unref(f);
+}
+
+void strata__note_refresh(struct flight *f, const struct held *held, enum action action, int64_t now)
+{
+    f->refresh_after = (unsigned char)action_refreshes(action);
+    f->early = early_of(held, now);
+}
+
+void strata__refresh_after(struct flight *f)
+{
+    struct root *root = f->root;
+    if (!f->refresh_after || !atomic_load(&f->wants_load) || !early_due(root, &f->policy, &f->early))
+        return;
+    struct want want = {
+        .handle = f->handle, .loader = f->loader, .bulk = f->bulk, .loader_ctx = f->loader_ctx, .policy = &f->policy
+    };
+    strata__refresh_start(&want, f->key.plain, f->key.hash, NULL);
 }
 
 /* One flight -------------------------------------------------------------------------------------------------- */
@@ -418,7 +455,7 @@ static int answered_after_write(struct flight *f)
     f->is_hit = 1;
     f->hit_layer = 0;
     f->hit_state = rc == STRATA_OK ? STRATA_STATE_FRESH : held_state(&now, at);
-    f->refresh_after = (unsigned char)action_refreshes(a);
+    strata__note_refresh(f, &now, a, at);
     strata__flight_store(f);
     return 1;
 }

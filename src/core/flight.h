@@ -143,6 +143,12 @@ struct plan {
     uint32_t leased;
 };
 
+/* An entry that was served near the end of its freshness; fresh_until 0: it was not. */
+struct early {
+    int64_t fresh_until;
+    uint32_t load_ms;
+};
+
 struct flight {
     struct strand strand;
     _Atomic(uint32_t) refs;
@@ -166,6 +172,7 @@ struct flight {
     _Atomic(unsigned char) loader_called; /* the load can be claimed */
     _Atomic(unsigned char) closed;        /* close was here; key lock */
     unsigned char refresh_after;          /* a stale value was served: refresh when this one has ended */
+    struct early early;                   /* that value */
     unsigned char step;                   /* where the strand goes on: enum flight_step */
     unsigned char from_batch;             /* a batch's strand asks the layers */
     unsigned char lease_state;            /* enum lease_state */
@@ -409,6 +416,9 @@ static inline int late_is_full(struct root *root)
 }
 /* Begin a refresh in the background, unless the key is busy.  `seen`: what was found. */
 void strata__refresh_start(const struct want *want, strata_slice key, uint64_t hash, const struct held *seen);
+/* The flight is answered with what is held, which `action` may want refreshed: that begins when it has ended. */
+void strata__note_refresh(struct flight *f, const struct held *held, enum action action, int64_t now);
+void strata__refresh_after(struct flight *f);
 
 /* The strand of a flight, from its first step. */
 void strata__flight_run(struct strand *strand);

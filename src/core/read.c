@@ -123,7 +123,7 @@ int strata__read_judge(struct flight *f, struct layer_slot *slot, strata_op *op,
         return 0;
     }
     int stale = a == ACTION_STALE || a == ACTION_STALE_AND_REFRESH;
-    f->refresh_after = a == ACTION_STALE_AND_REFRESH || a == ACTION_SERVE_AND_REFRESH;
+    strata__note_refresh(f, &held, a, now);
     take(f, &held, stale, now);
     return 1;
 }

@@ -5,6 +5,7 @@
  * what the general way in write.c does, without its state machine; whatever is unusual goes there.  Nothing here is
  * written that threads share but the lock's stripe and the layer. */
 #include "src/core/flight.h"
+#include "src/policy/ttl.h"
 
 void strata__keep_nothing(struct strata_value *value) { (void)value; }
 
@@ -17,7 +18,8 @@ void strata__set_quick_init(strata *handle)
     struct deadlines d;
     handle->quick_set = root->layer_count == 1 && slot_instant(slot) && (slot->flags & STRATA__LAYER_COPIES) != 0 &&
                         (slot->flags & STRATA_LAYER_SPACES) != 0 && root->codec == NULL && root->stats &&
-                        root->coherence == NULL && handle->policy.ttl_ms != STRATA_OFF;
+                        root->coherence == NULL && handle->policy.ttl_ms != STRATA_OFF &&
+                        !strata__ttl_is_drawn(&handle->policy);
     handle->set_meta = (strata_meta){ .life = root->life };
     strata__policy_to_meta(&handle->policy, 0, &handle->set_meta);
     if (slot->max_ttl_ms > 0)

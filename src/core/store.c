@@ -17,6 +17,7 @@
 
 #include "src/core/bans.h"
 #include "src/core/flight.h"
+#include "src/policy/ttl.h"
 
 /* What a load gave --------------------------------------------------------------------------------------------- */
 
@@ -103,6 +104,8 @@ static void plan_store(struct flight *f, int64_t elapsed_ns)
         .codec = f->value != NULL && f->value->object != NULL && f->root->codec != NULL ? f->root->codec->id : 0,
     };
     strata__policy_to_meta(&policy, negative, &p->meta);
+    if (strata__ttl_is_drawn(&policy))
+        strata__ttl_draw(&policy, 1, ex_random(f->root->ex), &p->meta);
     if (policy.ttl_ms != STRATA_OFF && p->meta.fresh_ms > 0)
         p->kind = STRATA_OP_PUT;
     else if (negative && f->previous.there)
@@ -391,13 +394,7 @@ static void tell_stored(struct flight *f, uint32_t layer)
 static void settle(struct flight *f)
 {
     struct root *root = f->root;
-    if (f->refresh_after && atomic_load(&f->wants_load)) {
-        struct want want = {
-            .handle = f->handle, .loader = f->loader, .bulk = f->bulk, .loader_ctx = f->loader_ctx, .policy = &f->policy
-        };
-        struct held seen = { 0 };
-        strata__refresh_start(&want, f->key.plain, f->key.hash, &seen);
-    }
+    strata__refresh_after(f);
     strata_value_unref(f->value);
     strata_value_unref(f->tags);
     strata_value_unref(f->encoded);

@@ -14,6 +14,7 @@
 
 #include "src/core/bans.h"
 #include "src/core/flight.h"
+#include "src/policy/ttl.h"
 
 /* What is written ---------------------------------------------------------------------------------------------- */
 
@@ -26,6 +27,8 @@ static void set_meta(strata *cache, const strata_policy *policy, strata_meta *me
                            .store_position = atomic_load(&root->host.store_position),
                            .position = atomic_load(&root->position) };
     strata__policy_to_meta(policy, 0, meta);
+    if (strata__ttl_is_drawn(policy))
+        strata__ttl_draw(policy, 0, ex_random(root->ex), meta);
 }
 
 /* Instant layers ------------------------------------------------------------------------------------------------ */

@@ -10,6 +10,7 @@
 
 #include "src/base/err.h"
 #include "src/policy/options.h"
+#include "src/policy/ttl.h"
 
 enum { STATE_COUNT = 6 };
 
@@ -187,6 +188,9 @@ void strata__policy_resolve(strata_policy *out, const strata_policy *call, const
     out->retry_ms = duration(c.retry_ms, b.retry_ms);
     out->background_completion = switched(c.background_completion, b.background_completion);
     out->single_flight = switched(c.single_flight, b.single_flight);
+    out->jitter_ms = duration(c.jitter_ms, b.jitter_ms);
+    out->refresh_ahead_percent = (int32_t)duration(c.refresh_ahead_percent, b.refresh_ahead_percent);
+    out->xfetch = switched(c.xfetch, b.xfetch);
 }
 
 void strata__policy_defaults(strata_policy *out)
@@ -218,5 +222,5 @@ void strata__policy_to_meta(const strata_policy *resolved, int negative, strata_
     meta->stale_ms = negative ? 0 : at_least_zero(resolved->stale_while_revalidate_ms);
     meta->error_ms = negative ? 0 : at_least_zero(resolved->stale_if_error_ms);
     meta->keep_ms = negative ? 0 : at_least_zero(resolved->keep_ms);
-    meta->early_ms = negative ? 0 : at_least_zero(resolved->refresh_ahead_ms);
+    meta->early_ms = negative ? 0 : strata__ttl_early(resolved, meta);
 }

@@ -58,7 +58,8 @@ void strata__policy_resolve(strata_policy *out, const strata_policy *call, const
 void strata__policy_defaults(strata_policy *out);
 /* STRATA_OK or STRATA_EINVAL with the field's name.  NULL policy is fine. */
 int strata__policy_check(const strata_policy *policy, strata_error *err);
-/* Write a resolved policy's durations into meta (fresh/stale/error/keep/early; negative: negative_ttl_ms, no windows). */
+/* Write a resolved policy's durations into meta (fresh/stale/error/keep/early; negative: negative_ttl_ms, no windows).  What is
+ * decided for each entry anew comes on top: strata__ttl_draw(). */
 void strata__policy_to_meta(const strata_policy *resolved, int negative, strata_meta *meta);
 
 #endif /* STRATA_POLICY_FRESHNESS_H */

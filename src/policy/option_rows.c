@@ -283,6 +283,12 @@ static const struct option_row policy_rows[] = {
     ROW(background_completion, OPTION_SWITCH, STRATA_OFF, STRATA_ON, STRATA_OFF, NULL,
         "a load past its hard timeout may still store its value"),
     ROW(single_flight, OPTION_SWITCH, STRATA_OFF, STRATA_ON, STRATA_ON, NULL, "off: every caller loads for itself"),
+    ROW(jitter_ms, OPTION_DURATION, STRATA_OFF, INT64_C(1) << 42, STRATA_OFF, NULL,
+        "fresh for up to so much longer or shorter, drawn once for each entry"),
+    ROW(refresh_ahead_percent, OPTION_PERCENT, STRATA_OFF, 99, STRATA_OFF, NULL,
+        "refresh_ahead_ms as a share of the time for which it is fresh"),
+    ROW(xfetch, OPTION_SWITCH, STRATA_OFF, STRATA_ON, STRATA_OFF, NULL,
+        "early refreshes are drawn, by what the last load took"),
 };
 #undef STRUCT
 

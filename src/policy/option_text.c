@@ -112,6 +112,20 @@ static int read_switch(const struct place *p, int64_t *out)
     return STRATA_OK;
 }
 
+static int read_percent(const struct place *p, int64_t *out)
+{
+    uint64_t number;
+    if (strcmp(p->value, "off") == 0) {
+        *out = STRATA_OFF;
+        return STRATA_OK;
+    }
+    const char *rest = read_digits(p->value, &number);
+    if (rest == NULL || strcmp(rest, "%") != 0 || number > p->row->max)
+        return fail_number(p, "share", "20%");
+    *out = (int64_t)number;
+    return STRATA_OK;
+}
+
 static int read_word(const struct place *p, int64_t *out)
 {
     char names[160] = "";
@@ -277,10 +291,12 @@ int strata__option_set(const struct option_rows *rows, void *known, const char *
     case OPTION_TEXT: return set_string(&p, known);
     case OPTION_DURATION:
     case OPTION_SWITCH:
+    case OPTION_PERCENT:
     case OPTION_ENUM:
-        rc = p.row->type == OPTION_DURATION ? read_duration(&p, &signed_number)
-             : p.row->type == OPTION_SWITCH ? read_switch(&p, &signed_number)
-                                            : read_word(&p, &signed_number);
+        rc = p.row->type == OPTION_DURATION  ? read_duration(&p, &signed_number)
+             : p.row->type == OPTION_SWITCH  ? read_switch(&p, &signed_number)
+             : p.row->type == OPTION_PERCENT ? read_percent(&p, &signed_number)
+                                             : read_word(&p, &signed_number);
         if (rc == STRATA_OK)
             store_number(p.row, known, (uint64_t)signed_number);
         return rc;
