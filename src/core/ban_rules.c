@@ -14,27 +14,26 @@ static int applies_to(const struct rule *r, const strata *handle)
     return 0;
 }
 
-static int has_tag(const strata_value *tags, uint64_t tag)
+static int has_tag(const strata_meta *meta, const uint64_t *tags, uint64_t tag)
 {
-    const uint64_t *ids = tags->data;
-    for (size_t i = 0; i < tags->size / sizeof *ids; i++)
-        if (ids[i] == tag)
+    for (uint32_t i = 0; i < meta->tag_count; i++)
+        if (tags[i] == tag)
             return 1;
     return 0;
 }
 
-static int has_all(const struct rule *r, const strata_meta *meta, const strata_value *tags)
+static int has_all(const struct rule *r, const strata_meta *meta, const uint64_t *tags)
 {
     const uint64_t *wanted = (const uint64_t *)(const void *)r->bytes;
     if (meta->tag_count == 0)
         return 0;
     for (uint32_t i = 0; tags != NULL && i < r->tag_count; i++)
-        if (!has_tag(tags, wanted[i]))
+        if (!has_tag(meta, tags, wanted[i]))
             return 0;
     return 1;
 }
 
-static int matches(const struct rule *r, const strata_meta *meta, strata_slice key, const strata_value *tags)
+static int matches(const struct rule *r, const strata_meta *meta, strata_slice key, const uint64_t *tags)
 {
     switch (r->kind) {
     case BAN_PREFIX:
@@ -46,7 +45,7 @@ static int matches(const struct rule *r, const strata_meta *meta, strata_slice k
 }
 
 enum ban_verdict strata__rules_judge(const strata *handle, const struct layer_slot *slot, const strata_meta *meta,
-                                     strata_slice key, const strata_value *tags)
+                                     strata_slice key, const uint64_t *tags)
 {
     const struct root *root = handle->root;
     const struct bans *b = root->bans;
@@ -214,4 +213,18 @@ int strata__rules_placed(struct root *root, const struct ban *ban, uint64_t path
             strata__mark_placed(&r->mark, ban);
     }
     return found;
+}
+
+void strata__rules_retire(struct root *root)
+{
+    struct bans *b = root->bans;
+    uint32_t left = 0;
+    for (uint32_t i = 0; i < b->rule_count; i++) {
+        struct rule *r = b->rules[i];
+        if (mark_retires(root, &r->mark, b->floor))
+            strata__free(root->mem, r);
+        else
+            b->rules[left++] = r;
+    }
+    b->rule_count = left;
 }

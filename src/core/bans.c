@@ -29,8 +29,10 @@ static void forget(struct root *root)
 
 void strata__bans_free(struct root *root)
 {
-    if (root->bans != NULL)
+    if (root->bans != NULL) {
         forget(root);
+        strata__free(root->mem, root->bans->lurker.lines);
+    }
     strata__free(root->mem, root->bans);
     root->bans = NULL;
 }
@@ -40,6 +42,10 @@ void strata__bans_reopen(struct root *root)
     struct bans *b = root->bans;
     int whole = os_lock_try(&b->lock.lock);
     key_mutex_init(&b->lock);
+    if (b->lurker.state == LURK_RESTS) /* else its list may be half changed, too */
+        b->lurker = (struct lurker){ .lines = b->lurker.lines, .line_room = b->lurker.line_room };
+    else
+        b->lurker = (struct lurker){ 0 };
     if (whole)
         return;
     b->rules = NULL; /* half changed by a thread that is not here: lost, and all that is older with it */
@@ -232,42 +238,64 @@ static enum ban_verdict judge_unknown(const struct root *root, const struct laye
 }
 
 static enum ban_verdict judge_tags(const strata *handle, const struct layer_slot *slot, const strata_meta *meta,
-                                   const strata_value *tags)
+                                   const uint64_t *tags)
 {
     enum ban_verdict worst = BAN_NONE;
     if (meta->tag_count == 0)
         return BAN_NONE;
     if (tags == NULL)
         return judge_unknown(handle->root, slot, meta);
-    const uint64_t *ids = tags->data;
-    for (size_t i = 0; i < tags->size / sizeof *ids && worst != BAN_HARD; i++) {
-        enum ban_verdict v = judge_tag(handle, slot, meta, ids[i]);
+    for (uint32_t i = 0; i < meta->tag_count && worst != BAN_HARD; i++) {
+        enum ban_verdict v = judge_tag(handle, slot, meta, tags[i]);
         worst = v > worst ? v : worst;
     }
     return worst;
 }
 
-/* An entry of this life that is not below its line: no ban of its kind has come since. */
-static int above_line(const strata *handle, const strata_meta *meta)
+/* Has a ban come since that may concern it?  Not, of this life's, what is not below the line of its kind, or that of any tag of its. */
+static int below_line(const strata *handle, const strata_meta *meta, const uint64_t *tags)
 {
-    const uint32_t *line = meta->tag_count != 0 ? &handle->lines.tagged : &handle->lines.plain;
-    return meta->life == handle->root->life && meta->position >= __atomic_load_n(line, __ATOMIC_ACQUIRE);
+    const struct bans *b = handle->root->bans;
+    if (meta->life != handle->root->life)
+        return 1;
+    if (meta->position < __atomic_load_n(&handle->lines.plain, __ATOMIC_ACQUIRE))
+        return 1;
+    if (meta->tag_count == 0 || meta->position >= __atomic_load_n(&handle->lines.tagged, __ATOMIC_ACQUIRE))
+        return 0;
+    for (uint32_t i = 0; tags != NULL && i < meta->tag_count; i++)
+        if (meta->position < __atomic_load_n(&b->lines[tags[i] & (TAG_FOLDS - 1)], __ATOMIC_RELAXED))
+            return 1;
+    return tags == NULL;
 }
 
-enum ban_verdict strata__bans_judge(strata *handle, const struct layer_slot *slot, const strata_meta *meta,
-                                    strata_slice key, const strata_value *tags)
+/* It may have been taken by a ban that was forgotten. */
+static int below_floor(const struct root *root, const strata_meta *meta)
+{
+    const struct bans *b = root->bans;
+    return b->floor != 0 && (meta->life != root->life || meta->position < b->floor);
+}
+
+enum ban_verdict strata__bans_judge_ids(strata *handle, const struct layer_slot *slot, const strata_meta *meta,
+                                        strata_slice key, const uint64_t *tags)
 {
     struct bans *b = handle->root->bans;
-    if (atomic_load_explicit(&b->any, memory_order_acquire) == 0 || above_line(handle, meta))
+    if (atomic_load_explicit(&b->any, memory_order_acquire) == 0 || !below_line(handle, meta, tags))
         return BAN_NONE;
     key_mutex_lock(&b->lock);
-    enum ban_verdict verdict = judge_tags(handle, slot, meta, tags);
+    enum ban_verdict verdict = below_floor(handle->root, meta) ? BAN_HARD : judge_tags(handle, slot, meta, tags);
     if (verdict != BAN_HARD) {
         enum ban_verdict v = strata__rules_judge(handle, slot, meta, key, tags);
         verdict = v > verdict ? v : verdict;
     }
     key_mutex_unlock(&b->lock);
     return verdict;
+}
+
+enum ban_verdict strata__bans_judge(strata *handle, const struct layer_slot *slot, const strata_meta *meta,
+                                    strata_slice key, const strata_value *tags)
+{
+    const int whole = tags != NULL && tags->size == meta->tag_count * sizeof(uint64_t);
+    return strata__bans_judge_ids(handle, slot, meta, key, whole ? tags->data : NULL);
 }
 
 int strata__banned_since(strata *handle, strata_slice key, uint32_t position, uint32_t tag_count,
@@ -347,6 +375,7 @@ static int apply_locked(struct root *root, const struct ban *ban, uint32_t *out_
     if (!entered)
         return STRATA_ENOMEM;
     raise_below_locked(root, ban, path_hash, position);
+    atomic_store_explicit(&root->bans->newest, position, memory_order_relaxed);
     publish_position(root, position);
     *out_position = position;
     return STRATA_OK;
@@ -358,6 +387,97 @@ int strata__ban_enter(struct root *root, const struct ban *ban, uint32_t *out_po
     int rc = apply_locked(root, ban, out_position);
     key_mutex_unlock(&root->tree_lock);
     return rc;
+}
+
+/* Retiring ------------------------------------------------------------------------------------------------------ */
+
+static int retire_mark(const struct root *root, struct mark *mark)
+{
+    if (mark_is_set(mark) && mark_retires(root, mark, root->bans->floor))
+        *mark = (struct mark){ 0 };
+    return !mark_is_set(mark);
+}
+
+static int retire_tag(const struct root *root, struct tag_ban *t)
+{
+    int hard = retire_mark(root, &t->hard);
+    return retire_mark(root, &t->soft) && hard;
+}
+
+/* Those behind it that would be looked for from here on move up. */
+static void take_out(struct bans *b, uint32_t hole)
+{
+    const uint32_t mask = b->tag_room - 1;
+    for (uint32_t at = (hole + 1) & mask; b->tags[at].key != 0; at = (at + 1) & mask) {
+        uint32_t home = (uint32_t)b->tags[at].key & mask;
+        if (((at - home) & mask) < ((at - hole) & mask))
+            continue;
+        b->tags[hole] = b->tags[at];
+        hole = at;
+    }
+    b->tags[hole] = (struct tag_ban){ 0 };
+    b->tag_count--;
+}
+
+static void retire_folded(struct root *root)
+{
+    struct bans *b = root->bans;
+    int left = 0;
+    for (uint32_t i = 0; b->folded != NULL && i < TAG_FOLDS; i++)
+        left |= !retire_tag(root, &b->folded[i]);
+    if (left)
+        return;
+    strata__free(root->mem, b->folded);
+    b->folded = NULL;
+}
+
+/* Most of the room is empty.  Without memory for a smaller table it stays. */
+static void shrink(struct root *root)
+{
+    struct bans *b = root->bans;
+    uint32_t room = FIRST_ROOM;
+    while (room < b->tag_count * 4)
+        room *= 2;
+    if (room >= b->tag_room)
+        return;
+    struct tag_ban *less = b->tag_count != 0 ? strata__alloc_zero(root->mem, room * sizeof *less) : NULL;
+    if (less == NULL && b->tag_count != 0)
+        return;
+    for (uint32_t i = 0; less != NULL && i < b->tag_room; i++)
+        if (b->tags[i].key != 0)
+            *find(less, room, b->tags[i].key) = b->tags[i];
+    strata__free(root->mem, b->tags);
+    b->tags = less;
+    b->tag_room = less != NULL ? room : 0;
+}
+
+int strata__bans_retire_locked(struct root *root, uint32_t *io_at, uint32_t most)
+{
+    struct bans *b = root->bans;
+    uint32_t at = *io_at;
+    if (at == 0) {
+        strata__rules_retire(root);
+        retire_folded(root);
+    }
+    for (; at < b->tag_room && most > 0; most--)
+        if (b->tags[at].key == 0 || !retire_tag(root, &b->tags[at]))
+            at++;
+        else
+            take_out(b, at);
+    *io_at = at;
+    if (at < b->tag_room)
+        return 0;
+    shrink(root);
+    return 1;
+}
+
+uint32_t strata__bans_count(struct root *root)
+{
+    struct bans *b = root->bans;
+    key_mutex_lock(&b->lock);
+    uint32_t count = b->rule_count + b->tag_count + (b->folded != NULL);
+    key_mutex_unlock(&b->lock);
+    return count;
 }
 
 /* A ban comes by the bus, and in the store's list: the second time it says nothing more. */

@@ -97,9 +97,19 @@ enum ban_verdict { BAN_NONE, BAN_SOFT, BAN_HARD };
  * stood in root->position before the call is compared. */
 enum ban_verdict strata__bans_judge(strata *handle, const struct layer_slot *slot, const strata_meta *meta,
                                     strata_slice key, const strata_value *tags);
+/* The same for who has the tags as numbers, meta->tag_count of them; NULL: unknown. */
+enum ban_verdict strata__bans_judge_ids(strata *handle, const struct layer_slot *slot, const strata_meta *meta,
+                                        strata_slice key, const uint64_t *tags);
 /* Is something that was born at `position` of this life banned by now (clears included)?  For fills. */
 int strata__banned_since(strata *handle, strata_slice key, uint32_t position, uint32_t tag_count,
                          const strata_value *tags);
+
+/* Some work of the lurker's, by the thread that maintains (lurker.c). */
+void strata__lurk(struct root *root);
+/* How many bans are kept: tags, and all others; those that were folded count as one. */
+uint32_t strata__bans_count(struct root *root);
+/* Forget the bans up to floor among so many slots of tags, and, with the first, among all others.  1: that was all.  bans->lock. */
+int strata__bans_retire_locked(struct root *root, uint32_t *io_at, uint32_t most);
 
 /* ban_rules.c, for bans.c: under bans->lock ------------------------------------------------------------------------- */
 
@@ -128,9 +138,29 @@ struct tag_ban {
     struct mark hard, soft;
 };
 
+/* The walk over what instant layers hold (lurker.c).  The thread that maintains has it, but for what is atomic. */
+struct lurker {
+    enum { LURK_RESTS, LURK_WALKS, LURK_RETIRES } state;
+    uint32_t position;  /* bans up to here are what this walk is for */
+    uint32_t held;      /* no load that was under way when it began is older, and, at its end, no entry */
+    uint32_t done;      /* bans up to here have nothing left to do */
+    uint32_t layer;     /* whose turn it is */
+    uint32_t retire_at; /* the next slot of bans->tags */
+    int64_t not_before, pause_ms;
+    const strata_lines **lines;
+    uint32_t line_count, line_room;
+    uint64_t at;
+    _Atomic(uint64_t) freed; /* entries */
+};
+
 struct bans {
     struct key_mutex lock;
-    _Atomic(uint32_t) any; /* 1: there is a ban */
+    _Atomic(uint32_t) any;    /* 1: there is a ban, or was one */
+    _Atomic(uint32_t) newest; /* position of the last ban */
+    /* Bans up to this position are forgotten: what was born below it, and is below its line, may have been taken by one of these, and
+     * counts so. */
+    uint32_t floor;
+    struct lurker lurker;
     uint32_t tag_count, tag_room;
     struct tag_ban *tags;         /* open addressing; tag_room is a power of two */
     struct tag_ban *folded;       /* TAG_FOLDS, by key; NULL: nothing was folded */
@@ -141,6 +171,13 @@ struct bans {
     uint32_t lines[TAG_FOLDS]; /* of strata_lines */
 };
 
+/* What position says nothing about was issued in another life: it stays. */
+static inline int mark_retires(const struct root *root, const struct mark *mark, uint32_t floor)
+{
+    return mark->life == root->life && mark->position <= floor;
+}
+static inline int mark_is_set(const struct mark *mark) { return mark->wall_ms != 0 || mark->position != 0; }
+void strata__rules_retire(struct root *root);
 /* 0: no memory. */
 int strata__tag_ban_put(struct root *root, uint64_t path_hash, uint64_t tag, int soft, const struct mark *mark);
 int strata__rules_put(struct root *root, const struct ban *ban, uint64_t path_hash, const struct mark *mark);
@@ -154,6 +191,6 @@ int strata__rules_placed(struct root *root, const struct ban *ban, uint64_t path
 int strata__mark_after(const struct root *root, const struct layer_slot *slot, const strata_meta *meta,
                        const struct mark *mark);
 enum ban_verdict strata__rules_judge(const strata *handle, const struct layer_slot *slot, const strata_meta *meta,
-                                     strata_slice key, const strata_value *tags);
+                                     strata_slice key, const uint64_t *tags);
 
 #endif /* STRATA_CORE_BANS_H */

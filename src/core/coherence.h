@@ -40,5 +40,7 @@ int strata__unpublished_fails(struct root *root, strata_error *err);
 int strata__clear_apply(struct root *root, strata_slice prefix);
 /* The same, and wait. */
 int strata__publish_blocking(struct root *root, const struct bus_item *item);
+/* What was born here or later may be moved up as far as bans go: strata__suspect_cap() says nothing less. */
+uint32_t strata__suspect_begin(struct root *root);
 
 #endif /* STRATA_CORE_COHERENCE_H */

@@ -72,6 +72,17 @@ uint32_t strata__suspect_cap(struct root *root, uint32_t position, uint32_t now)
     return most < now ? most : now;
 }
 
+uint32_t strata__suspect_begin(struct root *root)
+{
+    struct coherence *c = root->coherence;
+    if (c == NULL)
+        return 0;
+    key_mutex_lock(&c->lock);
+    uint32_t begin = c->epochs[c->epoch_count - 1].begin;
+    key_mutex_unlock(&c->lock);
+    return begin;
+}
+
 int strata__trust_level_locked(struct coherence *c, uint32_t position, int64_t now)
 {
     uint32_t i = epoch_of(c, position);

@@ -47,7 +47,7 @@ static int recheck_locked(const struct want *want, struct flight *f, struct wait
     return 1;
 }
 
-static int too_old(const struct flight *f, int64_t now)
+int strata__flight_too_old(const struct flight *f, int64_t now)
 {
     int64_t limit = f->policy.refresh_timeout_ms;
     if (f->policy.hard_timeout_ms > limit)
@@ -98,7 +98,7 @@ static struct flight *find_joinable_locked(struct stripe *s, const struct want *
         return NULL;
     int64_t now = ex_now_ms(f->root->ex);
     /* One that began so long ago that its value would come in suspect is no answer for who asks now. */
-    if (!banned_meanwhile(f, want->handle, key) && !too_old(f, now) && !outdated(f, now) &&
+    if (!banned_meanwhile(f, want->handle, key) && !strata__flight_too_old(f, now) && !outdated(f, now) &&
         strata__suspect_level(f->root, f->position, now) == SUSPECT_NOT)
         return f;
     strata__poison_one_locked(f);

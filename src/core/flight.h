@@ -354,6 +354,10 @@ static inline int waiter_stands_locked(const struct waiter *w)
     return !w->flight->delivered && !w->taken && list_linked(&w->link);
 }
 
+/* It began so long ago that nobody waits for it. */
+int strata__flight_too_old(const struct flight *f, int64_t now);
+/* The least position that a flight was born at which may store something yet; `most` where there is none below. */
+uint32_t strata__flights_oldest(struct root *root, uint32_t most);
 struct flight *strata__flight_new(const struct want *want, strata_slice key, uint64_t hash, strata_error *err);
 static inline struct flight *flight_ref(struct flight *f)
 {

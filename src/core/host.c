@@ -148,6 +148,8 @@ static void maintain(struct task *task)
         if (layer->ops->maintain != NULL)
             layer->ops->maintain(layer, ex_now_ms(root->ex), MAINTAIN_BUDGET_US);
     }
+    if (root_usable(root))
+        strata__lurk(root);
     strata__maintain_start(root);
     root_leave(root);
 }

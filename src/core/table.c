@@ -202,6 +202,35 @@ void strata__supersede_locked(struct stripe *s, uint64_t hash, uint32_t space, s
     }
 }
 
+static uint32_t oldest_locked(const struct stripe *s, uint32_t most, int64_t now)
+{
+    for (uint32_t i = 0; i <= s->mask; i++) {
+        LIST_EACH(node, &s->buckets[i])
+        {
+            struct busy *b = list_entry(node, struct busy, chain);
+            if (b->is_write)
+                continue;
+            const struct flight *f = flight_of_busy(b);
+            if (!f->poisoned && f->position < most && !strata__flight_too_old(f, now))
+                most = f->position;
+        }
+    }
+    return most;
+}
+
+uint32_t strata__flights_oldest(struct root *root, uint32_t most)
+{
+    int64_t now = ex_now_ms(root->ex);
+    for (int i = 0; i < STRIPES; i++) {
+        struct stripe *s = &root->stripes[i];
+        key_mutex_lock(&s->lock);
+        if (atomic_load_explicit(&s->count, memory_order_relaxed) != 0)
+            most = oldest_locked(s, most, now);
+        key_mutex_unlock(&s->lock);
+    }
+    return most;
+}
+
 void strata__flight_abandon_locked(struct flight *f)
 {
     atomic_store(&f->load.canceled, 1);

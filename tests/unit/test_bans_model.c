@@ -207,7 +207,9 @@ static void run_model(uint64_t seed, int with_slow)
     static struct model m;
     memset(&m, 0, sizeof m);
     m.seed = seed;
-    open_stack(&m.st, &(struct stack_options){ .with_slow = with_slow, .memory_bytes = 8 << 20 });
+    strata_policy policy = STRATA_POLICY_INIT;
+    policy.refresh_timeout_ms = STRATA_FOREVER; /* loads hold their bans, however long they take */
+    open_stack(&m.st, &(struct stack_options){ .with_slow = with_slow, .memory_bytes = 8 << 20, .policy = &policy });
     static const int parent[SPACES] = { -1, 0, 1, 0 };
     memcpy(m.parent, parent, sizeof parent);
     m.in[0] = m.st.cache;

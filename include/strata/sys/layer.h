@@ -180,6 +180,27 @@ typedef struct strata_ban_op {
     uint32_t reserved;       /**< 0 */
 } strata_ban_op;
 
+/** A walk over what a layer holds and nobody reads, a piece at a time: what bans took goes, and of the rest it becomes known how old
+ *  it is. */
+typedef struct strata_lurk strata_lurk;
+struct strata_lurk {
+    size_t size;                     /**< sizeof this struct */
+    uint64_t at;                     /**< where the walk goes on, as the layer means it; 0: at its begin */
+    uint32_t most;                   /**< look at about so many places in this piece */
+    uint32_t space_count;
+    const strata_lines *const *lines; /**< by namespace; of namespaces from space_count on nothing needs a look */
+    uint32_t position;               /**< what was born below has been compared once the walk is over, and counts as born here */
+    uint32_t asked;                  /**< judge() is asked of what was born below this, even where it is not below its line */
+    uint32_t oldest;                 /**< in, out: the least position of what stayed */
+    uint32_t reserved;               /**< 0 */
+    uint64_t freed;                  /**< out: is raised by those that went */
+    /** Of an entry born below `position`: where it is below its line, or born below `asked`.  `tags` NULL where it has some that are unknown.  May be called under a lock of the layer
+     *  that its puts take: takes no lock but core's own below that, and does not come back to the layer.
+     *  @return 1: it goes.  0: it stays, and counts as born at *position from now on. */
+    int (*judge)(strata_lurk *lurk, uint32_t space, strata_slice key, const strata_meta *meta, const uint64_t *tags,
+                 uint32_t *position);
+};
+
 /** A layer's functions.  Slots are only ever appended; optional ones are NULL. */
 typedef struct strata_layer_ops {
     size_t size;      /**< sizeof this table */
@@ -240,6 +261,10 @@ typedef struct strata_layer_ops {
     /** A ban of another node's came by a bus, with this place in the store's list: look after that list soon, for what is stored
      *  until then counts as older than the ban.  Does not block.  NULL: it is looked after from time to time. */
     void (*heard)(strata_layer *layer, uint64_t store_position);
+    /** STRATA_LAYER_INSTANT: one piece of a walk.  What is put meanwhile need not be met; of an entry that is passed by for another
+     *  reason the cache may say later that it is banned.  No lock is held for long, and a hit waits for none.
+     *  @return 1: that was all of it; 0: there is more.  NULL: what the layer holds is not known, and may be as old as the cache. */
+    int (*lurk)(strata_layer *layer, strata_lurk *lurk);
 } strata_layer_ops;
 
 /** The base of a layer: the first member of its own struct. */

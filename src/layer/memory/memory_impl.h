@@ -260,6 +260,7 @@ struct memory {
     _Atomic(int64_t) classes[TTL_CLASSES + 2]; /* distinct fresh_ms; class 0 is unused */
     _Alignas(64) _Atomic(uint64_t) shared_cell[RECLAIM_CELL_WORDS];
     _Atomic(uint32_t) sweep_shard;
+    uint64_t lurk_slots; /* of the table that the lurker is in; by who calls lurk() */
     struct reclaim_waiter waiter;
 };
 
@@ -430,6 +431,16 @@ const void *strata__memory_hint(strata_layer *layer, uint64_t hash);
 strata_value *strata__memory_quick(const void *where, const void *key, size_t n, uint64_t hash,
                                    const strata_lines *lines, int64_t now_ms);
 void strata__memory_checked(strata_layer *layer, strata_value *found, uint32_t position);
+/* Has a ban come since that may concern it? */
+int strata__memory_below_line(const struct entry *e, const strata_lines *lines);
+/* It counts as born at `position`, unless it was born later. */
+static inline void strata__memory_move_up(struct entry *e, uint32_t position)
+{
+    uint32_t before = atomic_load_explicit(&e->position, memory_order_relaxed);
+    while (before < position && !atomic_compare_exchange_weak_explicit(&e->position, &before, position,
+                                                                       memory_order_relaxed, memory_order_relaxed))
+        ;
+}
 /* The same, with op->meta always filled.  op->now_ms is INT64_MAX, the real moment is `now_ms`. */
 int strata__memory_lookup_meta(struct memory *m, strata_op *op, int64_t now_ms);
 void strata__memory_drain_touches(struct memory *m, struct reclaim_record *r);
@@ -475,6 +486,9 @@ static inline uint64_t strata__entry_hash(const struct memory *m, const struct e
 void strata__memory_maintain(strata_layer *layer, int64_t now_ms, uint64_t budget_us);
 int strata__memory_clear(strata_layer *layer, const strata_clear_op *what, strata_error *err);
 int strata__memory_keys(strata_layer *layer, int (*each)(uint32_t, strata_slice, void *), void *ctx, strata_error *err);
+
+/* memory_lurk.c */
+int strata__memory_lurk(strata_layer *layer, strata_lurk *lurk);
 
 extern const struct eviction_ops strata__evict_fifo, strata__evict_lru, strata__evict_lfu, strata__evict_sieve,
     strata__evict_s3fifo, strata__evict_wtinylfu;

@@ -342,6 +342,7 @@ static const strata_layer_ops memory_ops = {
     .hint = strata__memory_hint,
     .quick = strata__memory_quick,
     .checked = strata__memory_checked,
+    .lurk = strata__memory_lurk,
 };
 
 /* The constructor --------------------------------------------------------------------------------------------- */

@@ -155,17 +155,15 @@ static inline int below_line(const struct entry *e, const strata_lines *lines)
     return position < line(&lines->plain) || ((e->kind & KIND_TAGGED) != 0 && below_tag_line(e, position, lines));
 }
 
+int strata__memory_below_line(const struct entry *e, const strata_lines *lines) { return below_line(e, lines); }
+
 void strata__memory_checked(strata_layer *layer, strata_value *found, uint32_t position)
 {
     (void)layer;
     if (found->kind != STRATA__VALUE_PIN)
         return;
     struct reclaim_pin *p = (struct reclaim_pin *)(void *)found;
-    struct entry *e = (struct entry *)(uintptr_t)atomic_load_explicit(&p->address, memory_order_relaxed);
-    uint32_t before = atomic_load_explicit(&e->position, memory_order_relaxed);
-    while (before < position && !atomic_compare_exchange_weak_explicit(&e->position, &before, position,
-                                                                       memory_order_relaxed, memory_order_relaxed))
-        ;
+    strata__memory_move_up((struct entry *)(uintptr_t)atomic_load_explicit(&p->address, memory_order_relaxed), position);
 }
 
 /* Without memory the entry counts as having any tag. */
