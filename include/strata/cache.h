@@ -217,9 +217,13 @@ STRATA_API int strata_set(strata *cache, strata_slice key, strata_slice value, c
 STRATA_API int strata_set_tagged(strata *cache, strata_slice key, strata_slice value, const strata_slice *tags,
                                  size_t tag_count, const strata_policy *policy, strata_error *err);
 
-/** Store a decoded object; the cache needs a codec.  Ownership: `object` is taken, also on failure. */
+/** Store a decoded object; the cache needs a codec.  Ownership: `object` is taken, also on failure, unless there is no codec to free
+ *  it with. */
 STRATA_API int strata_set_object(strata *cache, strata_slice key, void *object, const strata_policy *policy,
                                  strata_error *err);
+/** The same with tags, as strata_set_tagged(). */
+STRATA_API int strata_set_object_tagged(strata *cache, strata_slice key, void *object, const strata_slice *tags,
+                                        size_t tag_count, const strata_policy *policy, strata_error *err);
 
 /** Take the key out of every layer.  A value loaded before is never stored after.  @return STRATA_OK (whether or not
  *  it was there); STRATA_PENDING: this cache serves it no more, but a layer on another machine, or a bus, can't be reached, and
@@ -249,6 +253,8 @@ typedef struct strata_item {
     int32_t reserved;      /**< 0 */
     const strata_slice *tags; /**< in, for set_many: the value's tags; borrowed for the call */
     size_t tag_count;         /**< 0 none */
+    void *object; /**< in, for set_many: a decoded object instead of `set`, as strata_set_object() takes it; NULL none, and NULL again
+                       once it is taken */
 } strata_item;
 
 /** strata_get() for each, one question a layer.  @return STRATA_OK, or the first error; every item has its own. */
@@ -281,6 +287,11 @@ STRATA_API int strata_set_async(strata *cache, strata_slice key, strata_slice va
 STRATA_API int strata_set_tagged_async(strata *cache, strata_slice key, strata_slice value, const strata_slice *tags,
                                        size_t tag_count, const strata_policy *policy, strata_queue *queue,
                                        strata_done done, void *ctx, strata_error *err);
+STRATA_API int strata_set_object_async(strata *cache, strata_slice key, void *object, const strata_policy *policy,
+                                       strata_queue *queue, strata_done done, void *ctx, strata_error *err);
+STRATA_API int strata_set_object_tagged_async(strata *cache, strata_slice key, void *object, const strata_slice *tags,
+                                              size_t tag_count, const strata_policy *policy, strata_queue *queue,
+                                              strata_done done, void *ctx, strata_error *err);
 STRATA_API int strata_delete_async(strata *cache, strata_slice key, strata_queue *queue, strata_done done, void *ctx,
                                    strata_error *err);
 STRATA_API int strata_expire_async(strata *cache, strata_slice key, strata_queue *queue, strata_done done, void *ctx,

@@ -387,6 +387,14 @@ public:
         detail::check(strata_set_tagged(raw_, key.raw(), bytes.raw(), tags, count, p, &err), err);
     }
 
+    /// Store a decoded object, with `count` tags; the cache needs a codec, which frees it, also where this throws.
+    void set_object(slice key, void *object, const strata_slice *tags = nullptr, std::size_t count = 0,
+                    const strata_policy *p = nullptr) const
+    {
+        strata_error err = STRATA_ERROR_INIT;
+        detail::check(strata_set_object_tagged(raw_, key.raw(), object, tags, count, p, &err), err);
+    }
+
     /// Take the key out of every layer; a value loaded before is never stored after.  (strata_delete: "delete" is taken.)
     void erase(slice key) const
     {

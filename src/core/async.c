@@ -324,8 +324,9 @@ static void write_over(struct write *w)
     strata__async_complete(a, strata__write_result(w), NULL, &w->err);
 }
 
-/* The call's memory: the write is freed with it.  `pattern` is copied. */
-static int give_write(struct async *a, const struct write *pattern, strata_slice value, strata_error *err)
+/* The call's memory: the write is freed with it.  `pattern` is copied.  Takes over what `value` points to, unless it fails before
+ * there is a write: it says so by leaving it there. */
+static int give_write(struct async *a, const struct write *pattern, strata_value **value, strata_error *err)
 {
     struct root *root = a->root;
     struct async_write *w = strata__alloc_zero(root->mem, sizeof *w);
@@ -334,11 +335,9 @@ static int give_write(struct async *a, const struct write *pattern, strata_slice
     w->write = *pattern;
     w->owner = a;
     a->write = &w->write;
+    w->write.value = *value;
+    *value = NULL;
     int rc = strata__forms_make(a->cache, a->key, &w->write.key, &w->write.storage);
-    if (rc == STRATA_OK && pattern->told_as == STRATA_OP_PUT) {
-        w->write.value = strata__value_copy(root->mem, value.data, value.size);
-        rc = w->write.value != NULL ? STRATA_OK : STRATA_ENOMEM;
-    }
     return rc < 0 ? strata__fail_plain(err, rc, "async") : rc;
 }
 
@@ -391,24 +390,27 @@ static int run_write(struct async *a, strata_error *err)
     return strata__async_refuse(a, strata__async_busy(rc, err));
 }
 
-static int write_async(strata *cache, strata_slice key, strata_slice value, const struct strata_tags *tags,
-                       const struct write *pattern, strata_queue *queue, strata_done done, void *ctx, strata_error *err)
+int strata__write_async(strata *cache, strata_slice key, strata_value *value, const struct strata_tags *tags,
+                        const struct write *pattern, const struct async_end *end, strata_error *err)
 {
     int rc = check_key(cache, key, err);
-    if (rc != STRATA_OK)
-        return rc;
-    struct async *a = strata__async_new(cache, key, queue, done, ctx, &rc, err);
+    struct async *a = NULL;
+    if (rc == STRATA_OK)
+        a = strata__async_new(cache, key, end->queue, end->done, end->ctx, &rc, err);
+    if (a != NULL)
+        rc = give_write(a, pattern, &value, err);
+    strata_value_unref(value);
     if (a == NULL)
         return rc;
-    rc = give_write(a, pattern, value, err);
     if (rc == STRATA_OK)
         rc = strata__write_tag(a->write, tags, err);
     return rc == STRATA_OK ? run_write(a, err) : strata__async_refuse(a, rc);
 }
 
 static int set_async(strata *cache, strata_slice key, strata_slice value, const struct strata_tags *tags,
-                     const strata_policy *policy, strata_queue *queue, strata_done done, void *ctx, strata_error *err)
+                     const strata_policy *policy, const struct async_end *end, strata_error *err)
 {
+    strata_value *copy = NULL;
     struct write pattern = { .status = STRATA_OK };
     if (cache == NULL || (value.data == NULL && value.size != 0))
         return strata__no_argument(err, "strata_set_async() needs a cache and a value");
@@ -419,8 +421,10 @@ static int set_async(strata *cache, strata_slice key, strata_slice value, const 
     rc = strata__write_prepare_set(&pattern, cache, policy, err);
     if (rc == STRATA_OK)
         rc = strata__value_fits(root, value.size, err);
+    if (rc == STRATA_OK && (copy = strata__value_copy(root->mem, value.data, value.size)) == NULL)
+        rc = strata__fail(err, STRATA_ENOMEM, "value", "no memory for a value of %zu bytes", value.size);
     if (rc == STRATA_OK)
-        rc = write_async(cache, key, value, tags, &pattern, queue, done, ctx, err);
+        rc = strata__write_async(cache, key, copy, tags, &pattern, end, err);
     root_leave(root);
     return rc;
 }
@@ -428,7 +432,8 @@ static int set_async(strata *cache, strata_slice key, strata_slice value, const 
 int strata_set_async(strata *cache, strata_slice key, strata_slice value, const strata_policy *policy,
                      strata_queue *queue, strata_done done, void *ctx, strata_error *err)
 {
-    return set_async(cache, key, value, NULL, policy, queue, done, ctx, err);
+    struct async_end end = { queue, done, ctx };
+    return set_async(cache, key, value, NULL, policy, &end, err);
 }
 
 int strata_set_tagged_async(strata *cache, strata_slice key, strata_slice value, const strata_slice *tags,
@@ -436,17 +441,19 @@ int strata_set_tagged_async(strata *cache, strata_slice key, strata_slice value,
                             void *ctx, strata_error *err)
 {
     struct strata_tags given = { tags, tag_count };
-    return set_async(cache, key, value, &given, policy, queue, done, ctx, err);
+    struct async_end end = { queue, done, ctx };
+    return set_async(cache, key, value, &given, policy, &end, err);
 }
 
 static int simple_async(strata *cache, strata_slice key, uint32_t kind, strata_queue *queue, strata_done done,
                         void *ctx, strata_error *err)
 {
     struct write pattern = { .status = STRATA_OK };
+    struct async_end end = { queue, done, ctx };
     if (cache == NULL)
         return strata__no_argument(err, "no cache was given");
     strata__write_begin(&pattern, cache, kind);
-    return write_async(cache, key, strata_bytes(NULL, 0), NULL, &pattern, queue, done, ctx, err);
+    return strata__write_async(cache, key, NULL, NULL, &pattern, &end, err);
 }
 
 int strata_delete_async(strata *cache, strata_slice key, strata_queue *queue, strata_done done, void *ctx,

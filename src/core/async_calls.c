@@ -150,7 +150,10 @@ int strata_get_or_load_many_async(strata *cache, strata_item *items, size_t coun
 int strata_set_many_async(strata *cache, strata_item *items, size_t count, const strata_policy *policy,
                           strata_queue *queue, strata_done done, void *ctx, strata_error *err)
 {
-    return many_call(cache, items, count, policy, NULL, NULL, call_set_many, queue, done, ctx, err);
+    int rc = many_call(cache, items, count, policy, NULL, NULL, call_set_many, queue, done, ctx, err);
+    if (rc < 0) /* refused: nobody else frees its objects */
+        strata__item_objects_drop(cache, items, count);
+    return rc;
 }
 
 int strata_delete_many_async(strata *cache, strata_item *items, size_t count, strata_queue *queue, strata_done done,

@@ -48,6 +48,17 @@ void strata__async_complete(struct async *a, int status, strata_value *value, co
 /* The same on a worker, for a call without a queue whose answer stands in its completion.  A task's run(). */
 void strata__async_complete_here(struct task *task);
 
+/* Who is told of a call's end, and how. */
+struct async_end {
+    strata_queue *queue; /* NULL: a worker */
+    strata_done done;
+    void *ctx;
+};
+
+/* A write, which was prepared as `pattern` is.  Takes over the reference to `value`, whatever it answers; NULL with what stores nothing. */
+int strata__write_async(strata *cache, strata_slice key, strata_value *value, const struct strata_tags *tags,
+                        const struct write *pattern, const struct async_end *end, strata_error *err);
+
 /* A blocking call of a text, which is copied to a->key, and flags, in a->count; on a worker. */
 int strata__text_call(strata *cache, strata_slice text, uint32_t how, int (*call)(struct async *, strata_error *),
                       strata_queue *queue, strata_done done, void *ctx, strata_error *err);

@@ -25,17 +25,15 @@ static int write_some(struct write *writes, strata_item *items, size_t count, in
 
 static int prepare_one(struct write *w, strata *cache, strata_item *item, const struct write *pattern)
 {
-    struct root *root = cache->root;
     *w = *pattern;
     int rc = check_key(cache, item->key, &w->err);
     if (rc == STRATA_OK)
         rc = strata__forms_make(cache, item->key, &w->key, &w->storage);
-    if (rc == STRATA_OK && pattern->told_as == STRATA_OP_PUT)
-        rc = strata__value_fits(root, item->set.size, &w->err);
     if (rc == STRATA_OK && pattern->told_as == STRATA_OP_PUT) {
-        w->value = strata__value_copy(root->mem, item->set.data, item->set.size);
-        rc = w->value != NULL ? STRATA_OK : STRATA_ENOMEM;
         struct strata_tags tags = { item->tags, item->tag_count };
+        rc = strata__item_value(cache, item, &w->value, &w->err);
+        if (rc == STRATA_OK && w->value->object != NULL)
+            w->meta.codec = cache->root->codec->id;
         if (rc == STRATA_OK)
             rc = strata__write_tag(w, &tags, &w->err);
     }
@@ -66,17 +64,21 @@ static int write_slow_many(strata *cache, strata_item *items, size_t count, cons
     return worst;
 }
 
-static int set_one(strata *cache, const strata_item *item, const strata_policy *policy, strata_error *err)
+static int set_one(strata *cache, strata_item *item, const strata_policy *policy, strata_error *err)
 {
+    void *object = item->object;
+    item->object = NULL;
+    if (object != NULL && cache->root->codec != NULL)
+        return strata_set_object_tagged(cache, item->key, object, item->tags, item->tag_count, policy, err);
+    if (object != NULL)
+        return strata__fail(err, STRATA_EINVAL, "codec", "item.object needs a cache that was opened with a codec");
     if (item->tag_count == 0)
         return strata_set(cache, item->key, item->set, policy, err);
     return strata_set_tagged(cache, item->key, item->set, item->tags, item->tag_count, policy, err);
 }
 
-int strata_set_many(strata *cache, strata_item *items, size_t count, const strata_policy *policy, strata_error *err)
+static int set_many(strata *cache, strata_item *items, size_t count, const strata_policy *policy, strata_error *err)
 {
-    if (cache == NULL || (items == NULL && count != 0))
-        return strata__no_argument(err, "strata_set_many() needs a cache and items");
     struct write pattern = { .status = STRATA_OK };
     int rc = root_enter(cache->root, err); /* a closed cache has no clock */
     if (rc != STRATA_OK)
@@ -95,6 +97,15 @@ int strata_set_many(strata *cache, strata_item *items, size_t count, const strat
         rc = write_slow_many(cache, items, count, &pattern, err);
     }
     root_leave(cache->root);
+    return rc;
+}
+
+int strata_set_many(strata *cache, strata_item *items, size_t count, const strata_policy *policy, strata_error *err)
+{
+    if (cache == NULL || (items == NULL && count != 0))
+        return strata__no_argument(err, "strata_set_many() needs a cache and items");
+    int rc = set_many(cache, items, count, policy, err);
+    strata__item_objects_drop(cache, items, count); /* where it failed as a whole */
     return rc;
 }
 

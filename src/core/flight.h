@@ -527,6 +527,12 @@ struct strata_tags {
 };
 /* A set's, which the caller gives back: w->tags.  NULL: none.  STRATA_EINVAL, STRATA_ENOMEM. */
 int strata__write_tag(struct write *w, const struct strata_tags *tags, strata_error *err);
+/* Carry out what was prepared, and wait for it. */
+int strata__write_blocking(struct write *w, strata_slice key, strata_error *err);
+/* What an item of set_many sets, bytes or an object, which is taken. */
+int strata__item_value(strata *cache, strata_item *item, strata_value **out, strata_error *err);
+/* Free the objects of items that nobody has taken. */
+void strata__item_objects_drop(const strata *cache, strata_item *items, size_t count);
 /* With other nodes (write_publish.c).  The stores have it: tell them.  1: nothing to wait for; 0: the strand goes on when buses have
  * answered. */
 int strata__write_publish(struct write *w);

@@ -388,7 +388,7 @@ void strata__writes_drive(struct root *root, struct write *writes, size_t count)
     frame_end(&frame);
 }
 
-static int write_blocking(struct write *w, strata_slice key, strata_error *err)
+int strata__write_blocking(struct write *w, strata_slice key, strata_error *err)
 {
     struct root *root = w->root;
     unsigned char room[KEY_ROOM];
@@ -488,7 +488,7 @@ static int set_entered(strata *cache, strata_slice key, strata_slice value, cons
     }
     rc = strata__write_tag(&w, tags, err);
     if (rc == STRATA_OK)
-        rc = write_blocking(&w, key, err);
+        rc = strata__write_blocking(&w, key, err);
     strata_value_unref(w.tags);
     if (!lend)
         strata_value_unref(w.value);
@@ -527,43 +527,6 @@ int strata_set_tagged(strata *cache, strata_slice key, strata_slice value, const
     return rc;
 }
 
-static int set_object_entered(strata *cache, strata_slice key, strata_value *value, const strata_policy *policy,
-                              strata_error *err)
-{
-    struct write w;
-    int rc = strata__write_prepare_set(&w, cache, policy, err);
-    if (rc != STRATA_OK)
-        return rc;
-    w.value = value;
-    w.meta.codec = cache->root->codec->id;
-    return write_blocking(&w, key, err);
-}
-
-int strata_set_object(strata *cache, strata_slice key, void *object, const strata_policy *policy, strata_error *err)
-{
-    if (cache == NULL || cache->root->codec == NULL)
-        return strata__fail(err, STRATA_EINVAL, "codec",
-                            "strata_set_object() needs a cache that was opened with a codec");
-    struct root *root = cache->root;
-    const strata_codec *codec = root->codec;
-    strata_value *value = NULL;
-    int rc = check_key(cache, key, err);
-    if (rc == STRATA_OK)
-        rc = strata__value_fits(root, codec->cost(object, codec->ctx), err);
-    if (rc == STRATA_OK) {
-        value = strata__value_object(root->mem, object, codec);
-        rc = value != NULL ? root_enter(root, err) : strata__fail_plain(err, STRATA_ENOMEM, "value");
-    }
-    if (value == NULL)
-        codec->free(object, codec->ctx);
-    if (rc == STRATA_OK) {
-        rc = set_object_entered(cache, key, value, policy, err);
-        root_leave(root);
-    }
-    strata_value_unref(value);
-    return rc;
-}
-
 static int simple_write(strata *cache, strata_slice key, uint32_t kind, strata_error *err)
 {
     struct write w;
@@ -575,7 +538,7 @@ static int simple_write(strata *cache, strata_slice key, uint32_t kind, strata_e
     if (rc != STRATA_OK)
         return rc;
     strata__write_begin(&w, cache, kind);
-    rc = write_blocking(&w, key, err);
+    rc = strata__write_blocking(&w, key, err);
     root_leave(cache->root);
     return rc;
 }

@@ -434,9 +434,90 @@ static void test_objects_below(void **state)
     assert_int_equal(things, 0);
 }
 
+static int object_of(struct stack *st, const char *key)
+{
+    strata_value *v = NULL;
+    int number = 0;
+    if (strata_get(st->cache, strata_str(key), &v, NULL) == STRATA_OK)
+        number = ((struct thing *)strata_value_object(v))->number;
+    strata_value_unref(v);
+    return number;
+}
+
+/* An object has tags as bytes have, however it is set. */
+static void test_tagged_objects(void **state)
+{
+    (void)state;
+    const strata_slice red = strata_str("red"), none = strata_str("");
+    for (int with_slow = 0; with_slow < 2; with_slow++) {
+        struct stack st;
+        struct ended e[2] = { { 0 } };
+        things = 0;
+        open_stack(&st, &(struct stack_options){ .codec = &thing_codec, .with_slow = with_slow });
+        strata_item items[] = { { .key = strata_str("m"), .object = new_thing(3), .tags = &red, .tag_count = 1 },
+                                { .key = strata_str("n"), .object = new_thing(4) } };
+        assert_int_equal(strata_set_object_tagged(st.cache, strata_str("k"), new_thing(1), &red, 1, NULL, &st.err),
+                         STRATA_OK);
+        assert_int_equal(strata_set_object_tagged_async(st.cache, strata_str("a"), new_thing(2), &red, 1, NULL, NULL,
+                                                        on_done, &e[0], &st.err),
+                         STRATA_PENDING);
+        assert_int_equal(
+            strata_set_object_async(st.cache, strata_str("b"), new_thing(5), NULL, NULL, on_done, &e[1], &st.err),
+            STRATA_PENDING);
+        assert_int_equal(strata_set_many(st.cache, items, 2, NULL, &st.err), STRATA_OK);
+        assert_null(items[0].object);
+        run(&st);
+        assert_true(e[0].status == STRATA_OK && e[1].status == STRATA_OK);
+        assert_true(object_of(&st, "k") == 1 && object_of(&st, "a") == 2 && object_of(&st, "m") == 3);
+        assert_int_equal(strata_ban_tag(st.cache, "red", STRATA_BAN_HARD, &st.err), STRATA_OK);
+        assert_true(object_of(&st, "k") == 0 && object_of(&st, "a") == 0 && object_of(&st, "m") == 0);
+        assert_true(object_of(&st, "n") == 4 && object_of(&st, "b") == 5);
+        assert_int_equal(strata_set_object_tagged(st.cache, strata_str("k"), new_thing(6), &none, 1, NULL, &st.err),
+                         STRATA_EINVAL);
+        close_stack(&st);
+        assert_int_equal(things, 0);
+    }
+}
+
+/* Whatever a call answers, the object is not its caller's any more. */
+static void test_refused_objects(void **state)
+{
+    (void)state;
+    struct stack st;
+    struct ended e = { 0 };
+    const strata_policy wrong = { STRATA_SIZED(strata_policy), .ttl_ms = -77 };
+    strata_slice k = strata_str("k"), long_key = strata_bytes("", 0);
+    things = 0;
+    open_stack(&st, &(struct stack_options){ .codec = &thing_codec });
+    assert_int_equal(strata_set_object_async(st.cache, long_key, new_thing(1), NULL, NULL, on_done, &e, NULL),
+                     STRATA_EKEYSIZE);
+    assert_int_equal(strata_set_object_async(st.cache, k, new_thing(1), &wrong, NULL, on_done, &e, NULL), STRATA_EINVAL);
+    assert_int_equal(strata_set_object_async(st.cache, k, new_thing(1), NULL, NULL, NULL, &e, NULL), STRATA_EINVAL);
+    assert_int_equal(strata_set_object(st.cache, k, NULL, NULL, &st.err), STRATA_EINVAL);
+    for (int later = 0; later < 2; later++) {
+        strata_item items[] = { { .key = k, .object = new_thing(1) }, { .key = long_key, .object = new_thing(2) } };
+        int rc = later ? strata_set_many_async(st.cache, items, 2, &wrong, NULL, on_done, &e, NULL)
+                       : strata_set_many(st.cache, items, 2, &wrong, NULL);
+        assert_int_equal(rc, STRATA_EINVAL);
+        items[1].object = new_thing(3);
+        assert_int_equal(strata_set_many(st.cache, items + 1, 1, NULL, NULL), STRATA_EKEYSIZE);
+        assert_null(items[1].object);
+    }
+    assert_int_equal(things, 0);
+    assert_int_equal(e.count, 0);
+    close_stack(&st);
+    open_stack(&st, &(struct stack_options){ 0 });
+    int mine = 0;
+    strata_item item = { .key = k, .object = &mine };
+    assert_int_equal(strata_set_many(st.cache, &item, 1, NULL, NULL), STRATA_EINVAL);
+    close_stack(&st);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_tagged_objects),
+        cmocka_unit_test(test_refused_objects),
         cmocka_unit_test(test_wrong_ends),
         cmocka_unit_test(test_pending),
         cmocka_unit_test(test_last_unref),
