@@ -14,10 +14,13 @@ struct contract_subject {
     int refuses_late_puts;       /* 1: a put that is older than a clear is refused by the layer itself */
     int shared; /* 1: a store of many nodes: it counts versions by itself, tells births by its own clock, and keeps nothing that
                    means something to one cache alone; 2: so, without versions and clock */
+    int forgets_tags; /* 1: of an entry with tags it says that it has some, and no more */
 };
 
-/* Each answers how many cases failed. */
+/* Each answers how many cases failed.  Those of tags (contract_tags.c) are run by the other two. */
 int contract_run_layer(const struct contract_subject *subject);
+int contract_run_tags(const struct contract_subject *subject);
+int contract_run_tagged_cache(const struct contract_subject *subject, int with_memory);
 int contract_run_cache(const struct contract_subject *subject);
 
 /* A store that gives leases, and two layers that share it; the first one made begins with an empty store.  Their waits for a

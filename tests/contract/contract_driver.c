@@ -91,6 +91,8 @@ void contract_op_init(struct contract *c, struct contract_op *o, uint32_t kind, 
 void contract_op_deinit(struct contract_op *o)
 {
     strata_value_unref(o->op.found);
+    if (o->op.kind != STRATA_OP_PUT) /* there they are the caller's */
+        strata_value_unref(o->op.tags);
     free(o->key_bytes);
 }
 

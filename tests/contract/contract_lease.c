@@ -504,6 +504,66 @@ static void case_many_in_one_batch(void **state)
             drop(&w[n][i]);
 }
 
+/* What a leased PUT stores has its tags, for who reads it, and for who waited for it. */
+static void has_tags(const strata_op *op, const uint64_t *ids, uint32_t count)
+{
+    assert_int_equal(op->meta.tag_count, count);
+    assert_int_equal(strata_value_size(op->tags), count * sizeof *ids);
+    if (count != 0)
+        assert_memory_equal(strata_value_data(op->tags), ids, count * sizeof *ids);
+}
+
+static void store_tagged(const char *key, uint64_t number, const uint64_t *ids, uint32_t count)
+{
+    struct waited w;
+    prepare(&w, 0, STRATA_OP_PUT, key);
+    strata_value *tags = strata__value_copy(NULL, ids, count * sizeof *ids);
+    w.value = strata__value_copy(NULL, "tagged", 6);
+    w.o.op.value = w.value;
+    w.o.op.tags = tags;
+    w.o.op.meta = contract_meta(&node[0], 3600000);
+    w.o.op.meta.tag_count = count;
+    w.o.op.lease = number;
+    submit(&w, 0);
+    assert_int_equal(wait_for(&w), STRATA_OK);
+    strata_value_unref(tags);
+    drop(&w);
+}
+
+static void reads_tags(int n, uint32_t kind, const char *key, const uint64_t *ids, uint32_t count)
+{
+    struct waited w;
+    prepare(&w, n, kind, key);
+    submit(&w, n);
+    assert_true(wait_for(&w) == STRATA_OK || w.o.op.status == STRATA_STALE);
+    has_tags(&w.o.op, ids, count);
+    drop(&w);
+}
+
+static void case_tags_travel_with_leases(void **state)
+{
+    (void)state;
+    static const uint64_t ids[] = { 7, UINT64_MAX, 3 };
+    struct waited waits;
+    uint64_t number = got(0, "k");
+    begin_lease(&waits, 1, "k", 0);
+    still_waits(&waits, 1);
+    store_tagged("k", number, ids, 3);
+    assert_true(wait_for(&waits) == STRATA_OK || waits.o.op.status == STRATA_STALE);
+    has_tags(&waits.o.op, ids, 3);
+    drop(&waits);
+    for (int n = 0; n < NODES; n++) {
+        reads_tags(n, STRATA_OP_GET, "k", ids, 3);
+        reads_tags(n, STRATA_OP_LEASE, "k", ids, 3);
+    }
+    /* A refresh replaces them; while it runs, the entry has those it had. */
+    number = got_at_last(0, "k", STRATA_OP_REFRESH, version_at(0, "k"));
+    reads_tags(1, STRATA_OP_GET, "k", ids, 3);
+    store_tagged("k", number, ids + 1, 1);
+    for (int n = 0; n < NODES; n++)
+        reads_tags(n, STRATA_OP_GET, "k", ids + 1, 1);
+}
+
 #define CASE(name) \
     { \
 #name, case_##name, open_nodes, close_nodes, NULL \
@@ -527,6 +587,7 @@ int contract_run_leases(const struct contract_lease_subject *s)
         CASE(wait_has_an_end),
         CASE(hurry),
         CASE(many_in_one_batch),
+        CASE(tags_travel_with_leases),
     };
     subject = s;
     return cmocka_run_group_tests_name(s->name, tests, NULL, NULL);

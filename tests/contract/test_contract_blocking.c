@@ -4,6 +4,6 @@
 
 int main(void)
 {
-    static const struct contract_subject subject = { "blocking map", map_store_layer, 1, 3000, 0, 0 };
+    static const struct contract_subject subject = { "blocking map", map_store_layer, 1, 3000, 0, 0, 1 };
     return contract_run_layer(&subject) + contract_run_cache(&subject);
 }

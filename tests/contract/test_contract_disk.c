@@ -42,9 +42,9 @@ static void remove_dirs(void)
 int main(void)
 {
     static const struct contract_subject subjects[] = {
-        { "disk", make_plain, 1, 1000, 1, 0 },
-        { "disk, small parts", make_small, 1, 1000, 1, 0 },
-        { "disk, zstd", make_zstd, 1, 300, 1, 0 },
+        { "disk", make_plain, 1, 1000, 1, 0, 0 },
+        { "disk, small parts", make_small, 1, 1000, 1, 0, 0 },
+        { "disk, zstd", make_zstd, 1, 300, 1, 0, 0 },
     };
     strata_error err;
     int failed = 0;

@@ -20,8 +20,8 @@ static strata_layer *make_slow(void) { return guarded(slow_layer_new(2)); }
 
 int main(void)
 {
-    static const struct contract_subject blocking = { "guarded blocking map", make_blocking, 1, 3000, 0, 0 };
-    static const struct contract_subject slow = { "guarded slow", make_slow, 1, 400, 0, 0 };
+    static const struct contract_subject blocking = { "guarded blocking map", make_blocking, 1, 3000, 0, 0, 1 };
+    static const struct contract_subject slow = { "guarded slow", make_slow, 1, 400, 0, 0, 0 };
     return contract_run_layer(&blocking) + contract_run_cache(&blocking) + contract_run_layer(&slow) +
            contract_run_cache(&slow);
 }

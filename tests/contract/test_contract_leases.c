@@ -36,7 +36,7 @@ static int run_fleet(int64_t most_ms)
 
 int main(void)
 {
-    static const struct contract_subject subject = { "leases", make, 1, 300, 0, 0 };
+    static const struct contract_subject subject = { "leases", make, 1, 300, 0, 0, 0 };
     static const struct contract_lease_subject leases = { "leases, two nodes", { make_first, make_second } };
     return contract_run_layer(&subject) + contract_run_cache(&subject) + contract_run_leases(&leases) + run_fleet(0) +
            run_fleet(2);

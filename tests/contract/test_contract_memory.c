@@ -18,9 +18,9 @@ static strata_layer *make_sieve(void) { return make(STRATA_EVICT_SIEVE); }
 int main(void)
 {
     static const struct contract_subject subjects[] = {
-        { "memory s3-fifo", make_s3fifo, 0, 3000, 0, 0 }, { "memory w-tinylfu", make_wtinylfu, 0, 3000, 0, 0 },
-        { "memory lru", make_lru, 0, 3000, 0, 0 },        { "memory lfu", make_lfu, 0, 3000, 0, 0 },
-        { "memory fifo", make_fifo, 0, 3000, 0, 0 },      { "memory sieve", make_sieve, 0, 3000, 0, 0 },
+        { "memory s3-fifo", make_s3fifo, 0, 3000, 0, 0, 0 }, { "memory w-tinylfu", make_wtinylfu, 0, 3000, 0, 0, 0 },
+        { "memory lru", make_lru, 0, 3000, 0, 0, 0 },        { "memory lfu", make_lfu, 0, 3000, 0, 0, 0 },
+        { "memory fifo", make_fifo, 0, 3000, 0, 0, 0 },      { "memory sieve", make_sieve, 0, 3000, 0, 0, 0 },
     };
     int failed = 0;
     for (size_t i = 0; i < sizeof subjects / sizeof subjects[0]; i++)

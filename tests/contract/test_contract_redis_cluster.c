@@ -33,8 +33,8 @@ static strata_layer *make_one_connection(void)
 int main(void)
 {
     static const struct contract_subject subjects[] = {
-        { "redis cluster", make_plain, 0, 100, 1, 2 },
-        { "redis cluster, one connection", make_one_connection, 0, 50, 1, 2 },
+        { "redis cluster", make_plain, 0, 100, 1, 2, 0 },
+        { "redis cluster, one connection", make_one_connection, 0, 50, 1, 2, 0 },
     };
     int failed = 0;
     redis_nodes_cluster(&nodes, 0);

@@ -156,7 +156,7 @@ static void many_keys_are_one_question(void **state)
 
 int main(void)
 {
-    static const struct contract_subject subject = { "slow", make, 1, 400, 0, 0 };
+    static const struct contract_subject subject = { "slow", make, 1, 400, 0, 0, 0 };
     const struct CMUnitTest tests[] = {
         CASE(two_gets_of_different_keys_overlap),   CASE(equal_gets_ask_once),        CASE(a_memory_hit_does_not_wait),
         CASE(one_worker_is_not_held_by_fifty_gets), CASE(many_keys_are_one_question),

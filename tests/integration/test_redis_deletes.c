@@ -58,7 +58,7 @@ static void plain_free(void *block, void *ctx)
 
 static int start(void **state)
 {
-    static const struct contract_subject subject = { "redis", make, 0, 0, 1, 1 };
+    static const struct contract_subject subject = { "redis", make, 0, 0, 1, 1, 0 };
     static const strata_allocator watched = { sizeof watched, watched_alloc, plain_realloc, plain_free, NULL };
     (void)state;
     in_an_allocation = NULL;

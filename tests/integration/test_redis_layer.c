@@ -31,7 +31,7 @@ static strata_layer *make(void)
 
 static void open_with(const char *prefix)
 {
-    static const struct contract_subject subject = { "redis", make, 0, 0, 1, 1 };
+    static const struct contract_subject subject = { "redis", make, 0, 0, 1, 1, 0 };
     options.prefix = prefix;
     assert_int_equal(contract_open(&c, &subject, NULL), STRATA_OK);
 }

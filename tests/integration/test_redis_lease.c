@@ -42,7 +42,7 @@ static strata_layer *make(void)
 
 static void open_node(int n)
 {
-    static const struct contract_subject subject = { "redis", make, 0, 0, 1, 1 };
+    static const struct contract_subject subject = { "redis", make, 0, 0, 1, 1, 0 };
     assert_int_equal(contract_open(&node[n], &subject, NULL), STRATA_OK);
     test_host_keep_delays(&node[n].host);
     is_open[n] = 1;

@@ -25,6 +25,7 @@ struct record {
     strata_meta meta;
     unsigned char *data;
     size_t size;
+    uint64_t *tags;       /* meta.tag_count of them; NULL: unknown ones, if there are any */
     struct work *waiters; /* oldest first */
     size_t key_size;
     unsigned char key[];
@@ -89,13 +90,18 @@ static int read_entry(struct record *r, strata_op *op)
 {
     strata_meta meta = r->meta;
     meta.version = r->version;
-    return strata_op_found(op, r->size != 0 ? (const void *)r->data : "", r->size, &meta);
+    int rc = strata_op_found(op, r->size != 0 ? (const void *)r->data : "", r->size, &meta);
+    if (rc == STRATA_OK)
+        strata_op_tags(op, r->tags, r->meta.tag_count);
+    return rc;
 }
 
 static void clear_entry(struct record *r)
 {
     free(r->data);
+    free(r->tags);
     r->data = NULL;
+    r->tags = NULL;
     r->size = 0;
     r->present = 0;
 }
@@ -158,6 +164,9 @@ static int put(struct lease_store *s, struct record *r, strata_op *op)
     r->size = strata_value_size(op->value);
     if (r->size != 0)
         memcpy(r->data = must(malloc(r->size)), strata_value_data(op->value), r->size);
+    size_t tags = strata_value_size(op->tags);
+    if (tags != 0)
+        memcpy(r->tags = must(malloc(tags)), strata_value_data(op->tags), tags);
     return STRATA_OK;
 }
 
@@ -478,7 +487,7 @@ size_t lease_store_free(struct lease_store *s)
             s->buckets[i] = r->next;
             if (r->waiters != NULL)
                 abort();
-            free(r->data);
+            clear_entry(r);
             free(r);
         }
     pthread_mutex_destroy(&s->mutex);

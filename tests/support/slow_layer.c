@@ -18,6 +18,7 @@ struct slow_record {
     int present;
     strata_meta meta;
     unsigned char *data;
+    uint64_t *tags; /* meta.tag_count of them; NULL: unknown ones, if there are any */
     size_t data_size, key_size;
     uint32_t space;
     unsigned char key[];
@@ -75,9 +76,22 @@ static struct slow_record *find_or_add(struct slow *s, const strata_op *op)
 static void forget(struct slow_record *r)
 {
     free(r->data);
+    free(r->tags);
     r->data = NULL;
+    r->tags = NULL;
     r->data_size = 0;
     r->present = 0;
+}
+
+static void *copy_of(const strata_value *value)
+{
+    size_t size = strata_value_size(value);
+    if (size == 0)
+        return NULL;
+    void *copy = malloc(size);
+    if (copy == NULL)
+        abort();
+    return memcpy(copy, strata_value_data(value), size);
 }
 
 static void write_locked(struct slow *s, const struct slow_work *w)
@@ -92,13 +106,9 @@ static void write_locked(struct slow *s, const struct slow_work *w)
         return;
     r->present = 1;
     r->meta = op->meta;
+    r->tags = copy_of(op->tags);
+    r->data = copy_of(op->value);
     r->data_size = strata_value_size(op->value);
-    if (r->data_size == 0)
-        return;
-    r->data = malloc(r->data_size);
-    if (r->data == NULL)
-        abort();
-    memcpy(r->data, strata_value_data(op->value), r->data_size);
 }
 
 static int read_locked(struct slow *s, strata_op *op)
@@ -106,7 +116,10 @@ static int read_locked(struct slow *s, strata_op *op)
     struct slow_record *r = *find(s, op);
     if (r == NULL || !r->present)
         return STRATA_MISS;
-    return strata_op_found(op, r->data_size != 0 ? (const void *)r->data : "", r->data_size, &r->meta);
+    int rc = strata_op_found(op, r->data_size != 0 ? (const void *)r->data : "", r->data_size, &r->meta);
+    if (rc == STRATA_OK)
+        strata_op_tags(op, r->tags, r->meta.tag_count);
+    return rc;
 }
 
 static void finish(void *ctx)
@@ -200,7 +213,7 @@ static void slow_close(strata_layer *layer)
         while (s->buckets[i] != NULL) {
             struct slow_record *r = s->buckets[i];
             s->buckets[i] = r->next;
-            free(r->data);
+            forget(r);
             free(r);
         }
     pthread_cond_destroy(&s->changed);
