@@ -229,18 +229,19 @@ struct write {
     struct root *root;
     strata *handle;
     struct key_forms key;
-    uint32_t kind;         /* STRATA_OP_PUT, _REMOVE; WRITE_EXPIRE */
-    uint32_t told_as;      /* the same, as the caller meant it */
-    unsigned char asked;   /* an operation is out */
-    unsigned char got;     /* expire: the entry of this layer was read */
-    unsigned char refused; /* the layer that demotes did not take it: the one below gets it at once */
-    unsigned char told;    /* what failed was counted, and told to listeners as often as they are */
-    unsigned char demotes; /* this is what it evicted, on its way to the one below */
-    unsigned char pending; /* a layer forgot the key, and its store is yet to follow */
-    unsigned char fails;   /* the layer whose turn it is has failed, */
-    unsigned char passes;  /* or had no room */
-    unsigned char took;    /* some layer has carried it out */
-    unsigned char peer;    /* another node's: slow layers of this node alone lose the key, unless it is of `version` */
+    uint32_t kind;           /* STRATA_OP_PUT, _REMOVE; WRITE_EXPIRE */
+    uint32_t told_as;        /* the same, as the caller meant it */
+    unsigned char asked;     /* an operation is out */
+    unsigned char got;       /* expire: the entry of this layer was read */
+    unsigned char overtaken; /* expire: so often that entry was another one by the time it was put back */
+    unsigned char refused;   /* the layer that demotes did not take it: the one below gets it at once */
+    unsigned char told;      /* what failed was counted, and told to listeners as often as they are */
+    unsigned char demotes;   /* this is what it evicted, on its way to the one below */
+    unsigned char pending;   /* a layer forgot the key, and its store is yet to follow */
+    unsigned char fails;     /* the layer whose turn it is has failed, */
+    unsigned char passes;    /* or had no room */
+    unsigned char took;      /* some layer has carried it out */
+    unsigned char peer; /* another node's: slow layers of this node alone lose the key, unless it is of `version` */
     unsigned char publishes;   /* all layers are through, and buses are being told */
     unsigned char unpublished; /* a bus is yet to hear of it */
     unsigned char superseded;  /* another node wrote the key meanwhile: nothing is held here any more, */

@@ -164,6 +164,8 @@ static int put_or_remove(struct write *w, struct layer_slot *slot, uint32_t kind
     op_begin(w, slot, bytes != NULL ? STRATA_OP_PUT : STRATA_OP_REMOVE);
     if (bytes != NULL)
         fill_put(w, slot, bytes);
+    if (bytes != NULL && w->kind == WRITE_EXPIRE && (slot->flags & STRATA_LAYER_LEASES))
+        w->op.flags |= STRATA_OP_SAME;
     return submit_slow(w, slot);
 }
 
@@ -209,36 +211,65 @@ static int cleared_meanwhile(const struct write *w, const struct layer_slot *slo
     return cleared_since(w->handle, w->op.meta.position);
 }
 
+/* An expire was overtaken: it is another entry by now, or gone.  What that one is was perhaps loaded before this began, so it is looked
+ * at anew; and where that goes on and on the key is emptied, as a delete would. */
+static int expire_again(struct write *w, struct layer_slot *slot)
+{
+    enum { TRIES = 8 };
+    w->got = 0;
+    forget_found(w);
+    op_begin(w, slot, ++w->overtaken < TRIES ? STRATA_OP_GET : STRATA_OP_REMOVE);
+    w->got = w->op.kind == STRATA_OP_REMOVE;
+    return submit_slow(w, slot) ? 2 : 0;
+}
+
+/* Nothing is there that could be expired, but another node may be loading it, and began before: a delete takes its lease. */
+static int expire_absent(struct write *w, struct layer_slot *slot)
+{
+    if (w->op.status != STRATA_MISS || !(slot->flags & STRATA_LAYER_LEASES))
+        return 1;
+    w->got = 1;
+    op_begin(w, slot, STRATA_OP_REMOVE);
+    return submit_slow(w, slot) ? 2 : 0;
+}
+
+/* As slow_answered(), of an expire. */
+static int expire_answered(struct write *w, struct layer_slot *slot)
+{
+    struct held held;
+    if (w->got) {
+        w->got = 0;
+        forget_found(w);
+        return 1;
+    }
+    if (!take_found(w, slot, &held))
+        return expire_absent(w, slot);
+    w->found = 1;
+    w->got = 1;
+    uint32_t kind = strata__meta_expire(&held.meta, w->op.now_ms);
+    if (!(slot->flags & STRATA_LAYER_LEASES)) /* there it is put back only over the version that was read */
+        reversion(w, &held.meta);
+    w->value = held.value;
+    w->tags = held.tags;
+    w->meta = held.meta;
+    return put_or_remove(w, slot, kind) ? 2 : 0;
+}
+
 /* A slow layer has answered.  1: it is done; 0: it is asked again and has not answered; 2: ... and has. */
 static int slow_answered(struct write *w, struct layer_slot *slot)
 {
     w->asked = 0;
     strata__op_counted(w->handle, slot, &w->op);
     w->told |= w->op.status < 0;
+    if (w->op.kind == STRATA_OP_PUT && (w->op.flags & STRATA_OP_SAME) && (w->op.flags & STRATA_OP_LOST))
+        return expire_again(w, slot);
     strata__write_note(w, slot);
     note_version(w, slot);
     if (w->op.kind == STRATA_OP_PUT && (w->op.status != STRATA_OK || cleared_meanwhile(w, slot))) {
         op_begin(w, slot, STRATA_OP_REMOVE);
         return submit_slow(w, slot) ? 2 : 0;
     }
-    if (w->kind != WRITE_EXPIRE)
-        return 1;
-    if (w->got) {
-        w->got = 0;
-        forget_found(w);
-        return 1;
-    }
-    struct held held;
-    if (!take_found(w, slot, &held))
-        return 1;
-    w->found = 1;
-    w->got = 1;
-    uint32_t kind = strata__meta_expire(&held.meta, w->op.now_ms);
-    reversion(w, &held.meta);
-    w->value = held.value;
-    w->tags = held.tags;
-    w->meta = held.meta;
-    return put_or_remove(w, slot, kind) ? 2 : 0;
+    return w->kind == WRITE_EXPIRE ? expire_answered(w, slot) : 1;
 }
 
 static void write_over(struct write *w)

@@ -155,6 +155,10 @@ static int put(struct lease_store *s, struct record *r, strata_op *op)
             return STRATA_AGAIN;
         }
     }
+    if ((op->flags & STRATA_OP_SAME) && (!r->present || r->version != op->meta.version)) {
+        op->flags |= STRATA_OP_LOST;
+        return STRATA_AGAIN;
+    }
     clear_entry(r);
     r->token = 0;
     r->dead = 0;

@@ -26,7 +26,7 @@ struct redis_told {
     const strata_error *err;
 };
 
-enum { CALL_ARGS = 8 + 16, CALL_NUMBERS = 3, CALL_NUMBER_ROOM = 24 };
+enum { CALL_ARGS = 8 + 16, CALL_NUMBERS = 4, CALL_NUMBER_ROOM = 24 };
 
 struct redis_call {
     struct redis_request request; /* first */

@@ -252,7 +252,8 @@
 /* set, store, backfill, delete look at the head alone, and do not mind what is no string.
  * delete: [4] milliseconds of the tombstone, [5] the life in which it was carried out already, or nothing.
  * set, store, backfill: [4] milliseconds to live or '', [5] token, [6] age in milliseconds, [7] the version above which
- * nothing is replaced, [8] and [9] what stands before and behind the stamp. */
+ * nothing is replaced, [8] and [9] what stands before and behind the stamp, [10] the version that the entry has which is
+ * replaced, or nothing. */
 #define DO_WRITE \
     "local v = redis.pcall('GETRANGE', key, 0, 127)\n" \
     "if type(v) == 'table' and not string.find(v.err, 'WRONGTYPE', 1, true) then return v end\n" \
@@ -268,6 +269,7 @@
     "if ARGV[1] == 'store' and not (mine(e, ARGV[5]) and e.life == life) then return { 4, life, us, 0 } end\n" \
     "if ARGV[1] == 'backfill' and e.kind ~= 'nothing' then return { 4, life, us, 0 } end\n" \
     "if ARGV[7] ~= '' and e.version > tonumber(ARGV[7]) then return { 4, life, us, 0 } end\n" \
+    "if ARGV[10] and (e.inner == '' or e.version ~= tonumber(ARGV[10])) then return { 4, life, us, 0 } end\n" \
     "put(ARGV[8] .. wide(version, 8) .. life .. wide(math.max(ms - ARGV[6], 0), 6) .. ARGV[9], ARGV[4])\n" \
     "wake(e)\n" \
     "return { 0, life, us, version }\n"

@@ -1,6 +1,7 @@
 /* redis_write.c - puts and removes as scripts: the store counts the version, and compares whose turn it is.
  *
- * A put with a lease stores if the lease stands; a backfill where nothing stands; any other is a set, whatever stands there. */
+ * A put with a lease stores if the lease stands; a backfill where nothing stands; what was read and is put back where that very entry
+ * still stands; any other is a set, whatever stands there. */
 #include <stdint.h>
 #include <string.h>
 
@@ -42,10 +43,10 @@ static void put_answered(struct redis_call *call, const struct redis_told *told)
         return;
     }
     if (told->code != SCRIPT_DONE) {
-        if (op->lease != 0) {
-            op->flags |= STRATA_OP_LOST;
+        if (op->lease != 0)
             redis_count(&call->r->leases.lost);
-        }
+        if (op->lease != 0 || (op->flags & STRATA_OP_SAME))
+            op->flags |= STRATA_OP_LOST;
         finish(call->r, op, STRATA_AGAIN);
         return;
     }
@@ -126,6 +127,8 @@ static struct redis_request *put_call(struct redis_layer *r, strata_op *op, int6
     strata__redis_call_add(call, strata_bytes(value.data, value.stamp_at));
     size_t behind = value.stamp_at + ENVELOPE_STAMP;
     strata__redis_call_add(call, strata_bytes(value.data + behind, value.size - behind));
+    if (op->flags & STRATA_OP_SAME)
+        strata__redis_call_add_number(call, (int64_t)op->meta.version);
     note_write(call);
     return &call->request;
 }
