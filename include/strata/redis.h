@@ -95,11 +95,21 @@ typedef struct strata_redis_options {
                                         120,000; at least a second, at most a day */
     int64_t max_ttl_ms;            /**< what this process stores there is held for at most so long, fresh and stale; 0 no limit */
     const char *name;              /**< shown in stats and events; default "redis" */
+    int32_t sweep;                 /**< what a hard ban of a prefix or pattern took is removed there, too, by the node that issued it,
+                                        in the background: strata_layer_stats.swept.  It is not served either way; what stays, for
+                                        there were more than 16 bans to be swept at once or the process ended, has an end of its own.
+                                        STRATA_OFF: all of it stays.  Default on.  Not in a Cluster with an empty prefix, where only
+                                        allow_clear_all allows it */
+    int32_t sweep_tags;            /**< STRATA_ON: that of tags, too, up to 64 in one ban: each walks over all keys of its namespace and
+                                        those below; default off */
+    uint32_t sweep_count;          /**< keys looked at in one step of that; default 250; at most 10,000 */
+    uint32_t reserved;             /**< 0 */
+    int64_t sweep_pause_ms;        /**< between two steps; default 10; at most an hour */
 } strata_redis_options;
 #define STRATA_REDIS_OPTIONS_INIT \
     { \
         sizeof(strata_redis_options), NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, 0, 0, \
-            NULL, NULL, NULL, NULL, NULL, 0, 0, 0, 0, NULL \
+            NULL, NULL, NULL, NULL, NULL, 0, 0, 0, 0, NULL, 0, 0, 0, 0, 0 \
     }
 
 /**

@@ -59,9 +59,10 @@ typedef struct strata_layer_stats {
                                  when that happened to it */
     char server[40];          /**< what the server that was connected to last calls itself: "Redis 7.0.15", "Valkey 8.1.1";
                                  empty: none yet, or INFO is forbidden */
+    uint64_t swept;           /**< entries of a shared store that this node's bans took, removed there in the background */
 } strata_layer_stats;
 #define STRATA_LAYER_STATS_INIT \
-    { sizeof(strata_layer_stats), { 0 }, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0, 0, 0, 0, 0 }, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0 } }
+    { sizeof(strata_layer_stats), { 0 }, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0, 0, 0, 0, 0 }, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0 }, 0 }
 
 /** One bus. */
 typedef struct strata_bus_stats {

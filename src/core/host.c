@@ -93,6 +93,7 @@ static int host_after(strata_layer_host *host, int64_t delay_ms, void (*fn)(void
 
 void strata__host_closing(struct root *root)
 {
+    atomic_store(&root->host.closing, 1);
     key_mutex_lock(&root->delay_lock);
     LIST_EACH(node, &root->delayed)
     {

@@ -47,6 +47,8 @@ struct strata_layer_host {
     void (*ban)(struct strata_layer_host *host, const strata_ban_op *ban);
     /* All bans of the list up to this position were told: what is loaded from now on is younger than these. */
     _Atomic(uint64_t) store_position;
+    /* 1: the cache is closing: work that nobody waits for is left off. */
+    _Atomic(int) closing;
 };
 
 /* The bus that it brings, which is the caller's from here on; NULL: none, or it was taken. */

@@ -143,6 +143,12 @@ static const struct option_row redis_rows[] = {
     ROW(tombstone_ms, OPTION_DURATION, 1000, 86400000, 120000, NULL, "how long a deleted key is remembered"),
     ROW(max_ttl_ms, OPTION_DURATION, 1, INT64_C(1) << 42, 0, NULL, "what is stored is held no longer; 0 no limit"),
     ROW(name, OPTION_STRING, 0, 31, 0, NULL, "shown in stats and events"),
+    ROW(sweep, OPTION_SWITCH, STRATA_OFF, STRATA_ON, STRATA_ON, NULL,
+        "what bans of prefixes and patterns took is removed in the background"),
+    ROW(sweep_tags, OPTION_SWITCH, STRATA_OFF, STRATA_ON, STRATA_OFF, NULL, "what bans of tags took, too"),
+    ROW(sweep_count, OPTION_U32, 1, 10000, 250, NULL, "keys looked at in one step of that"),
+    ROW(reserved, OPTION_U32, 0, 0, 0, NULL, "0"),
+    ROW(sweep_pause_ms, OPTION_DURATION, 1, HOUR_MS, 10, NULL, "between two steps"),
 };
 #undef STRUCT
 

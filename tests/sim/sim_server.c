@@ -8,6 +8,7 @@
 #include <strings.h>
 
 #include "src/base/sha1.h"
+#include "src/policy/pattern.h"
 #include "tests/sim/sim_world.h"
 
 enum { KEYS_MOST = 256, SCRIPTS_KNOWN = 16, NAME_MOST = 128 };
@@ -223,20 +224,15 @@ static struct redisReply *do_info(void)
     return sim_reply_text(REDIS_IS_TEXT, text, (size_t)size);
 }
 
-/* All of them on one page: MATCH is a prefix and a star, with escapes. */
+/* All of them on one page: MATCH is stars and escapes. */
 static struct redisReply *do_scan(const strata_slice *args, size_t count)
 {
-    char prefix[NAME_MOST];
-    size_t size = 0;
     if (count < 4 || !is(args[2], "MATCH") || !is(args[1], "0"))
         sim_broken("SCAN as the simulated server does not know it");
-    const char *pattern = args[3].data;
-    for (size_t i = 0; i + 1 < args[3].size && size < sizeof prefix; i++)
-        prefix[size++] = pattern[i] == '\\' ? pattern[++i] : pattern[i];
     struct redisReply *keys = sim_reply_array();
     for (size_t i = 0; i < s.now.count; i++) {
         const struct item *item = &s.now.items[i];
-        if (item->name_size >= size && memcmp(item->name, prefix, size) == 0)
+        if (strata__pattern_matches(args[3], strata_bytes(item->name, item->name_size)))
             sim_reply_add(keys, sim_reply_text(REDIS_IS_TEXT, item->name, item->name_size));
     }
     struct redisReply *reply = sim_reply_array();

@@ -114,6 +114,7 @@ static void redis_close(strata_layer *layer)
         strata__compressor_deinit(&r->compressor);
         strata__redis_bans_deinit(&r->bans, r->mem);
         strata__redis_list_deinit(r);
+        strata__redis_sweep_deinit(r);
     }
     strata__free(NULL, r->names);
     free_texts(r);
@@ -139,6 +140,7 @@ static int redis_reopen(strata_layer *layer, strata_layer_host *host, strata_err
         if (os_lock_try(&r->list.lock))
             strata__redis_list_deinit(r);
         memset(&r->list, 0, sizeof r->list);
+        memset(&r->sweep, 0, sizeof r->sweep); /* a walk of the parent's, which it may be just changing */
     }
     r->link = NULL;
     r->tls = NULL; /* left as it is: a thread of the parent may have held a lock of OpenSSL's */
@@ -192,6 +194,7 @@ static void redis_stats(strata_layer *layer, strata_layer_stats *out)
     out->lives = atomic_load_explicit(&r->life.lives, memory_order_relaxed);
     out->unleased = atomic_load_explicit(&r->life.scripts, memory_order_relaxed) == SCRIPTS_OFF;
     out->foreign = atomic_load_explicit(&r->foreign, memory_order_relaxed);
+    out->swept = atomic_load_explicit(&r->sweep.swept, memory_order_relaxed);
     os_lock_take(&r->life.lock);
     memcpy(out->server, r->life.server, sizeof out->server);
     os_lock_give(&r->life.lock);

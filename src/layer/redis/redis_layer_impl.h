@@ -4,7 +4,8 @@
  *   redis_ops.c    get, put and remove, pipelined                 redis_words.c  words for refusals, patterns, PX
  *   redis_many.c   many gets in one command                       redis_secure.c the options of TLS
  *   redis_value.c  values to bytes and back                       redis_bans.c   what a clear leaves
- *   redis_scan.c   clear and keys                             redis_spread.c what these need to know of a Cluster
+ *   redis_scan.c   clear and keys, by redis_page.c            redis_spread.c what these need to know of a Cluster
+ *   redis_list.c   the bans of all nodes                      redis_sweep.c  what they matched is removed, later
  *   redis_write.c  put and remove by script                   redis_call.c   one call of it
  *   redis_lease.c  leases held and awaited                    redis_wake.c   who waits is woken
  *   redis_life.c   the store's life and its clock             redis_script.c what decides, in the server
@@ -22,6 +23,7 @@
 #include "src/layer/redis/redis_lease.h"
 #include "src/layer/redis/redis_life.h"
 #include "src/layer/redis/redis_list.h"
+#include "src/layer/redis/redis_sweep.h"
 #include "src/link/redis_url.h"
 #include "src/link/redis_link.h"
 #include "src/link/redis_tls.h"
@@ -42,6 +44,7 @@ struct redis_layer {
     struct compressor compressor;
     struct redis_bans bans;
     struct redis_list list;
+    struct redis_sweep sweep;
     strata_slice life_key, channel, list_key; /* in `names`, which is malloc's */
     char *names;
     char sha[REDIS_SHA]; /* of the script */
@@ -122,9 +125,12 @@ int strata__redis_value_decode(struct redis_layer *r, strata_op *op, strata_slic
 int strata__redis_layer_clear(strata_layer *layer, const strata_clear_op *what, strata_error *err);
 int strata__redis_layer_keys(strata_layer *layer, int (*each)(uint32_t space, strata_slice key, void *ctx), void *ctx,
                              strata_error *err);
+/* A pattern of SCAN: what begins with options.prefix and `first`, and then with `then`, or has that somewhere behind `first`.
+ * strata__free() the bytes; NULL: no memory. */
+char *strata__redis_scan_pattern(struct redis_layer *r, strata_slice first, strata_slice then, strata_slice *out);
 
 /* redis_spread.c */
-enum { REDIS_SPREAD_MOST = 512 };
+enum { REDIS_SPREAD_MOST = 512, SPREAD_WORDS = 8 };
 
 /* Who has the keys, and how it looks there. */
 struct redis_spread {
@@ -135,8 +141,10 @@ struct redis_spread {
 };
 
 int strata__redis_spread_look(struct redis_layer *r, struct redis_spread *out, strata_error *err);
-/* Each key by itself, wherever it is; all at once.  The first error. */
-int strata__redis_spread_remove(struct redis_layer *r, const char *command, const strata_slice *keys, size_t count,
+/* Each key by itself, wherever it is; all at once: with the script and up to SPREAD_WORDS words behind the key, or, where there
+ * are none, with the plain command.  *out_number, NULL nobody asks: what the scripts counted.  The first error. */
+int strata__redis_spread_remove(struct redis_layer *r, const char *command, const strata_slice *words,
+                                size_t word_count, const strata_slice *keys, size_t count, uint64_t *out_number,
                                 strata_error *err);
 
 /* A reply that is an error, or nothing that the command is answered with: as strata__redis_refused(). */

@@ -177,6 +177,14 @@ static void owe(struct redis_layer *r, unsigned char *bytes, size_t size)
         strata__free(r->mem, bytes);
 }
 
+static void note_out(struct redis_layer *r, int more)
+{
+    struct redis_list *l = &r->list;
+    os_lock_take(&l->lock);
+    l->owed_out += more;
+    os_lock_give(&l->lock);
+}
+
 /* An owed one arrived: it counts from then on. */
 static void paid(struct redis_call *call, const struct redis_told *told)
 {
@@ -186,15 +194,18 @@ static void paid(struct redis_call *call, const struct redis_told *told)
     if (told->status != STRATA_OK) {
         owe(r, call->bytes, size);
         call->bytes = NULL;
+        note_out(r, -1);
         return;
     }
     note_own(r, told->version);
     uint64_t *tags = strata__alloc_array(r->mem, STRATA_TAGS_MAX, sizeof *tags);
-    if (tags != NULL && strata__ban_record_read(&ban, tags, call->bytes, size, &used) == FORMAT_OK)
+    if (tags != NULL && strata__ban_record_read(&ban, tags, call->bytes, size, &used) == FORMAT_OK) {
         tell(r, &ban, told->version);
-    else
+        strata__redis_sweep_add(r, &ban, told->version); /* owed_tick() starts it: this is the link's thread */
+    } else
         all_before(r, told->version);
     strata__free(r->mem, tags);
+    note_out(r, -1);
 }
 
 static void send_owed(struct redis_layer *r)
@@ -218,6 +229,7 @@ static void send_owed(struct redis_layer *r)
     }
     for (uint32_t i = 0; i < count; i++) {
         struct redis_call *call = new_call(r, owed[i].bytes, owed[i].size, paid, NULL);
+        note_out(r, call != NULL);
         if (call != NULL)
             strata__redis_call_send(call);
         else
@@ -239,6 +251,44 @@ static void look_again(struct redis_layer *r)
         strata__redis_call_send(call);
 }
 
+/* What is owed goes with a look, and whoever owes something looks until it has arrived. */
+static void owed_tick(void *ctx)
+{
+    struct redis_layer *r = ctx;
+    struct redis_list *l = &r->list;
+    int closing = atomic_load(&r->host->closing);
+    os_lock_take(&l->lock);
+    int owes = !closing && (l->owed_count != 0 || l->owes_all || l->owed_out != 0);
+    l->ticking = owes;
+    os_lock_give(&l->lock);
+    if (closing)
+        return;
+    strata__redis_sweep_start(r);
+    if (!owes)
+        return;
+    look_again(r);
+    if (strata_host_after(r->host, LIST_CHECK_MS, owed_tick, r) == STRATA_OK)
+        return;
+    os_lock_take(&l->lock);
+    l->ticking = 0; /* then it goes with another's look */
+    os_lock_give(&l->lock);
+}
+
+/* By a thread that holds the cache open. */
+static void tick_owed(struct redis_layer *r)
+{
+    struct redis_list *l = &r->list;
+    os_lock_take(&l->lock);
+    int start = !l->ticking;
+    l->ticking = 1;
+    os_lock_give(&l->lock);
+    if (!start || strata_host_after(r->host, LIST_CHECK_MS, owed_tick, r) == STRATA_OK)
+        return;
+    os_lock_take(&l->lock);
+    l->ticking = 0;
+    os_lock_give(&l->lock);
+}
+
 static int ask(struct redis_layer *r, unsigned char *bytes, size_t size, struct ban_wait *w)
 {
     struct redis_call *call = new_call(r, bytes, size, banned, w);
@@ -254,13 +304,19 @@ int strata__redis_layer_ban(strata_layer *layer, strata_ban_op *what, strata_err
     struct redis_layer *r = (struct redis_layer *)(void *)layer;
     struct ban_wait w = { .err = STRATA_ERROR_INIT };
     size_t size;
-    if (r->host == NULL || redis_is_cluster(r))
+    if (r->host == NULL)
         return STRATA_OK;
+    if (redis_is_cluster(r)) {
+        strata__redis_sweep_add(r, what, 0);
+        strata__redis_sweep_start(r);
+        return STRATA_OK;
+    }
     unsigned char *bytes = encode(r, what, &size);
     if (bytes == NULL)
         return strata__fail(err, STRATA_ENOMEM, r->base.name, "no memory to send the ban: free some, and ban again");
     if (what->later) {
         owe(r, bytes, size);
+        tick_owed(r);
         return STRATA_PENDING;
     }
     if (!ask(r, bytes, size, &w)) {
@@ -270,12 +326,15 @@ int strata__redis_layer_ban(strata_layer *layer, strata_ban_op *what, strata_err
     if (w.status == STRATA_OK) {
         what->store_position = w.position;
         look_again(r);
+        strata__redis_sweep_add(r, what, w.position);
+        strata__redis_sweep_start(r);
         return STRATA_OK;
     }
     if (w.status == STRATA_EUNSUPPORTED)
         return strata__fail(err, STRATA_EUNSUPPORTED, r->base.name,
                             "scripts are refused, so there is no list of bans: let the user run EVAL and EVALSHA");
     owe(r, encode(r, what, &size), size);
+    tick_owed(r);
     return STRATA_PENDING;
 }
 

@@ -3,7 +3,8 @@
  * A ban's position is the store's time in microseconds, made to grow.  What a node stores carries the position up to which it
  * knew the list when it began to load.  The list comes with every look after the life: at each connect, before anything that was
  * queued is asked, and while there is a list every LIST_CHECK_MS that the layer is in use.  It has a bound; what was
- * forgotten is banned as a whole, by position.  A ban that could not be sent waits, and goes with the next look.
+ * forgotten is banned as a whole, by position.  A ban that could not be sent waits, and goes with the next look: one that
+ * its node sees to every LIST_CHECK_MS, until it has arrived.
  *
  * A Cluster has no list, for there is no order among its nodes. */
 #ifndef STRATA_LAYER_REDIS_LIST_H
@@ -33,6 +34,8 @@ struct redis_list {
     struct redis_list_note owed[LIST_OWED]; /* lock */
     uint32_t owed_count;
     int owes_all; /* there was no room: everything; lock */
+    int owed_out; /* owed ones that are on their way; lock */
+    int ticking;  /* somebody looks until nothing is owed; lock */
 };
 
 void strata__redis_list_deinit(struct redis_layer *r);

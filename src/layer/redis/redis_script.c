@@ -5,7 +5,7 @@
  *
  *   KEYS   the data key, the key of the store's life, which a Cluster has none of; "life": the latter, and the list of bans; "ban": that
  *          list, and the life; "clear": data keys
- *          alone; "reign": a key of the slot, or none
+ *          alone; "sweep": data keys, and where there is a list the life; "reign": a key of the slot, or none
  *   ARGV   what to do, a life to begin with should there be none, and then as strata__redis_... (redis_call.c) says
  *   reply  code, life, microseconds, version, and: of an entry its bytes, of a lease that is held its milliseconds */
 #include "src/layer/redis/redis_script.h"
@@ -187,6 +187,70 @@
     "  return { 0, '', us, gone }\n" \
     "end\n"
 
+/* What else an envelope says (docs/formats.md): its life, its birth by the store's clock, its tags, its place in the list of bans. */
+#define FIELDS \
+    "local function fields(v)\n" \
+    "  local at, e = 4, { life = '', born = 0, tags = '', position = 0 }\n" \
+    "  local function varint()\n" \
+    "    local n, scale, b = 0, 1, 0\n" \
+    "    repeat b = string.byte(v, at) or 0; at = at + 1; n = n + b % 128 * scale; scale = scale * 128 until b < " \
+    "128\n" \
+    "    return n < 9007199254740992 and n or 0\n" \
+    "  end\n" \
+    "  local function text() local n = varint(); at = at + n; return string.sub(v, at - n, at - 1) end\n" \
+    "  varint()\n" \
+    "  local has = varint()\n" \
+    "  local function bit() local b = has % 2 == 1; has = math.floor(has / 2); return b end\n" \
+    "  for _ = 1, 6 do if bit() then varint() end end\n" /* durations, version */ \
+    "  if bit() then e.life = string.sub(v, at, at + 7); at = at + 8 end\n" \
+    "  if bit() then e.born = varint() end\n" \
+    "  for _ = 1, 2 do if bit() then varint() end end\n" /* births elsewhere, and where that was */ \
+    "  if bit() then at = at + 8 end\n" \
+    "  for _ = 1, 4 do if bit() then varint() end end\n" /* position, load, codec, retry */ \
+    "  if bit() then varint(); varint() end\n"           /* compression */ \
+    "  if bit() then varint() end\n"                     /* dictionary */ \
+    "  if bit() then varint(); e.tags = text() end\n" \
+    "  for _ = 1, 3 do if bit() then text() end end\n" \
+    "  if bit() then e.position = varint() end\n" \
+    "  return e\n" \
+    "end\n"
+
+/* What a ban took, of keys that it concerns: entries alone.  [3] the command that removes, [4] the ban's position, 8 bytes; nothing in a
+ * Cluster; [5] what was born after that many milliseconds stays, [6] 'any' or 'all' [7] of these tags, 8 bytes each; none: whatever
+ * tags it has.  What was stored in another life of the store's, or for a cache with another prefix, is of another life. */
+#define DO_SWEEP \
+    "if ARGV[1] == 'sweep' then\n" \
+    "  local count, gone, listed = #KEYS, 0, ARGV[4] ~= ''\n" \
+    "  local life = ''\n" \
+    "  if listed then life = life_of(KEYS[count]) or ''; count = count - 1 else life = reign() end\n" \
+    "  local position, before = num(ARGV[4], 1), tonumber(ARGV[5])\n" \
+    "  local function tagged(tags)\n" \
+    "    if ARGV[7] == '' then return true end\n" \
+    "    if #tags % 9 ~= 0 then return false end\n" \
+    "    local has = {}\n" \
+    "    for i = 1, #tags, 9 do has[string.sub(tags, i + 1, i + 8)] = true end\n" \
+    "    for i = 1, #ARGV[7], 8 do\n" \
+    "      if (has[string.sub(ARGV[7], i, i + 7)] == true) ~= (ARGV[6] == 'all') then return ARGV[6] ~= 'all' end\n" \
+    "    end\n" \
+    "    return ARGV[6] == 'all'\n" \
+    "  end\n" \
+    "  for i = 1, count do\n" \
+    "    local v = redis.pcall('GETRANGE', KEYS[i], 0, 127)\n" \
+    "    if type(v) == 'string' and string.sub(v, 1, 2) == '\\202\\1' then\n" \
+    "      local size, scale, at, b = 0, 1, 4, 0\n" \
+    "      repeat b = string.byte(v, at) or 0; at = at + 1; size = size + b % 128 * scale; scale = scale * 128 until " \
+    "b < 128\n" \
+    "      if size > 128 and size < 1048576 then v = redis.call('GETRANGE', KEYS[i], 0, size - 1) end\n" \
+    "      local e = fields(v)\n" \
+    "      if e.life ~= '' and e.life == life and e.born ~= 0 and e.born <= before and\n" \
+    "          (not listed or e.position < position) and tagged(e.tags) then\n" \
+    "        gone = gone + redis.call(ARGV[3], KEYS[i])\n" \
+    "      end\n" \
+    "    end\n" \
+    "  end\n" \
+    "  return { 0, life, us, gone }\n" \
+    "end\n"
+
 #define COMMON \
     "local key = KEYS[1]\n" \
     "local life = KEYS[2] and (life_of(KEYS[2]) or begin(KEYS[2], run_id())) or reign()\n" \
@@ -274,8 +338,8 @@
     "wake(e)\n" \
     "return { 0, life, us, version }\n"
 
-static const char text[] =
-    NUMBERS STAMP LOOK FORCE LIFE REIGN BANS DO_LIFE DO_BAN DO_REIGN DO_CLEAR COMMON DO_LEASE DO_RENEW DO_WRITE;
+static const char text[] = NUMBERS STAMP LOOK FORCE LIFE REIGN BANS DO_LIFE DO_BAN DO_REIGN DO_CLEAR FIELDS DO_SWEEP
+    COMMON DO_LEASE DO_RENEW DO_WRITE;
 
 strata_slice strata__redis_script(void) { return strata_bytes(text, sizeof text - 1); }
 

@@ -89,7 +89,7 @@ int strata__redis_spread_look(struct redis_layer *r, struct redis_spread *out, s
 
 struct removal {
     struct redis_request request; /* first */
-    strata_slice args[8];
+    strata_slice args[4 + SPREAD_WORDS];
     struct removals *all;
     int forgotten; /* the node does not know the script */
 };
@@ -97,7 +97,10 @@ struct removal {
 struct removals {
     struct redis_layer *r;
     const char *command;
+    const strata_slice *words; /* of the script, behind the key */
+    size_t word_count;         /* 0: the plain command */
     strata_error *err;
+    _Atomic(uint64_t) number;
     _Atomic(size_t) left;
     _Atomic(uint32_t) word, failed; /* who sets `failed` writes rc and *err */
     int rc;
@@ -121,6 +124,8 @@ static void removed(struct redis_request *request)
     struct redis_told told = { 0 };
     int good = request->status == STRATA_OK && (strata__redis_kind(request->reply) == REDIS_IS_INTEGER ||
                                                 strata__redis_told_read(request->reply, &told));
+    if (good)
+        atomic_fetch_add(&all->number, told.version);
     if (!good && !one->forgotten && request->status == STRATA_OK && is_forgotten(request->reply)) {
         one->forgotten = 1;
     } else {
@@ -137,19 +142,19 @@ static void removed(struct redis_request *request)
         strata__os_unpark(&all->word);
 }
 
-/* What makes one key go: the script, which leaves tombstones and wakes who waits; or the plain command. */
-static void say(struct removal *one, const char *command, strata_slice key)
+/* What makes one key go: the script, or the plain command. */
+static void say(struct removal *one, strata_slice key)
 {
-    const struct redis_layer *r = one->all->r;
-    const int scripts = atomic_load(&r->life.scripts) == SCRIPTS_ON;
-    const strata_slice script[] = { strata_str("EVALSHA"), strata_bytes(r->sha, REDIS_SHA - 1),
-                                    strata_str("1"),       key,
-                                    strata_str("clear"),   strata_str(""),
-                                    strata_str(command),   r->channel };
-    const strata_slice plain[] = { strata_str(command), key };
+    const struct removals *all = one->all;
+    const strata_slice script[] = { strata_str("EVALSHA"), strata_bytes(all->r->sha, REDIS_SHA - 1), strata_str("1"),
+                                    key };
+    const strata_slice plain[] = { strata_str(all->command), key };
+    const int scripts = all->word_count != 0;
     memcpy(one->args, scripts ? script : plain, scripts ? sizeof script : sizeof plain);
+    if (scripts)
+        memcpy(one->args + 4, all->words, all->word_count * sizeof *all->words);
     one->request.args = one->args;
-    one->request.arg_count = scripts ? sizeof script / sizeof script[0] : 2;
+    one->request.arg_count = scripts ? 4 + all->word_count : 2;
     one->request.key_at = scripts ? 3 : 1;
 }
 
@@ -177,7 +182,8 @@ static void send_forgotten(struct removals *all, size_t count)
         send_and_wait(all, again);
 }
 
-int strata__redis_spread_remove(struct redis_layer *r, const char *command, const strata_slice *keys, size_t count,
+int strata__redis_spread_remove(struct redis_layer *r, const char *command, const strata_slice *words,
+                                size_t word_count, const strata_slice *keys, size_t count, uint64_t *out_number,
                                 strata_error *err)
 {
     struct removals *all = strata__alloc(r->mem, sizeof *all + count * (sizeof all->each[0] + sizeof all->list[0]));
@@ -187,13 +193,15 @@ int strata__redis_spread_remove(struct redis_layer *r, const char *command, cons
     memset(all, 0, sizeof *all);
     all->r = r;
     all->command = command;
+    all->words = words;
+    all->word_count = word_count;
     all->err = err;
     all->list = (struct redis_request **)(void *)(all->each + count);
     for (size_t i = 0; i < count; i++) {
         struct removal *one = &all->each[i];
         size_t prefix = r->prefix.size < keys[i].size ? r->prefix.size : keys[i].size;
         *one = (struct removal){ .all = all };
-        say(one, command, keys[i]);
+        say(one, keys[i]);
         one->request.affinity = strata__hash((const char *)keys[i].data + prefix, keys[i].size - prefix, 0);
         one->request.timeout_ms = r->options.timeout_ms;
         one->request.done = removed;
@@ -202,6 +210,8 @@ int strata__redis_spread_remove(struct redis_layer *r, const char *command, cons
     send_and_wait(all, count);
     send_forgotten(all, count);
     int rc = all->rc;
+    if (out_number != NULL)
+        *out_number = atomic_load(&all->number);
     strata__free(r->mem, all);
     return rc;
 }
