@@ -18,6 +18,7 @@
 #include "strata/queue.h"
 #include "strata/rabbitmq.h"
 #include "strata/redis.h"
+#include "strata/snapshot.h"
 #include "strata/stats.h"
 #include "strata/value.h"
 #include "strata/version.h"

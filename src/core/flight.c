@@ -378,6 +378,7 @@ struct flight *strata__flight_new(const struct want *want, strata_slice key, uin
     f->loader = want->loader;
     f->bulk = want->bulk;
     f->loader_ctx = want->loader_ctx;
+    f->import = want->import != NULL ? strata__imported_ref(want->import) : NULL;
     f->lead = want->lead;
     f->from_batch = want->lead != NULL;
     atomic_init(&f->wants_load, (unsigned char)want_loads(want));
@@ -400,6 +401,8 @@ static void drop_values(struct flight *f)
     strata_value_unref(f->tags);
     strata_value_unref(f->load.value);
     strata__free(f->mem, f->load.tags);
+    strata__imported_unref(f->import);
+    f->import = NULL;
     f->load.tags = NULL;
     f->value = f->tags = f->encoded = f->load.value = NULL;
 }

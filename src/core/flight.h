@@ -79,6 +79,7 @@ struct waiter {
     unsigned char keep;       /* its policy: background_completion */
     unsigned char done;       /* blocking: the driver's lock */
     unsigned char noted;      /* a loader sleeps for it; graph lock */
+    unsigned char quiet;      /* an import's: no request of a user's, so its answer is not counted */
     int status;
     strata_value *value;                   /* one reference */
     strata_error *err;                     /* where words go; may be NULL */
@@ -138,7 +139,7 @@ struct plan {
     int is_backfill;
     int refused;   /* the layer that demotes did not take it: the one below gets it at once */
     int passes;    /* too much is on its way to slow layers: they only lose what they hold of the key */
-    uint32_t from; /* backfill: the layer it came from */
+    uint32_t from; /* backfill: the layer it came from; LAYERS_MAX: it is imported */
     /* STRATA_OP_PUT, _REMOVE: the leasing layer gets that first, and its turn comes before `layer`; 0: not, or no more. */
     uint32_t leased;
 };
@@ -148,6 +149,9 @@ struct early {
     int64_t fresh_until;
     uint32_t load_ms;
 };
+
+/* An entry of a snapshot, for the flight of its key: what the layers miss is taken from here (snapshot_import.c). */
+struct imported;
 
 struct flight {
     struct strand strand;
@@ -183,6 +187,7 @@ struct flight {
     struct lease *asks;                   /* while it is asked */
     struct lease *lease;                  /* held; key lock */
     struct unleased_place place;          /* where it loads, or a batch that begins with it, without a lease */
+    struct imported *import;              /* counted; NULL: none */
     strata_loader loader;                 /* this or the next; key lock until LOADING */
     strata_bulk_loader bulk;
     void *loader_ctx;
@@ -346,6 +351,7 @@ struct want {
     void *loader_ctx;
     const strata_policy *policy; /* resolved */
     struct strand *lead;         /* the batch that will read for it; NULL: it reads for itself */
+    struct imported *import;     /* NULL: none */
 };
 static inline int want_loads(const struct want *want) { return want->loader != NULL || want->bulk != NULL; }
 
@@ -497,6 +503,19 @@ void strata__lease_drop_locked(struct flight *f);
 void strata__lease_drop(struct flight *f);
 /* For a batch: submit `count` operations that lease_prepare() made.  As strata__strand_submit(). */
 int strata__leases_submit(struct root *root, struct strand *strand, strata_op *const *ops, uint32_t count);
+
+/* Imports (snapshot_import.c) ------------------------------------------------------------------------------------- */
+
+/* Its callers wait until all layers have it, so that no layer is passed by. */
+static inline int plan_imports(const struct plan *p) { return p->is_backfill && p->from == LAYERS_MAX; }
+struct imported *strata__imported_ref(struct imported *import);
+void strata__imported_unref(struct imported *import);
+/* All layers were asked.  1: the snapshot's entry goes into them, and the flight to strata__flight_store(); 0: it goes on as any. */
+int strata__imported_take(struct flight *f);
+/* A layer has it now. */
+void strata__imported_stored(struct imported *import);
+/* Nobody may join the flight any more, but it stores what it brings.  Key lock. */
+void strata__flight_seal_locked(struct flight *f);
 
 /* Waiters (waiter.c) -------------------------------------------------------------------------------------------- */
 

@@ -269,6 +269,10 @@ int strata__flight_needs_load(struct flight *f)
 void strata__flight_after_layers(struct flight *f)
 {
     int is_suspect = f->refresh && f->previous.suspect != SUSPECT_NOT;
+    if (f->import != NULL && strata__imported_take(f)) {
+        strata__flight_store(f);
+        return;
+    }
     if (is_suspect && !root_leases(f->root))
         f->lease_state = LEASE_FAILED; /* so many at once: the whole cache may be suspect */
     if (root_leases(f->root) || is_suspect) {

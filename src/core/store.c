@@ -173,6 +173,8 @@ static void put_now_locked(struct flight *f)
     if (f->plan.is_backfill && f->plan.from == slot->index + 1)
         f->op.flags = STRATA_OP_BACKED;
     strata__instant_submit(slot, &f->op);
+    if (plan_imports(&f->plan) && f->op.status == STRATA_OK)
+        strata__imported_stored(f->import);
     if (slot->demotions != NULL)
         f->plan.refused = f->op.status != STRATA_OK;
 }
@@ -205,7 +207,7 @@ static int late_enter(struct flight *f, int always)
 /* May it be put into this slow layer?  A worker does that itself, and takes nothing else meanwhile, where the layer blocks. */
 static int may_go_on(struct flight *f, const struct layer_slot *slot)
 {
-    if (f->late_bytes != 0 || (f->plan.layer == 0 && !f->refresh))
+    if (f->late_bytes != 0 || (f->plan.layer == 0 && !f->refresh) || plan_imports(&f->plan))
         return 1;
     if ((slot->flags & STRATA_LAYER_BLOCKS) && ex_on_worker(f->root->ex))
         return 1;
@@ -215,7 +217,8 @@ static int may_go_on(struct flight *f, const struct layer_slot *slot)
 /* Is the value put there?  If not, the layer gets what is evicted above it, and is only to forget. */
 static int takes_puts(const struct flight *f, const struct layer_slot *slot)
 {
-    return f->plan.kind == STRATA_OP_PUT && (!(slot->flags & STRATA_LAYER_DEMOTED) || f->plan.refused);
+    return f->plan.kind == STRATA_OP_PUT &&
+           (!(slot->flags & STRATA_LAYER_DEMOTED) || f->plan.refused || plan_imports(&f->plan));
 }
 
 /* What a layer below a memory layer holds may also have come from there since it was asked. */
@@ -286,7 +289,10 @@ static void op_stored(strata_op *op)
 }
 
 /* Does what is stored replace something else?  What a failed load puts back is what was there. */
-static int supersedes(const struct flight *f) { return f->plan.kind == STRATA_OP_PUT && f->load.status >= 0; }
+static int supersedes(const struct flight *f)
+{
+    return f->plan.kind == STRATA_OP_PUT && f->load.status >= 0 && !plan_imports(&f->plan);
+}
 
 /* Bytes for a layer that holds no objects.  0: they can't be made. */
 static int encoded(struct flight *f, struct layer_slot *slot)
@@ -374,7 +380,10 @@ static void tell_stored(struct flight *f, uint32_t layer)
 {
     struct plan *p = &f->plan;
     struct root *root = f->root;
-    if (p->is_backfill) {
+    if (plan_imports(p)) {
+        if (!slot_instant(&root->layers[layer])) /* others have said so */
+            strata__imported_stored(f->import);
+    } else if (p->is_backfill) {
         count_up(f->handle, COUNT_BACKFILLS);
         if (!event_wanted(root, STRATA_EVENT_BACKFILL))
             return;
@@ -456,6 +465,8 @@ static int go_on_slow(struct flight *f, int delivered)
 static int gives_early(struct flight *f)
 {
     const struct plan *p = &f->plan;
+    if (plan_imports(p))
+        return 0;
     return p->leased != 0 ? late_enter(f, f->refresh) : p->layer > 0 && !forgets_first(f);
 }
 
@@ -529,6 +540,8 @@ static int stored(struct flight *f)
         begin_op(f, slot, STRATA_OP_REMOVE);
         f->op.flags = too_late ? 0 : STRATA_OP_LOADED;
         return submit_slow(f, slot);
+    } else if (plan_imports(p) && f->op.status == STRATA_AGAIN && (f->op.flags & STRATA_OP_BACKFILL)) {
+        p->kind = 0; /* something stands there, word of a delete maybe: then the others don't get it, either */
     }
     if (p->leased != 0)
         strata__lease_drop(f); /* a REMOVE does not end it */

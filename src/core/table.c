@@ -170,6 +170,8 @@ static void no_more_joins_locked(struct flight *f)
     }
 }
 
+void strata__flight_seal_locked(struct flight *f) { no_more_joins_locked(f); }
+
 void strata__poison_one_locked(struct flight *f)
 {
     f->poisoned = 1;

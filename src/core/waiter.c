@@ -101,7 +101,8 @@ void strata__waiters_give(struct flight *f, struct list_node *taken, const struc
     struct list_node *node;
     while ((node = list_pop_front(taken)) != NULL) {
         struct waiter *w = list_entry(node, struct waiter, link);
-        strata__answer_counted(w->handle, f->key.plain, a);
+        if (!w->quiet)
+            strata__answer_counted(w->handle, f->key.plain, a);
         strata__waiter_finish(w, a->status, a->value != NULL ? strata_value_ref(a->value) : NULL, a->err);
     }
 }

@@ -39,6 +39,20 @@ int strata__os_dir_open(const char *path, int create, int *out_fd)
     return fd < 0 ? errno : 0;
 }
 
+int strata__os_dir_open_in(int dir, const char *name, int *out_fd)
+{
+    *out_fd = -1;
+    int failed = strata__os_fault("openat");
+    if (failed != 0)
+        return failed;
+    int fd;
+    do
+        fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    while (fd < 0 && errno == EINTR);
+    *out_fd = fd;
+    return fd < 0 ? errno : 0;
+}
+
 int strata__os_dir_list(int dir, int (*each)(const char *name, void *ctx), void *ctx)
 {
     int failed = strata__os_fault("readdir");

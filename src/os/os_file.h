@@ -23,6 +23,8 @@ struct os_file_stat {
 /* Open a directory; `create` makes it, with mode 0700, where it is missing (its parent has to be there).  The last part of
  * the path may be no symbolic link: ELOOP or ENOTDIR. */
 int strata__os_dir_open(const char *path, int create, int *out_fd);
+/* One that is in another one. */
+int strata__os_dir_open_in(int dir, const char *name, int *out_fd);
 /* Call each(name, ctx) for everything in it but "." and ".."; stops when it answers non-zero, which is no error. */
 int strata__os_dir_list(int dir, int (*each)(const char *name, void *ctx), void *ctx);
 /* After a rename, removal or creation: make it last. */

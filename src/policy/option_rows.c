@@ -11,6 +11,7 @@
 #include "strata/policy.h"
 #include "strata/rabbitmq.h"
 #include "strata/redis.h"
+#include "strata/snapshot.h"
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 #define KIB ((uint64_t)1 << 10)
@@ -99,6 +100,23 @@ static const struct option_row disk_rows[] = {
     ROW(reserved, OPTION_U32, 0, 0, 0, NULL, "0"),
     ROW(max_ttl_ms, OPTION_DURATION, 1, INT64_C(1) << 42, 0, NULL, "what is stored is held no longer; 0 no limit"),
     ROW(name, OPTION_STRING, 0, 31, 0, NULL, "shown in stats and events"),
+};
+#undef STRUCT
+
+#define STRUCT strata_snapshot_options
+static const struct option_row snapshot_rows[] = {
+    SIZE_ROW,
+    ROW(layer, OPTION_STRING, 0, 31, 0, NULL, "the one whose entries are written"),
+    ROW(max_entries, OPTION_U64, 1, MOST_BYTES, 0, NULL, "stop at so many; 0 no limit"),
+    ROW(max_bytes, OPTION_BYTES, 1, MOST_BYTES, 0, NULL, "of keys and values; 0 no limit"),
+    ROW(max_age_ms, OPTION_DURATION, 1, INT64_C(1) << 42, 0, NULL, "pass over what is older; 0 any age"),
+    ROW(compression, OPTION_SWITCH, STRATA_OFF, STRATA_ON, 0, NULL, "pack with zstd; default where it is there"),
+    ROW(compression_level, OPTION_U32, 1, 22, 1, NULL, "of zstd"),
+    ROW(open_namespaces, OPTION_SWITCH, STRATA_OFF, STRATA_ON, STRATA_OFF, NULL, "those that are not open are opened"),
+    ROW(reserved, OPTION_U32, 0, 0, 0, NULL, "0"),
+    ROW(base_dir, OPTION_STRING, 0, 4095, 0, NULL, "files lie below it"),
+    ROW(progress, OPTION_POINTER, 0, 0, 0, NULL, "called now and then"),
+    ROW(progress_ctx, OPTION_POINTER, 0, 0, 0, NULL, "handed to it"),
 };
 #undef STRUCT
 
@@ -361,6 +379,9 @@ const struct option_rows strata__redis_bus_rows = {
 const struct option_rows strata__redis_tracking_rows = {
     "strata_redis_tracking_options", "STRATA_REDIS_TRACKING_OPTIONS_INIT", sizeof(strata_redis_tracking_options),
     redis_tracking_rows, COUNT(redis_tracking_rows) };
+const struct option_rows strata__snapshot_rows = {
+    "strata_snapshot_options", "STRATA_SNAPSHOT_OPTIONS_INIT", sizeof(strata_snapshot_options), snapshot_rows,
+    COUNT(snapshot_rows) };
 const struct option_rows strata__nats_rows = {
     "strata_nats_options", "STRATA_NATS_OPTIONS_INIT", sizeof(strata_nats_options), nats_rows, COUNT(nats_rows) };
 /* clang-format on */

@@ -61,6 +61,7 @@ extern const struct option_rows strata__rabbitmq_rows;         /* strata_rabbitm
 extern const struct option_rows strata__redis_rows;            /* strata_redis_options */
 extern const struct option_rows strata__redis_bus_rows;        /* strata_redis_bus_options */
 extern const struct option_rows strata__redis_tracking_rows;   /* strata_redis_tracking_options */
+extern const struct option_rows strata__snapshot_rows;         /* strata_snapshot_options */
 extern const struct option_rows strata__nats_rows;             /* strata_nats_options */
 
 /* How many bytes a field of this type takes. */
