@@ -22,6 +22,8 @@ int cmd_disk(int argc, char **argv);
 void cmd_disk_help(void);
 int cmd_dict(int argc, char **argv);
 void cmd_dict_help(void);
+int cmd_snapshot(int argc, char **argv);
+void cmd_snapshot_help(void);
 int cmd_version(int argc, char **argv);
 void cmd_version_help(void);
 int cmd_help(int argc, char **argv);

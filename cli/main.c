@@ -10,6 +10,7 @@ const struct command commands[] = {
     { "replay", "replay a trace of requests through a stack of cache layers", cmd_replay, cmd_replay_help },
     { "disk", "verify or describe the directory of a disk layer", cmd_disk, cmd_disk_help },
     { "dict", "train a dictionary for small values that are alike", cmd_dict, cmd_dict_help },
+    { "snapshot", "write what layers hold to a file, and put it back", cmd_snapshot, cmd_snapshot_help },
     { "version", "print the version and what is built in", cmd_version, cmd_version_help },
     { "help", "explain the commands, or one of them", cmd_help, cmd_help_help },
 };
