@@ -5,8 +5,9 @@
  *
  * An import puts nothing over what is there: an entry is imported where no layer holds one that is served, or one that is younger.  It
  * counts as older than every ban and clear that this cache knows of its own, and by its birth, than those that were issued before it
- * was opened: what was banned after it was exported does not come back.  A cache forgets its clears when it is closed, and a
- * single delete at once: `max_age_ms` keeps out what is older than the last of these.  With a shared layer entries go there, where
+ * was opened: what was banned after it was exported does not come back.  So import before anything is cleared or banned: after a
+ * clear no entry of another life (one open of a cache) comes in, nor does one once bans were so old that they were forgotten.  A cache
+ * forgets its clears when it is closed, and a single delete at once: `max_age_ms` keeps out what is older than the last of these.  With a shared layer entries go there, where
  * nothing stands, not even word of a delete, and nearer layers have them once they are read. */
 #ifndef STRATA_SNAPSHOT_H
 #define STRATA_SNAPSHOT_H
