@@ -38,7 +38,8 @@ STRATA_API int strata_ban_tags(strata *cache, const strata_slice *tags, size_t c
 STRATA_API int strata_ban_prefix(strata *cache, strata_slice prefix, uint32_t how, strata_error *err);
 
 /** Ban the keys that match a pattern, at most max_key_bytes of it: `*` stands for any bytes, `?` for one, `\` takes the next byte as it
- *  is.  Comparing takes at most as many steps as pattern and key have bytes, multiplied. */
+ *  is.  Comparing takes as many steps as pattern and key have bytes; where more than 64 bytes stand between two stars, so many more for
+ *  each byte of the key as there are pieces of 64. */
 STRATA_API int strata_ban_pattern(strata *cache, strata_slice pattern, uint32_t how, strata_error *err);
 
 /* Asynchronous twins, as in strata/cache.h. */
