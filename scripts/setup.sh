@@ -84,7 +84,7 @@ need_nats_server() {
   }
 }
 need_tests() {
-  need "to test" libcmocka-dev liblua5.1-0-dev spin
+  need "to test" libcmocka-dev liblua5.1-0-dev spin tzdata
   need_redis_server
   need_rabbitmq_server
   need_nats_server

@@ -3,6 +3,7 @@
 #ifndef STRATA_POLICY_H
 #define STRATA_POLICY_H
 #include "strata/base.h"
+#include "strata/zone.h"
 STRATA_BEGIN_DECLS
 
 /**
@@ -39,10 +40,16 @@ typedef struct strata_policy {
                                             load longer, are refreshed earlier, and not all at once.  refresh_ahead_ms and _percent
                                             count for nothing then.  What was set, not loaded, has no early refresh.  For
                                             a cache or namespace, or in all calls: who reads draws.  Default off */
+    int64_t align_ms;                  /**< fresh, instead of for ttl_ms, until the next time at which clocks show a multiple of this,
+                                            or are put forward past one: 86,400,000 is until midnight, 3,600,000 until the hour.
+                                            Counted from midnight; longer than a day, from that of 1970-01-01, a Thursday.
+                                            A level that says ttl_ms, and not this, has its ttl_ms.  jitter_ms only makes it
+                                            earlier.  "Absent" is not aligned.  Default off */
+    const strata_zone *align_zone;     /**< whose clocks; borrowed, outlives the cache; NULL inherits, and is UTC at last */
 } strata_policy;
 
 /** A policy that inherits everything. */
-#define STRATA_POLICY_INIT { sizeof(strata_policy), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+#define STRATA_POLICY_INIT { sizeof(strata_policy), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL }
 
 STRATA_END_DECLS
 #endif /* STRATA_POLICY_H */

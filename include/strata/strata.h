@@ -22,4 +22,5 @@
 #include "strata/stats.h"
 #include "strata/value.h"
 #include "strata/version.h"
+#include "strata/zone.h"
 #endif /* STRATA_STRATA_H */

@@ -313,6 +313,9 @@ static const struct option_row policy_rows[] = {
         "refresh_ahead_ms as a share of the time for which it is fresh"),
     ROW(xfetch, OPTION_SWITCH, STRATA_OFF, STRATA_ON, STRATA_OFF, NULL,
         "early refreshes are drawn, by what the last load took"),
+    ROW(align_ms, OPTION_DURATION, STRATA_OFF, INT64_C(1) << 42, STRATA_OFF, NULL,
+        "fresh until clocks show a multiple of this, instead of for ttl_ms"),
+    ROW(align_zone, OPTION_POINTER, 0, 0, 0, NULL, "whose clocks"),
 };
 #undef STRUCT
 

@@ -5,11 +5,13 @@
  * in which reads stop to think; before it the chance is one in 100 million, and nobody looks. */
 #include "src/policy/ttl.h"
 
+#include "src/policy/zone.h"
+
 enum { XFETCH_SPAN = 18 }; /* load times; exp(-18) = 1.5e-8 */
 
 int strata__ttl_is_drawn(const strata_policy *resolved)
 {
-    return resolved->jitter_ms > 0 || resolved->xfetch == STRATA_ON;
+    return resolved->jitter_ms > 0 || resolved->xfetch == STRATA_ON || resolved->align_ms > 0;
 }
 
 int64_t strata__ttl_jitter(int64_t ttl_ms, int64_t jitter_ms, uint64_t random)
@@ -46,10 +48,22 @@ static int64_t xfetch_margin(const strata_meta *meta)
     return margin < meta->fresh_ms ? margin : meta->fresh_ms;
 }
 
+/* Until the next multiple; with jitter, up to so much before it. */
+static int64_t aligned(const strata_policy *resolved, uint64_t random, const strata_meta *meta)
+{
+    int64_t ms = strata__zone_next(resolved->align_zone, meta->born_wall_ms, resolved->align_ms) - meta->born_wall_ms;
+    if (resolved->jitter_ms > 0)
+        ms -= (int64_t)(random % ((uint64_t)resolved->jitter_ms + 1));
+    return ms > 0 ? ms : 1;
+}
+
 void strata__ttl_draw(const strata_policy *resolved, int loaded, uint64_t random, strata_meta *meta)
 {
     int64_t given = meta->fresh_ms;
-    meta->fresh_ms = strata__ttl_jitter(given, resolved->jitter_ms, random);
+    if (resolved->align_ms > 0 && !meta->negative)
+        meta->fresh_ms = aligned(resolved, random, meta);
+    else
+        meta->fresh_ms = strata__ttl_jitter(given, resolved->jitter_ms, random);
     /* A memory layer keeps a short list of the times to live that many entries share, and entries without another moment of their
      * own are told by it.  Numbers that hardly two have would fill it, so these have one: it is past. */
     if (meta->fresh_ms != given)

@@ -1,4 +1,4 @@
-/* ttl.h - what is decided for each entry anew: how much longer or shorter it is fresh, and who refreshes it early.
+/* ttl.h - what is decided for each entry anew: until when it is fresh, how much longer or shorter, and who refreshes it early.
  * Pure: chance is an argument, 64 random bits. */
 #ifndef STRATA_POLICY_TTL_H
 #define STRATA_POLICY_TTL_H
