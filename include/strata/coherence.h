@@ -47,8 +47,8 @@ typedef struct strata_health {
     uint64_t applied;      /**< invalidations of others that were carried out here */
     uint64_t rejected;     /**< messages that were not understood, or not signed as they must be */
     uint64_t duplicates;   /**< messages that had come before */
-    uint64_t lost;         /**< how often messages were, or may have been, lost: 1 for each bus that has begun to listen, and on
-                                unordered ones 1 more where other nodes were met that had spoken before */
+    uint64_t lost;         /**< how often messages were, or may have been, lost; 0 after opening, where a bus could go on from where
+                                it was or there was nothing to be lost */
     uint64_t overflows;    /**< invalidations that became the clear of a namespace, because too many were queued */
     strata_error last;     /**< why a bus is, or was last, down; stays when it is up again; status 0: none ever was */
     char words[256];       /**< all of it in a sentence */

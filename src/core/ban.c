@@ -114,6 +114,35 @@ static int tell_layers(strata *cache, struct ban *ban, strata_error *err)
     return worst;
 }
 
+/* A shared store has kept what it gave a position; and tells of it when the cache is opened anew. */
+int strata__ban_keep(struct root *root, const struct ban *ban)
+{
+    if (ban->store_position != 0)
+        return STRATA_OK;
+    strata_ban_op op = { .size = sizeof op,
+                         .kind = ban->kind,
+                         .soft = (uint32_t)ban->soft,
+                         .prefix = ban->path,
+                         .text = ban->text,
+                         .tags = ban->tags,
+                         .tag_count = ban->tag_count,
+                         .position = atomic_load(&root->position), /* no lower than the one it was given here */
+                         .life = root->life,
+                         .wall_ms = ex_wall_ms(root->ex) };
+    int worst = STRATA_OK;
+    for (size_t i = 0; i < root->layer_count; i++) {
+        strata_layer *layer = root->layers[i].layer;
+        strata_error words = STRATA_ERROR_INIT;
+        if ((root->layers[i].flags & STRATA_LAYER_SHARED) || !keeps_bans(layer->ops))
+            continue;
+        int rc = layer->ops->ban(layer, &op, &words);
+        if (rc < 0)
+            strata__event_error(root->handle, strata_bytes(NULL, 0), layer->name, rc, words.message);
+        worst = rc < 0 ? rc : worst;
+    }
+    return worst;
+}
+
 static int issue_entered(strata *cache, struct ban *ban, strata_error *err)
 {
     struct root *root = cache->root;

@@ -64,6 +64,9 @@ void strata__bans_reopen(struct root *root);
 /* It holds from now on, in this node.  For bans that come from elsewhere: a peer's, through a bus; the store's list; a durable
  * layer's.  Without memory everything of its namespace is banned.  STRATA_OK; STRATA_EINVAL: it is no ban. */
 int strata__ban_apply(struct root *root, const struct ban *ban);
+/* A peer's ban, which holds here: durable layers of this node are told, so that it does when they are opened again.  < 0: some layer
+ * could not keep it. */
+int strata__ban_keep(struct root *root, const struct ban *ban);
 /* What layers have kept.  Once they are started. */
 int strata__bans_restore(struct root *root, strata_error *err);
 /* Called, under no lock, once a ban that was issued by this node's caller holds here and in its layers: whoever publishes

@@ -169,10 +169,15 @@ static int start_buses(struct coherence *c, strata_error *err)
 {
     new_id(c);
     c->channel = channel_of(c->root);
+    strata__note_load(c);
     strata__trust_begin(c);
     for (size_t i = 0; i < c->count; i++) {
         struct bus_slot *b = &c->buses[i];
+        unsigned char cursor[NOTE_CURSOR]; /* its own moves on as soon as it speaks */
+        size_t cursor_size = b->cursor_size;
+        memcpy(cursor, b->cursor, sizeof cursor);
         strata_bus_start how = { .size = sizeof how,
+                                 .resume_from = strata_bytes(cursor, cursor_size),
                                  .node_name = c->node_name,
                                  .node_id = strata_bytes(c->id, BUS_NODE_ID) };
         b->started = 1; /* it may speak before start() has returned */
@@ -277,9 +282,12 @@ void strata__coherence_close(struct root *root, int with_buses)
     struct coherence *c = root->coherence;
     if (c == NULL)
         return;
+    if (with_buses)
+        strata__note_save(c);
     for (size_t i = 0; i < c->count; i++) {
         struct bus_slot *b = &c->buses[i];
         strata__inbox_forget(b);
+        strata__note_forget(b);
         strata__peers_forget(b);
         strata__out_deinit(b);
         if (with_buses || b->bus == c->own_bus)

@@ -17,6 +17,11 @@ void strata__coherence_free(struct root *root);
 /* Somebody listens: is there anything shared that no bus tells of? */
 void strata__coherence_warn(struct root *root);
 
+/* enum suspicion of an entry of another life that a layer of this node's holds.  *out_position: where it counts as born; 0: it is not
+ * known to have missed nothing. */
+int strata__foreign_level(struct root *root, const struct layer_slot *slot, const strata_meta *meta, int64_t now,
+                          uint32_t *out_position);
+
 /* An invalidation, published. */
 enum { OUTGOING_BUSES = 4 };
 struct bus_item;

@@ -59,7 +59,27 @@ struct batch {
     struct write *writes; /* AT_ONCE of them; NULL: there is no slow layer, or no memory */
     size_t count;
     int failed;
+    unsigned char unopened[AT_ONCE]; /* of a write: its namespace was not open when it began */
 };
+
+/* The same again, of what was opened meanwhile: it may have read the key before slow layers lost it. */
+static void run_again(struct batch *batch, struct write *w)
+{
+    struct root *root = batch->b->c->root;
+    struct write again;
+    strata_slice plain;
+    strata *handle = strata__handle_of_storage(root, w->key.storage, &plain);
+    if (handle == NULL)
+        return;
+    strata__write_begin(&again, handle, STRATA_OP_REMOVE);
+    again.peer = 1;
+    again.version = w->version;
+    again.key = w->key;
+    again.key.plain = plain;
+    again.key.hash = handle_hash(handle, plain);
+    strata__writes_drive(root, &again, 1);
+    batch->failed |= again.status < 0;
+}
 
 static void run_batch(struct batch *batch)
 {
@@ -68,6 +88,8 @@ static void run_batch(struct batch *batch)
         strata__writes_drive(root, batch->writes, batch->count);
     for (size_t i = 0; i < batch->count; i++) {
         batch->failed |= batch->writes[i].status < 0;
+        if (batch->unopened[i])
+            run_again(batch, &batch->writes[i]);
         strata__free(root->mem, batch->writes[i].storage);
     }
     batch->count = 0;
@@ -78,10 +100,14 @@ static void one_key(struct batch *batch, strata_slice storage, uint64_t version)
     struct root *root = batch->b->c->root;
     struct key_forms key = { .storage = storage };
     strata *handle = strata__handle_of_storage(root, storage, &key.plain);
+    int unopened = handle == NULL;
     batch->b->applied++;
-    if (handle ==
-        NULL) /* a namespace that nothing was read from, in this life; nor is what a disk has from before trusted */
-        return;
+    if (unopened) { /* a namespace that nothing was read from, in this life: a disk may have it from another one */
+        if (batch->writes == NULL || storage.size == 0)
+            return;
+        handle = root->handle;
+        key.plain = storage;
+    }
     key.hash = handle_hash(handle, key.plain);
     if (batch->writes == NULL) {
         struct frame frame;
@@ -108,6 +134,7 @@ static void one_key(struct batch *batch, strata_slice storage, uint64_t version)
     memcpy(w->storage, storage.data, storage.size);
     w->key.storage = strata_bytes(w->storage, storage.size);
     w->key.plain = strata_bytes(w->storage + (storage.size - key.plain.size), key.plain.size);
+    batch->unopened[batch->count] = (unsigned char)unopened;
     batch->count++;
     if (batch->count == AT_ONCE)
         run_batch(batch);
@@ -149,8 +176,12 @@ static void one_ban(struct batch *batch, const struct bus_item *item)
         ban.tag_count = tags != NULL ? item->tag_count : 0;
     }
     ban.store_position = item->version;
-    if ((item->tag_count != 0 && tags == NULL) || strata__ban_apply(root, &ban) != STRATA_OK)
+    if ((item->tag_count != 0 && tags == NULL) || strata__ban_apply(root, &ban) != STRATA_OK) {
         strata__clear_here(root, item->key);
+        batch->failed = 1; /* what a disk holds may be served again after a restart */
+    } else if (strata__ban_keep(root, &ban) < 0) {
+        batch->failed = 1;
+    }
     strata__free(root->mem, tags);
     for (size_t i = 0; ban.store_position != 0 && i < root->layer_count; i++) {
         strata_layer *layer = root->layers[i].layer;

@@ -16,7 +16,7 @@ struct delivery {
     struct delivery *next;
     enum said said;
     int64_t moment;
-    size_t size;
+    size_t size, cursor_size; /* the cursor stands behind the message */
     unsigned char bytes[];
 };
 
@@ -56,10 +56,10 @@ static void lost_locked(struct bus_slot *b, const char *why)
     b->lost_soon = 1;
 }
 
-static void say(struct bus_slot *b, enum said said, strata_slice bytes, int64_t moment)
+static void say_at(struct bus_slot *b, enum said said, strata_slice bytes, strata_slice cursor, int64_t moment)
 {
     struct coherence *c = b->c;
-    struct delivery *d = strata__alloc(c->root->mem, sizeof *d + bytes.size);
+    struct delivery *d = strata__alloc(c->root->mem, sizeof *d + bytes.size + cursor.size);
     key_mutex_lock(&c->lock);
     int takes = b->started && !c->stopping;
     if (takes &&
@@ -69,9 +69,11 @@ static void say(struct bus_slot *b, enum said said, strata_slice bytes, int64_t 
         post_work_locked(c);
     }
     if (takes) {
-        *d = (struct delivery){ .said = said, .moment = moment, .size = bytes.size };
+        *d = (struct delivery){ .said = said, .moment = moment, .size = bytes.size, .cursor_size = cursor.size };
         if (bytes.size != 0)
             memcpy(d->bytes, bytes.data, bytes.size);
+        if (cursor.size != 0)
+            memcpy(d->bytes + bytes.size, cursor.data, cursor.size);
         *b->last = d;
         b->last = &d->next;
         b->inbox_bytes += sizeof *d + bytes.size;
@@ -82,12 +84,16 @@ static void say(struct bus_slot *b, enum said said, strata_slice bytes, int64_t 
     strata__free(c->root->mem, d);
 }
 
+static void say(struct bus_slot *b, enum said said, strata_slice bytes, int64_t moment)
+{
+    say_at(b, said, bytes, strata_bytes("", 0), moment);
+}
+
 static void host_delivered(struct strata_bus_host *host, strata_slice bytes, strata_slice cursor)
 {
     struct bus_slot *b = slot_of(host);
-    (void)cursor;
     if (!b->c->publish_only)
-        say(b, SAID_MESSAGE, bytes, 0);
+        say_at(b, SAID_MESSAGE, bytes, cursor, 0);
 }
 
 static void host_up(struct strata_bus_host *host)
@@ -162,9 +168,10 @@ static void came_up(struct bus_slot *b)
 {
     struct coherence *c = b->c;
     int again = b->was_up;
-    if (!again || !(b->flags & STRATA_BUS_REPLAYS))
-        strata__trust_lost(c, b,
-                           again ? "what was published while it was away did not come" : "it has just begun to listen");
+    if (!again && !b->resumes)
+        strata__trust_restart(c, b, "it has just begun to listen");
+    else if (again && !(b->flags & STRATA_BUS_REPLAYS))
+        strata__trust_lost(c, b, "what was published while it was away did not come");
     key_mutex_lock(&c->lock);
     b->was_up = 1;
     b->mourns = 0;
@@ -191,7 +198,10 @@ static void carry_out(struct bus_slot *b, const struct delivery *d)
     strata_slice bytes = strata_bytes(d->bytes, d->size);
     int64_t moment;
     switch (d->said) {
-    case SAID_MESSAGE: strata__apply_message(b, bytes); return;
+    case SAID_MESSAGE:
+        strata__apply_message(b, bytes);
+        strata__note_moved(b, strata_bytes(d->bytes + d->size, d->cursor_size));
+        return;
     case SAID_UP: came_up(b); return;
     case SAID_DOWN: went_down(b); return;
     case SAID_KEY: strata__apply_key(b, bytes); return;
@@ -273,6 +283,7 @@ static void work(struct task *task)
         strata__peers_prove(&c->buses[i]);
     if (beat)
         on_beat(c);
+    strata__note_tick(c);
     key_mutex_lock(&c->lock);
     if (beat)
         beat_locked(c);

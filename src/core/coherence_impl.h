@@ -13,6 +13,7 @@
 #include "src/bus/bus_host.h"
 #include "src/core/flight.h"
 #include "src/format/bus_message.h"
+#include "src/format/bus_note.h"
 
 enum { BUSES_MAX = OUTGOING_BUSES, EPOCHS = 16, PEERS_MAX = 1024, CHECK_BUCKETS = 256 };
 #define NEVER INT64_MIN
@@ -49,6 +50,7 @@ struct bus_slot {
     strata_bus *bus;
     uint32_t flags;
     unsigned char index, started, up, was_up, publishes;
+    unsigned char proved;    /* something was proven since it began to listen */
     unsigned char lost_soon; /* told so, or no memory for what came */
     char lost_words[120];
     int64_t proven; /* everything published before this moment was carried out here; NEVER */
@@ -74,6 +76,10 @@ struct bus_slot {
     size_t inbox_bytes;
     struct list_node peers;
     uint32_t peer_count;
+    /* Where it stands: everything up to there was carried out.  `before`: who had been heard when this cache was opened. */
+    unsigned char cursor[NOTE_CURSOR], cursor_size, resumes;
+    struct heard_before *before; /* constant from its start on */
+    uint32_t before_count;
     int mourns; /* it does not hear somebody any more who said no goodbye, nor anybody since */
     strata_bus_stats counted;
     uint64_t applied, rejected, duplicates, overflows;
@@ -101,6 +107,11 @@ struct coherence {
     int said_trusted;        /* as listeners were last told */
     int64_t untrusted_since; /* clock; meaningful where it is not trusted */
     uint64_t losses;
+    /* What durable layers hold from before: coherence_note.c. */
+    struct note_life lives[NOTE_LIVES]; /* whose entries have missed nothing up to the cursors; life_count of them */
+    uint32_t life_count;
+    int64_t note_at;               /* the worker's */
+    unsigned char keeps, note_due; /* some layer keeps notes; the next one is, now: the worker's */
     /* Work */
     struct task work; /* what came in, and what the clock brings: one thread at a time */
     unsigned char work_posted, work_again, beat_due, beating, stopping;
@@ -127,12 +138,27 @@ void strata__coherence_work(struct coherence *c);
 void strata__trust_begin(struct coherence *c);
 /* Something is missing: nothing that was born before is proven any more. */
 void strata__trust_lost(struct coherence *c, struct bus_slot *b, const char *why);
+/* Nothing can be proven yet, or from now on differently; nothing is missing. */
+void strata__trust_restart(struct coherence *c, struct bus_slot *b, const char *why);
 /* Everything before `moment` was carried out here. */
 void strata__trust_proven(struct coherence *c, struct bus_slot *b, int64_t moment);
 /* The clock has gone on. */
 void strata__trust_tick(struct coherence *c);
 /* 0: it is not suspect.  1: for less than suspect_ms; 2: for longer; 3: it may not be served at all. */
 int strata__trust_level_locked(struct coherence *c, uint32_t position, int64_t now);
+
+/* Notes (coherence_note.c) --------------------------------------------------------------------------------------- */
+
+/* What layers have kept becomes where buses go on from.  Once layers are started. */
+void strata__note_load(struct coherence *c);
+/* The highest number that had been heard of this node when the cache was opened; 0 none. */
+uint64_t strata__note_heard(const struct bus_slot *b, const uint8_t id[BUS_NODE_ID]);
+void strata__note_forget(struct bus_slot *b);
+/* Everything up to there was carried out. */
+void strata__note_moved(struct bus_slot *b, strata_slice cursor);
+/* By who carries messages out, or where nobody does any more. */
+void strata__note_save(struct coherence *c);
+void strata__note_tick(struct coherence *c);
 
 /* Peers (coherence_peers.c) -------------------------------------------------------------------------------------- */
 

@@ -67,17 +67,31 @@ static enum heard heard_before(struct peer *p, uint64_t number)
     return HEARD_NEW;
 }
 
+/* A node that had spoken before.  Until something was proven here, nothing of what it said could be missing. */
+static void meet_late(struct bus_slot *b)
+{
+    static const char why[] = "a node spoke that had not been heard before, and not for the first time";
+    if (b->proved)
+        strata__trust_lost(b->c, b, why);
+    else
+        strata__trust_restart(b->c, b, why);
+}
+
 enum heard strata__peer_heard(struct bus_slot *b, const struct bus_message *m)
 {
     int64_t now = ex_now_ms(b->c->root->ex);
     struct peer *p = find(b, m->sender);
     b->mourns = 0;
+    if (p == NULL && strata__note_heard(b, m->sender) == NOTE_SELF)
+        return HEARD_BEFORE;
     if (p == NULL) {
         p = meet(b, m, now);
         if (p == NULL)
             strata__trust_lost(b->c, b, "more nodes speak here than can be told apart");
         else if (m->sequence > 1 && !is_ordered(b))
-            strata__trust_lost(b->c, b, "a node spoke that had not been heard before, and not for the first time");
+            meet_late(b);
+        else if (strata__note_heard(b, m->sender) != 0 && m->sequence > strata__note_heard(b, m->sender) + 1)
+            strata__trust_lost(b->c, b, "a message of another node is missing, of when this one was not running");
         return HEARD_NEW;
     }
     p->heard_ms = now;

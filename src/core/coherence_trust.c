@@ -15,13 +15,16 @@ static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
 static int64_t proven_until(const struct coherence *c) { return after(c->proven, c->trust_ms); }
 
-/* Two epochs are one, and as suspect as the older: what is folded is trusted too little, never too much. */
+/* Two epochs are one, and as suspect as the older: what is folded is trusted too little, never too much.  Two of before the last loss,
+ * or two of after it: no proof brings back what is older. */
 static void fold_locked(struct coherence *c)
 {
-    c->epochs[0].until = c->epochs[0].until < c->epochs[1].until ? c->epochs[0].until : c->epochs[1].until;
-    memmove(&c->epochs[1], &c->epochs[2], (c->epoch_count - 2) * sizeof c->epochs[0]);
+    uint32_t i = c->lost >= 2 ? 0 : c->lost;
+    struct epoch *into = &c->epochs[i];
+    into->until = into[0].until < into[1].until ? into[0].until : into[1].until;
+    memmove(&into[1], &into[2], (c->epoch_count - i - 2) * sizeof *into);
     c->epoch_count--;
-    c->lost -= c->lost > 0;
+    c->lost -= c->lost >= 2;
 }
 
 /* Tree lock. */
@@ -161,7 +164,8 @@ void strata__trust_begin(struct coherence *c)
     key_mutex_unlock(&c->root->tree_lock);
 }
 
-void strata__trust_lost(struct coherence *c, struct bus_slot *b, const char *why)
+/* `counts`: something was there that may be missing now. */
+static void end_trust(struct coherence *c, struct bus_slot *b, const char *why, int counts)
 {
     struct news news;
     char words[160];
@@ -173,8 +177,10 @@ void strata__trust_lost(struct coherence *c, struct bus_slot *b, const char *why
         c->epochs[i].until = larger(c->epochs[i].until, ends);
     new_epoch_locked(c, now);
     c->lost = c->epoch_count - 1;
-    c->losses++;
-    b->counted.lost++;
+    c->losses += counts != 0;
+    b->counted.lost += counts != 0;
+    c->life_count = 0;
+    b->before_count = 0; /* some of what came after those numbers did not come */
     b->number_lost = b->number;
     b->lost_ms = now;
     b->self_ms = NEVER;
@@ -190,6 +196,10 @@ void strata__trust_lost(struct coherence *c, struct bus_slot *b, const char *why
     tell(c, &news);
 }
 
+void strata__trust_lost(struct coherence *c, struct bus_slot *b, const char *why) { end_trust(c, b, why, 1); }
+
+void strata__trust_restart(struct coherence *c, struct bus_slot *b, const char *why) { end_trust(c, b, why, 0); }
+
 void strata__trust_proven(struct coherence *c, struct bus_slot *b, int64_t moment)
 {
     struct news news = { 0 };
@@ -198,8 +208,10 @@ void strata__trust_proven(struct coherence *c, struct bus_slot *b, int64_t momen
     key_mutex_lock(&c->lock);
     if (moment > b->proven && moment <= now) {
         b->proven = moment;
+        b->proved = 1;
         int64_t least = least_proven_locked(c);
         if (least > c->proven) {
+            c->note_due |= c->proven == NEVER;
             c->proven = least;
             if (proven_until(c) > now) /* epochs that began for want of proof are none */
                 c->epoch_count = c->lost + 1;

@@ -4,6 +4,7 @@
  * process, or before a restart) has only wall-clock time in common with us: its age is taken from that, and a clear of
  * ours bans it where it was born before.  In a layer that nobody else writes to it was, whatever a clock said. */
 #include "src/core/bans.h"
+#include "src/core/coherence.h"
 
 static uint32_t least_position(const strata *handle, const struct layer_slot *slot)
 {
@@ -132,13 +133,15 @@ int strata__held_init(strata *handle, struct layer_slot *slot, strata_op *op, st
         return refused(op, value);
     int64_t born = born_here(root, &op->meta);
     int own = op->meta.life == root->life || op->meta.life == 0;
+    uint32_t adopted = now;
     out->suspect = out->foreign = 0;
     if (root->coherence != NULL && !(slot->flags & STRATA_LAYER_SHARED)) {
-        out->foreign = (unsigned char)!own;
-        out->suspect = (unsigned char)(own ? strata__suspect_level(root, op->meta.position, op->now_ms) : SUSPECT_OLD);
+        out->suspect = (unsigned char)(own ? strata__suspect_level(root, op->meta.position, op->now_ms)
+                                           : strata__foreign_level(root, slot, &op->meta, op->now_ms, &adopted));
+        out->foreign = (unsigned char)(!own && adopted == 0);
     }
     if (op->meta.life != root->life)
-        adopt_life(handle, &op->meta, born, out->foreign ? 0 : now);
+        adopt_life(handle, &op->meta, born, adopted);
     if (root->coherence != NULL && !(slot->flags & STRATA_LAYER_SHARED))
         now = strata__suspect_cap(root, op->meta.position, now);
     if (op->meta.position < now)

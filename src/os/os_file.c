@@ -308,3 +308,35 @@ uint64_t strata__os_file_most(void)
 }
 
 int64_t strata__os_pid(void) { return (int64_t)getpid(); }
+
+/* 36 characters: hexadecimal digits, and '-' between some. */
+static int parse_boot_id(const char *text, size_t size, unsigned char out[OS_BOOT_ID])
+{
+    size_t digits = 0;
+    memset(out, 0, OS_BOOT_ID);
+    for (size_t i = 0; i < size && digits < (size_t)OS_BOOT_ID * 2; i++) {
+        char c = text[i];
+        unsigned value = c >= '0' && c <= '9'   ? (unsigned)(c - '0')
+                         : c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10
+                                                : 16;
+        if (value == 16 && c != '-')
+            break;
+        if (value == 16)
+            continue;
+        out[digits / 2] = (unsigned char)(out[digits / 2] << 4 | value);
+        digits++;
+    }
+    return digits == (size_t)OS_BOOT_ID * 2 ? 0 : ENOSYS;
+}
+
+int strata__os_boot_id(unsigned char out[OS_BOOT_ID])
+{
+    char text[64];
+    size_t got = 0;
+    int fd, failed = strata__os_path_open("/proc/sys/kernel/random/boot_id", &fd);
+    if (failed != 0)
+        return failed;
+    failed = strata__os_file_read(fd, text, sizeof text, 0, &got);
+    strata__os_file_close(fd);
+    return failed == 0 ? parse_boot_id(text, got, out) : failed;
+}

@@ -53,6 +53,9 @@ int strata__os_file_lock(int fd);
 int strata__os_file_lock_shared(int fd);
 /* How many descriptors this process may have open at once; UINT64_MAX: no limit.  Where it cannot be told, few. */
 uint64_t strata__os_file_most(void);
+enum { OS_BOOT_ID = 16 };
+/* What is different after each start of the machine, and never zeros.  0 or an errno: it cannot be told. */
+int strata__os_boot_id(unsigned char out[OS_BOOT_ID]);
 /* The number of this process, for people to read. */
 int64_t strata__os_pid(void);
 

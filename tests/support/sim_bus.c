@@ -63,10 +63,12 @@ struct flying {
     struct note *note;
 };
 
-static void give(struct member *to, const struct note *n)
+/* `at`: ordered: what to go on with behind it. */
+static void give(struct member *to, const struct note *n, uint64_t at)
 {
     char cursor[24];
-    int size = snprintf(cursor, sizeof cursor, "%d", n->from);
+    int size = is_ordered(to->net) ? snprintf(cursor, sizeof cursor, "%llu", (unsigned long long)at)
+                                   : snprintf(cursor, sizeof cursor, "%d", n->from);
     strata_bus_delivered(to->host, strata_bytes(n->bytes, n->size), strata_bytes(cursor, (size_t)size));
 }
 
@@ -78,7 +80,7 @@ static void arrive(void *ctx)
             f->note->refs++;
             f->to->held[f->to->held_count++] = f->note;
         } else {
-            give(f->to, f->note);
+            give(f->to, f->note, 0);
         }
     }
     note_unref(f->note);
@@ -143,7 +145,7 @@ static void read_one(void *ctx)
             m->drop--;
             continue;
         }
-        give(m, n);
+        give(m, n, m->next);
     }
     read_on(m);
 }
@@ -232,13 +234,19 @@ static void sim_publish(strata_bus *bus, strata_publish *message)
 static int sim_start(strata_bus *bus, strata_bus_host *host, const strata_bus_start *how, strata_error *err)
 {
     struct member *m = of_bus(bus);
-    (void)how;
+    char text[24] = "";
     (void)err;
     m->host = host;
     m->started = 1;
     m->next = m->net->log_size;
+    if (how->resume_from.size != 0 && how->resume_from.size < sizeof text) {
+        memcpy(text, how->resume_from.data, how->resume_from.size);
+        m->next = strtoull(text, NULL, 10);
+    }
     if (!m->away)
         strata_bus_up(host);
+    if (is_ordered(m->net))
+        read_on(m);
     return STRATA_OK;
 }
 
@@ -347,7 +355,7 @@ void sim_net_hold(struct sim_net *net, int member, int on)
         return;
     m->hold = on;
     for (size_t i = 0; !on && i < m->held_count; i++) {
-        give(m, m->held[i]);
+        give(m, m->held[i], 0);
         note_unref(m->held[i]);
     }
     if (!on) {
@@ -378,4 +386,12 @@ strata_slice sim_net_last(const struct sim_net *net)
 {
     const struct note *n = net->log[net->log_size - 1];
     return strata_bytes(n->bytes, n->size);
+}
+
+void sim_net_forget_last(struct sim_net *net)
+{
+    struct note **last = &net->log[net->log_size - 1];
+    note_unref(*last);
+    *last = net->log[net->log_size - 2];
+    (*last)->refs++;
 }

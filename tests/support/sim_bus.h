@@ -45,6 +45,8 @@ void sim_net_inject(struct sim_net *net, strata_slice bytes);
 void sim_net_heal(struct sim_net *net);
 
 uint64_t sim_net_published(const struct sim_net *net);
+/* Ordered: the last message is not in the log any more, and the one before it is there twice. */
+void sim_net_forget_last(struct sim_net *net);
 /* The last message. */
 strata_slice sim_net_last(const struct sim_net *net);
 

@@ -268,6 +268,14 @@ typedef struct strata_layer_ops {
      *  reason the cache may say later that it is banned.  No lock is held for long, and a hit waits for none.
      *  @return 1: that was all of it; 0: there is more.  NULL: what the layer holds is not known, and may be as old as the cache. */
     int (*lurk)(strata_layer *layer, strata_lurk *lurk);
+    /** STRATA_LAYER_DURABLE: keep these bytes in place of those kept before; at most 100,000.  They say what was carried out here
+     *  so far: whatever ends the process or the machine, they may be older than what the layer holds, and never newer than a
+     *  REMOVE, PUT, clear() or ban() that was answered before.  May block as submit may.  NULL: what the layer holds from before it
+     *  was opened is not trusted where there is a bus. */
+    int (*keep)(strata_layer *layer, strata_slice note, strata_error *err);
+    /** Call `is` with what was kept last.  After start(), before anything is asked of the layer.  @return STRATA_OK;
+     *  STRATA_MISS: nothing is, or nothing that holds.  NULL where keep() is. */
+    int (*kept)(strata_layer *layer, void (*is)(strata_slice note, void *ctx), void *ctx);
 } strata_layer_ops;
 
 /** The base of a layer: the first member of its own struct. */

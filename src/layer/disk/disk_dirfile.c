@@ -191,7 +191,8 @@ static int see_entry(const char *name, void *ctx)
     else if (strcmp(name, LOCK_NAME) == 0)
         ours = is_lock_of_ours(s->d);
     else if (strcmp(name, SNAPSHOT_NAME) == 0 || strcmp(name, SNAPSHOT_NEW) == 0 || strcmp(name, SEGMENT_NEW) == 0 ||
-             strcmp(name, BANS_NAME) == 0 || strcmp(name, BANS_NEW) == 0 || strata__segment_number(name, &number))
+             strcmp(name, BANS_NAME) == 0 || strcmp(name, BANS_NEW) == 0 || strcmp(name, NOTE_NAME) == 0 ||
+             strcmp(name, NOTE_NEW) == 0 || strata__segment_number(name, &number))
         ours = 0; /* we make none of them before there is a strata.dir */
     if (ours < 0)
         s->failed = -ours;

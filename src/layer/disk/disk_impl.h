@@ -211,6 +211,8 @@ struct disk {
     struct os_mutex ban_lock; /* of the file of the cache's bans, which is its own: disk_ban_list.c */
     int ban_fd;
     uint64_t ban_bytes, ban_base; /* its size, and when it was written anew */
+    char *note;                   /* about buses, as it was kept last (disk_note.c); NULL: it was not; ban_lock */
+    size_t note_size;
     struct admission admission;
     struct compressor compressor;
     _Atomic(int) lost; /* the directory can neither be written nor emptied: nothing is answered any more */
@@ -409,6 +411,8 @@ static inline int segment_list_at(const struct segment_list *list, uint32_t i, s
 #define SNAPSHOT_NEW "index.snap.new"
 #define BANS_NAME "bans"
 #define BANS_NEW "bans.new"
+#define NOTE_NAME "bus.note"
+#define NOTE_NEW "bus.note.new"
 #define SEGMENT_NEW "segment.new"
 /* Lock the directory, learn who it is.  disk_dirfile.c */
 int strata__disk_open_dir(struct disk *d, strata_error *err);
@@ -427,6 +431,11 @@ void strata__disk_forget_all(struct disk *d);
 /* disk_ban_list.c: the layer's ban() and bans().  The latter opens the file. */
 int strata__disk_ban(struct disk *d, strata_ban_op *what, strata_error *err);
 int strata__disk_bans(struct disk *d, void (*each)(const strata_ban_op *ban, void *ctx), void *ctx, strata_error *err);
+/* disk_note.c: the layer's keep() and kept(). */
+int strata__disk_keep(struct disk *d, strata_slice note, strata_error *err);
+int strata__disk_kept(struct disk *d, void (*is)(strata_slice note, void *ctx), void *ctx);
+/* All there is outlasts the machine now. */
+void strata__disk_note_synced(struct disk *d);
 /* STRATA_OK, STRATA_MISS (there is none that is good), < 0. */
 int strata__snapshot_load(struct disk *d, const uint64_t *numbers, size_t count, strata_error *err);
 int strata__snapshot_save(struct disk *d);

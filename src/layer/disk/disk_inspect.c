@@ -164,8 +164,8 @@ static int lock(struct inspection *in)
 
 static int see_other(const char *name, void *ctx)
 {
-    static const char *const ours[] = { LOCK_NAME,    DIR_NAME,  DIR_NEW,  DIR_BAD,    SNAPSHOT_NAME,
-                                        SNAPSHOT_NEW, BANS_NAME, BANS_NEW, SEGMENT_NEW };
+    static const char *const ours[] = { LOCK_NAME, DIR_NAME, DIR_NEW,   DIR_BAD,  SNAPSHOT_NAME, SNAPSHOT_NEW,
+                                        BANS_NAME, BANS_NEW, NOTE_NAME, NOTE_NEW, SEGMENT_NEW };
     struct inspection *in = ctx;
     uint64_t number;
     for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)

@@ -109,6 +109,8 @@ static void free_parts(struct disk *d)
     while (d->log.oldest != NULL)
         strata__segment_leave(d, d->log.oldest);
     free_shards(d, d->shard_count);
+    strata__free(d->mem, d->note);
+    d->note = NULL;
     strata__compressor_deinit(&d->compressor);
     strata__admission_deinit(d);
     strata__bans_deinit(d);
@@ -183,16 +185,18 @@ static void free_layer(struct disk *d)
     strata__free(NULL, d);
 }
 
-static void sync_all(struct disk *d)
+/* 1: what is here outlasts the machine. */
+static int sync_all(struct disk *d)
 {
     if (d->options.sync < STRATA_SYNC_CLOSE)
-        return;
+        return 0;
     int failed = 0;
     for (const struct segment *s = d->log.oldest; s != NULL && d->options.sync == STRATA_SYNC_CLOSE; s = s->newer)
         failed |= strata__os_file_sync(s->fd);
     failed |= strata__os_dir_sync(d->dir_fd);
     if (failed != 0)
         disk_count(&d->errors);
+    return failed == 0;
 }
 
 static void disk_close(strata_layer *layer)
@@ -211,7 +215,8 @@ static void disk_close(strata_layer *layer)
     /* What fails here costs the next opening time, and nothing else: it has footers, or walks. */
     if (!atomic_load(&d->lost) && strata__log_seal(d) == 0) {
         (void)strata__disk_drop_dead(d);
-        sync_all(d);
+        if (sync_all(d))
+            strata__disk_note_synced(d);
         (void)strata__snapshot_save(d);
     }
     free_parts(d);
@@ -239,6 +244,7 @@ static void abandon(struct disk *d)
         for (uint32_t i = 0; i < d->shard_count; i++)
             strata__disk_index_deinit(&d->shards[i], d->mem);
         strata__free(d->mem, d->shards_block);
+        strata__free(d->mem, d->note);
         strata__free(d->mem, log->buffers[0].bytes);
         strata__free(d->mem, log->buffers[1].bytes);
         for (uint32_t i = 0; i < d->bans.count; i++)
@@ -303,6 +309,18 @@ static int disk_bans(strata_layer *layer, void (*each)(const strata_ban_op *ban,
 {
     struct disk *d = downcast(layer);
     return d->host != NULL ? strata__disk_bans(d, each, ctx, err) : STRATA_OK;
+}
+
+static int disk_keep(strata_layer *layer, strata_slice note, strata_error *err)
+{
+    struct disk *d = downcast(layer);
+    return d->host != NULL ? strata__disk_keep(d, note, err) : STRATA_OK;
+}
+
+static int disk_kept(strata_layer *layer, void (*is)(strata_slice note, void *ctx), void *ctx)
+{
+    struct disk *d = downcast(layer);
+    return d->host != NULL ? strata__disk_kept(d, is, ctx) : STRATA_MISS;
 }
 
 static int disk_keys(strata_layer *layer, int (*each)(uint32_t, strata_slice, void *), void *ctx, strata_error *err)
@@ -371,6 +389,8 @@ static const strata_layer_ops disk_ops = {
     .close = disk_close,
     .ban = disk_ban,
     .bans = disk_bans,
+    .keep = disk_keep,
+    .kept = disk_kept,
 };
 
 /* The constructor --------------------------------------------------------------------------------------------- */
