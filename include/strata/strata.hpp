@@ -411,6 +411,23 @@ public:
     }
     int try_expire(slice key, strata_error *err = nullptr) const noexcept { return strata_expire(raw_, key.raw(), err); }
 
+    /// Write what the layers hold, of this namespace and those below, to a file.
+    strata_snapshot_report save(const char *path, const strata_snapshot_options *options = nullptr) const
+    {
+        strata_error err = STRATA_ERROR_INIT;
+        strata_snapshot_report report = STRATA_SNAPSHOT_REPORT_INIT;
+        detail::check(strata_snapshot_save(raw_, path, options, &report, &err), err);
+        return report;
+    }
+    /// And put it back, over nothing that is there and as good.
+    strata_snapshot_report restore(const char *path, const strata_snapshot_options *options = nullptr) const
+    {
+        strata_error err = STRATA_ERROR_INIT;
+        strata_snapshot_report report = STRATA_SNAPSHOT_REPORT_INIT;
+        detail::check(strata_snapshot_load(raw_, path, options, &report, &err), err);
+        return report;
+    }
+
     /// Forget everything here and in the namespaces below.
     void clear() const
     {

@@ -514,6 +514,8 @@ void strata__imported_unref(struct imported *import);
 int strata__imported_take(struct flight *f);
 /* A layer has it now. */
 void strata__imported_stored(struct imported *import);
+/* Something younger has come: nothing of it is stored from now on. */
+void strata__imported_fenced(struct imported *import);
 /* Nobody may join the flight any more, but it stores what it brings.  Key lock. */
 void strata__flight_seal_locked(struct flight *f);
 

@@ -35,6 +35,7 @@ void strata__imported_unref(struct imported *im)
 }
 
 void strata__imported_stored(struct imported *im) { atomic_store(&im->became, IMPORTED_STORED); }
+void strata__imported_fenced(struct imported *im) { atomic_store(&im->became, IMPORTED_KEPT); }
 
 /* Its state, judged as what was found. */
 static int judge(struct flight *f, struct imported *im, struct held *held)

@@ -480,6 +480,8 @@ static int store_round(struct flight *f)
     list_init(&taken);
     struct stripe *s = stripe_lock(root, f->key.hash, &frame);
     int fenced = p->kind != 0 && p->layer < p->end && !may_store_locked(f);
+    if (fenced && plan_imports(p))
+        strata__imported_fenced(f->import);
     if (fenced)
         p->kind = 0;
     uint32_t stored = advance_locked(f);
@@ -541,7 +543,9 @@ static int stored(struct flight *f)
         f->op.flags = too_late ? 0 : STRATA_OP_LOADED;
         return submit_slow(f, slot);
     } else if (plan_imports(p) && f->op.status == STRATA_AGAIN && (f->op.flags & STRATA_OP_BACKFILL)) {
-        p->kind = 0; /* something stands there, word of a delete maybe: then the others don't get it, either */
+        strata__imported_fenced(
+            f->import); /* something stands there, word of a delete maybe: then others don't get it, either */
+        p->kind = 0;
     }
     if (p->leased != 0)
         strata__lease_drop(f); /* a REMOVE does not end it */

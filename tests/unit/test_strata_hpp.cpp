@@ -2,11 +2,14 @@
 #include "strata/strata.hpp"
 
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include <unistd.h>
 
 using strata_cpp::cache;
 using strata_cpp::error;
@@ -199,6 +202,19 @@ static void queues()
     CHECK(other.run() == 0 && !other.wait(0));
 }
 
+static void snapshots()
+{
+    char path[] = "/tmp/strata-hpp-XXXXXX";
+    int fd = mkstemp(path);
+    CHECK(fd >= 0 && close(fd) == 0);
+    cache from("memory:?max_bytes=1mb"), to("memory:?max_bytes=1mb");
+    from.set("k", "v");
+    CHECK(from.save(path).entries == 1 && to.restore(path).entries == 1 && to.restore(path).kept == 1);
+    CHECK(to.get("k").str() == "v");
+    CHECK(thrown([&] { to.restore("/no/such/file"); }) == STRATA_EIO);
+    CHECK(unlink(path) == 0);
+}
+
 static void options_and_layers()
 {
     strata_layer *layers[] = { strata_memory_layer(nullptr), strata_memory_layer(nullptr) };
@@ -222,6 +238,7 @@ int main()
     spaces();
     loads_that_outlive_their_call();
     queues();
+    snapshots();
     options_and_layers();
     return failures;
 }
