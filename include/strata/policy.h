@@ -46,10 +46,14 @@ typedef struct strata_policy {
                                             A level that says ttl_ms, and not this, has its ttl_ms.  jitter_ms only makes it
                                             earlier.  "Absent" is not aligned.  Default off */
     const strata_zone *align_zone;     /**< whose clocks; borrowed, outlives the cache; NULL inherits, and is UTC at last */
+    int64_t uncacheable_ms;            /**< after a load whose value is not stored (strata_load_decline(), or a loader that says
+                                            ttl_ms STRATA_OFF), each caller loads the key for itself for so long, and waits for no
+                                            other: what is not stored would be loaded for one after the other.  Ends early
+                                            once something is stored.  Remembered by this process, for 16,384 keys.  Default off */
 } strata_policy;
 
 /** A policy that inherits everything. */
-#define STRATA_POLICY_INIT { sizeof(strata_policy), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL }
+#define STRATA_POLICY_INIT { sizeof(strata_policy), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0 }
 
 STRATA_END_DECLS
 #endif /* STRATA_POLICY_H */

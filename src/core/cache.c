@@ -12,6 +12,7 @@
 #include "src/core/bans.h"
 #include "src/core/demote.h"
 #include "src/core/flight.h"
+#include "src/core/key_marks.h"
 #include "src/policy/options.h"
 
 enum { CLOSE_LOOKS_MS = 2 };
@@ -225,6 +226,7 @@ static int open_checked(strata **out, const strata_options *known, struct execut
     ex->ops->stop(ex);
     if (root != NULL) {
         strata__stripes_free(root);
+        strata__key_marks_free(root);
         if (root->handle != NULL)
             strata__handle_unref(root->handle);
         drop_handles(root);
@@ -340,6 +342,7 @@ static int close_root(strata *cache)
     root->ex->ops->stop(root->ex);
     root->ex = NULL;
     strata__stripes_free(root);
+    strata__key_marks_free(root);
     strata__root_ref(root);
     drop_handles(root);
     strata__root_unref(root);
@@ -377,6 +380,7 @@ static int forget_parent(struct root *root)
     memset(&root->maintain_timer, 0, sizeof root->maintain_timer);
     for (size_t i = 0; i < root->events.count; i++)
         root->events.list[i]->running = 0;
+    strata__key_marks_free(root);
     return strata__stripes_new(root);
 }
 

@@ -196,7 +196,8 @@ struct root {
     int plain_keys;                      /* every layer knows spaces: no storage keys are needed */
     unsigned char set_order[LAYERS_MAX]; /* of a set: shared stores, the furthest first; then the others, nearest first */
     uint32_t lease_layer;                /* the one that is asked for leases; LAYERS_MAX: none is */
-    int stats;
+    int stats, has_maintain;
+    _Atomic(struct key_notes *) uncacheable; /* key_marks.c; NULL: none yet */
     strata_layer_host host;
     struct demotions *demotions; /* NULL: no layer is STRATA_LAYER_DEMOTED */
     struct coherence *coherence; /* NULL: it hears of no other node, and all that is held is trusted */
@@ -226,7 +227,6 @@ struct root {
     struct timer maintain_timer;
     struct task maintain_task;
     _Atomic(uint32_t) maintaining;
-    int has_maintain;
     int closing_thread; /* 1: some strata_close() is at work; tree lock */
 };
 

@@ -4,6 +4,7 @@
  * nearest layer, so that no value that has just come is loaded again. */
 #include "src/core/bans.h"
 #include "src/core/flight.h"
+#include "src/core/key_marks.h"
 
 #include <string.h>
 
@@ -91,12 +92,13 @@ static int banned_meanwhile(const struct flight *f, strata *handle, strata_slice
 /* The flight of this key that a caller may join; what is outdated is sent out of the way. */
 static struct flight *find_joinable_locked(struct stripe *s, const struct want *want, strata_slice key, uint64_t hash)
 {
-    if (want->policy->single_flight == STRATA_OFF)
+    struct root *root = want->handle->root;
+    int64_t now = ex_now_ms(root->ex);
+    if (want->policy->single_flight == STRATA_OFF || strata__uncacheable_locked(root, want->policy, hash, now))
         return NULL;
     struct flight *f = strata__flight_find_locked(s, hash, want->handle->space, key);
     if (f == NULL)
         return NULL;
-    int64_t now = ex_now_ms(f->root->ex);
     /* One that began so long ago that its value would come in suspect is no answer for who asks now. */
     if (!banned_meanwhile(f, want->handle, key) && !strata__flight_too_old(f, now) && !outdated(f, now) &&
         strata__suspect_level(f->root, f->position, now) == SUSPECT_NOT)
@@ -149,14 +151,16 @@ static int try_join(const struct want *want, strata_slice key, uint64_t hash, st
     return settled;
 }
 
-static void enter_table_locked(struct root *root, struct stripe *s, const struct want *want, struct flight *f)
+static void enter_table_locked(struct root *root, struct stripe *s, struct flight *f)
 {
+    if (strata__uncacheable_locked(root, &f->policy, f->key.hash, f->begun_ms))
+        f->policy.single_flight = STRATA_OFF;
     strata__busy_enter_locked(root, s, &f->busy);
     f->in_table = 1;
     f->phase = f->busy.waiting ? FLIGHT_WAITING : FLIGHT_READING;
     root_hold(root);
     flight_ref(f); /* the strand's, until it has ended */
-    if (want->policy->single_flight == STRATA_OFF)
+    if (f->policy.single_flight == STRATA_OFF)
         return;
     if (atomic_fetch_add_explicit(&root->flights, 1, memory_order_relaxed) < root->options.max_flights) {
         f->counted = 1;
@@ -192,7 +196,7 @@ enum entered strata__flight_enter(const struct want *want, strata_slice key, uin
     } else {
         f->store_position = atomic_load(&root->host.store_position);
         f->position = atomic_load(&root->position);
-        enter_table_locked(root, s, want, f);
+        enter_table_locked(root, s, f);
         w->flight = flight_ref(f);
         list_push_back(&f->waiters, &w->link);
         entered = f->busy.waiting ? ENTERED_QUEUED : ENTERED_STARTED;
@@ -303,7 +307,7 @@ void strata__refresh_start(const struct want *want, strata_slice key, uint64_t h
         f->position = atomic_load(&root->position);
         f->background = 1;
         f->refresh = 1;
-        enter_table_locked(root, s, want, f);
+        enter_table_locked(root, s, f);
         if (f->busy.waiting)
             begin = 0; /* the write will wake it */
     }

@@ -427,6 +427,9 @@ static inline int late_is_full(struct root *root)
 }
 /* Begin a refresh in the background, unless the key is busy.  `seen`: what was found. */
 void strata__refresh_start(const struct want *want, strata_slice key, uint64_t hash, const struct held *seen);
+/* A load has ended, well or not: what is stored, and served (plan.c). */
+void strata__plan_load(struct flight *f, int64_t elapsed_ns);
+void strata__plan_failure(struct flight *f);
 /* The flight is answered with what is held, which `action` may want refreshed: that begins when it has ended. */
 void strata__note_refresh(struct flight *f, const struct held *held, enum action action, int64_t now);
 void strata__refresh_after(struct flight *f);

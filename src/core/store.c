@@ -17,7 +17,6 @@
 
 #include "src/core/bans.h"
 #include "src/core/flight.h"
-#include "src/policy/ttl.h"
 
 /* What a load gave --------------------------------------------------------------------------------------------- */
 
@@ -68,77 +67,13 @@ static void note_failure(struct flight *f, int64_t elapsed_ns)
     strata__event_fire(f->handle, &e);
 }
 
-/* What the loader has named; of a value that is not modified, else, what it had.  How many. */
-static uint32_t plan_tags(struct flight *f)
-{
-    const struct strata_load *load = &f->load;
-    if (load->tag_count == 0 && load->not_modified) {
-        f->tags = f->previous.tags != NULL ? strata_value_ref(f->previous.tags) : NULL;
-        return f->previous.meta.tag_count;
-    }
-    if (load->tag_count != 0) /* without memory it counts as having any tag */
-        f->tags = strata__value_copy(f->mem, load->tags, load->tag_count * sizeof *load->tags);
-    return load->tag_count;
-}
-
-static void plan_store(struct flight *f, int64_t elapsed_ns)
-{
-    struct strata_load *load = &f->load;
-    int negative = load->status == STRATA_ABSENT;
-    strata_policy policy;
-    strata__policy_resolve(&policy, load->has_policy ? &load->policy : NULL, &f->policy);
-    struct plan *p = &f->plan;
-    *p = (struct plan){ .end = (uint32_t)f->root->layer_count, .value = f->value };
-    if (load->declined)
-        return;
-    uint32_t tag_count = plan_tags(f);
-    p->tags = f->tags;
-    p->meta = (strata_meta){
-        .life = f->root->life,
-        .born_ms = f->load_ms,
-        .born_wall_ms = f->load_wall_ms,
-        .position = f->position,
-        .tag_count = tag_count,
-        .store_position = f->store_position,
-        .load_ms = (uint32_t)(elapsed_ns / 1000000 < UINT32_MAX ? elapsed_ns / 1000000 : UINT32_MAX),
-        .codec = f->value != NULL && f->value->object != NULL && f->root->codec != NULL ? f->root->codec->id : 0,
-    };
-    strata__policy_to_meta(&policy, negative, &p->meta);
-    if (strata__ttl_is_drawn(&policy))
-        strata__ttl_draw(&policy, 1, ex_random(f->root->ex), &p->meta);
-    if (policy.ttl_ms != STRATA_OFF && p->meta.fresh_ms > 0)
-        p->kind = STRATA_OP_PUT;
-    else if (negative && f->previous.there)
-        p->kind = STRATA_OP_REMOVE; /* not remembered; but what was there is known to be wrong */
-}
-
-/* Stale where it may be; and the next try waits a while. */
-static void plan_failure(struct flight *f)
-{
-    int64_t now = ex_now_ms(f->root->ex), retry = f->policy.retry_ms;
-    struct held *h = &f->previous;
-    enum action a = h->there && !h->meta.negative ? strata__held_action(h, SITUATION_FAILED, now) : ACTION_FAIL;
-    f->status = f->load.status;
-    f->err = f->load.err;
-    if (a != ACTION_FAIL) {
-        f->status = a == ACTION_STALE ? STRATA_STALE : STRATA_OK;
-        f->value = strata_value_ref(h->value);
-        f->hit_layer = h->layer;
-        f->hit_state = held_state(h, now);
-    }
-    if (h->there && !h->meta.negative && retry > 0 && now < h->d.gone_at && !h->foreign) {
-        f->plan = (struct plan){ .kind = STRATA_OP_PUT, .end = 1, .value = h->value, .tags = h->tags, .meta = h->meta };
-        f->plan.meta.retry_at_ms = now + retry;
-    }
-}
-
 void strata__flight_loaded(struct flight *f)
 {
     struct strata_load *load = &f->load;
     int64_t elapsed_ns = ex_now_ns(f->root->ex) - f->load_ns;
     if (load->status < 0) {
         note_failure(f, elapsed_ns);
-        plan_failure(f);
+        strata__plan_failure(f);
     } else {
         note_success(f, elapsed_ns);
         f->status = load->status;
@@ -146,7 +81,7 @@ void strata__flight_loaded(struct flight *f)
         load->value = NULL;
         if (load->not_modified)
             f->value = strata_value_ref(f->previous.value);
-        plan_store(f, elapsed_ns);
+        strata__plan_load(f, elapsed_ns);
     }
     if (f->lease_state != LEASE_UNASKED)
         strata__lease_plan(f);

@@ -192,6 +192,7 @@ void strata__policy_resolve(strata_policy *out, const strata_policy *call, const
     out->refresh_ahead_percent = (int32_t)duration(c.refresh_ahead_percent, b.refresh_ahead_percent);
     out->xfetch = switched(c.xfetch, b.xfetch);
     out->align_ms = c.align_ms == 0 && c.ttl_ms > 0 ? 0 : duration(c.align_ms, b.align_ms);
+    out->uncacheable_ms = duration(c.uncacheable_ms, b.uncacheable_ms);
     out->align_zone = c.align_zone != NULL ? c.align_zone : b.align_zone;
 }
 

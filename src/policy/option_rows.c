@@ -316,6 +316,7 @@ static const struct option_row policy_rows[] = {
     ROW(align_ms, OPTION_DURATION, STRATA_OFF, INT64_C(1) << 42, STRATA_OFF, NULL,
         "fresh until clocks show a multiple of this, instead of for ttl_ms"),
     ROW(align_zone, OPTION_POINTER, 0, 0, 0, NULL, "whose clocks"),
+    DURATION_ROW(uncacheable_ms, STRATA_OFF, "after a load that is not stored each caller loads for itself for so long"),
 };
 #undef STRUCT
 
