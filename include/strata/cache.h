@@ -128,9 +128,10 @@ STRATA_API int strata_close(strata *cache);
 
 /**
  * In a child after fork(): make the cache usable again, empty, with threads of its own.  Until then every call
- * answers STRATA_EFORKED.
+ * answers STRATA_EFORKED, and strata_close() leaves all of the parent's as it is.
  * @return STRATA_OK (also where there was no fork), STRATA_ENOMEM, STRATA_EIO, STRATA_AGAIN (inside a loader or callback
- *         of this cache, which forked: after it has returned).
+ *         of this cache, which forked: after it has returned), STRATA_EBUSY (the parent has a disk layer's directory),
+ *         STRATA_EUNSUPPORTED (a bus or layer that no child can use: a bus on NATS.  Open such a cache after the fork, in each process).
  * Threads: the only one that uses the cache during the call.
  */
 STRATA_API int strata_reopen(strata *cache, strata_error *err);

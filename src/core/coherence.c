@@ -333,9 +333,11 @@ int strata__coherence_reopen(struct root *root, strata_error *err)
     c->work_posted = c->work_again = c->beat_due = c->beating = c->stopping = 0;
     for (size_t i = 0; i < c->count; i++)
         if (c->buses[i].bus->ops->reopen == NULL)
-            return strata__fail(err, STRATA_EUNSUPPORTED, c->buses[i].bus->name,
-                                "bus \"%s\" can't be reopened after fork(): open a new cache in the child",
-                                c->buses[i].bus->name);
+            return strata__fail(
+                err, STRATA_EUNSUPPORTED, c->buses[i].bus->name,
+                "bus \"%s\" can't be used in a child: its library's threads are the parent's; open caches "
+                "with it after the fork, in each process",
+                c->buses[i].bus->name);
     for (size_t i = 0; rc == STRATA_OK && i < c->count; i++)
         rc = forget_parent(c, &c->buses[i], err);
     for (size_t i = 0; rc >= 0 && i < c->count; i++)

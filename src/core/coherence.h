@@ -39,6 +39,8 @@ struct outgoing {
 };
 /* Where there are buses: tell them.  1: over() was or will be called; 0: nothing to wait for, `pending` stands. */
 int strata__publish(struct root *root, const struct bus_item *item, struct outgoing *outgoing);
+/* The same, and nobody waits for it. */
+void strata__publish_late(struct root *root, const struct bus_item *item);
 /* What a strict write_policy makes of that, in words (write_outcome.c): STRATA_ELAYER. */
 int strata__unpublished_fails(struct root *root, strata_error *err);
 /* A peer has cleared a namespace, of which this is the prefix: here, and in no shared store.  < 0: some layer could not. */

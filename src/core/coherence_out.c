@@ -433,6 +433,24 @@ int strata__publish(struct root *root, const struct bus_item *item, struct outgo
     return waits;
 }
 
+void strata__publish_late(struct root *root, const struct bus_item *item)
+{
+    struct coherence *c = root->coherence;
+    key_mutex_lock(&c->lock);
+    int stopping = c->stopping;
+    for (size_t i = 0; i < c->count && !stopping; i++)
+        if (c->buses[i].publishes)
+            (void)put_locked(&c->buses[i], item);
+    if (!stopping)
+        root_hold(root); /* else close might go on before the pump has ended */
+    key_mutex_unlock(&c->lock);
+    if (stopping)
+        return;
+    for (size_t i = 0; i < c->count; i++)
+        strata__out_pump(&c->buses[i]);
+    root_leave(root);
+}
+
 struct sleeper {
     struct outgoing outgoing;
     struct driver driver;

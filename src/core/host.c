@@ -2,7 +2,9 @@
 #include <string.h>
 
 #include "src/core/bans.h"
+#include "src/core/coherence.h"
 #include "src/core/demote.h"
+#include "src/format/bus_message.h"
 
 enum { MAINTAIN_EVERY_MS = 250, MAINTAIN_BUDGET_US = 2000 };
 
@@ -126,6 +128,28 @@ static void host_evicted(strata_layer_host *host, strata_layer *layer, uint32_t 
     strata__frame_note(f, n, n);
 }
 
+/* Peers were told when it was asked for, and dropped what they held; but the store had it still, and they may have read it up again. */
+static void host_caught_up(strata_layer_host *host, strata_slice key, uint64_t version, const strata_clear_op *clear)
+{
+    struct root *root = root_of(host);
+    struct bus_item item = { .kind = clear != NULL ? BUS_ITEM_CLEAR : BUS_ITEM_DELETE, .version = version, .key = key };
+    char *path = NULL;
+    if (root->coherence == NULL)
+        return;
+    if (clear != NULL) {
+        item.all = 1;
+        size_t size = clear->all ? 0 : clear->prefix.size;
+        path = size != 0 ? strata__alloc(root->mem, size + 1) : NULL;
+        if (path != NULL) { /* as messages have it, with the 0x00 that ends it; without memory: everything */
+            memcpy(path, clear->prefix.data, size);
+            path[size] = '\0';
+            item.key = strata_bytes(path, size + 1);
+        }
+    }
+    strata__publish_late(root, &item);
+    strata__free(root->mem, path);
+}
+
 void strata__host_init(struct root *root)
 {
     root->host.mem = root->mem;
@@ -137,6 +161,7 @@ void strata__host_init(struct root *root)
     root->host.evicted = host_evicted;
     root->host.demote = strata__host_demote;
     root->host.ban = strata__host_ban;
+    root->host.caught_up = host_caught_up;
 }
 
 /* Maintenance ------------------------------------------------------------------------------------------------- */

@@ -104,12 +104,21 @@ static enum breaker_verdict worse(enum breaker_verdict a, enum breaker_verdict b
     return a == BREAKER_UNSURE ? a : b;
 }
 
+/* Peers heard of it when it was asked for, and the store has it only now. */
+static void say_caught_up(struct guard *g, strata_slice key, uint64_t version, const strata_clear_op *clear)
+{
+    if (g->host->caught_up != NULL && (g->base.flags & STRATA_LAYER_SHARED) && !(g->base.flags & STRATA_LAYER_SPACES))
+        g->host->caught_up(g->host, key, version, clear);
+}
+
 static int tell_clear(struct guard *g, struct owed_clear *note, const strata_clear_op *what)
 {
     strata_error err = STRATA_ERROR_INIT;
     int rc = g->inner->ops->clear(g->inner, what, &err);
     int64_t now = strata_host_now_ms(g->host);
     enum breaker_verdict verdict = guard_judge(g, rc);
+    if (rc >= 0) /* while the note is there: what it points to goes with it */
+        say_caught_up(g, strata_bytes("", 0), 0, what);
     os_lock_take(&g->lock);
     strata__guard_note_why_locked(g, verdict, rc, &err);
     strata__owed_clear_over(&g->owed, note, rc >= 0);
@@ -125,6 +134,9 @@ static int batch_over(struct guard *g)
     struct replay *r = g->replay;
     int64_t now = strata_host_now_ms(g->host);
     enum breaker_verdict verdict = BREAKER_WELL;
+    for (size_t i = 0; i < r->count; i++)
+        if (r->ops[i].op.status >= 0)
+            say_caught_up(g, r->ops[i].op.key, r->ops[i].op.meta.version, NULL);
     os_lock_take(&g->lock);
     for (size_t i = 0; i < r->count; i++) {
         struct replay_op *o = &r->ops[i];

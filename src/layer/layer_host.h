@@ -45,6 +45,10 @@ struct strata_layer_host {
     /* A shared store's list has a ban, at this store_position; its life, position and time are not told.  NULL where nobody can
      * hear of it.  Any thread. */
     void (*ban)(struct strata_layer_host *host, const strata_ban_op *ban);
+    /* A shared layer has at last been told what it could not be when it was asked for: a REMOVE of this storage key, with the
+     * version that it has given to that, or a clear.  Who heard of it then may have read up since what was still there.  NULL where
+     * nobody can hear of it.  Any thread, under no lock. */
+    void (*caught_up)(struct strata_layer_host *host, strata_slice key, uint64_t version, const strata_clear_op *clear);
     /* All bans of the list up to this position were told: what is loaded from now on is younger than these. */
     _Atomic(uint64_t) store_position;
     /* 1: the cache is closing: work that nobody waits for is left off. */

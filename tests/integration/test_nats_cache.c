@@ -9,6 +9,7 @@
 #include "src/os/os_clock.h"
 #include "strata/strata.h"
 #include "tests/support/cmocka_all.h"
+#include "tests/support/fork_cache.h"
 #include "tests/support/nats_server.h"
 
 static _Atomic(int) origin;
@@ -191,11 +192,26 @@ static void test_a_cache_without_a_name_is_not_opened_over_jetstream(void **stat
     assert_non_null(strstr(err.message, "node_name"));
 }
 
+/* nats.c can't be used in a child of a process that uses it: whoever forks is told, and hangs nowhere. */
+static void test_a_child_is_told_to_open_its_own(void **state)
+{
+    (void)state;
+    struct nats_server s;
+    char url[256];
+    nats_server_start(&s, NULL);
+    (void)snprintf(url, sizeof url, "memory: | bus:%s?timeout_ms=60s", s.url);
+    fork_case_refused(url);
+    (void)snprintf(url, sizeof url, "memory: | bus:%s?jetstream=on&timeout_ms=60s", s.url);
+    fork_case_refused(url);
+    nats_server_stop(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_over_core_nats),
         cmocka_unit_test(test_over_jetstream),
+        cmocka_unit_test(test_a_child_is_told_to_open_its_own),
         cmocka_unit_test(test_from_a_url),
         cmocka_unit_test(test_a_cache_without_a_name_is_not_opened_over_jetstream),
     };

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "tests/support/cmocka_all.h"
+#include "tests/support/fork_cache.h"
 
 #include "strata/strata.h"
 #include "tests/support/rabbitmq_server.h"
@@ -131,6 +132,15 @@ static void what_one_deletes_is_gone_at_the_other(void **state)
     assert_int_equal(strata_close(b), STRATA_OK);
 }
 
+static void a_child_begins_anew(void **state)
+{
+    char url[256];
+    (void)state;
+    (void)snprintf(url, sizeof url, "memory: | bus:rabbitmq://guest:guest@127.0.0.1:%u?exchange=forks&timeout_ms=60s",
+                   (unsigned)server.port);
+    fork_case(url);
+}
+
 static void nobody_trusts_a_server_that_stands_still(void **state)
 {
     (void)state;
@@ -176,6 +186,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_one_deletes_is_gone_at_the_other),
+        cmocka_unit_test(a_child_begins_anew),
         cmocka_unit_test(nobody_trusts_a_server_that_stands_still),
     };
     return cmocka_run_group_tests(tests, start_server, stop_server);

@@ -22,10 +22,15 @@ struct fleet_of_two {
 
 struct shape {
     const char *prefix;
-    int tracks;         /* CLIENT TRACKING instead of Streams */
-    int64_t open_wait;  /* 0: until the bus is up */
-    int64_t timeout_ms; /* 0: as long as it takes */
-    int64_t trust_ms;   /* what a loss leaves is believed for so long; 0: longer than any test */
+    int tracks;                      /* CLIENT TRACKING instead of Streams */
+    int64_t open_wait;               /* 0: until the bus is up */
+    int64_t timeout_ms;              /* 0: as long as it takes */
+    int64_t trust_ms;                /* what a loss leaves is believed for so long; 0: longer than any test */
+    int64_t lease_ms, lease_wait_ms; /* 0: the defaults */
+    int64_t memory_ttl_ms;           /* of the memory layers; 0: no limit */
+    uint32_t unleased;               /* loads at once while the server is away; 0: the default */
+    int without_bus;
+    const strata_policy *policy; /* of the caches; NULL: the default */
 };
 
 static inline strata *open_node(const struct fleet_of_two *f, const struct shape *shape)
@@ -44,10 +49,15 @@ static inline strata *open_node(const struct fleet_of_two *f, const struct shape
     redis.soft_timeout_ms = redis.timeout_ms = shape->timeout_ms != 0 ? shape->timeout_ms : 60000;
     redis.connect_timeout_ms = stream.connect_timeout_ms = tracking.connect_timeout_ms = 60000;
     redis.breaker_open_ms = 100;
+    redis.lease_ms = shape->lease_ms;
+    redis.lease_wait_ms = shape->lease_wait_ms;
+    memory.max_ttl_ms = shape->memory_ttl_ms;
     tracking.timeout_ms = 60000;
     tracking.heartbeat_ms = 100;
     strata_layer *layers[] = { strata_memory_layer(&memory), strata_redis_layer(&redis) };
-    strata_bus *bus = shape->tracks ? strata_redis_tracking_bus(&tracking) : strata_redis_stream_bus(&stream);
+    strata_bus *bus = shape->without_bus ? NULL
+                      : shape->tracks    ? strata_redis_tracking_bus(&tracking)
+                                         : strata_redis_stream_bus(&stream);
     strata_coherence_options coherence = STRATA_COHERENCE_OPTIONS_INIT;
     coherence.trust_ms = shape->trust_ms != 0 ? shape->trust_ms : 60000; /* which no busy machine lets run out */
     coherence.heartbeat_ms = shape->trust_ms != 0 ? shape->trust_ms / 4 : 1000;
@@ -56,8 +66,12 @@ static inline strata *open_node(const struct fleet_of_two *f, const struct shape
     options.layers = layers;
     options.layer_count = 2;
     options.buses = &bus;
-    options.bus_count = 1;
+    options.bus_count = bus != NULL;
     options.coherence = &coherence;
+    options.max_unleased_loads = shape->unleased;
+    coherence.default_bus = shape->without_bus ? STRATA_OFF : 0;
+    if (shape->policy != NULL)
+        options.policy = shape->policy;
     if (strata_open(&cache, &options, &err) != STRATA_OK)
         fail_msg("%s: %s", err.where, err.message);
     return cache;
