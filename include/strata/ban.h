@@ -42,6 +42,26 @@ STRATA_API int strata_ban_prefix(strata *cache, strata_slice prefix, uint32_t ho
  *  each byte of the key as there are pieces of 64. */
 STRATA_API int strata_ban_pattern(strata *cache, strata_slice pattern, uint32_t how, strata_error *err);
 
+/**
+ * Begin the next generation: ban all entries that carry the name in the `generation` option of this cache or namespace, its own or
+ * else that of the nearest above, wherever they are: it is one ban, of a tag that no application's is.
+ * @param[out] out the new generation's number, as by strata_generation_get(); may be NULL.
+ * @return as strata_ban_tag(); STRATA_EINVAL: there is no such option here or above.
+ * Blocks: as strata_clear().
+ */
+STRATA_API int strata_generation_bump(strata *cache, uint32_t how, uint64_t *out, strata_error *err);
+
+/**
+ * The number of the current generation, as this node knows it: when it began, in microseconds of Unix time; 0: it was never bumped.
+ * Over a Redis (not a Cluster) it is the bump's place in the server's list of bans, and so the same on all nodes once they have heard
+ * of it: as soon as of any ban, by a bus at once, else when they next look at the list.  It only grows, and may be greater than that of another node
+ * where the list had forgotten the bump: then all up to there is invalid.  A bump that is yet to reach the store (STRATA_PENDING) holds
+ * here, and gets its number then.  Without such a list it is this node's own, and says that something has changed, no more.
+ * @return STRATA_OK; STRATA_EINVAL, STRATA_ECLOSED, STRATA_EFORKED.
+ * Blocks: never.
+ */
+STRATA_API int strata_generation_get(strata *cache, uint64_t *out, strata_error *err);
+
 /* Asynchronous twins, as in strata/cache.h. */
 STRATA_API int strata_ban_tag_async(strata *cache, const char *tag, uint32_t how, strata_queue *queue, strata_done done,
                                     void *ctx, strata_error *err);
@@ -51,6 +71,8 @@ STRATA_API int strata_ban_prefix_async(strata *cache, strata_slice prefix, uint3
                                        strata_done done, void *ctx, strata_error *err);
 STRATA_API int strata_ban_pattern_async(strata *cache, strata_slice pattern, uint32_t how, strata_queue *queue,
                                         strata_done done, void *ctx, strata_error *err);
+STRATA_API int strata_generation_bump_async(strata *cache, uint32_t how, strata_queue *queue, strata_done done, void *ctx,
+                                            strata_error *err);
 
 STRATA_END_DECLS
 #endif /* STRATA_BAN_H */

@@ -59,8 +59,11 @@ typedef struct strata_options {
                                             which events tell them apart */
     size_t bus_count;                  /**< 0 to 4.  0: a cache over Redis has a bus of Streams on that server by itself */
     const strata_coherence_options *coherence; /**< how it behaves with them; borrowed for the call; NULL takes the defaults */
+    const char *generation;            /**< a name of 1 to 255 bytes that every entry carries: strata_generation_bump() invalidates all
+                                            that do, in all namespaces and nodes that use the name.  Copied.  NULL none.  What was
+                                            stored by who does not use it has none: give it to all nodes */
 } strata_options;
-#define STRATA_OPTIONS_INIT { sizeof(strata_options), NULL, 0, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, NULL }
+#define STRATA_OPTIONS_INIT { sizeof(strata_options), NULL, 0, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, NULL, NULL }
 
 /** How a namespace differs from its parent. */
 typedef struct strata_namespace_options {
@@ -68,8 +71,9 @@ typedef struct strata_namespace_options {
     const strata_policy *policy; /**< borrowed for the call; NULL inherits all */
     strata_loader loader;        /**< used by get_or_load calls that give none; NULL inherits */
     void *loader_ctx;            /**< handed to the loader */
+    const char *generation;      /**< as in strata_options, beside those of the namespaces above; NULL: those alone */
 } strata_namespace_options;
-#define STRATA_NAMESPACE_OPTIONS_INIT { sizeof(strata_namespace_options), NULL, NULL, NULL }
+#define STRATA_NAMESPACE_OPTIONS_INIT { sizeof(strata_namespace_options), NULL, NULL, NULL, NULL }
 
 /** What strata_inspect() tells of a key. */
 typedef struct strata_inspection {

@@ -436,6 +436,23 @@ public:
     }
     int try_clear(strata_error *err = nullptr) const noexcept { return strata_clear(raw_, err); }
 
+    /// Begin the next generation of what carries the name in the `generation` option here; its number.
+    std::uint64_t bump_generation(std::uint32_t how = STRATA_BAN_HARD) const
+    {
+        strata_error err = STRATA_ERROR_INIT;
+        std::uint64_t number = 0;
+        detail::check(strata_generation_bump(raw_, how, &number, &err), err);
+        return number;
+    }
+    /// The number of the current one, as this node knows it; 0: never bumped.
+    std::uint64_t generation() const
+    {
+        strata_error err = STRATA_ERROR_INIT;
+        std::uint64_t number = 0;
+        detail::check(strata_generation_get(raw_, &number, &err), err);
+        return number;
+    }
+
     /// Invalidate what has a tag, or keys by prefix or pattern; `how` is made of STRATA_BAN_ flags.
     void ban_tag(const char *tag, std::uint32_t how = STRATA_BAN_HARD) const
     {

@@ -162,7 +162,7 @@ static int issue_entered(strata *cache, struct ban *ban, strata_error *err)
     return rc;
 }
 
-static int issue(strata *cache, struct ban *ban, uint32_t how, strata_error *err)
+int strata__ban_issue(strata *cache, struct ban *ban, uint32_t how, strata_error *err)
 {
     if (how & ~(uint32_t)(STRATA_BAN_SOFT | STRATA_BAN_ALL_TAGS))
         return strata__fail(err, STRATA_EINVAL, "ban", "how is %u: it is made of STRATA_BAN_ flags", (unsigned)how);
@@ -194,7 +194,7 @@ static int ban_ids(strata *cache, const uint64_t *ids, size_t count, uint32_t ho
     if (kind < 0)
         return kind;
     struct ban ban = { .kind = (uint32_t)kind, .tags = ids, .tag_count = (uint32_t)count };
-    return issue(cache, &ban, how, err);
+    return strata__ban_issue(cache, &ban, how, err);
 }
 
 int strata_ban_tags(strata *cache, const strata_slice *tags, size_t count, uint32_t how, strata_error *err)
@@ -232,7 +232,7 @@ static int ban_text(strata *cache, uint32_t kind, strata_slice text, uint32_t ho
     if (kind == BAN_PATTERN && !strata__pattern_valid(text))
         return strata__fail(err, STRATA_EINVAL, "pattern", "it ends in a \\ that escapes nothing: write \\\\");
     struct ban ban = { .kind = kind, .text = text };
-    return issue(cache, &ban, how & ~(uint32_t)STRATA_BAN_ALL_TAGS, err);
+    return strata__ban_issue(cache, &ban, how & ~(uint32_t)STRATA_BAN_ALL_TAGS, err);
 }
 
 int strata_ban_prefix(strata *cache, strata_slice prefix, uint32_t how, strata_error *err)

@@ -2,6 +2,7 @@
 #include "src/core/bans.h"
 
 #include "src/base/hash.h"
+#include "src/core/generation.h"
 
 enum { TAG_SEED = 0x7a67, PATH_SEED = 0x6874, FIRST_ROOM = 64 };
 
@@ -11,6 +12,8 @@ uint64_t strata__path_hash(strata_slice path) { return strata__hash(path.data, p
 int strata__bans_new(struct root *root)
 {
     root->bans = strata__alloc_zero(root->mem, sizeof *root->bans);
+    if (root->bans != NULL)
+        list_init(&root->bans->generations);
     return root->bans != NULL ? STRATA_OK : STRATA_ENOMEM;
 }
 
@@ -377,6 +380,7 @@ static int apply_locked(struct root *root, const struct ban *ban, uint32_t *out_
     raise_below_locked(root, ban, path_hash, position);
     atomic_store_explicit(&root->bans->newest, position, memory_order_relaxed);
     publish_position(root, position);
+    strata__generation_heard_locked(root, ban);
     *out_position = position;
     return STRATA_OK;
 }
@@ -526,6 +530,35 @@ void strata__ban_placed(struct root *root, const struct ban *ban)
         tag_placed(b, tag_key(path_hash, ban->tags[0]), ban);
     key_mutex_unlock(&b->lock);
     note_placed(root, ban);
+    key_mutex_lock(&root->tree_lock);
+    strata__generation_heard_locked(root, ban);
+    key_mutex_unlock(&root->tree_lock);
+}
+
+static void latest(const struct mark *mark, uint64_t *store_position, int64_t *wall_ms)
+{
+    *store_position = mark->store_position > *store_position ? mark->store_position : *store_position;
+    *wall_ms = mark->wall_ms > *wall_ms ? mark->wall_ms : *wall_ms;
+}
+
+void strata__ban_tag_known(struct root *root, uint64_t tag, uint64_t *store_position, int64_t *wall_ms)
+{
+    struct bans *b = root->bans;
+    uint64_t whole = strata__path_hash(strata_bytes(NULL, 0)), key = tag_key(whole, tag);
+    *store_position = 0;
+    *wall_ms = 0;
+    key_mutex_lock(&b->lock);
+    const struct tag_ban *found[] = { b->tag_room != 0 ? find(b->tags, b->tag_room, key) : NULL,
+                                      b->folded != NULL ? &b->folded[key % TAG_FOLDS] : NULL };
+    for (size_t i = 0; i < 2; i++)
+        if (found[i] != NULL && found[i]->key != 0) {
+            latest(&found[i]->hard, store_position, wall_ms);
+            latest(&found[i]->soft, store_position, wall_ms);
+        }
+    for (uint32_t i = 0; i < b->rule_count; i++)
+        if (b->rules[i]->kind == BAN_ALL && b->rules[i]->path_hash == whole)
+            latest(&b->rules[i]->mark, store_position, wall_ms);
+    key_mutex_unlock(&b->lock);
 }
 
 int strata__ban_apply(struct root *root, const struct ban *ban)

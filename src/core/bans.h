@@ -76,6 +76,10 @@ int strata__bans_restore(struct root *root, strata_error *err);
 int strata__ban_enter(struct root *root, const struct ban *ban, uint32_t *out_position);
 /* A ban of this life was given a position by the store. */
 void strata__ban_placed(struct root *root, const struct ban *ban);
+/* Issue it, in `cache`: `how` is made of STRATA_BAN_ flags.  As strata_ban_tag() answers. */
+int strata__ban_issue(strata *cache, struct ban *ban, uint32_t how, strata_error *err);
+/* When this tag was last banned in the whole cache, as far as that is still known: by the store's list, and by the clock; 0: never. */
+void strata__ban_tag_known(struct root *root, uint64_t tag, uint64_t *store_position, int64_t *wall_ms);
 /* host->ban(). */
 void strata__host_ban(strata_layer_host *host, const strata_ban_op *op);
 /* Forget all of a path, in this node: what needs no memory. */
@@ -158,8 +162,9 @@ struct lurker {
 
 struct bans {
     struct key_mutex lock;
-    _Atomic(uint32_t) any;    /* 1: there is a ban, or was one */
-    _Atomic(uint32_t) newest; /* position of the last ban */
+    struct list_node generations; /* generation.h; tree lock */
+    _Atomic(uint32_t) any;        /* 1: there is a ban, or was one */
+    _Atomic(uint32_t) newest;     /* position of the last ban */
     /* Bans up to this position are forgotten: what was born below it, and is below its line, may have been taken by one of these, and
      * counts so. */
     uint32_t floor;

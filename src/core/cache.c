@@ -131,6 +131,7 @@ static int open_handle(struct root *root, const strata_options *known, strata_er
 {
     strata_namespace_options options = STRATA_NAMESPACE_OPTIONS_INIT;
     options.policy = known->policy;
+    options.generation = known->generation;
     key_mutex_lock(&root->tree_lock);
     int rc = strata__handle_new_locked(root, NULL, "", &options, &root->handle, err);
     key_mutex_unlock(&root->tree_lock);

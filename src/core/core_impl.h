@@ -113,6 +113,8 @@ struct strata {
     strata_policy own_policy; /* as given at creation, to tell whether a second call differs */
     strata_loader own_loader;
     void *own_loader_ctx;
+    struct generation *generation;    /* a tag of all its entries, from here or above: generation.h; NULL: none */
+    uint64_t own_generation;          /* the tag of that in its own options; 0: none */
     uint64_t path_hash;               /* of the path in its storage keys: bans are known by it */
     _Atomic(uint32_t) min_shared;     /* as min_position, in layers that others write to: our own clears alone */
     _Atomic(int64_t) cleared_wall_ms; /* when clear was last called: for entries of other lives */
@@ -230,10 +232,6 @@ struct root {
     int closing_thread; /* 1: some strata_close() is at work; tree lock */
 };
 
-/* So many bytes of values may be on their way to slower layers after their callers have them, and max_queued of these; past
- * either the layers are passed by.  A value of any size goes where nothing else is on its way. */
-#define LATE_BYTES_MOST ((uint64_t)16 << 20)
-
 /* Life ------------------------------------------------------------------------------------------------------- */
 
 /* Open on a given executor (tests: the simulated one), which is taken over, also when it fails. */
@@ -316,6 +314,7 @@ int strata__layers_reopen(struct root *root, strata_error *err);
 int strata__layers_close(struct root *root);
 /* No lease is waited for any more.  Once, when the cache closes. */
 void strata__layers_hurry(struct root *root);
+void strata__layers_heard(struct root *root, uint64_t store_position); /* ops->heard() of each */
 void strata__host_init(struct root *root);
 void strata__host_closing(struct root *root); /* cut delays short */
 void strata__maintain_start(struct root *root);

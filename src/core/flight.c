@@ -269,6 +269,13 @@ static struct early early_of(const struct held *held, int64_t now)
     return (struct early){ .fresh_until = held->d.fresh_until, .load_ms = held->meta.load_ms };
 }
 
+/* Are as many values on their way to slow layers as there may be? */
+static int late_is_full(struct root *root)
+{
+    return atomic_load_explicit(&root->late, memory_order_relaxed) >= root->options.max_queued ||
+           atomic_load_explicit(&root->late_bytes, memory_order_relaxed) >= LATE_BYTES_MOST;
+}
+
 /* A worker stays with a layer that blocks until it has stored.  To others a refresh may not add without end, nor may it leave
  * there what it supersedes. */
 static int refresh_would_pile_up(struct root *root)

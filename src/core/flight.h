@@ -419,12 +419,8 @@ static inline int want_posts(const struct want *want)
     int times_out = want->policy->soft_timeout_ms > 0 || want->policy->hard_timeout_ms > 0;
     return wants_worker(want) && (times_out || !ex_on_worker(want->handle->root->ex));
 }
-/* Are as many values on their way to slow layers as there may be? */
-static inline int late_is_full(struct root *root)
-{
-    return atomic_load_explicit(&root->late, memory_order_relaxed) >= root->options.max_queued ||
-           atomic_load_explicit(&root->late_bytes, memory_order_relaxed) >= LATE_BYTES_MOST;
-}
+/* Of values that are on their way to slower layers while their callers have them; but one of any size may be. */
+#define LATE_BYTES_MOST ((uint64_t)16 << 20)
 /* Begin a refresh in the background, unless the key is busy.  `seen`: what was found. */
 void strata__refresh_start(const struct want *want, strata_slice key, uint64_t hash, const struct held *seen);
 /* A load has ended, well or not: what is stored, and served (plan.c). */

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "src/core/bans.h"
+#include "src/core/generation.h"
 #include "src/policy/options.h"
 
 size_t strata__storage_size(const strata *handle, strata_slice key)
@@ -112,6 +113,7 @@ static int room_for_one(struct root *root)
 static void free_handle(strata *h)
 {
     struct root *root = h->root;
+    strata__generation_free(h);
     strata__free(root->mem, h->prefix);
     strata__free(root->mem, atomic_load(&h->load_latency));
     strata__free(root->mem, h->block);
@@ -172,12 +174,16 @@ int strata__handle_new_locked(struct root *root, strata *parent, const char *nam
         return strata__fail_plain(err, STRATA_ENOMEM, "namespace");
     }
     fill_handle(root, h, parent, options);
+    snprintf(h->name, sizeof h->name, "%s", name);
+    int rc = parent == NULL || build_prefix(root, h) == STRATA_OK
+                 ? strata__generation_give_locked(h, options->generation, err)
+                 : strata__fail_plain(err, STRATA_ENOMEM, "namespace");
+    if (rc != STRATA_OK) {
+        strata__free(root->mem, h->prefix);
+        strata__free(root->mem, block);
+        return rc;
+    }
     if (parent != NULL) {
-        snprintf(h->name, sizeof h->name, "%s", name);
-        if (build_prefix(root, h) != STRATA_OK) {
-            strata__free(root->mem, block);
-            return strata__fail_plain(err, STRATA_ENOMEM, "namespace");
-        }
         h->path_hash = strata__path_hash(ban_path(h));
         list_push_back(&parent->children, &h->sibling);
         strata **at = chain(root->names, root->space_room - 1, parent, name);
@@ -243,7 +249,7 @@ static int same_options(const strata *h, const strata_namespace_options *options
         memcpy(&given, options->policy, options->policy->size < sizeof given ? options->policy->size : sizeof given);
     given.size = sizeof given;
     return memcmp(&given, &h->own_policy, sizeof given) == 0 && options->loader == h->own_loader &&
-           options->loader_ctx == h->own_loader_ctx;
+           options->loader_ctx == h->own_loader_ctx && strata__generation_is(h, options->generation);
 }
 
 static int open_namespace(strata *parent, const char *name, const strata_namespace_options *given,

@@ -1,4 +1,5 @@
 /* plan.c - what becomes of a load's result: what is stored, for how long, and where; or what of before is served instead. */
+#include "src/core/generation.h"
 #include "src/core/key_marks.h"
 #include "src/policy/ttl.h"
 
@@ -28,6 +29,7 @@ void strata__plan_load(struct flight *f, int64_t elapsed_ns)
         return;
     }
     uint32_t tag_count = plan_tags(f);
+    strata__generation_tag(f->handle, &f->tags, &tag_count);
     p->tags = f->tags;
     p->meta = (strata_meta){
         .life = f->root->life,

@@ -14,6 +14,7 @@
 
 #include "src/core/bans.h"
 #include "src/core/flight.h"
+#include "src/core/generation.h"
 #include "src/policy/ttl.h"
 
 /* What is written ---------------------------------------------------------------------------------------------- */
@@ -467,10 +468,13 @@ int strata__write_prepare_set(struct write *w, strata *cache, const strata_polic
 
 int strata__write_tag(struct write *w, const struct strata_tags *tags, strata_error *err)
 {
-    if (tags == NULL || tags->count == 0)
-        return STRATA_OK;
-    int rc = strata__tags_value(w->root->mem, tags->list, tags->count, &w->tags, err);
-    w->meta.tag_count = rc == STRATA_OK ? (uint32_t)tags->count : 0;
+    int rc = STRATA_OK;
+    if (tags != NULL && tags->count != 0) {
+        rc = strata__tags_value(w->root->mem, tags->list, tags->count, &w->tags, err);
+        w->meta.tag_count = rc == STRATA_OK ? (uint32_t)tags->count : 0;
+    }
+    if (rc == STRATA_OK && w->told_as == STRATA_OP_PUT)
+        strata__generation_tag(w->handle, &w->tags, &w->meta.tag_count);
     return rc;
 }
 

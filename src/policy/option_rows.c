@@ -263,6 +263,7 @@ static const struct option_row cache_rows[] = {
     ROW(buses, OPTION_POINTER, 0, 0, 0, NULL, "what carries invalidations to and from other nodes"),
     ROW(bus_count, OPTION_COUNT, 1, 4, 0, NULL, "how many buses"),
     ROW(coherence, OPTION_POINTER, 0, 0, 0, NULL, "how it behaves with them"),
+    ROW(generation, OPTION_STRING, 0, 255, 0, NULL, "a name that all entries carry, to ban them by"),
 };
 #undef STRUCT
 
@@ -287,6 +288,7 @@ static const struct option_row namespace_rows[] = {
     ROW(policy, OPTION_POINTER, 0, 0, 0, NULL, "how the policy differs from the parent's"),
     ROW(loader, OPTION_POINTER, 0, 0, 0, NULL, "for get_or_load calls that give none"),
     ROW(loader_ctx, OPTION_POINTER, 0, 0, 0, NULL, "handed to the loader"),
+    ROW(generation, OPTION_STRING, 0, 255, 0, NULL, "a name that all its entries carry, to ban them by"),
 };
 #undef STRUCT
 
