@@ -183,12 +183,8 @@ static void one_ban(struct batch *batch, const struct bus_item *item)
         batch->failed = 1;
     }
     strata__free(root->mem, tags);
-    for (size_t i = 0; ban.store_position != 0 && i < root->layer_count; i++) {
-        strata_layer *layer = root->layers[i].layer;
-        if (layer->ops->size >= offsetof(strata_layer_ops, heard) + sizeof layer->ops->heard &&
-            layer->ops->heard != NULL)
-            layer->ops->heard(layer, ban.store_position);
-    }
+    if (ban.store_position != 0)
+        strata__layers_heard(root, ban.store_position);
 }
 
 /* A whole namespace, open here or not. */

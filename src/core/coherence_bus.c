@@ -257,6 +257,7 @@ static void beat_locked(struct coherence *c)
 static void on_beat(struct coherence *c)
 {
     strata__trust_tick(c);
+    strata__layers_heard(c->root, 0);
     for (size_t i = 0; i < c->count; i++) {
         struct bus_slot *b = &c->buses[i];
         strata__peers_tick(b);

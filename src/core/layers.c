@@ -159,6 +159,16 @@ int strata__layers_reopen(struct root *root, strata_error *err)
     return strata__bans_restore(root, err);
 }
 
+void strata__layers_heard(struct root *root, uint64_t store_position)
+{
+    for (size_t i = 0; i < root->layer_count; i++) {
+        strata_layer *layer = root->layers[i].layer;
+        if (layer->ops->size >= offsetof(strata_layer_ops, heard) + sizeof layer->ops->heard &&
+            layer->ops->heard != NULL)
+            layer->ops->heard(layer, store_position);
+    }
+}
+
 void strata__layers_hurry(struct root *root)
 {
     for (size_t i = 0; i < root->layer_count; i++)

@@ -194,6 +194,71 @@ static void a_ban_while_the_store_is_away(void **state)
     strata_close(away);
 }
 
+static strata *open_generation(const char *url, const char *name, const strata_coherence_options *coherence)
+{
+    char text[512];
+    strata *cache = NULL;
+    strata_error err = STRATA_ERROR_INIT;
+    strata_options options = STRATA_OPTIONS_INIT;
+    (void)snprintf(text, sizeof text, url, (unsigned)server.port);
+    options.generation = name;
+    options.coherence = coherence;
+    if (strata_open_url(&cache, text, &options, &err) != STRATA_OK)
+        fail_msg("%s: %s", text, err.message);
+    return cache;
+}
+
+static uint64_t number_of(strata *cache)
+{
+    uint64_t number = 0;
+    strata_error err = STRATA_ERROR_INIT;
+    assert_int_equal(strata_generation_get(cache, &number, &err), STRATA_OK);
+    return number;
+}
+
+static void await_number(strata *cache, uint64_t number)
+{
+    for (int i = 0; i < 12000 && number_of(cache) != number; i++)
+        redis_cache_nap(5);
+    assert_true(number_of(cache) == number);
+}
+
+/* A bump is heard of by all, whether they are told of it or look by themselves, and has one number for all of them. */
+static void generations(void **state)
+{
+    (void)state;
+    strata_error err = STRATA_ERROR_INIT;
+    for (int bus = 0; bus < 2; bus++) {
+        const strata_coherence_options *coherence = bus ? NULL : &open_alone_coherence;
+        strata *a = open_generation(WITH_MEMORY, "v1", coherence), *b = open_generation(WITH_MEMORY, "v1", coherence);
+        strata *other = open_generation(WITH_MEMORY, "v2", coherence);
+        uint64_t first = 0, second = 0;
+        redis_cache_set(a, "k", "v");
+        redis_cache_set(other, "kept", "v");
+        redis_cache_await(b, "k", STRATA_OK);
+        assert_int_equal(strata_generation_bump(a, 0, &first, &err), STRATA_OK);
+        redis_cache_expect(a, "k", STRATA_MISS, NULL);
+        redis_cache_await(b, "absent", STRATA_MISS); /* asks the server, and so looks at its list */
+        for (int i = 0; i < 12000 && number_of(b) != first; i++) {
+            (void)redis_cache_get(b, "other", NULL, 0, &err);
+            redis_cache_set(b, "something", "v");
+            redis_cache_get(b, "something", NULL, 0, &err);
+            redis_cache_nap(5);
+        }
+        await_number(b, first);
+        redis_cache_await(b, "k", STRATA_MISS);
+        redis_cache_expect(other, "kept", STRATA_OK, "v");
+        assert_true(number_of(other) == 0 || number_of(other) < first);
+        /* Who comes after it. */
+        strata *late = open_generation(URL, "v1", coherence);
+        redis_cache_expect(late, "k", STRATA_MISS, NULL);
+        await_number(late, first);
+        assert_int_equal(strata_generation_bump(late, 0, &second, &err), STRATA_OK);
+        assert_true(second > first);
+        strata_close(a), strata_close(b), strata_close(other), strata_close(late);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -201,6 +266,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_list_that_is_full, start, stop),
         cmocka_unit_test_setup_teardown(a_list_that_is_lost, start, stop),
         cmocka_unit_test_setup_teardown(a_ban_while_the_store_is_away, start, stop),
+        cmocka_unit_test_setup_teardown(generations, start, stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -262,7 +262,8 @@ typedef struct strata_layer_ops {
      *  NULL: none are. */
     int (*bans)(strata_layer *layer, void (*each)(const strata_ban_op *ban, void *ctx), void *ctx, strata_error *err);
     /** A ban of another node's came by a bus, with this place in the store's list: look after that list soon, for what is stored
-     *  until then counts as older than the ban.  Does not block.  NULL: it is looked after from time to time. */
+     *  until then counts as older than the ban.  0: a heartbeat of the buses': look, where that was a while ago, for this node may have missed
+     *  what was said.  Does not block.  NULL: it is looked after from time to time. */
     void (*heard)(strata_layer *layer, uint64_t store_position);
     /** STRATA_LAYER_INSTANT: one piece of a walk.  What is put meanwhile need not be met; of an entry that is passed by for another
      *  reason the cache may say later that it is banned.  No lock is held for long, and a hit waits for none.

@@ -155,9 +155,7 @@ static void looked(struct redis_call *call, const struct redis_told *told)
 void strata__redis_life_look(struct redis_layer *r, struct redis_mark *mark, strata_slice key)
 {
     const int cluster = redis_is_cluster(r) && mark != NULL;
-    const int64_t every_ms = cluster                         ? LIFE_CHECK_MS / 2
-                             : strata__redis_list_is_used(r) ? LIST_CHECK_MS
-                                                             : LIFE_CHECK_MS;
+    const int64_t every_ms = cluster ? LIFE_CHECK_MS / 2 : LIST_CHECK_MS;
     _Atomic(int64_t) *checked_ms = cluster ? &mark->asked_ms : &r->life.checked_ms;
     int64_t now = strata_host_now_ms(r->host);
     int64_t checked = atomic_load_explicit(checked_ms, memory_order_relaxed);

@@ -13,8 +13,6 @@
 
 enum { LIST_MAGIC = 0xce, LIST_HEAD = 18, EVERYTHING = 5 };
 
-int strata__redis_list_is_used(const struct redis_layer *r) { return redis_list_used(&r->list); }
-
 strata_slice strata__redis_list_known(struct redis_layer *r, unsigned char out[8])
 {
     strata__le64_put(out, atomic_load(&r->list.known));
@@ -341,6 +339,10 @@ int strata__redis_layer_ban(strata_layer *layer, strata_ban_op *what, strata_err
 void strata__redis_layer_heard(strata_layer *layer, uint64_t store_position)
 {
     struct redis_layer *r = (struct redis_layer *)(void *)layer;
-    if (r->host != NULL && !redis_is_cluster(r) && store_position > atomic_load(&r->host->store_position))
+    if (r->host == NULL || redis_is_cluster(r))
+        return;
+    if (store_position == 0)
+        strata__redis_life_look(r, NULL, strata_bytes("", 0));
+    else if (store_position > atomic_load(&r->host->store_position))
         look_again(r);
 }

@@ -2,7 +2,7 @@
  *
  * A ban's position is the store's time in microseconds, made to grow.  What a node stores carries the position up to which it
  * knew the list when it began to load.  The list comes with every look after the life: at each connect, before anything that was
- * queued is asked, and while there is a list every LIST_CHECK_MS that the layer is in use.  It has a bound; what was
+ * queued is asked, and every LIST_CHECK_MS that the layer is in use, or a bus beats.  It has a bound; what was
  * forgotten is banned as a whole, by position.  A ban that could not be sent waits, and goes with the next look: one that
  * its node sees to every LIST_CHECK_MS, until it has arrived.
  *
@@ -39,11 +39,6 @@ struct redis_list {
 };
 
 void strata__redis_list_deinit(struct redis_layer *r);
-static inline int redis_list_used(const struct redis_list *l)
-{
-    return atomic_load_explicit(&((struct redis_list *)(uintptr_t)l)->known, memory_order_relaxed) != 0;
-}
-int strata__redis_list_is_used(const struct redis_layer *r);
 /* What is known of it, as 8 bytes. */
 strata_slice strata__redis_list_known(struct redis_layer *r, unsigned char out[8]);
 /* It came with an answer. */

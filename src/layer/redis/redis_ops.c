@@ -64,10 +64,10 @@ static int judge(struct redis_layer *r, const struct job *job)
     enum redis_reply_kind kind = strata__redis_kind(reply);
     switch (job->command[0]) {
     case 'G':
-        if (kind == REDIS_IS_NIL)
-            return STRATA_MISS;
-        if (kind == REDIS_IS_TEXT)
-            return strata__redis_value_decode(r, job->op, strata__redis_text(reply), job->request.mark, 0);
+        if (kind == REDIS_IS_NIL || kind == REDIS_IS_TEXT)
+            return strata__redis_value_decode(r, job->op,
+                                              kind == REDIS_IS_TEXT ? strata__redis_text(reply) : strata_bytes("", 0),
+                                              job->request.mark, 0);
         break;
     case 'S':
         if (kind == REDIS_IS_STATUS)

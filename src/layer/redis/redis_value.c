@@ -184,8 +184,10 @@ int strata__redis_value_decode(struct redis_layer *r, strata_op *op, strata_slic
     struct envelope e;
     struct strata_value *value = NULL;
     bytes = unwrap(bytes);
-    if (bytes.size == 0)
+    if (bytes.size == 0) {
+        strata__redis_life_look(r, mark, op->key);
         return STRATA_MISS;
+    }
     /* Without a checksum it is not what this layer writes: anything may have happened to it. */
     if (strata__envelope_read(&e, bytes.data, bytes.size) != FORMAT_OK || !(e.flags & ENVELOPE_CHECKSUM))
         return foreign(r);
