@@ -323,7 +323,7 @@ static int parse_boot_id(const char *text, size_t size, unsigned char out[OS_BOO
             break;
         if (value == 16)
             continue;
-        out[digits / 2] = (unsigned char)(out[digits / 2] << 4 | value);
+        out[digits / 2] = (unsigned char)((unsigned)out[digits / 2] << 4 | value);
         digits++;
     }
     return digits == (size_t)OS_BOOT_ID * 2 ? 0 : ENOSYS;
