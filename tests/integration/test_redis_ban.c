@@ -183,8 +183,8 @@ static void a_ban_while_the_store_is_away(void **state)
     redis_cache_await(away, "red", STRATA_MISS);
     strata *three = NULL;
     int rc = STRATA_OK;
-    for (int i = 0; i < 1000 && rc == STRATA_OK; i++) { /* whoever comes once it has arrived */
-        (void)redis_cache_get(away, "anything", got, sizeof got, &err);
+    for (int i = 0; i < 1000 && rc == STRATA_OK;
+         i++) { /* whoever comes once it has arrived, though nobody asks for anything */
         redis_cache_nap(20);
         three = redis_cache_open(URL, server.port);
         rc = redis_cache_get(three, "red", got, sizeof got, &err);
@@ -192,6 +192,26 @@ static void a_ban_while_the_store_is_away(void **state)
     }
     assert_int_equal(rc, STRATA_MISS);
     strata_close(away);
+}
+
+/* Its bus carries nothing of it, and its memory has all that it is asked for: the heartbeat looks at the list. */
+static void who_is_told_nothing(void **state)
+{
+    (void)state;
+    char url[512];
+    strata *apart = NULL;
+    strata_error err = STRATA_ERROR_INIT;
+    (void)snprintf(url, sizeof url, WITH_MEMORY " | bus:redis-stream?channel=apart", (unsigned)server.port);
+    if (strata_open_url(&apart, url, NULL, &err) != STRATA_OK)
+        fail_msg("%s: %s", url, err.message);
+    set_tagged(two, "red", "red");
+    set_tagged(two, "blue", "blue");
+    redis_cache_await(apart, "red", STRATA_OK);
+    redis_cache_await(apart, "blue", STRATA_OK); /* not the first answer: a busy machine may cost it its trust */
+    ban_tag(two, "red", STRATA_OK);
+    redis_cache_await(apart, "red", STRATA_MISS);
+    redis_cache_await(apart, "blue", STRATA_OK);
+    strata_close(apart);
 }
 
 static strata *open_generation(const char *url, const char *name, const strata_coherence_options *coherence)
@@ -247,7 +267,7 @@ static void generations(void **state)
         }
         await_number(b, first);
         redis_cache_await(b, "k", STRATA_MISS);
-        redis_cache_expect(other, "kept", STRATA_OK, "v");
+        redis_cache_await(other, "kept", STRATA_OK);
         assert_true(number_of(other) == 0 || number_of(other) < first);
         /* Who comes after it. */
         strata *late = open_generation(URL, "v1", coherence);
@@ -266,6 +286,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_list_that_is_full, start, stop),
         cmocka_unit_test_setup_teardown(a_list_that_is_lost, start, stop),
         cmocka_unit_test_setup_teardown(a_ban_while_the_store_is_away, start, stop),
+        cmocka_unit_test_setup_teardown(who_is_told_nothing, start, stop),
         cmocka_unit_test_setup_teardown(generations, start, stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
