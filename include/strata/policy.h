@@ -50,10 +50,14 @@ typedef struct strata_policy {
                                             ttl_ms STRATA_OFF), each caller loads the key for itself for so long, and waits for no
                                             other: what is not stored would be loaded for one after the other.  Ends early
                                             once something is stored.  Remembered by this process, for 16,384 keys.  Default off */
+    int64_t layer_ttl_ms[8];           /**< by layer, the nearest first: what is put there is held for no longer from then on, stale windows
+                                            and all, as with the layer's own max_ttl_ms, of which the shorter counts.  Who reads
+                                            an entry up from a slower layer puts it into the nearer ones by his own policy:
+                                            what shall hold for all is said at the cache or namespace.  Default off */
 } strata_policy;
 
 /** A policy that inherits everything. */
-#define STRATA_POLICY_INIT { sizeof(strata_policy), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0 }
+#define STRATA_POLICY_INIT { sizeof(strata_policy), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, { 0 } }
 
 STRATA_END_DECLS
 #endif /* STRATA_POLICY_H */

@@ -347,17 +347,6 @@ static inline void op_init(strata_op *op, const strata *handle, const struct lay
     err->status = STRATA_OK;
     err->message[0] = 0;
 }
-/* op->meta and op->expires_ms of a PUT, so that the layer holds it no longer than it may. */
-static inline void op_put(strata_op *op, const struct layer_slot *slot, const strata_meta *meta, strata_value *tags)
-{
-    struct deadlines d;
-    op->meta = *meta;
-    op->tags = tags;
-    if (slot->max_ttl_ms > 0)
-        strata__deadlines_cap(&op->meta, meta->born_ms, op->now_ms + slot->max_ttl_ms);
-    strata__deadlines(&op->meta, meta->born_ms, &d);
-    op->expires_ms = d.gone_at;
-}
 /* Did a GET find something?  Layers that look at deadlines themselves say STRATA_STALE. */
 int strata__op_found(const strata_op *op);
 /* Count what came of an operation, and tell listeners of failures.  Under no lock. */

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "src/core/demote.h"
+#include "src/core/op_put.h"
 
 enum { PARCELS = 32 }; /* put at once: a slow layer is waited for once for all of them */
 
@@ -142,7 +143,7 @@ static int is_wanted(struct handover *h, struct parcel *p)
         return 0;
     begin_op(h, p, STRATA_OP_PUT);
     p->op.value = p->value;
-    op_put(&p->op, h->below, &meta, p->tags);
+    op_put(&p->op, h->below, NULL, &meta, p->tags);
     return 1;
 }
 

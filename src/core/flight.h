@@ -257,6 +257,7 @@ struct write {
     strata_value *tags;  /* the same of its tags */
     strata_value *encoded;
     strata_meta meta;
+    int64_t layer_ttls[LAYERS_MAX];   /* a set's: held no longer there; 0: as the layer says */
     uint64_t told_version;            /* what others are told of: the last store's */
     uint64_t version, version_before; /* what a shared store gave it, and, of an expire, gave what it had; 0: none */
     int found;                        /* expire: some layer had it */
@@ -423,9 +424,6 @@ static inline int want_posts(const struct want *want)
 #define LATE_BYTES_MOST ((uint64_t)16 << 20)
 /* Begin a refresh in the background, unless the key is busy.  `seen`: what was found. */
 void strata__refresh_start(const struct want *want, strata_slice key, uint64_t hash, const struct held *seen);
-/* A load has ended, well or not: what is stored, and served (plan.c). */
-void strata__plan_load(struct flight *f, int64_t elapsed_ns);
-void strata__plan_failure(struct flight *f);
 /* The flight is answered with what is held, which `action` may want refreshed: that begins when it has ended. */
 void strata__note_refresh(struct flight *f, const struct held *held, enum action action, int64_t now);
 void strata__refresh_after(struct flight *f);

@@ -1,4 +1,6 @@
 /* plan.c - what becomes of a load's result: what is stored, for how long, and where; or what of before is served instead. */
+#include "src/core/plan.h"
+
 #include "src/core/generation.h"
 #include "src/core/key_marks.h"
 #include "src/policy/ttl.h"
@@ -22,6 +24,7 @@ void strata__plan_load(struct flight *f, int64_t elapsed_ns)
     int negative = load->status == STRATA_ABSENT;
     strata_policy policy;
     strata__policy_resolve(&policy, load->has_policy ? &load->policy : NULL, &f->policy);
+    memcpy(f->policy.layer_ttl_ms, policy.layer_ttl_ms, sizeof policy.layer_ttl_ms);
     struct plan *p = &f->plan;
     *p = (struct plan){ .end = (uint32_t)f->root->layer_count, .value = f->value };
     if (load->declined) {

@@ -22,8 +22,9 @@ void strata__set_quick_init(strata *handle)
                         !strata__ttl_is_drawn(&handle->policy);
     handle->set_meta = (strata_meta){ .life = root->life };
     strata__policy_to_meta(&handle->policy, 0, &handle->set_meta);
-    if (slot->max_ttl_ms > 0)
-        strata__deadlines_cap(&handle->set_meta, 0, slot->max_ttl_ms);
+    const int64_t most = strata__ttl_in_layer(slot->max_ttl_ms, handle->policy.layer_ttl_ms, 0);
+    if (most > 0)
+        strata__deadlines_cap(&handle->set_meta, 0, most);
     strata__deadlines(&handle->set_meta, 0, &d);
     handle->set_span_ms = d.gone_at;
     handle->wall_offset_ms = ex_wall_ms(root->ex) - ex_now_ms(root->ex);

@@ -16,7 +16,8 @@
 #include <string.h>
 
 #include "src/core/bans.h"
-#include "src/core/flight.h"
+#include "src/core/plan.h"
+#include "src/core/op_put.h"
 
 /* What a load gave --------------------------------------------------------------------------------------------- */
 
@@ -97,7 +98,7 @@ static void fill_put(struct flight *f, const struct layer_slot *slot, strata_op 
     if (p->kind != STRATA_OP_PUT)
         return;
     op->value = p->meta.negative ? NULL : p->value;
-    op_put(op, slot, &p->meta, p->tags);
+    op_put(op, slot, f->policy.layer_ttl_ms, &p->meta, p->tags);
 }
 
 static void put_now_locked(struct flight *f)

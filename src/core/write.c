@@ -15,6 +15,7 @@
 #include "src/core/bans.h"
 #include "src/core/flight.h"
 #include "src/core/generation.h"
+#include "src/core/op_put.h"
 #include "src/policy/ttl.h"
 
 /* What is written ---------------------------------------------------------------------------------------------- */
@@ -42,7 +43,7 @@ static void op_begin(struct write *w, struct layer_slot *slot, uint32_t kind)
 static void fill_put(struct write *w, const struct layer_slot *slot, strata_value *value)
 {
     w->op.value = value;
-    op_put(&w->op, slot, &w->meta, w->tags);
+    op_put(&w->op, slot, w->layer_ttls, &w->meta, w->tags);
 }
 
 /* The entry that a GET has found, as what is to be put instead; 0: there is none.  Takes op.found. */
@@ -84,7 +85,7 @@ static void expire_now_locked(struct write *w, struct layer_slot *slot)
     op_begin(w, slot, kind);
     if (kind == STRATA_OP_PUT) {
         w->op.value = held.value;
-        op_put(&w->op, slot, &held.meta, held.tags);
+        op_put(&w->op, slot, NULL, &held.meta, held.tags);
     }
     strata__instant_submit(slot, &w->op);
     strata__held_drop(&held);
@@ -461,6 +462,7 @@ int strata__write_prepare_set(struct write *w, strata *cache, const strata_polic
     strata__policy_resolve(&resolved, policy, &cache->policy);
     strata__write_begin(w, cache, STRATA_OP_PUT);
     set_meta(cache, &resolved, &w->meta);
+    memcpy(w->layer_ttls, resolved.layer_ttl_ms, sizeof w->layer_ttls);
     if (resolved.ttl_ms == STRATA_OFF)
         w->kind = STRATA_OP_REMOVE; /* what was there is superseded all the same */
     return STRATA_OK;

@@ -193,6 +193,8 @@ void strata__policy_resolve(strata_policy *out, const strata_policy *call, const
     out->xfetch = switched(c.xfetch, b.xfetch);
     out->align_ms = c.align_ms == 0 && c.ttl_ms > 0 ? 0 : duration(c.align_ms, b.align_ms);
     out->uncacheable_ms = duration(c.uncacheable_ms, b.uncacheable_ms);
+    for (size_t i = 0; i < sizeof out->layer_ttl_ms / sizeof out->layer_ttl_ms[0]; i++)
+        out->layer_ttl_ms[i] = duration(c.layer_ttl_ms[i], b.layer_ttl_ms[i]);
     out->align_zone = c.align_zone != NULL ? c.align_zone : b.align_zone;
 }
 

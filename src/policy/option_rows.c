@@ -294,6 +294,9 @@ static const struct option_row namespace_rows[] = {
 
 #define STRUCT strata_policy
 #define DURATION_ROW(field, preset, help) ROW(field, OPTION_DURATION, STRATA_OFF, INT64_MAX, preset, NULL, help)
+#define LAYER_ROW(i) \
+    ROW(layer_ttl_ms[i], OPTION_DURATION, STRATA_OFF, INT64_C(1) << 42, STRATA_OFF, NULL, \
+        "what is put into that layer is held no longer there")
 static const struct option_row policy_rows[] = {
     SIZE_ROW,
     DURATION_ROW(ttl_ms, 3600000, "fresh for so long; off: do not store"),
@@ -319,6 +322,7 @@ static const struct option_row policy_rows[] = {
         "fresh until clocks show a multiple of this, instead of for ttl_ms"),
     ROW(align_zone, OPTION_POINTER, 0, 0, 0, NULL, "whose clocks"),
     DURATION_ROW(uncacheable_ms, STRATA_OFF, "after a load that is not stored each caller loads for itself for so long"),
+    LAYER_ROW(0), LAYER_ROW(1), LAYER_ROW(2), LAYER_ROW(3), LAYER_ROW(4), LAYER_ROW(5), LAYER_ROW(6), LAYER_ROW(7),
 };
 #undef STRUCT
 

@@ -190,6 +190,84 @@ static void test_xfetch_below_memory(void **state)
     close_stack(&st);
 }
 
+static void expect_held(struct stack *st, const char *key, int64_t in_memory, int64_t below)
+{
+    assert_int_equal(ttl_of(st, key), in_memory);
+    assert_int_equal(script_find(st->slow, strata_str(key), 0)->meta.fresh_ms, below);
+}
+
+/* A call's, a loader's and a namespace's word about one layer, on a set and on a load, and the nearest word counts. */
+static void test_ttl_of_a_layer(void **state)
+{
+    (void)state;
+    struct stack st;
+    strata_policy all = STRATA_POLICY_INIT, call = STRATA_POLICY_INIT, own = STRATA_POLICY_INIT;
+    struct origin o = { .st = &st, .value = "v" }, says = { .st = &st, .value = "v", .own = &own };
+    all.ttl_ms = 60000;
+    all.layer_ttl_ms[0] = 5000;
+    call.layer_ttl_ms[0] = STRATA_OFF;
+    call.layer_ttl_ms[1] = 20000;
+    own.layer_ttl_ms[0] = 1000;
+    open_stack(&st, &(struct stack_options){ .policy = &all, .with_slow = 1 });
+    for (int loads = 0; loads < 2; loads++) {
+        const char *plain = loads ? "l" : "s", *with = loads ? "lc" : "sc";
+        for (int i = 0; i < 2; i++)
+            if (loads)
+                assert_load(&st, i ? with : plain, &o, i ? &call : NULL, STRATA_OK, "v");
+            else
+                assert_int_equal(
+                    strata_set(st.cache, strata_str(i ? with : plain), strata_str("v"), i ? &call : NULL, NULL),
+                    STRATA_OK);
+        run(&st);
+        expect_held(&st, plain, 5000, 60000);
+        expect_held(&st, with, 60000, 20000);
+    }
+    assert_load(&st, "lo", &says, &call, STRATA_OK, "v");
+    run(&st);
+    expect_held(&st, "lo", 1000, 20000);
+    /* Read up again, by who reads: for no longer than is left. */
+    pass(&st, 5000);
+    assert_get(&st, "s", STRATA_OK, "v");
+    run(&st);
+    assert_int_equal(ttl_of(&st, "s"), 5000);
+    pass(&st, 53000);
+    assert_get(&st, "s", STRATA_OK, "v");
+    run(&st);
+    assert_int_equal(ttl_of(&st, "s"), 2000);
+    close_stack(&st);
+}
+
+/* The shorter one of the layer's word and the policy's, and the short way of a set. */
+static void test_ttl_of_memory_alone(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t layer_ms, policy_ms, held_ms;
+    } cases[] = { { 0, 0, 60000 },   { 0, 700, 700 },   { 900, 0, 900 },
+                  { 900, 700, 700 }, { 700, 900, 700 }, { 0, 90000, 60000 } };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct stack st = { 0 };
+        strata_memory_options m = STRATA_MEMORY_OPTIONS_INIT;
+        strata_options options = STRATA_OPTIONS_INIT;
+        strata_policy p = STRATA_POLICY_INIT;
+        m.max_ttl_ms = cases[i].layer_ms;
+        p.ttl_ms = 60000;
+        p.layer_ttl_ms[0] = cases[i].policy_ms;
+        strata_layer *layer = strata_memory_layer(&m);
+        options.layers = &layer;
+        options.layer_count = 1;
+        options.policy = &p;
+        assert_int_equal(strata__executor_sim_new(&st.ex, NULL, 1, &st.err), STRATA_OK);
+        assert_int_equal(strata__open_with(&st.cache, &options, st.ex, &st.err), STRATA_OK);
+        assert_true(st.cache->quick_set);
+        assert_int_equal(strata_set(st.cache, strata_str("q"), strata_str("v"), NULL, NULL), STRATA_OK);
+        assert_int_equal(ttl_of(&st, "q"), cases[i].held_ms);
+        assert_int_equal(strata_set(st.cache, strata_str("s"), strata_str("v"), &p, NULL), STRATA_OK);
+        assert_int_equal(ttl_of(&st, "s"), cases[i].held_ms);
+        close_stack(&st);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -199,6 +277,8 @@ int main(void)
         cmocka_unit_test(test_a_share_of_freshness_refreshes),
         cmocka_unit_test(test_xfetch_draws_by_what_the_load_took),
         cmocka_unit_test(test_xfetch_below_memory),
+        cmocka_unit_test(test_ttl_of_a_layer),
+        cmocka_unit_test(test_ttl_of_memory_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

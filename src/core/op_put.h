@@ -1,0 +1,21 @@
+/* op_put.h - a PUT as the layer gets it: with deadlines no later than the layer, or the policy for that layer, lets them be. */
+#ifndef STRATA_CORE_OP_PUT_H
+#define STRATA_CORE_OP_PUT_H
+#include "src/core/core_impl.h"
+#include "src/policy/ttl.h"
+
+/* op->meta and op->expires_ms of a PUT, so that the layer holds it no longer than it may. */
+static inline void op_put(strata_op *op, const struct layer_slot *slot, const int64_t *layer_ttls,
+                          const strata_meta *meta, strata_value *tags)
+{
+    const int64_t most = strata__ttl_in_layer(slot->max_ttl_ms, layer_ttls, slot->index);
+    struct deadlines d;
+    op->meta = *meta;
+    op->tags = tags;
+    if (most > 0)
+        strata__deadlines_cap(&op->meta, meta->born_ms, op->now_ms + most);
+    strata__deadlines(&op->meta, meta->born_ms, &d);
+    op->expires_ms = d.gone_at;
+}
+
+#endif /* STRATA_CORE_OP_PUT_H */
