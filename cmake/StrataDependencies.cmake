@@ -1,5 +1,5 @@
 # What strata is built with.  The library needs libuv and threads, and XXH3 from xxhash's header, compresses what it stores
-# with zstd, lz4, zlib (gzip) and brotli where they are, and talks to Redis and Valkey with hiredis, to RabbitMQ with rabbitmq-c where those are, over TLS with OpenSSL; the command
+# with zstd, lz4, zlib (gzip) and brotli where they are, and talks to Redis and Valkey with hiredis, to RabbitMQ with rabbitmq-c where those are, over TLS with OpenSSL, whose libcrypto encrypts what is stored, if that is asked for; the command
 # reads compressed traces with zstd and zlib; sqlite3 is the origin of the demo, cmocka runs the tests.
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(UV REQUIRED IMPORTED_TARGET libuv)
@@ -54,6 +54,7 @@ if(STRATA_HAS_RABBITMQ AND STRATA_HAS_TLS)
         set(STRATA_HAS_RABBITMQ_TLS ON)
     endif()
 endif()
+strata_optional(CRYPTO protection libcrypto crypto) # entries that are encrypted where they are stored
 strata_optional(NATS nats libnats nats) # the bus on NATS
 strata_optional(ZSTD zstd libzstd zstd)
 strata_optional(LZ4 lz4 liblz4 lz4)

@@ -65,6 +65,13 @@ enum {
     STRATA_COMPRESS_BROTLI = 5
 };
 
+/** How values are sealed where they are stored. */
+enum {
+    STRATA_PROTECT_NONE = 1,
+    STRATA_PROTECT_AES_GCM = 2, /**< encrypted, AES-256-GCM; 32 bytes more a value.  Needs libcrypto: STRATA_WITH_CRYPTO */
+    STRATA_PROTECT_HMAC = 3     /**< signed, HMAC-SHA256, and readable; 32 bytes more a value */
+};
+
 /** A disk layer.  Start from STRATA_DISK_OPTIONS_INIT, set path, change what differs.  In every field 0 takes the default. */
 typedef struct strata_disk_options {
     size_t size;          /**< sizeof this struct; the INIT macro sets it */
@@ -122,10 +129,19 @@ typedef struct strata_disk_options {
     int64_t max_ttl_ms;            /**< what is stored here is held for at most so long, fresh and stale; 0 no limit.  With
                                         admit_on=eviction it has besides no more than what memory left it */
     const char *name;              /**< shown in stats and events; default "disk"; copied */
+    int32_t protection;            /**< STRATA_PROTECT_...: how values are sealed, with their metadata and bound to their keys, so that who
+                                        can write to the files can neither change nor swap them (but put back an older value of the
+                                        same key), and with AES-256-GCM not read them, either; keys stay readable.  What can't be opened,
+                                        or is not sealed, is a miss, and an error with words.  Default none */
+    uint32_t reserved2;            /**< 0 */
+    const char *key_file;          /**< with protection: a file of 32 random bytes, or 64 hexadecimal digits, that no other user may
+                                        write to; its path is copied, and it is read when the cache is opened */
+    const char *old_key_file;      /**< the key of before: what was sealed with it is opened, and nothing is sealed with it any more.
+                                        To change keys of several nodes, first give them all the new one as this */
 } strata_disk_options;
 #define STRATA_DISK_OPTIONS_INIT \
     { \
-        sizeof(strata_disk_options), NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, 0, 0, 0, 0, 0, NULL \
+        sizeof(strata_disk_options), NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, 0, 0, 0, 0, 0, NULL, 0, 0, NULL, NULL \
     }
 
 /**

@@ -105,11 +105,17 @@ typedef struct strata_redis_options {
     uint32_t sweep_count;          /**< keys looked at in one step of that; default 250; at most 10,000 */
     uint32_t reserved;             /**< 0 */
     int64_t sweep_pause_ms;        /**< between two steps; default 10; at most an hour */
+    int32_t protection;            /**< STRATA_PROTECT_..., as in strata_disk_options: the server, and who can write to it, can neither change
+                                        nor swap values.  What can't be opened is a miss (foreign), and an error with words.  All nodes
+                                        need the same key.  Versions and the server's times are the server's, and not sealed.  Default none */
+    uint32_t reserved2;            /**< 0 */
+    const char *key_file;          /**< as in strata_disk_options */
+    const char *old_key_file;      /**< as in strata_disk_options */
 } strata_redis_options;
 #define STRATA_REDIS_OPTIONS_INIT \
     { \
         sizeof(strata_redis_options), NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, 0, 0, \
-            NULL, NULL, NULL, NULL, NULL, 0, 0, 0, 0, NULL, 0, 0, 0, 0, 0 \
+            NULL, NULL, NULL, NULL, NULL, 0, 0, 0, 0, NULL, 0, 0, 0, 0, 0, 0, 0, NULL, NULL \
     }
 
 /**

@@ -94,23 +94,38 @@ static void start_padded(struct sha256 *sum, const uint8_t key[SHA256_BLOCK], ui
     strata__sha256_add(sum, block, sizeof block);
 }
 
+void strata__hmac_start(struct hmac_sha256 *hmac, const void *key, size_t key_size)
+{
+    memset(hmac->key, 0, sizeof hmac->key);
+    if (key_size > sizeof hmac->key) {
+        strata__sha256_start(&hmac->inner);
+        strata__sha256_add(&hmac->inner, key, key_size);
+        strata__sha256_end(&hmac->inner, hmac->key);
+    } else if (key_size != 0) {
+        memcpy(hmac->key, key, key_size);
+    }
+    start_padded(&hmac->inner, hmac->key, 0x36);
+}
+
+void strata__hmac_add(struct hmac_sha256 *hmac, const void *data, size_t size)
+{
+    strata__sha256_add(&hmac->inner, data, size);
+}
+
+void strata__hmac_end(struct hmac_sha256 *hmac, uint8_t out[SHA256_BYTES])
+{
+    strata__sha256_end(&hmac->inner, out);
+    start_padded(&hmac->inner, hmac->key, 0x5c);
+    strata__sha256_add(&hmac->inner, out, SHA256_BYTES);
+    strata__sha256_end(&hmac->inner, out);
+}
+
 void strata__hmac_sha256(const void *key, size_t key_size, const void *data, size_t size, uint8_t out[SHA256_BYTES])
 {
-    struct sha256 sum;
-    uint8_t block[SHA256_BLOCK] = { 0 };
-    if (key_size > sizeof block) {
-        strata__sha256_start(&sum);
-        strata__sha256_add(&sum, key, key_size);
-        strata__sha256_end(&sum, block);
-    } else if (key_size != 0) {
-        memcpy(block, key, key_size);
-    }
-    start_padded(&sum, block, 0x36);
-    strata__sha256_add(&sum, data, size);
-    strata__sha256_end(&sum, out);
-    start_padded(&sum, block, 0x5c);
-    strata__sha256_add(&sum, out, SHA256_BYTES);
-    strata__sha256_end(&sum, out);
+    struct hmac_sha256 hmac;
+    strata__hmac_start(&hmac, key, key_size);
+    strata__hmac_add(&hmac, data, size);
+    strata__hmac_end(&hmac, out);
 }
 
 int strata__same_secret(const void *a, const void *b, size_t size)

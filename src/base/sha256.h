@@ -17,6 +17,14 @@ void strata__sha256_start(struct sha256 *sum);
 void strata__sha256_add(struct sha256 *sum, const void *data, size_t size);
 void strata__sha256_end(struct sha256 *sum, uint8_t out[SHA256_BYTES]);
 
+/* HMAC of bytes that come in pieces. */
+struct hmac_sha256 {
+    struct sha256 inner;
+    uint8_t key[SHA256_BLOCK];
+};
+void strata__hmac_start(struct hmac_sha256 *hmac, const void *key, size_t key_size);
+void strata__hmac_add(struct hmac_sha256 *hmac, const void *data, size_t size);
+void strata__hmac_end(struct hmac_sha256 *hmac, uint8_t out[SHA256_BYTES]);
 void strata__hmac_sha256(const void *key, size_t key_size, const void *data, size_t size, uint8_t out[SHA256_BYTES]);
 
 /* 1: these bytes are equal.  Takes as long wherever they differ, so that nobody learns from the time how far a guess was right. */

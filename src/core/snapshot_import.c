@@ -338,7 +338,7 @@ static strata *place_of(struct import *m, const struct stream_entry *e, strata_s
         return r->refused++, NULL;
     if (is_too_old(m, &e->envelope))
         return r->expired++, NULL;
-    if (e->envelope.compression != COMPRESS_NONE ||
+    if (e->envelope.compression != COMPRESS_NONE || (e->envelope.flags & ENVELOPE_PROTECTED) ||
         (e->envelope.codec != 0 && (root->codec == NULL || root->codec->id != e->envelope.codec)))
         return r->failed++, NULL;
     return handle;

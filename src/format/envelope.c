@@ -30,12 +30,13 @@ enum { /* presence bits: the order of the fields; the frequent ones first, so th
        HAS_ETAG = 1 << 19,
        HAS_LAST_MODIFIED = 1 << 20,
        HAS_STORE_POSITION = 1 << 21,
-       HAS_KNOWN = (1 << 22) - 1,
+       HAS_PROTECTION = 1 << 22,
+       HAS_KNOWN = (1 << 23) - 1,
 };
 
 enum { FIXED = 3, CHECKSUM = 4, VARINT_MAX = 10, HEADER_COPIED = 256 };
 
-enum { FLAGS_KNOWN = ENVELOPE_NEGATIVE | ENVELOPE_CHECKSUM | ENVELOPE_STAMPED };
+enum { FLAGS_KNOWN = ENVELOPE_NEGATIVE | ENVELOPE_CHECKSUM | ENVELOPE_STAMPED | ENVELOPE_PROTECTED };
 enum { HAS_STAMP = HAS_VERSION | HAS_STORE_LIFE | HAS_STORE_TIME };
 
 /* Writing ------------------------------------------------------------------------------------------------------ */
@@ -161,6 +162,7 @@ static uint32_t presence_of(const struct envelope *e)
     has |= e->etag.size != 0 ? HAS_ETAG : 0;
     has |= e->last_modified.size != 0 ? HAS_LAST_MODIFIED : 0;
     has |= e->store_position != 0 ? HAS_STORE_POSITION : 0;
+    has |= e->flags & ENVELOPE_PROTECTED ? HAS_PROTECTION : 0;
     has |= e->flags & ENVELOPE_STAMPED ? HAS_STAMP : 0;
     return has;
 }
@@ -222,6 +224,10 @@ static void put_what(struct writer *w, const struct envelope *e, uint32_t has)
         put_slice(w, e->last_modified);
     if (has & HAS_STORE_POSITION)
         put_varint(w, e->store_position);
+    if (has & HAS_PROTECTION) {
+        put_varint(w, e->protection);
+        put_le64(w, e->key_id);
+    }
 }
 
 /* What follows the header's size; the checksum, which needs that size, is left as a hole. */
@@ -459,6 +465,12 @@ static void take_what(struct reader *r, struct envelope *e, uint64_t has)
     if (has & HAS_LAST_MODIFIED)
         e->last_modified = take_slice(r);
     e->store_position = has & HAS_STORE_POSITION ? take_varint(r) : 0;
+    e->protection = has & HAS_PROTECTION ? take_u32(r) : PROTECT_NONE;
+    e->key_id = has & HAS_PROTECTION ? take_le64(r) : 0;
+    if ((e->protection != PROTECT_NONE) != ((e->flags & ENVELOPE_PROTECTED) != 0))
+        spoil(r, FORMAT_CORRUPT);
+    else if (e->protection > PROTECT_HMAC)
+        spoil(r, FORMAT_NEWER); /* nobody here can open it */
 }
 
 /* The fields, from r->at to r->end, where the header ends (or its checksum begins). */
@@ -510,7 +522,7 @@ int strata__envelope_read(struct envelope *out, const void *bytes, size_t size)
         return FORMAT_CORRUPT;
     if (tail != 0 && strata__le32(r.end) != checksum(start, (size_t)header - tail, stamp_at, out->payload))
         return FORMAT_CORRUPT;
-    if (out->flags & ENVELOPE_NEGATIVE && out->payload.size != 0)
+    if (out->flags & ENVELOPE_NEGATIVE && !(out->flags & ENVELOPE_PROTECTED) && out->payload.size != 0)
         return FORMAT_CORRUPT;
     return take_fields(&r, out);
 }

@@ -22,9 +22,16 @@ enum {                        /* flags */
        ENVELOPE_STAMPED =
            4, /* version, store life and store time are there, and as wide as they can get, whatever they are:
                                  ENVELOPE_STAMP bytes, which a script in the store fills.  The checksum takes them as zeros */
+       ENVELOPE_PROTECTED = 8, /* the payload is sealed: `protection` says how.  A reader that can't open it has nothing */
 };
 
 enum { ENVELOPE_STAMP_VERSION = 8, ENVELOPE_STAMP_LIFE = 8, ENVELOPE_STAMP_TIME = 6, ENVELOPE_STAMP = 22 };
+
+enum { /* how a payload is sealed: numbers of the format */
+       PROTECT_NONE = 0,
+       PROTECT_AES_GCM = 1,
+       PROTECT_HMAC = 2,
+};
 
 enum { /* what the payload is compressed with: numbers of the format, and src/format/compress.h's `alg` */
        COMPRESS_NONE = 0,
@@ -55,6 +62,8 @@ struct envelope {
     uint32_t load_ms;
     uint32_t codec;
     uint64_t store_position; /* of the shared store's list of bans, at birth */
+    uint32_t protection;     /* only where ENVELOPE_PROTECTED is flagged */
+    uint64_t key_id;         /* which key it is sealed with */
     uint32_t tag_count;
     const strata_slice *tags;  /* writing: tag_count of them; NULL: tags_encoded is taken as it is */
     const uint64_t *tag_ids;   /* writing, where not NULL: numbers instead, each a tag of 8 bytes, the lowest first */

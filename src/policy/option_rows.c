@@ -39,6 +39,10 @@ static const struct option_word compression_words[] = {
     { "none", STRATA_COMPRESS_NONE }, { "zstd", STRATA_COMPRESS_ZSTD }, { "lz4", STRATA_COMPRESS_LZ4 },
     { "gzip", STRATA_COMPRESS_GZIP }, { "brotli", STRATA_COMPRESS_BROTLI }, { NULL, 0 } };
 
+static const struct option_word protect_words[] = {
+    { "none", STRATA_PROTECT_NONE }, { "aes-256-gcm", STRATA_PROTECT_AES_GCM }, { "hmac-sha256", STRATA_PROTECT_HMAC },
+    { NULL, 0 } };
+
 static const struct option_word nats_storage_words[] = {
     { "file", STRATA_NATS_FILE }, { "memory", STRATA_NATS_MEMORY }, { NULL, 0 } };
 
@@ -100,6 +104,11 @@ static const struct option_row disk_rows[] = {
     ROW(reserved, OPTION_U32, 0, 0, 0, NULL, "0"),
     ROW(max_ttl_ms, OPTION_DURATION, 1, INT64_C(1) << 42, 0, NULL, "what is stored is held no longer; 0 no limit"),
     ROW(name, OPTION_STRING, 0, 31, 0, NULL, "shown in stats and events"),
+    ROW(protection, OPTION_ENUM, STRATA_PROTECT_NONE, STRATA_PROTECT_HMAC, STRATA_PROTECT_NONE, protect_words,
+        "how values are sealed"),
+    ROW(reserved2, OPTION_U32, 0, 0, 0, NULL, "0"),
+    ROW(key_file, OPTION_STRING, 0, 4095, 0, NULL, "the key that seals"),
+    ROW(old_key_file, OPTION_STRING, 0, 4095, 0, NULL, "the key of before, to open with"),
 };
 #undef STRUCT
 
@@ -167,6 +176,11 @@ static const struct option_row redis_rows[] = {
     ROW(sweep_count, OPTION_U32, 1, 10000, 250, NULL, "keys looked at in one step of that"),
     ROW(reserved, OPTION_U32, 0, 0, 0, NULL, "0"),
     ROW(sweep_pause_ms, OPTION_DURATION, 1, HOUR_MS, 10, NULL, "between two steps"),
+    ROW(protection, OPTION_ENUM, STRATA_PROTECT_NONE, STRATA_PROTECT_HMAC, STRATA_PROTECT_NONE, protect_words,
+        "how values are sealed"),
+    ROW(reserved2, OPTION_U32, 0, 0, 0, NULL, "0"),
+    ROW(key_file, OPTION_STRING, 0, 4095, 0, NULL, "the key that seals"),
+    ROW(old_key_file, OPTION_STRING, 0, 4095, 0, NULL, "the key of before, to open with"),
 };
 #undef STRUCT
 

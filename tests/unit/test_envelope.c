@@ -293,8 +293,19 @@ static void other_than_ours(void **state)
     assert_int_equal(VERDICT("\xca\x02\x00\x05\x00"), FORMAT_NEWER);
     assert_int_equal(VERDICT("\xca\x01\x80\x05\x00"), FORMAT_NEWER);
     assert_int_equal(VERDICT("\xca\x01\x00\x09\x80\x80\x02\x05\x20"), FORMAT_NEWER);
-    /* A field that we do not know is passed over: bit 22, two bytes. */
-    assert_int_equal(VERDICT("\xca\x01\x00\x0b\x81\x80\x80\x02\x78\xff\xff payload"), FORMAT_OK);
+    /* A field that we do not know is passed over: bit 23, two bytes. */
+    assert_int_equal(VERDICT("\xca\x01\x00\x0b\x81\x80\x80\x04\x78\xff\xff payload"), FORMAT_OK);
+    /* One that says how it is sealed, and is not flagged so, or the other way round; and a way that we do not know. */
+    assert_int_equal(VERDICT("\xca\x01\x00\x11\x80\x80\x80\x02\x01"
+                             "12345678"),
+                     FORMAT_CORRUPT);
+    assert_int_equal(VERDICT("\xca\x01\x08\x05\x00"), FORMAT_CORRUPT);
+    assert_int_equal(VERDICT("\xca\x01\x08\x11\x80\x80\x80\x02\x01"
+                             "12345678"),
+                     FORMAT_OK);
+    assert_int_equal(VERDICT("\xca\x01\x08\x11\x80\x80\x80\x02\x03"
+                             "12345678"),
+                     FORMAT_NEWER);
     /* The same bytes without its bit belong to nobody. */
     assert_int_equal(VERDICT("\xca\x01\x00\x08\x01\x78\xff\xff payload"), FORMAT_CORRUPT);
 }

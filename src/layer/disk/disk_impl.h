@@ -25,6 +25,7 @@
 #include "src/format/disk_dir.h"
 #include "src/format/disk_record.h"
 #include "src/format/disk_segment.h"
+#include "src/layer/protect.h"
 #include "src/layer/layer_host.h"
 #include "src/os/os_lock.h"
 #include "src/os/os_thread.h"
@@ -215,9 +216,10 @@ struct disk {
     size_t note_size;
     struct admission admission;
     struct compressor compressor;
-    _Atomic(int) lost; /* the directory can neither be written nor emptied: nothing is answered any more */
-    int posted;        /* a background task is on its way; log lock */
-    int closing;       /* post none; log lock */
+    struct protector protector; /* constant once started */
+    _Atomic(int) lost;          /* the directory can neither be written nor emptied: nothing is answered any more */
+    int posted;                 /* a background task is on its way; log lock */
+    int closing;                /* post none; log lock */
     _Atomic(uint64_t) index_bytes, entries;
     _Atomic(uint64_t) puts, removes, evictions, expirations, rejections, errors;
 };

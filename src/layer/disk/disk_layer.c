@@ -143,15 +143,23 @@ static struct pack_options pack_options(const strata_disk_options *o)
                                   o->dictionaries };
 }
 
+static struct protect_options protect_options(const strata_disk_options *o)
+{
+    return (struct protect_options){ o->protection, o->key_file, o->old_key_file };
+}
+
 static int disk_start(strata_layer *layer, strata_layer_host *host, strata_error *err)
 {
     struct disk *d = downcast(layer);
     const struct pack_options packs = pack_options(&d->options);
+    const struct protect_options protects = protect_options(&d->options);
     d->mem = host->mem;
     d->dir_fd = -1;
     d->lock_fd = -1;
     choose_sizes(d);
-    int rc = strata__pack_start(&d->compressor, &packs, d->base.name, d->mem, err);
+    int rc = strata__protect_start(&d->protector, &protects, d->base.name, err);
+    if (rc == STRATA_OK)
+        rc = strata__pack_start(&d->compressor, &packs, d->base.name, d->mem, err);
     if (rc < 0)
         return rc;
     d->host = host;
@@ -179,6 +187,9 @@ static int disk_start(strata_layer *layer, strata_layer_host *host, strata_error
 
 static void free_layer(struct disk *d)
 {
+    strata__protect_stop(&d->protector);
+    strata__free(NULL, (void *)(uintptr_t)d->options.key_file);
+    strata__free(NULL, (void *)(uintptr_t)d->options.old_key_file);
     strata__free(NULL, (void *)(uintptr_t)d->options.path);
     strata__free(NULL, (void *)(uintptr_t)d->options.dictionary);
     strata__free(NULL, (void *)(uintptr_t)d->options.dictionaries);
@@ -395,14 +406,11 @@ static const strata_layer_ops disk_ops = {
 
 /* The constructor --------------------------------------------------------------------------------------------- */
 
-/* Ours now, all or none; NULL stays NULL. */
-static int copy_texts(struct disk *d, const char *path, const char *dictionary, const char *dictionaries)
+/* A copy of the caller's, or NULL where there is none.  0: no memory. */
+static int copy_text(const char **own, const char *theirs)
 {
-    d->options.path = strata__strdup(NULL, path);
-    d->options.dictionary = dictionary != NULL ? strata__strdup(NULL, dictionary) : NULL;
-    d->options.dictionaries = dictionaries != NULL ? strata__strdup(NULL, dictionaries) : NULL;
-    return d->options.path != NULL && (d->options.dictionary != NULL) == (dictionary != NULL) &&
-           (d->options.dictionaries != NULL) == (dictionaries != NULL);
+    *own = theirs != NULL ? strata__strdup(NULL, theirs) : NULL;
+    return theirs == NULL || *own != NULL;
 }
 
 static int check(struct disk *d, const strata_disk_options *given, strata_error *err)
@@ -413,8 +421,10 @@ static int check(struct disk *d, const strata_disk_options *given, strata_error 
         given = &defaults;
     int rc = strata__options_check(&strata__disk_rows, given, given->size, o, sizeof *o, err);
     struct pack_options packs = pack_options(o);
+    struct protect_options protects = protect_options(o);
     const char *path = o->path;
-    o->path = o->dictionary = o->dictionaries = NULL; /* theirs, until they are copied */
+    /* Theirs, until they are copied. */
+    o->path = o->dictionary = o->dictionaries = o->key_file = o->old_key_file = NULL;
     if (rc < 0)
         return rc;
     strata__options_fill(&strata__disk_rows, o);
@@ -422,15 +432,18 @@ static int check(struct disk *d, const strata_disk_options *given, strata_error 
         return strata__fail(
             err, STRATA_EINVAL, "path",
             "a disk layer needs a directory: set path, or write \"disk:/var/cache/mine?max_bytes=4gb\"");
-    rc = strata__pack_fill(&packs, 0, err);
+    rc = strata__protect_check(&protects, err);
+    if (rc == STRATA_OK)
+        rc = strata__pack_fill(&packs, 0, err);
     if (rc < 0)
         return rc;
     d->base.max_ttl_ms = o->max_ttl_ms;
     o->compression = packs.compression;
     o->compress_above_bytes = packs.compress_above_bytes;
-    return copy_texts(d, path, packs.dictionary, packs.dictionaries)
-               ? STRATA_OK
-               : strata__fail(err, STRATA_ENOMEM, "path", "no memory for the path: free some");
+    int copied = copy_text(&o->path, path) & copy_text(&o->dictionary, packs.dictionary) &
+                 copy_text(&o->dictionaries, packs.dictionaries) & copy_text(&o->key_file, protects.key_file) &
+                 copy_text(&o->old_key_file, protects.old_key_file);
+    return copied ? STRATA_OK : strata__fail(err, STRATA_ENOMEM, "path", "no memory for the path: free some");
 }
 
 strata_layer *strata_disk_layer(const strata_disk_options *options)

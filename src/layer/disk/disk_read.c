@@ -155,6 +155,16 @@ static int answer(struct disk *d, strata_op *op, const struct disk_record *r, st
     else if (verdict != FORMAT_OK)
         rc = STRATA_MISS; /* a newer version's */
     if (rc == STRATA_OK) {
+        struct strata_value *opened;
+        rc = strata__protect_open(&d->protector, &e,
+                                  strata_bytes((const char *)r->body.data + lead, r->body.size - lead),
+                                  strata_bytes("", 0), op, d->base.name, &opened);
+        if (opened != NULL) {
+            strata_value_unref(value);
+            value = opened;
+        }
+    }
+    if (rc == STRATA_OK) {
         strata__envelope_to_meta(&op->meta, &e);
         strata__unpack_tags(op, &e);
         if (e.flags & ENVELOPE_NEGATIVE) {

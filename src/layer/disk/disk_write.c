@@ -99,13 +99,32 @@ static size_t lead_of(const struct pending *p)
     return (RECORD_ALIGN - (RECORD_HEAD + p->record.key.size + p->header_size) % RECORD_ALIGN) % RECORD_ALIGN;
 }
 
-static void prepare_put(struct disk *d, struct pending *p, const strata_op *op, uint64_t hash)
+/* 0: it can't be sealed, and is not to be stored as it is. */
+static int seal(struct disk *d, struct pending *p, strata_slice key)
+{
+    strata__protect_describe(&d->protector, &p->envelope);
+    if (d->protector.alg == PROTECT_NONE)
+        return 1;
+    size_t size = p->payload.size + PROTECT_MORE;
+    char *sealed = strata__alloc(d->mem, size);
+    int done = sealed != NULL &&
+               strata__protect_seal(&d->protector, &p->envelope, strata_bytes("", 0), key, p->payload, sealed, d->mem);
+    strata__free(d->mem, p->packed);
+    p->packed = sealed;
+    p->payload = strata_bytes(sealed, done ? size : 0);
+    return done;
+}
+
+/* 0: not, and p->packed is to be freed. */
+static int prepare_put(struct disk *d, struct pending *p, const strata_op *op, uint64_t hash)
 {
     memset(p, 0, sizeof *p);
     p->payload = strata_bytes(strata_value_data(op->value), op->meta.negative ? 0 : strata_value_size(op->value));
     strata__envelope_from_meta(&p->envelope, &op->meta);
     strata__pack_tags(op, &p->envelope);
     pack(d, p);
+    if (!seal(d, p, op->key))
+        return 0;
     p->header_size = strata__envelope_size(&p->envelope);
     p->record.kind = RECORD_PUT;
     p->record.key = op->key;
@@ -118,6 +137,7 @@ static void prepare_put(struct disk *d, struct pending *p, const strata_op *op, 
     p->append.key = op->key;
     p->append.life = op->meta.life;
     p->append.position = op->meta.position;
+    return 1;
 }
 
 static void prepare_tombstone(struct pending *p, strata_slice key, uint64_t hash)
@@ -342,8 +362,8 @@ void strata__disk_put(struct disk *d, strata_op *op)
     }
     rc = STRATA_AGAIN;
     if (!atomic_load_explicit(&d->lost, memory_order_relaxed) && may_come_in(d, op, hash)) {
-        prepare_put(d, &p, op, hash);
-        if (p.append.entry.size <= d->largest_record && strata__admission_spend(d, p.append.entry.size))
+        if (prepare_put(d, &p, op, hash) && p.append.entry.size <= d->largest_record &&
+            strata__admission_spend(d, p.append.entry.size))
             rc = append_any(d, &p, &os_errno);
         else
             strata__free(d->mem, p.packed);

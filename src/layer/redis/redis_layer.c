@@ -64,11 +64,19 @@ static int open_link(struct redis_layer *r, strata_error *err)
     return rc;
 }
 
+static struct protect_options protect_options(const strata_redis_options *o)
+{
+    return (struct protect_options){ o->protection, o->key_file, o->old_key_file };
+}
+
 static int redis_start(strata_layer *layer, strata_layer_host *host, strata_error *err)
 {
     struct redis_layer *r = downcast(layer);
     const struct pack_options packs = pack_options(&r->options);
-    int rc = strata__pack_start(&r->compressor, &packs, r->base.name, host->mem, err);
+    const struct protect_options protects = protect_options(&r->options);
+    int rc = strata__protect_start(&r->protector, &protects, r->base.name, err);
+    if (rc == STRATA_OK)
+        rc = strata__pack_start(&r->compressor, &packs, r->base.name, host->mem, err);
     if (rc < 0)
         return rc;
     r->mem = host->mem;
@@ -89,7 +97,8 @@ static const size_t texts[] = {
     offsetof(strata_redis_options, sentinel_user), offsetof(strata_redis_options, sentinel_password),
     offsetof(strata_redis_options, dictionaries),  offsetof(strata_redis_options, tls_ca_file),
     offsetof(strata_redis_options, tls_ca_dir),    offsetof(strata_redis_options, tls_cert_file),
-    offsetof(strata_redis_options, tls_key_file),  offsetof(strata_redis_options, tls_server_name)
+    offsetof(strata_redis_options, tls_key_file),  offsetof(strata_redis_options, tls_server_name),
+    offsetof(strata_redis_options, key_file),      offsetof(strata_redis_options, old_key_file)
 };
 enum { TEXTS = sizeof texts / sizeof texts[0] };
 
@@ -97,6 +106,7 @@ static const char **text_at(strata_redis_options *o, size_t i) { return (const c
 
 static void free_texts(struct redis_layer *r)
 {
+    strata__protect_stop(&r->protector);
     strata__free(NULL, r->url_text);
     for (size_t i = 0; i < TEXTS; i++)
         strata__free(NULL, (void *)(uintptr_t)*text_at(&r->options, i));
@@ -264,6 +274,10 @@ static int check(struct redis_layer *r, const strata_redis_options *given, strat
     strata__options_fill(&strata__redis_rows, o);
     struct pack_options packs = pack_options(o);
     rc = copy_texts(r, err);
+    if (rc == STRATA_OK) {
+        const struct protect_options protects = protect_options(o);
+        rc = strata__protect_check(&protects, err);
+    }
     if (rc == STRATA_OK)
         rc = strata__pack_fill(&packs, 1, err);
     o->compression = packs.compression;

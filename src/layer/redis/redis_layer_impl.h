@@ -19,6 +19,7 @@
 
 #include "src/format/compress.h"
 #include "src/layer/layer_host.h"
+#include "src/layer/protect.h"
 #include "src/layer/redis/redis_bans.h"
 #include "src/layer/redis/redis_lease.h"
 #include "src/layer/redis/redis_life.h"
@@ -42,6 +43,7 @@ struct redis_layer {
     struct redis_tls *tls; /* NULL: none */
     struct redis_link *link;
     struct compressor compressor;
+    struct protector protector; /* constant once started */
     struct redis_bans bans;
     struct redis_list list;
     struct redis_sweep sweep;

@@ -45,9 +45,10 @@ static int encode_packed(struct redis_layer *r, struct envelope *e, strata_slice
     return STRATA_OK;
 }
 
-static void describe(const strata_op *op, int stamped, struct envelope *e)
+static void describe(const struct redis_layer *r, const strata_op *op, int stamped, struct envelope *e)
 {
     strata__envelope_from_meta(e, &op->meta);
+    strata__protect_describe(&r->protector, e);
     strata__pack_tags(op, e);
     e->flags |= ENVELOPE_CHECKSUM | (stamped ? ENVELOPE_STAMPED : 0);
     e->life = e->version = 0;
@@ -57,12 +58,33 @@ static void describe(const strata_op *op, int stamped, struct envelope *e)
         e->born_wall_ms = 0;
 }
 
+/* In place of what stands in *out: its header says that it is sealed, and its payload is not yet.  0: it can't be, and *out is gone. */
+static int seal(struct redis_layer *r, const strata_op *op, struct envelope *e, struct redis_bytes *out)
+{
+    size_t header = strata__envelope_size(e);
+    strata_slice payload = strata_bytes(out->data + header, out->size - header);
+    char *bytes = strata__alloc(r->mem, out->size + PROTECT_MORE);
+    int sealed = bytes != NULL &&
+                 strata__protect_seal(&r->protector, e, r->prefix, op->key, payload, bytes + header, r->mem);
+    strata__free(r->mem, out->data);
+    out->data = NULL;
+    if (!sealed) {
+        strata__free(r->mem, bytes);
+        return 0;
+    }
+    e->payload = strata_bytes(bytes + header, payload.size + PROTECT_MORE);
+    strata__envelope_write(e, bytes); /* its checksum is of what is stored */
+    out->data = bytes;
+    out->size += PROTECT_MORE;
+    return 1;
+}
+
 int strata__redis_value_encode(struct redis_layer *r, const strata_op *op, int stamped, struct redis_bytes *out)
 {
     struct envelope e;
     strata_slice payload = strata_bytes(strata_value_data(op->value),
                                         op->meta.negative ? 0 : strata_value_size(op->value));
-    describe(op, stamped, &e);
+    describe(r, op, stamped, &e);
     if (encode_packed(r, &e, payload, out) != STRATA_OK) {
         size_t header = strata__envelope_size(&e);
         char *bytes = strata__alloc(r->mem, header + payload.size);
@@ -75,6 +97,8 @@ int strata__redis_value_encode(struct redis_layer *r, const strata_op *op, int s
         out->data = bytes;
         out->size = header + payload.size;
     }
+    if (r->protector.alg != PROTECT_NONE && !seal(r, op, &e, out))
+        return STRATA_ENOMEM;
     out->stamp_at = stamped ? strata__envelope_stamp_at(&e) : 0;
     return STRATA_OK;
 }
@@ -200,8 +224,12 @@ int strata__redis_value_decode(struct redis_layer *r, strata_op *op, strata_slic
     if (trusted < 0 &&
         e.version < looked_us) /* else it may be of one that began behind the look, and is the store's now */
         strata__redis_life_is_none(r, e.store_life);
-    int rc = STRATA_OK;
+    struct strata_value *opened;
+    int rc = strata__protect_open(&r->protector, &e, bytes, r->prefix, op, r->base.name, &opened);
+    if (rc != STRATA_OK)
+        return rc == STRATA_MISS ? foreign(r) : rc;
     if (e.flags & ENVELOPE_NEGATIVE) {
+        strata_value_unref(opened);
         rc = place_in_time(r, op, &e, mark, trusted > 0);
         if (rc != STRATA_OK)
             drop_tags(op);
@@ -209,8 +237,11 @@ int strata__redis_value_decode(struct redis_layer *r, strata_op *op, strata_slic
     }
     if (e.compression != COMPRESS_NONE)
         rc = unpack(r, op, &e, &value);
+    else if (opened != NULL)
+        value = strata_value_ref(opened);
     else if ((value = strata__value_copy(op->mem, e.payload.data, e.payload.size)) == NULL)
         rc = fail_memory(r, op, e.payload.size);
+    strata_value_unref(opened);
     if (rc == STRATA_OK)
         rc = place_in_time(r, op, &e, mark, trusted > 0);
     strata__redis_life_look(r, mark, op->key);
