@@ -9,6 +9,7 @@
 #include "src/os/os_clock.h"
 #include "strata/strata.h"
 #include "tests/support/cmocka_all.h"
+#include "tests/support/bad_messages.h"
 #include "tests/support/fork_cache.h"
 #include "tests/support/nats_server.h"
 
@@ -192,6 +193,21 @@ static void test_a_cache_without_a_name_is_not_opened_over_jetstream(void **stat
     assert_non_null(strstr(err.message, "node_name"));
 }
 
+static void test_strangers_on_the_subject(void **state)
+{
+    (void)state;
+    struct nats_server s;
+    char url[256];
+    strata_nats_options options = STRATA_NATS_OPTIONS_INIT;
+    nats_server_start(&s, NULL);
+    options.url = s.url;
+    options.subject = "bad.messages";
+    options.timeout_ms = 60000;
+    (void)snprintf(url, sizeof url, "memory: | bus:%s?subject=bad.messages&timeout_ms=60s", s.url);
+    bad_messages_case(url, strata_nats_bus(&options));
+    nats_server_stop(&s);
+}
+
 /* nats.c can't be used in a child of a process that uses it: whoever forks is told, and hangs nowhere. */
 static void test_a_child_is_told_to_open_its_own(void **state)
 {
@@ -211,6 +227,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_over_core_nats),
         cmocka_unit_test(test_over_jetstream),
+        cmocka_unit_test(test_strangers_on_the_subject),
         cmocka_unit_test(test_a_child_is_told_to_open_its_own),
         cmocka_unit_test(test_from_a_url),
         cmocka_unit_test(test_a_cache_without_a_name_is_not_opened_over_jetstream),

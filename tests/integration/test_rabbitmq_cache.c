@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "tests/support/cmocka_all.h"
+#include "tests/support/bad_messages.h"
 #include "tests/support/fork_cache.h"
 
 #include "strata/strata.h"
@@ -132,6 +133,20 @@ static void what_one_deletes_is_gone_at_the_other(void **state)
     assert_int_equal(strata_close(b), STRATA_OK);
 }
 
+static void strangers_on_the_exchange(void **state)
+{
+    char url[256], line[128];
+    strata_rabbitmq_options options = STRATA_RABBITMQ_OPTIONS_INIT;
+    (void)state;
+    (void)snprintf(line, sizeof line, "amqp://guest:guest@127.0.0.1:%u", (unsigned)server.port);
+    options.url = line;
+    options.exchange = "bad";
+    options.timeout_ms = 60000;
+    (void)snprintf(url, sizeof url, "memory: | bus:rabbitmq://guest:guest@127.0.0.1:%u?exchange=bad&timeout_ms=60s",
+                   (unsigned)server.port);
+    bad_messages_case(url, strata_rabbitmq_bus(&options));
+}
+
 static void a_child_begins_anew(void **state)
 {
     char url[256];
@@ -186,6 +201,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_one_deletes_is_gone_at_the_other),
+        cmocka_unit_test(strangers_on_the_exchange),
         cmocka_unit_test(a_child_begins_anew),
         cmocka_unit_test(nobody_trusts_a_server_that_stands_still),
     };
