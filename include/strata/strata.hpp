@@ -312,6 +312,14 @@ public:
         options.policy = p;
         return open_space_with(name, p != nullptr ? &options : nullptr);
     }
+    /// The same with a generation (strata_namespace_options): bump_generation() invalidates what carries its name.
+    space open_generation(const char *name, const char *generation, const strata_policy *p = nullptr) const
+    {
+        strata_namespace_options options = STRATA_NAMESPACE_OPTIONS_INIT;
+        options.policy = p;
+        options.generation = generation;
+        return open_space_with(name, &options);
+    }
     /// The same with a loader, which is kept until the cache has closed, for calls of get_or_load() that give none.
     template <class F> space open_space(const char *name, F loader, const strata_policy *p = nullptr) const
     {

@@ -161,6 +161,12 @@ static void spaces()
     moved.clear();
     CHECK(!moved.get("k") && c.get("k").str() == "root");
     CHECK(c.expire("k") && !c.expire("none"));
+    space models = c.open_generation("models", "v1");
+    models.set("k", "old");
+    CHECK(models.generation() == 0);
+    std::uint64_t number = models.bump_generation();
+    CHECK(!models.get("k") && number > 0 && models.generation() == number);
+    CHECK(thrown([&] { c.bump_generation(); }) == STRATA_EINVAL);
     CHECK(moved.close() == STRATA_OK && !moved && moved.close() == STRATA_OK);
     strata_stats stats = c.stats();
     CHECK(stats.size == sizeof stats && stats.loads == 2);
