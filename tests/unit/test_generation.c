@@ -183,7 +183,7 @@ static void with_many_tags(void **state)
 {
     (void)state;
     static strata_slice tags[STRATA_TAGS_MAX];
-    static char names[STRATA_TAGS_MAX][8];
+    static char names[STRATA_TAGS_MAX][16];
     strata *cache = open_cache(MEMORY, "v1"), *in = open_space(cache, "in", "v2");
     for (int i = 0; i < STRATA_TAGS_MAX; i++) {
         (void)snprintf(names[i], sizeof names[i], "%d", i);
