@@ -20,7 +20,7 @@ typedef struct strata_coherence_options {
     const char *node_name; /**< the same after a restart, and of this node alone: of two that have one name at once, one hears nothing.
                                 Needed by buses that keep messages for it (JetStream, a durable RabbitMQ); NULL: none.  Copied */
     const char *secret;    /**< shared by all nodes: messages are signed with it, and others not believed, which `rejected` counts and
-                                STRATA_EVENT_ERROR tells: what they invalidate is served here.  NULL: none.  Copied */
+                                STRATA_EVENT_ERROR tells: while such come, this node is not trusted.  NULL: none.  Copied */
     uint32_t max_queued;   /**< invalidations that may wait for a bus that is away; more become a clear of their namespace.  Default
                                 10,000 */
     int32_t publish_only;  /**< STRATA_ON: tell others, and hear nothing: what is held here is trusted for trust_ms after it came */

@@ -13,7 +13,14 @@ static void fill(strata_error *err, int status, int os_errno, const char *where,
     err->status = status;
     err->os_errno = os_errno;
     snprintf(err->where, sizeof err->where, "%s", where);
-    vsnprintf(err->message, sizeof err->message, format, args);
+    int size = vsnprintf(err->message, sizeof err->message, format, args);
+    if (size < 0 || (size_t)size < sizeof err->message)
+        return;
+    /* It ends with a whole word, and says that there was more. */
+    size_t end = sizeof err->message - sizeof "...";
+    while (end > sizeof err->message / 2 && err->message[end] != ' ')
+        end--;
+    memcpy(err->message + end, "...", sizeof "...");
 }
 
 /* strerror_r() is one of two functions. */

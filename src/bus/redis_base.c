@@ -236,6 +236,7 @@ struct redis_link_options strata__redis_bus_link(struct redis_bus *b)
     struct redis_link_options o = strata__redis_target_link(&b->target);
     o.name = b->base.name;
     o.connections = 1;
+    o.patience = "timeout_ms of this bus";
     o.connect_timeout_ms = b->options.connect_timeout_ms;
     o.backoff_min_ms = BACKOFF_MIN_MS;
     o.backoff_max_ms = BACKOFF_MAX_MS;

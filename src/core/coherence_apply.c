@@ -225,8 +225,18 @@ static void own(struct bus_slot *b, const struct bus_message *m)
     }
 }
 
-static void reject(struct bus_slot *b, int verdict)
+/* What it said, if it was of a node of ours, was not carried out: what is held is no better than with the bus away (on_beat(),
+ * strata__trust_proven()).  What is no message at all, or is for others, changes nothing. */
+static void reject(struct bus_slot *b, int verdict, const struct bus_message *m)
 {
+    if (verdict == BUS_MESSAGE_FORGED && m->channel != b->c->channel)
+        return;
+    if (verdict != FORMAT_FOREIGN) {
+        key_mutex_lock(&b->c->lock);
+        b->doubted_ms = ex_now_ms(b->c->root->ex);
+        key_mutex_unlock(&b->c->lock);
+        b->doubts = 1;
+    }
     const char *why = verdict == BUS_MESSAGE_FORGED
                           ? "a message was not signed with our secret: give all nodes the same one"
                           : "a message was not understood, and not carried out";
@@ -250,7 +260,7 @@ void strata__apply_message(struct bus_slot *b, strata_slice bytes)
     int verdict = strata__bus_message_read(&m, bytes,
                                            strata_bytes(c->secret, c->secret != NULL ? strlen(c->secret) : 0));
     if (verdict != FORMAT_OK) {
-        reject(b, verdict);
+        reject(b, verdict, &m);
         return;
     }
     if (m.channel != c->channel)

@@ -261,6 +261,9 @@ static void on_beat(struct coherence *c)
     for (size_t i = 0; i < c->count; i++) {
         struct bus_slot *b = &c->buses[i];
         strata__peers_tick(b);
+        if (b->doubts)
+            strata__trust_lost(c, b, "messages are refused: give all nodes the same secret and version");
+        b->doubts = 0;
         key_mutex_lock(&c->lock);
         b->heartbeat_due = b->publishes && !c->publish_only;
         key_mutex_unlock(&c->lock);
@@ -336,7 +339,7 @@ static void fill_host(struct bus_slot *b)
 void strata__bus_slot_begin(struct bus_slot *b)
 {
     fill_host(b);
-    b->proven = NEVER;
+    b->proven = b->doubted_ms = NEVER;
     b->first = NULL;
     b->last = &b->first;
     list_init(&b->peers);

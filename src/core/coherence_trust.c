@@ -206,7 +206,8 @@ void strata__trust_proven(struct coherence *c, struct bus_slot *b, int64_t momen
     key_mutex_lock(&c->root->tree_lock);
     int64_t now = ex_now_ms(c->root->ex);
     key_mutex_lock(&c->lock);
-    if (moment > b->proven && moment <= now) {
+    int doubted = b->doubted_ms != NEVER && now - b->doubted_ms < c->trust_ms;
+    if (moment > b->proven && moment <= now && !doubted) {
         b->proven = moment;
         b->proved = 1;
         int64_t least = least_proven_locked(c);

@@ -89,6 +89,7 @@ static void put_suspect(const struct coherence *c, strata_health *out)
         return;
     const char *why = out->buses_up != out->buses ? out->last.message
                       : c->publish_only           ? "it only publishes (publish_only)"
+                      : out->rejected != 0        ? "messages were refused: give all nodes the same secret and version"
                                                   : "waiting for proof that nothing is missing";
     if (why[0] == '\0' || room - (size_t)n < 8)
         return;

@@ -355,6 +355,8 @@ int strata__bus_message_read(struct bus_message *out, strata_slice bytes, strata
     if (at[VERSION_AT] > BUS_MESSAGE_VERSION || (at[FLAGS_AT] & ~FLAGS_KNOWN) != 0)
         return FORMAT_NEWER;
     int verdict = check_frame(at, &size, secret);
+    if (size >= SENDER_AT) /* whoever has sent it says whom it is for */
+        out->channel = strata__le64(at + CHANNEL_AT);
     if (verdict != FORMAT_OK)
         return verdict;
     size_t header = at[HEADER_AT], known = HEADER + ((at[FLAGS_AT] & HAS_LIFE) != 0 ? LIFE : 0);

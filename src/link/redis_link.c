@@ -52,11 +52,14 @@ void strata__redis_late(struct redis_conn *c, struct redis_request *list)
         [REDIS_GREETING] = "not greeted in time: the server took the connection, and answers nothing: is it stopped?",
         [REDIS_UP] =
             "no reply in time; whether the server carries it out is not known: look at its load (SLOWLOG GET), "
-            "or allow more: soft_timeout_ms of gets, timeout_ms",
+            "or allow more: ",
         [REDIS_CLOSED] = "no reply in time, and closed by now",
     };
     strata_error why = STRATA_ERROR_INIT;
-    (void)strata__fail(&why, STRATA_ETIMEDOUT, c->link->options.name, "%s: %s", c->link->address, words[c->state]);
+    (void)strata__fail(&why, STRATA_ETIMEDOUT, c->link->options.name, "%s: %s%s", c->link->address, words[c->state],
+                       c->state != REDIS_UP                ? ""
+                       : c->link->options.patience != NULL ? c->link->options.patience
+                                                           : "soft_timeout_ms of gets, timeout_ms");
     strata__redis_fail_all(list, &why);
 }
 

@@ -58,7 +58,8 @@ struct redis_link_options {
     uint32_t connections;        /* at least 1 */
     int64_t connect_timeout_ms;  /* to be connected, authenticated, and in the database */
     int64_t backoff_min_ms, backoff_max_ms;
-    size_t max_pending; /* requests of all connections that are out; one more is answered STRATA_EBUSY */
+    const char *patience; /* static: which options say how long it waits, for words; NULL: those of a layer */
+    size_t max_pending;   /* requests of all connections that are out; one more is answered STRATA_EBUSY */
     const strata_allocator *mem;
     /* What every new connection is asked behind AUTH and SELECT, and before anything else travels on it; NULL nothing.  Answers
      * how many args the nth command has, 0: there is no nth, yet: once all before it are answered, it is asked for the nth again, which

@@ -222,6 +222,31 @@ static void test_a_child_is_told_to_open_its_own(void **state)
     nats_server_stop(&s);
 }
 
+/* The later one takes the consumer; the earlier one is told whose name is to be changed. */
+static void two_of_one_name(void **state)
+{
+    struct nats_server s;
+    strata *a, *b;
+    strata_health health = STRATA_HEALTH_INIT;
+    int64_t began_ms = strata__os_now_ms();
+    (void)state;
+    nats_server_start(&s, NULL);
+    open_node(&a, &s, "same", 1);
+    until_trusted(a, 1);
+    open_node(&b, &s, "same", 1);
+    do {
+        breathe(began_ms, health.words);
+        assert_int_equal(strata_health_get(a, &health, NULL), STRATA_OK);
+        if (strstr(health.words, "node_name") == NULL)
+            assert_int_equal(strata_health_get(b, &health, NULL), STRATA_OK);
+    } while (strstr(health.words, "node_name") == NULL);
+    assert_int_equal(health.trusted, 0);
+    assert_non_null(strstr(health.last.message, "node_name"));
+    assert_true(strata_close(a) >= 0);
+    assert_true(strata_close(b) >= 0);
+    nats_server_stop(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -231,6 +256,7 @@ int main(void)
         cmocka_unit_test(test_a_child_is_told_to_open_its_own),
         cmocka_unit_test(test_from_a_url),
         cmocka_unit_test(test_a_cache_without_a_name_is_not_opened_over_jetstream),
+        cmocka_unit_test(two_of_one_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -415,7 +415,20 @@ static void test_garbage_and_strangers(void **state)
     assert_int_equal(strata_delete(n.node[0], k("a"), NULL), STRATA_OK);
     nodes_pass(&n, 10);
     assert_int_equal(health_of(n.node[1]).applied, applied + 1);
+    /* What is refused may be an invalidation: while it comes, what is held is not trusted for long, and then it is again. */
+    assert_int_equal(strata_set(n.node[1], k("b"), k("1"), NULL, NULL), STRATA_OK);
+    for (int i = 0; i < 3; i++) {
+        nodes_pass(&n, TRUST_MS);
+        assert_int_equal(health_of(n.node[1]).trusted, 0);
+    }
+    char text[64];
+    assert_int_equal(get_text(n.node[1], "b", text), STRATA_STALE);
     assert_true(strata_close(other) >= 0);
+    nodes_pass(&n, TRUST_MS + 2000);
+    assert_int_equal(health_of(n.node[1]).trusted, 1);
+    assert_int_equal(strata_set(n.node[1], k("b"), k("2"), NULL, NULL), STRATA_OK);
+    nodes_pass(&n, 2 * TRUST_MS);
+    assert_int_equal(get_text(n.node[1], "b", text), STRATA_OK);
     nodes_close(&n);
 }
 
