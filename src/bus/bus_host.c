@@ -1,7 +1,7 @@
 /* bus_host.c - the calls of strata/sys/bus.h, handed to whoever opened the bus. */
 #include "src/bus/bus_host.h"
 
-#include "strata/error.h"
+#include "src/base/err.h"
 
 void strata_bus_delivered(strata_bus_host *host, strata_slice bytes, strata_slice cursor)
 {
@@ -20,6 +20,13 @@ void strata_bus_proven(strata_bus_host *host, int64_t sent_ms)
 {
     if (host->proven != NULL)
         host->proven(host, sent_ms);
+}
+
+int strata_bus_follow(strata_bus_host *host, strata_follow *how, strata_error *err)
+{
+    if (host->follow != NULL)
+        return host->follow(host, how, err);
+    return strata__fail(err, STRATA_EUNSUPPORTED, how->kind, "nobody here reads anything that could be followed");
 }
 
 int64_t strata_bus_now_ms(strata_bus_host *host) { return host->now_ms(host); }

@@ -18,6 +18,8 @@ struct strata_bus_host {
     void (*key_changed)(struct strata_bus_host *host, strata_slice key);
     int64_t (*now_ms)(struct strata_bus_host *host);
     void (*proven)(struct strata_bus_host *host, int64_t sent_ms); /* NULL: nobody wants to know */
+    /* NULL: nothing can be followed.  What was begun is done when close() is called. */
+    int (*follow)(struct strata_bus_host *host, strata_follow *how, strata_error *err);
     /* As strata_bus_after().  What was accepted runs, also while the cache closes (a delay is then cut short); all of it has run
      * when close() is called. */
     int (*after)(struct strata_bus_host *host, int64_t delay_ms, void (*fn)(void *ctx), void *ctx);

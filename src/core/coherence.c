@@ -74,6 +74,7 @@ static int take_bus(struct coherence *c, strata_bus *bus, strata_error *err)
     b->c = c;
     b->bus = bus;
     b->flags = bus->flags & STRATA_BUS_RECEIVES_ONLY ? bus->flags & ~(uint32_t)STRATA_BUS_ORDERED : bus->flags;
+    c->root->reads_back |= (b->flags & STRATA_BUS_FOLLOWS) != 0;
     b->index = (unsigned char)c->count;
     b->counted.size = sizeof b->counted;
     strata__bus_slot_begin(b);

@@ -21,6 +21,8 @@ void strata__coherence_warn(struct root *root);
  * known to have missed nothing. */
 int strata__foreign_level(struct root *root, const struct layer_slot *slot, const strata_meta *meta, int64_t now,
                           uint32_t *out_position);
+/* A key of a store is held, and was not read there: by its storage key.  Only where root->reads_back. */
+void strata__read_back(struct root *root, strata_slice storage);
 
 /* An invalidation, published. */
 enum { OUTGOING_BUSES = 4 };

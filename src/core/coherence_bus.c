@@ -138,6 +138,13 @@ void strata__say_change(struct bus_slot *b, strata_slice key, uint64_t version)
     say(b, SAID_CHANGE, key, (int64_t)version);
 }
 
+void strata__say_key(struct bus_slot *b, strata_slice key) { say(b, SAID_KEY, key, 0); }
+
+static int host_follow(struct strata_bus_host *host, strata_follow *how, strata_error *err)
+{
+    return strata__bus_follow(slot_of(host), how, err);
+}
+
 static void host_proven(struct strata_bus_host *host, int64_t sent_ms)
 {
     say(slot_of(host), SAID_PROVEN, strata_bytes("", 0), sent_ms);
@@ -332,6 +339,7 @@ static void fill_host(struct bus_slot *b)
                                         .key_changed = host_key_changed,
                                         .now_ms = host_now,
                                         .proven = host_proven,
+                                        .follow = host_follow,
                                         .after = host_after };
 }
 

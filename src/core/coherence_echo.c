@@ -30,8 +30,7 @@ struct check {
     unsigned char bytes[];
 };
 
-/* The shared layer that is believed; NULL: there is none. */
-static struct layer_slot *store_of(struct root *root)
+struct layer_slot *strata__store_of(struct root *root)
 {
     struct layer_slot *store = NULL;
     for (size_t i = 0; i < root->layer_count; i++)
@@ -211,7 +210,7 @@ static void answered(strata_op *op)
 static void ask(struct check *k)
 {
     struct root *root = k->bus->c->root;
-    struct layer_slot *slot = store_of(root);
+    struct layer_slot *slot = strata__store_of(root);
     strata_op *op = &k->op;
     op_init(op, k->handle, slot, &k->key, STRATA_OP_GET, ex_now_ms(root->ex), &k->err);
     op->lease = 0;
@@ -276,7 +275,7 @@ void strata__apply_key(struct bus_slot *b, strata_slice storage)
     struct key_forms key = { .storage = storage };
     b->counted.received++;
     strata *handle = storage.size != 0 ? strata__handle_of_storage(root, storage, &key.plain) : NULL;
-    if (storage.size == 0 || store_of(root) == NULL) {
+    if (storage.size == 0 || strata__store_of(root) == NULL) {
         strata__apply_change(b, storage, 0);
         return;
     }

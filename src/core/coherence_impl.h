@@ -83,10 +83,11 @@ struct bus_slot {
     int mourns; /* it does not hear somebody any more who said no goodbye, nor anybody since */
     strata_bus_stats counted;
     uint64_t applied, rejected, duplicates, overflows;
-    int64_t doubted_ms; /* when a message was last rejected; NEVER */
-    int doubts;         /* 1: since the last heartbeat; the worker's */
-    int64_t told_ms;    /* when listeners were last told of a message that was rejected; 0 never */
-    strata_error down;  /* why it is, or was */
+    int64_t doubted_ms;                  /* when a message was last rejected; NEVER */
+    int doubts;                          /* 1: since the last heartbeat; the worker's */
+    int64_t told_ms;                     /* when listeners were last told of a message that was rejected; 0 never */
+    strata_error down;                   /* why it is, or was */
+    strata_follow follow, *asked_follow; /* one at a time: what the layer has, and whose it is */
 };
 
 struct coherence {
@@ -195,9 +196,14 @@ void strata__say_change(struct bus_slot *b, strata_slice key, uint64_t version);
 /* What a store says (coherence_echo.c) ----------------------------------------------------------------------------- */
 
 void strata__checks_init(struct coherence *c);
+/* The shared layer that is believed; NULL: there is none. */
+struct layer_slot *strata__store_of(struct root *root);
 /* Somebody, perhaps this node, did something to that key of the store; empty: to all of them. */
 void strata__apply_key(struct bus_slot *b, strata_slice key);
 /* Everything before `moment` was told: before which moment was it carried out? */
 int64_t strata__checks_bound(struct coherence *c, int64_t moment);
+/* The same in its turn, from any thread (coherence_bus.c). */
+void strata__say_key(struct bus_slot *b, strata_slice key);
+int strata__bus_follow(struct bus_slot *b, strata_follow *how, strata_error *err);
 
 #endif /* STRATA_CORE_COHERENCE_IMPL_H */

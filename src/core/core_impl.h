@@ -198,7 +198,7 @@ struct root {
     int plain_keys;                      /* every layer knows spaces: no storage keys are needed */
     unsigned char set_order[LAYERS_MAX]; /* of a set: shared stores, the furthest first; then the others, nearest first */
     uint32_t lease_layer;                /* the one that is asked for leases; LAYERS_MAX: none is */
-    int stats, has_maintain;
+    int stats, has_maintain, reads_back;     /* the last: a bus is told only of what is read in the store */
     _Atomic(struct key_notes *) uncacheable; /* key_marks.c; NULL: none yet */
     strata_layer_host host;
     struct demotions *demotions; /* NULL: no layer is STRATA_LAYER_DEMOTED */

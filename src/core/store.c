@@ -443,6 +443,8 @@ static int store_round(struct flight *f)
     }
     if (slow)
         return go_on_slow(f, delivered);
+    if (root->reads_back && p->kind == STRATA_OP_PUT && !p->is_backfill)
+        strata__read_back(root, f->key.storage);
     settle(f);
     return 0;
 }

@@ -277,6 +277,8 @@ static int slow_answered(struct write *w, struct layer_slot *slot)
 static void write_over(struct write *w)
 {
     strata__write_withdraw(w);
+    if (w->root->reads_back && w->told_as != STRATA_OP_REMOVE && !w->peer && !w->demotes)
+        strata__read_back(w->root, w->key.storage);
     if (!strata__write_publish(w))
         return;
     w->unpublished = w->publishes && w->outgoing.pending;

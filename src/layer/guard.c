@@ -279,6 +279,13 @@ static void guard_heard(strata_layer *layer, uint64_t store_position)
         g->inner->ops->heard(g->inner, store_position);
 }
 
+/* Connections are looked after whatever the breaker thinks. */
+static int guard_follow(strata_layer *layer, strata_follow *how, strata_error *err)
+{
+    struct guard *g = downcast(layer);
+    return g->inner->ops->follow(g->inner, how, err);
+}
+
 /* While the breaker does not trust the layer it keeps the ban for later. */
 static int guard_ban(strata_layer *layer, strata_ban_op *what, strata_error *err)
 {
@@ -425,6 +432,7 @@ static void fill_ops(struct guard *g)
                                  .clear = guard_clear,
                                  .ban = guard_ban,
                                  .heard = guard_heard,
+                                 .follow = in->follow != NULL ? guard_follow : NULL,
                                  .keys = in->keys != NULL ? guard_keys : NULL,
                                  .ping = in->ping != NULL ? guard_ping : NULL,
                                  .stats = guard_stats,

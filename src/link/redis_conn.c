@@ -165,6 +165,8 @@ static void greet(struct redis_conn *c, int64_t now)
     atomic_store(&c->mark.told_ms, 0);
     atomic_store(&c->mark.asked_ms, 0);
     atomic_store(&c->mark.offset_ms, 0);
+    atomic_store(&c->mark.seen, 0);
+    atomic_store(&c->mark.followed, 0);
     c->reader = strata__redis_reader_new(&c->replies);
     int good = c->reader != NULL && strata__redis_greeting(c);
     os_lock_give(&c->lock);

@@ -371,6 +371,19 @@ void strata__redis_submit(struct redis_link *link, struct redis_request *const *
     leave(last);
 }
 
+void strata__redis_submit_at(struct redis_link *link, uint32_t nth, struct redis_request *request)
+{
+    struct redis_conn *c = &link->conns[nth];
+    (void)strata__redis_enqueue(c, request, 0);
+    strata__redis_wake(link);
+    leave(c);
+}
+
+uint32_t strata__redis_connections(const struct redis_link *link)
+{
+    return link->cluster == NULL ? (uint32_t)link->conn_count : 0;
+}
+
 struct waiter {
     _Atomic(uint32_t) word;
     void (*done)(struct redis_request *request);

@@ -37,6 +37,8 @@ struct redis_host {
 struct redis_mark {
     _Atomic(uint64_t) life;
     _Atomic(int64_t) told_ms, asked_ms, offset_ms;
+    _Atomic(uint64_t) seen,
+        followed; /* of a listener, by its number: it is at this server; it is told of what is read here */
 };
 
 /* Strings are borrowed for strata__redis_open(), which copies them. */
@@ -119,6 +121,10 @@ void strata__redis_abandon(struct redis_link *link);
 
 /* Those with one affinity stay in order.  Never blocks on the network. */
 void strata__redis_submit(struct redis_link *link, struct redis_request *const *requests, size_t count);
+/* One, on the connection with this number, below strata__redis_connections(). */
+void strata__redis_submit_at(struct redis_link *link, uint32_t nth, struct redis_request *request);
+/* How many it has.  0: a Cluster, where that is the nodes' affair. */
+uint32_t strata__redis_connections(const struct redis_link *link);
 /* submit(), and sleep until done() was called (it is).  Where its connection is idle, this thread writes and reads for itself,
  * which saves two switches of threads.  Not from the link's own thread. */
 void strata__redis_call(struct redis_link *link, struct redis_request *request);

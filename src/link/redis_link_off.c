@@ -1,8 +1,11 @@
 /* redis_link_off.c - built where hiredis is not: no link can be opened, and the words say which cmake option brings it.
  *
  * There is no link to hand to the other functions, nor a reply: calling them is a mistake of ours. */
+#include <string.h>
+
 #include "src/base/err.h"
 #include "src/link/redis_link.h"
+#include "src/link/redis_slots.h"
 
 int strata__redis_built_in(void) { return 0; }
 
@@ -42,6 +45,19 @@ void strata__redis_call_anywhere(struct redis_link *link, struct redis_request *
 {
     (void)request;
     never(link);
+}
+
+void strata__redis_submit_at(struct redis_link *link, uint32_t nth, struct redis_request *request)
+{
+    (void)nth;
+    (void)request;
+    never(link);
+}
+
+uint32_t strata__redis_connections(const struct redis_link *link)
+{
+    never(link);
+    return 0;
 }
 
 int strata__redis_gathers(const struct redis_link *link)
@@ -105,6 +121,19 @@ const struct redisReply *strata__redis_at(const struct redisReply *reply, size_t
     (void)i;
     never(reply);
     return NULL;
+}
+
+int strata__redis_map_read(const struct redisReply *reply, const char *asked, struct redis_map *out)
+{
+    (void)asked;
+    (void)out;
+    never(reply);
+    return 0;
+}
+
+int strata__redis_same_place(const struct redis_place *a, const struct redis_place *b)
+{
+    return a->port == b->port && strcmp(a->host, b->host) == 0;
 }
 
 int strata__redis_is_push(const struct redisReply *reply)

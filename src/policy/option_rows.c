@@ -225,6 +225,8 @@ static const struct option_row redis_tracking_rows[] = {
     ROW(tls_key_file, OPTION_STRING, 0, 4095, 0, NULL, "its private key"),
     ROW(tls_server_name, OPTION_STRING, 0, 255, 0, NULL, "the name in the server's certificate"),
     ROW(name, OPTION_STRING, 0, 31, 0, NULL, "shown in stats, health and events"),
+    ROW(per_key, OPTION_SWITCH, STRATA_OFF, STRATA_ON, STRATA_OFF, NULL, "the server tells only of keys that were read here"),
+    ROW(cluster, OPTION_SWITCH, STRATA_OFF, STRATA_ON, STRATA_OFF, NULL, "the server is a node of a Cluster"),
 };
 #undef STRUCT
 

@@ -450,7 +450,9 @@ static void options_that_are_wrong(void **state)
     strata_redis_tracking_options o = STRATA_REDIS_TRACKING_OPTIONS_INIT;
     (void)state;
     o.url = "redis+cluster://:secret@127.0.0.1:1";
-    expect_refusal(&o, STRATA_EUNSUPPORTED, "Cluster");
+    o.per_key = STRATA_ON;
+    expect_refusal(&o, STRATA_EUNSUPPORTED, "per_key out there");
+    o.per_key = STRATA_OFF;
     o.url = "redis://:secret@127.0.0.1:x";
     expect_refusal(&o, STRATA_EINVAL, "port");
     o.url = NULL;

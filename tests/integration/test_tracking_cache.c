@@ -19,6 +19,13 @@ struct fleet_of_two {
     strata *node[NODES];
     strata *stranger; /* another program's cache: it writes entries, and tells nobody */
     uint32_t protocol;
+    int per_key;
+};
+
+/* What a case is run with. */
+struct way {
+    uint32_t protocol;
+    int per_key;
 };
 
 static strata *open_node(const struct fleet_of_two *f, int listens, int64_t trust_ms)
@@ -38,6 +45,7 @@ static strata *open_node(const struct fleet_of_two *f, int listens, int64_t trus
     tracking.connect_timeout_ms = tracking.timeout_ms = 60000;
     tracking.heartbeat_ms = 100;
     tracking.protocol = f->protocol;
+    tracking.per_key = f->per_key ? STRATA_ON : STRATA_OFF;
     strata_layer *layers[] = { strata_memory_layer(&memory), strata_redis_layer(&redis) };
     strata_bus *buses[] = { strata_redis_tracking_bus(&tracking) };
     strata_coherence_options coherence = STRATA_COHERENCE_OPTIONS_INIT;
@@ -75,7 +83,8 @@ static void until_trusted(strata *cache)
 static void open_trusting(struct fleet_of_two *f, void **state, int64_t trust_ms)
 {
     memset(f, 0, sizeof *f);
-    f->protocol = *(const uint32_t *)*state;
+    f->protocol = ((const struct way *)*state)->protocol;
+    f->per_key = ((const struct way *)*state)->per_key;
     redis_server_start(&f->server, NULL);
     f->redis_cli = redis_do_open(&f->server);
     for (int i = 0; i < NODES; i++)
@@ -281,24 +290,222 @@ static void what_was_missed_is_asked_for(void **state)
     close_fleet(&f);
 }
 
+/* What the server remembers of reads ------------------------------------------------------------------------------------ */
+
+static void sees(strata *cache, const char *key, const char *text)
+{
+    char got[64];
+    strata_error err;
+    for (int look = 0; redis_cache_get(cache, key, got, sizeof got, &err) != STRATA_OK || strcmp(got, text) != 0;
+         look++) {
+        if (look == LOOKS)
+            fail_msg("%s: still \"%s\", not \"%s\"", key, got, text);
+        redis_cache_nap(5);
+    }
+}
+
+/* Nobody has read the key on a connection that is followed before it is held. */
+static void what_was_never_read_is_told_of(void **state)
+{
+    struct fleet_of_two f;
+    char key[32];
+    int loads = 0;
+    open_fleet(&f, state);
+    for (int i = 0; i < 20; i++) { /* while the node looks at it, and later */
+        (void)snprintf(key, sizeof key, "set%d", i);
+        redis_cache_set(f.node[0], key, "here");
+        redis_cache_set(f.stranger, key, "there");
+        sees(f.node[0], key, "there");
+        (void)snprintf(key, sizeof key, "load%d", i);
+        redis_cache_loads(f.node[0], key, &loads);
+        redis_cache_set(f.stranger, key, "there");
+        sees(f.node[0], key, "there");
+    }
+    redis_cache_set(f.node[0], "late", "here");
+    redis_cache_expect(f.node[0], "late", STRATA_OK, "here");
+    until_dealt_with(&f);
+    redis_cache_set(f.stranger, "late", "there");
+    sees(f.node[0], "late", "there");
+    close_fleet(&f);
+}
+
+static void many_are_read_at_once(void **state)
+{
+    enum { KEYS = 50 };
+    struct fleet_of_two f;
+    char names[KEYS][16];
+    strata_item items[KEYS];
+    open_fleet(&f, state);
+    memset(items, 0, sizeof items);
+    for (int i = 0; i < KEYS; i++) {
+        (void)snprintf(names[i], sizeof names[i], "k%d", i);
+        items[i].key = strata_str(names[i]);
+        redis_cache_set(f.stranger, names[i], "one");
+    }
+    assert_int_equal(strata_get_many(f.node[0], items, KEYS, NULL), STRATA_OK);
+    for (int i = 0; i < KEYS; i++) {
+        assert_int_equal(items[i].status, STRATA_OK);
+        strata_value_unref(items[i].value);
+    }
+    for (int i = 0; i < KEYS; i++)
+        redis_cache_set(f.stranger, names[i], "two");
+    for (int i = 0; i < KEYS; i++)
+        sees(f.node[0], names[i], "two");
+    close_fleet(&f);
+}
+
+static void eviction_is_seen(void **state)
+{
+    struct fleet_of_two f;
+    static char large[100001];
+    char key[32];
+    open_fleet(&f, state);
+    memset(large, 'x', sizeof large - 1);
+    redis_cache_set(f.stranger, "victim", "here");
+    all_hold(&f, "victim", "here");
+    assert_int_equal(redis_do(f.redis_cli, "CONFIG", "SET", "maxmemory-policy", "allkeys-lru").status, STRATA_OK);
+    assert_int_equal(redis_do(f.redis_cli, "CONFIG", "SET", "maxmemory", "8mb").status, STRATA_OK);
+    for (int i = 0; redis_do(f.redis_cli, "EXISTS", "app:victim").integer == 1 && i < 4000; i++) {
+        (void)snprintf(key, sizeof key, "else:%d", i);
+        (void)redis_do(f.redis_cli, "SET", key, large);
+    }
+    all_see(&f, "victim", STRATA_MISS);
+    close_fleet(&f);
+}
+
+/* The server remembers fewer keys than are held: it tells of those that it forgets, and they are read again, or dropped. */
+static void a_small_table_loses_nothing(void **state)
+{
+    enum { KEYS = 200 };
+    struct fleet_of_two f;
+    char key[16];
+    open_fleet(&f, state);
+    assert_int_equal(redis_do(f.redis_cli, "CONFIG", "SET", "tracking-table-max-keys", "20").status, STRATA_OK);
+    for (int i = 0; i < KEYS; i++) {
+        (void)snprintf(key, sizeof key, "k%d", i);
+        redis_cache_set(f.stranger, key, "one");
+        all_hold(&f, key, "one");
+    }
+    for (int i = 0; i < KEYS; i += 7) {
+        (void)snprintf(key, sizeof key, "k%d", i);
+        redis_cache_set(f.stranger, key, "two");
+        all_see_text(&f, key, "two");
+    }
+    close_fleet(&f);
+}
+
+/* Its connections were cut, too. */
+static void set_again(strata *cache, const char *key, const char *text)
+{
+    strata_error err = STRATA_ERROR_INIT;
+    for (int look = 0; strata_set(cache, strata_str(key), strata_str(text), NULL, &err) != STRATA_OK; look++) {
+        if (look == LOOKS)
+            fail_msg("set %s: %s", key, err.message);
+        redis_cache_nap(5);
+    }
+}
+
+/* The connections that read are lost, the one that listens is not. */
+static void readers_that_were_lost_are_noticed(void **state)
+{
+    struct fleet_of_two f;
+    open_trusting(&f, state, SHORT_MS);
+    for (int i = 0; i < 3; i++) {
+        set_again(f.stranger, "k", "one");
+        all_see_text(&f, "k", "one");
+        assert_int_not_equal(redis_do(f.redis_cli, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes").integer, 0);
+        assert_int_equal(redis_do(f.redis_cli, "DEL", "app:k").integer, 1);
+        all_see(&f, "k", STRATA_MISS);
+        for (int j = 0; j < NODES; j++)
+            until_trusted(f.node[j]);
+    }
+    close_fleet(&f);
+}
+
+static void a_server_that_was_restarted_is_another_one(void **state)
+{
+    struct fleet_of_two f;
+    open_trusting(&f, state, SHORT_MS);
+    redis_cache_set(f.stranger, "k", "one");
+    all_see_text(&f, "k", "one");
+    redis_server_restart(&f.server);
+    all_see(&f, "k", STRATA_MISS);
+    for (int j = 0; j < NODES; j++)
+        until_trusted(f.node[j]);
+    strata__redis_close(f.redis_cli);
+    f.redis_cli = redis_do_open(&f.server);
+    set_again(f.stranger, "k", "two");
+    all_see_text(&f, "k", "two");
+    assert_int_equal(redis_do(f.redis_cli, "DEL", "app:k").integer, 1);
+    all_see(&f, "k", STRATA_MISS);
+    close_fleet(&f);
+}
+
+/* What was remembered for one cache is nobody's affair who listens to prefixes: the table of keys is in use only there. */
+static void only_what_was_read_is_remembered(void **state)
+{
+    struct fleet_of_two f;
+    open_fleet(&f, state);
+    redis_cache_set(f.stranger, "k", "one");
+    all_hold(&f, "k", "one");
+    struct redis_answer info = redis_do(f.redis_cli, "INFO", "stats");
+    const char *at = strstr(info.text, "tracking_total_keys:");
+    if (at != NULL) /* the answer is cut */
+        assert_int_not_equal(atoi(at + sizeof "tracking_total_keys:" - 1), 0);
+    close_fleet(&f);
+}
+
+static void per_key_wants_a_layer_that_can(void **state)
+{
+    strata *cache = NULL;
+    strata_error err = STRATA_ERROR_INIT;
+    (void)state;
+    strata_memory_options memory = STRATA_MEMORY_OPTIONS_INIT;
+    strata_redis_tracking_options tracking = STRATA_REDIS_TRACKING_OPTIONS_INIT;
+    tracking.per_key = STRATA_ON;
+    strata_layer *layers[] = { strata_memory_layer(&memory) };
+    strata_bus *buses[] = { strata_redis_tracking_bus(&tracking) };
+    strata_options options = STRATA_OPTIONS_INIT;
+    options.layers = layers;
+    options.layer_count = 1;
+    options.buses = buses;
+    options.bus_count = 1;
+    assert_int_equal(strata_open(&cache, &options, &err), STRATA_EUNSUPPORTED);
+    assert_non_null(strstr(err.message, "put a Redis layer into the stack"));
+}
+
 #define TWICE(test) \
     { #test " (RESP2)", test, NULL, NULL, &two }, { #test " (RESP3)", test, NULL, NULL, &three }
+#define KEYS(test) \
+    { #test " (per key, RESP2)", test, NULL, NULL, &two_keys }, \
+    { \
+#test " (per key, RESP3)", test, NULL, NULL, &three_keys \
+    }
+#define ALL(test) TWICE(test), KEYS(test)
 
 int main(void)
 {
-    static uint32_t two = 2, three = 3;
+    static struct way two = { 2, 0 }, three = { 3, 0 }, two_keys = { 2, 1 }, three_keys = { 3, 1 };
     const struct CMUnitTest all[] = {
-        TWICE(a_stranger_is_seen),
-        TWICE(each_other_is_seen),
-        TWICE(keys_of_namespaces),
-        TWICE(what_is_loaded_or_set_here_stays),
-        TWICE(who_is_overtaken_holds_nothing),
-        TWICE(what_was_missed_is_asked_for),
+        ALL(a_stranger_is_seen),
+        ALL(each_other_is_seen),
+        ALL(keys_of_namespaces),
+        ALL(what_is_loaded_or_set_here_stays),
+        ALL(who_is_overtaken_holds_nothing),
+        ALL(what_was_missed_is_asked_for),
+        ALL(what_was_never_read_is_told_of),
+        ALL(many_are_read_at_once),
+        ALL(eviction_is_seen),
+        KEYS(a_small_table_loses_nothing),
+        ALL(readers_that_were_lost_are_noticed),
+        ALL(a_server_that_was_restarted_is_another_one),
+        KEYS(only_what_was_read_is_remembered),
+        TWICE(per_key_wants_a_layer_that_can),
     };
     struct CMUnitTest tests[sizeof all / sizeof all[0]];
     size_t count = 0;
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
-        if (strata__redis_pushes() || all[i].initial_state == &two)
+        if (strata__redis_pushes() || ((const struct way *)all[i].initial_state)->protocol == 2)
             tests[count++] = all[i];
     return _cmocka_run_group_tests("tracking_cache", tests, count, NULL, NULL);
 }

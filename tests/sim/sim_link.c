@@ -463,6 +463,15 @@ void strata__redis_call(struct redis_link *link, struct redis_request *request)
     sim_park(link->node, &sleeper.parker);
 }
 
+/* Every connection of a node leads to the same: nobody follows what is read here. */
+void strata__redis_submit_at(struct redis_link *link, uint32_t nth, struct redis_request *request)
+{
+    (void)nth;
+    strata__redis_submit(link, &request, 1);
+}
+
+uint32_t strata__redis_connections(const struct redis_link *link) { return (uint32_t)link->conn_count; }
+
 void strata__redis_call_anywhere(struct redis_link *link, struct redis_request *request)
 {
     strata__redis_call(link, request);

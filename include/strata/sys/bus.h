@@ -15,6 +15,7 @@ STRATA_BEGIN_DECLS
 typedef struct strata_bus strata_bus;
 typedef struct strata_bus_host strata_bus_host; /* opaque: what the cache offers its buses */
 typedef struct strata_publish strata_publish;
+typedef struct strata_follow strata_follow;
 
 /** What a bus is. */
 enum {
@@ -28,7 +29,10 @@ enum {
     /** Publishes nothing: it tells what other clients of a store did to keys, by strata_bus_key_changed(). */
     STRATA_BUS_RECEIVES_ONLY = 8,
     /** One's own messages are delivered, too.  ORDERED implies it. */
-    STRATA_BUS_ECHOES = 16
+    STRATA_BUS_ECHOES = 16,
+    /** With RECEIVES_ONLY: it is told of those keys alone that this cache has read in its store, and of each once, until it is read there
+     *  again: strata_bus_follow().  So what the cache holds of a key without having read it there, it reads. */
+    STRATA_BUS_FOLLOWS = 32
 };
 
 /** One message on its way out.  Belongs to the cache; the bus has it from publish() until it calls strata_publish_done(). */
@@ -50,6 +54,20 @@ typedef struct strata_bus_start {
     strata_slice resume_from; /**< a cursor that this bus once gave with a message: deliver what came behind it, or call
                                    strata_bus_lost().  Empty: begin with what comes now.  Borrowed for the call */
 } strata_bus_start;
+
+/** Have the store remember what this cache reads there, and tell a listener of changes.  One at a time; the bus', until it is done. */
+struct strata_follow {
+    size_t size;           /**< sizeof this struct */
+    const char *kind;      /**< of the layer that can: "redis" */
+    strata_slice server;   /**< the server where the listener is, as it calls itself: Redis' run_id.  Empty: only asks whether it can */
+    strata_slice listener; /**< the connection there that is to be told: Redis' CLIENT ID, in digits */
+    uint64_t number;       /**< of this listener: another one has another; never 0 */
+    int64_t timeout_ms;    /**< until it is done, about */
+    /** STRATA_OK: what was read since the last call for this listener that was good is followed, and was; STRATA_AGAIN: from now on; what
+     *  was read before may not be.  < 0, with words: nothing is known.  Once, from any thread. */
+    void (*done)(strata_follow *how, int status, const strata_error *why);
+    void *owner; /**< the bus' */
+};
 
 /** A bus' functions.  Slots are only ever appended; optional ones are NULL. */
 typedef struct strata_bus_ops {
@@ -110,6 +128,10 @@ STRATA_API void strata_bus_proven(strata_bus_host *host, int64_t sent_ms);
 /** RECEIVES_ONLY: somebody wrote, deleted or lost (expiry, eviction) this key of the store, `key` being the storage key without
  *  the layer's prefix.  An empty key: all of them. */
 STRATA_API void strata_bus_key_changed(strata_bus_host *host, strata_slice key);
+/** FOLLOWS: every connection of the cache's shared layer is to be followed, and is looked after.  To be called as often as heartbeats
+ *  are: a STRATA_OK shows that no connection was lost since the last one.  @return STRATA_OK: how->done() is called, unless only asked; < 0: it
+ *  is not: STRATA_EUNSUPPORTED: no shared layer of this cache can. */
+STRATA_API int strata_bus_follow(strata_bus_host *host, strata_follow *how, strata_error *err);
 /** The cache's clock in milliseconds; starts anywhere, never goes back. */
 STRATA_API int64_t strata_bus_now_ms(strata_bus_host *host);
 /** Run fn(ctx) on a worker, once `delay_ms` have passed.  @return STRATA_OK, STRATA_ECLOSED, STRATA_ENOMEM. */

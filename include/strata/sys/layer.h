@@ -277,6 +277,8 @@ typedef struct strata_layer_ops {
     /** Call `is` with what was kept last.  After start(), before anything is asked of the layer.  @return STRATA_OK;
      *  STRATA_MISS: nothing is, or nothing that holds.  NULL where keep() is. */
     int (*kept)(strata_layer *layer, void (*is)(strata_slice note, void *ctx), void *ctx);
+    /** See strata_follow.  how->kind is looked at by who answers.  Does not block.  NULL: its store remembers nobody's reads. */
+    int (*follow)(strata_layer *layer, strata_follow *how, strata_error *err);
 } strata_layer_ops;
 
 /** The base of a layer: the first member of its own struct. */

@@ -1,229 +1,152 @@
-/* redis_tracking.c - a bus that only listens: a server's CLIENT TRACKING in broadcast mode, as calls of strata_bus_key_changed().
+/* redis_tracking.c - a bus that only listens: a server's CLIENT TRACKING, as calls of strata_bus_key_changed().
  *
- * A link with one connection, which is asked to track before it counts as up.  The server keeps nothing for who is away, so
- * the flag REPLAYS is missing, and up() after a reconnect fences what came before.  Every heartbeat_ms a PING travels on the same
- * connection: its answer comes behind all that was told before it was sent, which is what strata_bus_proven() says; where none comes the
- * link gives the connection up. */
+ * The server keeps nothing for who is away, so the flag REPLAYS is missing, and up() after a reconnect fences what came before.  Every
+ * heartbeat_ms a question travels on each connection that tells: its answer comes behind all that was told before it was asked, which is what
+ * strata_bus_proven() says; where none comes the link gives the connection up. */
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "src/base/err.h"
 #include "src/base/mem.h"
-#include "src/bus/bus_host.h"
-#include "src/bus/redis_tracking/tracking_words.h"
-#include "src/link/redis_target.h"
-#include "src/os/os_lock.h"
+#include "src/bus/redis_tracking/tracking_impl.h"
+#include "src/os/os_socket.h"
 #include "src/policy/options.h"
-#include "strata/bus_redis_tracking.h"
 
-enum { BACKOFF_MIN_MS = 50, BACKOFF_MAX_MS = 2000, PENDING_MOST = 16, FIRST_BEAT_MS = 10 };
+enum { FIRST_BEAT_MS = 10 };
 #define DEFAULT_PREFIX "strata:"
-
-struct tracking {
-    strata_bus base;                       /* first */
-    strata_redis_tracking_options options; /* texts are in target and prefix */
-    struct redis_target target;
-    char *prefix_text;
-    strata_slice prefix;
-    strata_bus_host *host; /* NULL: not started */
-    struct redis_link *link;
-    struct os_lock lock; /* between heartbeats and stop() */
-    int stopping;        /* under it */
-    int armed;           /* under it: the next heartbeat is on its way, */
-    int64_t due_ms;      /* and is due then */
-    char server[40];     /* under it */
-
-    /* Written by the link's thread alone. */
-    _Atomic(int) up;
-    _Atomic(uint64_t) received, bytes, ups, lost;
-
-    /* The link's thread's. */
-    enum tracking_step step[TRACKING_LISTEN + 1]; /* what hello() has asked */
-    strata_slice words[TRACKING_WORDS];
-    char id[24]; /* CLIENT ID, in digits; "" not known yet */
-
-    /* One heartbeat at a time. */
-    struct redis_request ping;
-    strata_slice ping_word;
-    int64_t asked_ms;
-    _Atomic(int) is_out;
-};
 
 static struct tracking *downcast(strata_bus *bus) { return (struct tracking *)(void *)bus; }
 
-static int is_resp3(const struct tracking *t) { return t->options.protocol == 3; }
-
 static void arm(struct tracking *t);
-static void arm_soon(struct tracking *t);
 
-/* What the connection says first --------------------------------------------------------------------------------- */
+/* What the host is told -------------------------------------------------------------------------------------------- */
 
-static size_t say(struct tracking *t, const strata_slice **out, const char *const *words, size_t count)
+void strata__tracking_tell_up(struct tracking *t)
 {
-    for (size_t i = 0; i < count; i++)
-        t->words[i] = strata_str(words[i]);
-    *out = t->words;
-    return count;
-}
-
-static size_t say_tracking(struct tracking *t, const strata_slice **out)
-{
-    static const char *const plain[] = { "CLIENT", "TRACKING", "ON", "BCAST" };
-    size_t count = say(t, out, plain, 4);
-    if (!is_resp3(t)) {
-        t->words[count++] = strata_str("REDIRECT");
-        t->words[count++] = strata_str(t->id);
-    }
-    if (t->prefix.size > 0) {
-        t->words[count++] = strata_str("PREFIX");
-        t->words[count++] = t->prefix;
-    }
-    return count;
-}
-
-/* In RESP2 CLIENT TRACKING waits for the answer to CLIENT ID. */
-static size_t hello(void *ctx, size_t nth, const strata_slice **out)
-{
-    static const enum tracking_step resp2[] = { TRACKING_HELLO, TRACKING_ID, TRACKING_ON, TRACKING_LISTEN };
-    static const enum tracking_step resp3[] = { TRACKING_HELLO, TRACKING_ON, TRACKING_LISTEN };
-    static const char *const who[] = { "CLIENT", "ID" };
-    struct tracking *t = ctx;
-    if (nth == 0)
-        t->id[0] = '\0';
-    if (nth >= (is_resp3(t) ? sizeof resp3 / sizeof resp3[0] : sizeof resp2 / sizeof resp2[0]))
-        return 0;
-    enum tracking_step step = is_resp3(t) ? resp3[nth] : resp2[nth];
-    if (step == TRACKING_ON && !is_resp3(t) && t->id[0] == '\0')
-        return 0;
-    t->step[nth] = step;
-    if (step == TRACKING_ON)
-        return say_tracking(t, out);
-    if (step == TRACKING_ID)
-        return say(t, out, who, 2);
-    t->words[0] = strata_str(step == TRACKING_HELLO ? "HELLO" : "SUBSCRIBE");
-    t->words[1] = step == TRACKING_HELLO ? strata_str(is_resp3(t) ? "3" : "2")
-                  : is_resp3(t)          ? t->prefix
-                                         : strata_str("__redis__:invalidate");
-    *out = t->words;
-    return 2;
-}
-
-/* 0: hang up. */
-static int take_hello(struct tracking *t, const struct redisReply *reply, strata_error *err)
-{
-    char server[sizeof t->server];
-    int alone = tracking_hello(reply, server);
     os_lock_take(&t->lock);
-    memcpy(t->server, server, sizeof server);
+    if (!t->stopping && !t->told_up) {
+        atomic_fetch_add_explicit(&t->ups, 1, memory_order_relaxed); /* a count */
+        t->told_up = 1;
+        strata_bus_up(t->host);
+    }
     os_lock_give(&t->lock);
-    if (!alone)
-        (void)strata__fail(err, STRATA_EIO, t->base.name,
-                           "it is a node of a Cluster, and tells of its own keys alone: use another bus there");
-    return alone;
 }
 
-static void came_up(struct tracking *t)
+void strata__tracking_tell_down(struct tracking *t, const strata_error *why)
 {
-    atomic_fetch_add_explicit(&t->ups, 1, memory_order_relaxed); /* a count */
-    atomic_store(&t->up, 1);
-    strata_bus_up(t->host);
-    arm(t);
-    arm_soon(t);
-}
-
-static int greeted(void *ctx, size_t nth, const struct redisReply *reply, int64_t elapsed_us, struct redis_mark *mark,
-                   strata_error *err)
-{
-    struct tracking *t = ctx;
-    enum redis_reply_kind kind = strata__redis_kind(reply);
-    enum tracking_step step = t->step[nth];
-    (void)elapsed_us;
-    (void)mark;
-    /* A channel in RESP3 only bounds what the server keeps: without rights to one it is done without. */
-    if (kind == REDIS_IS_ERROR && !(is_resp3(t) && step == TRACKING_LISTEN)) {
-        tracking_refused(t->base.name, step, strata__redis_text(reply), err);
-        return 0;
+    os_lock_take(&t->lock);
+    if (!t->stopping) {
+        t->told_up = 0;
+        strata_bus_down(t->host, why);
     }
-    if (step == TRACKING_HELLO)
-        return take_hello(t, reply, err);
-    if (step == TRACKING_ID && kind == REDIS_IS_INTEGER)
-        (void)snprintf(t->id, sizeof t->id, "%lld", (long long)strata__redis_integer(reply));
-    if (step == TRACKING_LISTEN)
-        came_up(t);
-    return 1;
+    os_lock_give(&t->lock);
 }
 
-static void went_down(void *ctx, const strata_error *why)
+void strata__tracking_came_up(struct tracker *tr)
 {
-    struct tracking *t = ctx;
-    if (atomic_exchange(&t->up, 0))
-        atomic_fetch_add_explicit(&t->lost, 1, memory_order_relaxed); /* a count */
-    strata_bus_down(t->host, why);
+    struct tracking *t = tr->t;
+    if (tr->kind == TRACKER_KEYS)
+        strata__tracking_keys_listen(tr);
+    else if (t->cluster == NULL)
+        strata__tracking_tell_up(t);
     arm(t);
+    strata__tracking_soon(t);
 }
 
-/* What it is told ------------------------------------------------------------------------------------------------ */
-
-static void tell_keys(struct tracking *t, const struct redisReply *keys)
+void strata__tracking_went_down(struct tracker *tr, const strata_error *why)
 {
-    uint64_t bytes = 0;
-    for (size_t i = 0; i < strata__redis_count(keys); i++) {
-        strata_slice key = strata__redis_text(strata__redis_at(keys, i)), own;
-        bytes += key.size;
-        if (tracking_key(t->prefix, key, &own))
-            strata_bus_key_changed(t->host, own);
-    }
-    atomic_fetch_add_explicit(&t->bytes, bytes, memory_order_relaxed); /* counts */
-}
-
-static int caught(void *ctx, const struct redisReply *reply)
-{
-    struct tracking *t = ctx;
-    const struct redisReply *keys;
-    enum tracking_news news = tracking_read(reply, &keys);
-    if (news == TRACKING_ANSWER)
-        return 0;
-    atomic_fetch_add_explicit(&t->received, 1, memory_order_relaxed); /* a count */
-    if (news == TRACKING_KEYS)
-        tell_keys(t, keys);
-    else if (news == TRACKING_ALL)
-        strata_bus_key_changed(t->host, strata_bytes(NULL, 0));
-    else if (news == TRACKING_GARBLED)
-        strata_bus_lost(t->host, "the server told of keys in a way that can't be read");
-    return 1;
+    os_lock_take(&tr->t->lock);
+    int matters = tracker_listens(tr) || !tr->t->told_up;
+    os_lock_give(&tr->t->lock);
+    if (matters)
+        strata__tracking_tell_down(tr->t, why);
+    arm(tr->t);
 }
 
 /* Heartbeats ------------------------------------------------------------------------------------------------------- */
 
-static void ponged(struct redis_request *request)
+/* One thread more that uses trackers, unless they are about to go. */
+static int enter(struct tracking *t)
 {
-    struct tracking *t = request->owner;
-    int good = request->status == STRATA_OK; /* an error reply comes in its order, too */
-    int64_t asked_ms = t->asked_ms;
-    atomic_store(&t->is_out, 0); /* it may be used again */
-    if (good && atomic_load(&t->up))
-        strata_bus_proven(t->host, asked_ms);
+    os_lock_take(&t->lock);
+    int may = !t->stopping;
+    if (may)
+        atomic_fetch_add(&t->inside, 1);
+    os_lock_give(&t->lock);
+    return may;
 }
 
-static void ask(struct tracking *t)
+/* All have answered. */
+static void judge(void *ctx)
 {
-    struct redis_request *const one = &t->ping;
-    t->asked_ms = strata_bus_now_ms(t->host);
-    t->ping_word = strata_str("PING");
-    t->ping = (struct redis_request){
-        .args = &t->ping_word, .arg_count = 1, .timeout_ms = t->options.timeout_ms, .done = ponged, .owner = t
-    };
-    strata__redis_submit(t->link, &one, 1);
+    struct tracking *t = ctx;
+    if (enter(t)) {
+        if (t->cluster != NULL)
+            strata__tracking_cluster_judge(t);
+        else if (tracking_per_key(t))
+            strata__tracking_keys_judge(t);
+        else if (!atomic_load(&t->failed))
+            strata_bus_proven(t->host, t->asked_ms);
+        atomic_store(&t->is_out, 0);
+        atomic_fetch_sub(&t->inside, 1);
+    }
+}
+
+/* In a Cluster links are closed, which a link's own thread can't. */
+void strata__tracking_leave(struct tracking *t)
+{
+    if (atomic_fetch_sub(&t->left, 1) != 1)
+        return;
+    os_lock_take(&t->lock);
+    int later = t->cluster != NULL && !t->stopping && strata_bus_after(t->host, 0, judge, t) == STRATA_OK;
+    os_lock_give(&t->lock);
+    if (t->cluster == NULL)
+        judge(t);
+    else if (!later)
+        atomic_store(&t->is_out, 0);
+}
+
+void strata__tracking_answered(struct tracker *tr)
+{
+    struct tracking *t = tr->t;
+    int good = tr->question.status == STRATA_OK; /* an error reply comes in its order, too */
+    if (!good || !atomic_load(&tr->up))
+        atomic_store(&t->failed, 1);
+    else if (t->cluster != NULL)
+        strata__tracking_cluster_answer(tr);
+    strata__tracking_leave(t);
 }
 
 static void beat_once(void *ctx)
 {
     struct tracking *t = ctx;
-    os_lock_take(&t->lock);
-    if (!t->stopping && atomic_load(&t->up) && !atomic_exchange(&t->is_out, 1))
-        ask(t);
-    os_lock_give(&t->lock);
+    size_t count = 0;
+    struct tracker *asked[TRACKERS_MOST];
+    if (!enter(t))
+        return;
+    if (!atomic_exchange(&t->is_out, 1)) { /* trackers stay as they are until it is over */
+        t->asked_ms = strata_bus_now_ms(t->host);
+        os_lock_take(&t->lock);
+        for (size_t i = 0; i < t->tracker_count; i++)
+            if (atomic_load(&t->trackers[i]->up))
+                asked[count++] = t->trackers[i];
+        os_lock_give(&t->lock);
+        atomic_store(&t->failed, 0);
+        atomic_store(&t->left, (uint32_t)count + 1);
+        if (t->cluster != NULL)
+            strata__tracking_cluster_begin(t);
+        for (size_t i = 0; i < count; i++)
+            strata__tracker_ask(asked[i]);
+        if (count == 0 && t->cluster == NULL) {
+            atomic_store(&t->is_out, 0); /* there is nobody to be asked */
+        } else if (count > 0 && tracking_per_key(t)) {
+            strata__tracking_keys_ask(t); /* the one that stands for this part */
+        } else {
+            strata__tracking_leave(t);
+        }
+    }
+    atomic_fetch_sub(&t->inside, 1);
 }
 
 static void beat(void *ctx)
@@ -239,8 +162,8 @@ static void beat(void *ctx)
     arm(t);
 }
 
-/* It is up: trust need not wait for the next heartbeat. */
-static void arm_soon(struct tracking *t)
+/* Something has changed: what follows need not wait for the next heartbeat. */
+void strata__tracking_soon(struct tracking *t)
 {
     os_lock_take(&t->lock);
     if (!t->stopping)
@@ -261,6 +184,28 @@ static void arm(struct tracking *t)
 
 /* A bus ---------------------------------------------------------------------------------------------------------- */
 
+static void close_trackers(struct tracking *t)
+{
+    for (size_t i = 0; i < t->tracker_count; i++)
+        strata__tracker_close(t->trackers[i]);
+    t->tracker_count = 0;
+    strata__tracking_cluster_free(t);
+}
+
+static int open_trackers(struct tracking *t, strata_error *err)
+{
+    if (t->target.url.topology == REDIS_CLUSTER)
+        return strata__tracking_cluster_start(t, err);
+    enum tracker_kind kind = tracking_per_key(t) ? TRACKER_KEYS : TRACKER_PREFIX;
+    struct tracker *tr = strata__tracker_open(t, kind, NULL, err);
+    if (tr == NULL)
+        return err != NULL && err->status < 0 ? err->status : STRATA_EIO;
+    os_lock_take(&t->lock);
+    t->trackers[t->tracker_count++] = tr;
+    os_lock_give(&t->lock);
+    return STRATA_OK;
+}
+
 static int tracking_start(strata_bus *bus, strata_bus_host *host, const strata_bus_start *how, strata_error *err)
 {
     struct tracking *t = downcast(bus);
@@ -268,27 +213,17 @@ static int tracking_start(strata_bus *bus, strata_bus_host *host, const strata_b
     int rc = strata__redis_target_open(&t->target, t->base.name, err);
     if (rc < 0)
         return rc;
-    struct redis_link_options o = strata__redis_target_link(&t->target);
-    o.name = t->base.name;
-    o.connections = 1;
-    o.connect_timeout_ms = t->options.connect_timeout_ms;
-    o.backoff_min_ms = BACKOFF_MIN_MS;
-    o.backoff_max_ms = BACKOFF_MAX_MS;
-    o.max_pending = PENDING_MOST;
-    o.mem = strata_bus_allocator(host);
-    o.hello = hello;
-    o.greeted = greeted;
-    o.caught = caught;
-    o.lost = went_down;
-    o.resp3 = is_resp3(t);
-    o.ctx = t;
     t->host = host;
-    t->stopping = 0;
-    rc = strata__redis_open(&t->link, &o, err);
+    t->stopping = t->told_up = 0;
+    if (tracking_per_key(t))
+        rc = strata__tracking_keys_check(t, err);
+    if (rc == STRATA_OK)
+        rc = open_trackers(t, err);
     if (rc == STRATA_OK) {
         arm(t);
         return STRATA_OK;
     }
+    close_trackers(t);
     strata__redis_target_close(&t->target);
     t->host = NULL;
     return rc;
@@ -303,21 +238,22 @@ static void tracking_stop(strata_bus *bus, int64_t flush_ms)
     os_lock_take(&t->lock);
     t->stopping = 1;
     os_lock_give(&t->lock);
-    strata__redis_close(t->link);
-    t->link = NULL;
-    atomic_store(&t->up, 0);
+    while (atomic_load(&t->inside) > 0)
+        (void)strata__os_poll(NULL, 0, 1);
+    close_trackers(t);
+    t->told_up = 0;
 }
 
 static void tracking_stats(strata_bus *bus, strata_bus_stats *out)
 {
     struct tracking *t = downcast(bus);
     uint64_t ups = atomic_load_explicit(&t->ups, memory_order_relaxed); /* counts */
-    out->up = atomic_load(&t->up) != 0;
     out->received = atomic_load_explicit(&t->received, memory_order_relaxed);
     out->bytes_in = atomic_load_explicit(&t->bytes, memory_order_relaxed);
     out->reconnects = ups > 0 ? ups - 1 : 0;
     out->lost = atomic_load_explicit(&t->lost, memory_order_relaxed);
     os_lock_take(&t->lock);
+    out->up = t->told_up ? 1 : 0;
     memcpy(out->server, t->server, sizeof out->server);
     os_lock_give(&t->lock);
 }
@@ -326,14 +262,16 @@ static int tracking_reopen(strata_bus *bus, strata_error *err)
 {
     struct tracking *t = downcast(bus);
     (void)err;
-    strata__redis_abandon(t->link);
-    t->link = NULL;
+    for (size_t i = 0; i < t->tracker_count; i++)
+        strata__tracker_abandon(t->trackers[i]);
+    t->tracker_count = 0;
+    strata__tracking_cluster_free(t);
     t->target.tls = NULL; /* left as it is: a thread of the parent may have held a lock of OpenSSL's */
     t->host = NULL;
-    atomic_store(&t->up, 0);
+    atomic_store(&t->inside, 0);
     atomic_store(&t->is_out, 0);
     t->lock = (struct os_lock){ 0 };
-    t->armed = 0;
+    t->armed = t->told_up = 0;
     return STRATA_OK;
 }
 
@@ -365,11 +303,11 @@ static int take_target(struct tracking *t, strata_error *err)
                                                  o->tls_ca_file,  o->tls_ca_dir,      o->tls_cert_file,
                                                  o->tls_key_file, o->tls_server_name, o->tls_verify };
     int rc = strata__redis_target_init(&t->target, &target, err);
-    if (rc == STRATA_OK && t->target.url.topology == REDIS_CLUSTER)
-        rc = strata__fail(
-            err, STRATA_EUNSUPPORTED, "url",
-            "redis_tracking listens to one server, and in a Cluster each tells of its own keys alone: use a bus "
-            "that carries messages there, or a server or Sentinels");
+    if (rc == STRATA_OK && o->cluster == STRATA_ON)
+        rc = strata__redis_url_cluster(&t->target.url, err);
+    if (rc == STRATA_OK && t->target.url.topology == REDIS_CLUSTER && tracking_per_key(t))
+        rc = strata__fail(err, STRATA_EUNSUPPORTED, "per_key",
+                          "of a Cluster all keys with the prefix are told: leave per_key out there");
     return rc;
 }
 
@@ -411,9 +349,9 @@ strata_bus *strata_redis_tracking_bus(const strata_redis_tracking_options *optio
         return strata__bus_out_of_memory();
     t->base.size = sizeof t->base;
     t->base.ops = &tracking_ops;
-    t->base.flags = STRATA_BUS_RECEIVES_ONLY;
     t->base.max_message_bytes = 4096;
     (void)snprintf(t->base.name, sizeof t->base.name, "redis_tracking");
     (void)check(t, options, &t->base.failed);
+    t->base.flags = STRATA_BUS_RECEIVES_ONLY | (tracking_per_key(t) ? STRATA_BUS_FOLLOWS : 0u);
     return &t->base;
 }

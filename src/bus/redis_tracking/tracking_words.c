@@ -78,6 +78,25 @@ int tracking_hello(const struct redisReply *reply, char out_server[40])
     return !(mode.size == 7 && memcmp(mode.data, "cluster", 7) == 0);
 }
 
+void tracking_run_id(const struct redisReply *reply, char out[RUN_ROOM])
+{
+    static const char field[] = "run_id:";
+    size_t size = 0, from = sizeof field - 1;
+    strata_slice text = strata_bytes(NULL, 0);
+    if (strata__redis_kind(reply) == REDIS_IS_TEXT)
+        text = strata__redis_text(reply);
+    for (size_t i = 0; i + from < text.size; i++) {
+        const char *at = (const char *)text.data + i;
+        if (memcmp(at, field, from) != 0)
+            continue;
+        while (size + 1 < RUN_ROOM && i + from + size < text.size && at[from + size] > ' ')
+            size++;
+        memcpy(out, at + from, size);
+        break;
+    }
+    out[size] = '\0';
+}
+
 int tracking_key(strata_slice prefix, strata_slice key, strata_slice *out)
 {
     const char *bytes = key.data;
@@ -107,6 +126,8 @@ static const char *advice(enum tracking_step step, strata_slice text)
 {
     if (begins(text, "NOPERM") && step == TRACKING_LISTEN)
         return "ACL SETUSER ... +subscribe &__redis__:invalidate, or set protocol to 3";
+    if (begins(text, "NOPERM") && step == TRACKING_RUN)
+        return "ACL SETUSER ... +info, or leave per_key out";
     if (begins(text, "NOPERM"))
         return "ACL SETUSER ... +client|id +client|tracking +hello";
     if (begins(text, "NOPROTO"))
@@ -118,7 +139,7 @@ static const char *advice(enum tracking_step step, strata_slice text)
 
 void tracking_refused(const char *name, enum tracking_step step, strata_slice text, strata_error *err)
 {
-    static const char *const asked[] = { "HELLO", "CLIENT ID", "CLIENT TRACKING", "SUBSCRIBE" };
+    static const char *const asked[] = { "HELLO", "CLIENT ID", "CLIENT TRACKING", "INFO", "SUBSCRIBE" };
     enum { SHOWN = 50 };
     (void)strata__fail(err, STRATA_EIO, name, "%s was refused: \"%.*s\": %s", asked[step],
                        (int)(text.size < SHOWN ? text.size : SHOWN), (const char *)text.data, advice(step, text));

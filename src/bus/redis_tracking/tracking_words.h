@@ -13,14 +13,16 @@
 
 struct redisReply;
 
-enum { TRACKING_WORDS = 8 };
+enum { TRACKING_WORDS = 8, RUN_ROOM = 64 };
 
 /* What is asked before the server tells anything, in this order. */
 enum tracking_step {
     TRACKING_HELLO, /* HELLO: which protocol; and is it a node of a Cluster? */
     TRACKING_ID,    /* RESP2 alone: CLIENT ID, for */
     TRACKING_ON,    /* CLIENT TRACKING ON */
-    TRACKING_LISTEN /* SUBSCRIBE: in RESP2 to be told; in RESP3 so that the server bounds what it keeps for a client that does not read */
+    TRACKING_RUN,   /* per_key alone: INFO, for which server it is */
+    TRACKING_LISTEN, /* SUBSCRIBE: in RESP2 to be told; in RESP3 so that the server bounds what it keeps for a client that does not read */
+    TRACKING_END
 };
 
 enum tracking_news {
@@ -35,6 +37,9 @@ enum tracking_news tracking_read(const struct redisReply *reply, const struct re
 
 /* HELLO's answer: what the server calls itself, "Redis 7.0.15"; "" where it does not say.  0: it is a node of a Cluster. */
 int tracking_hello(const struct redisReply *reply, char out_server[40]);
+
+/* INFO's answer: the server's run_id; "" where it does not say. */
+void tracking_run_id(const struct redisReply *reply, char out[RUN_ROOM]);
 
 /* The key of the cache that it is: of the server's key without the prefix; 0: it is none: of another prefix, or one of our reserved ones
  * (a life, a list of bans, a stream), that begin with a byte 0 and a byte 255. */

@@ -224,6 +224,7 @@ static const strata_layer_ops redis_ops = {
     .hurry = strata__redis_leases_hurry,
     .ban = strata__redis_layer_ban,
     .heard = strata__redis_layer_heard,
+    .follow = strata__redis_layer_follow,
 };
 
 /* The constructor --------------------------------------------------------------------------------------------- */

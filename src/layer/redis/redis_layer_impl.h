@@ -9,7 +9,7 @@
  *   redis_write.c  put and remove by script                   redis_call.c   one call of it
  *   redis_lease.c  leases held and awaited                    redis_wake.c   who waits is woken
  *   redis_life.c   the store's life and its clock             redis_script.c what decides, in the server
- *   redis_deletes.c  deletes that a new life has to hear of
+ *   redis_deletes.c  deletes that a new life has to hear of      redis_follow.c the server remembers what is read
  *
  * There is no state of an entry here, but for leases: all of it is in the server.  Nothing waits for the network but clear, keys and ping. */
 #ifndef STRATA_LAYER_REDIS_LAYER_IMPL_H
@@ -75,6 +75,9 @@ int strata__redis_secure_check(const struct redis_layer *r, strata_error *err);
 int strata__redis_secure_open(struct redis_layer *r, strata_error *err);
 /* redis_layer.c: what all links of the layer are opened with. */
 struct redis_link_options strata__redis_link_options(const struct redis_layer *r);
+
+/* redis_follow.c */
+int strata__redis_layer_follow(strata_layer *layer, strata_follow *how, strata_error *err);
 
 /* redis_ops.c */
 void strata__redis_layer_submit(strata_layer *layer, strata_op *const *ops, size_t count);
