@@ -27,15 +27,15 @@ STRATA_BEGIN_DECLS
  * "__redis__:invalidate"; in a Cluster CLUSTER SLOTS; with per_key CLIENT ID and INFO, and the layer's user INFO and CLIENT TRACKING.
  */
 typedef struct strata_redis_tracking_options {
-    size_t size;                   /**< sizeof this struct; the INIT macro sets it */
-    const char *url;               /**< as in strata_redis_options.  Default "redis://127.0.0.1:6379" */
-    const char *prefix;            /**< the layer's.  Default "strata:"; "" all keys of the server */
-    int64_t connect_timeout_ms;    /**< to be connected, authenticated and told of keys; default 1,000; at most an hour */
-    int64_t timeout_ms;            /**< the server answers a heartbeat within that; default 1,000; at most an hour */
-    int64_t heartbeat_ms;          /**< the server is asked so often whether it is there: a connection that is dead without having
+    size_t size;                /**< sizeof this struct; the INIT macro sets it */
+    const char *url;            /**< as in strata_redis_options.  Default "redis://127.0.0.1:6379" */
+    const char *prefix;         /**< the layer's.  Default "strata:"; "" all keys of the server */
+    int64_t connect_timeout_ms; /**< to be connected, authenticated and told of keys; default 1,000; at most an hour */
+    int64_t timeout_ms;         /**< the server answers a heartbeat within that; default 1,000; at most an hour */
+    int64_t heartbeat_ms; /**< the server is asked so often whether it is there: a connection that is dead without having
                                         been closed is noticed after heartbeat_ms and twice timeout_ms.  Default 1,000; at most an
                                         hour */
-    uint32_t protocol;             /**< 3: RESP3's pushes, which need no rights to a channel, and hiredis 1.0 or newer; 2: a channel.
+    uint32_t protocol; /**< 3: RESP3's pushes, which need no rights to a channel, and hiredis 1.0 or newer; 2: a channel.
                                         Default 3 where hiredis can, else 2 */
     int32_t tls_verify;            /**< these as in strata_redis_options */
     const char *sentinel_user;     /**< of the Sentinels */
@@ -45,14 +45,16 @@ typedef struct strata_redis_tracking_options {
     const char *tls_cert_file;
     const char *tls_key_file;
     const char *tls_server_name;
-    const char *name;              /**< shown in stats, health and events; default "redis_tracking" */
-    int32_t per_key;               /**< STRATA_ON: only of keys that this cache has read there; default off.  strata_open() needs a Redis
-                                        layer at the same url then, and refuses another one: STRATA_EUNSUPPORTED */
-    int32_t cluster;               /**< STRATA_ON: the server in url is a node of a Cluster; default off */
+    const char *name; /**< shown in stats, health and events; default "redis_tracking" */
+    int32_t per_key;  /**< STRATA_ON: only of keys that this cache has read there; default off.  strata_open() wants one
+                                        shared layer then, a Redis layer (else STRATA_EUNSUPPORTED), and one such bus
+                                        (STRATA_EINVAL); while the layer is at another server than the bus, nothing is trusted */
+    int32_t cluster;  /**< STRATA_ON: the server in url is a node of a Cluster; default off */
 } strata_redis_tracking_options;
 #define STRATA_REDIS_TRACKING_OPTIONS_INIT \
     { \
-        sizeof(strata_redis_tracking_options), NULL, NULL, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0 \
+        sizeof(strata_redis_tracking_options), NULL, NULL, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, \
+            NULL, 0, 0 \
     }
 
 /**

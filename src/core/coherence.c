@@ -74,7 +74,12 @@ static int take_bus(struct coherence *c, strata_bus *bus, strata_error *err)
     b->c = c;
     b->bus = bus;
     b->flags = bus->flags & STRATA_BUS_RECEIVES_ONLY ? bus->flags & ~(uint32_t)STRATA_BUS_ORDERED : bus->flags;
-    c->root->reads_back |= (b->flags & STRATA_BUS_FOLLOWS) != 0;
+    const int follows = (b->flags & STRATA_BUS_FOLLOWS) != 0;
+    if (follows && c->follows) /* a connection of the store has one listener */
+        return strata__fail(err, STRATA_EINVAL, bus->name,
+                            "two buses can't both be told of what this cache reads: give it one with per_key");
+    c->follows |= follows;
+    c->root->reads_back |= follows && !c->publish_only;
     b->index = (unsigned char)c->count;
     b->counted.size = sizeof b->counted;
     strata__bus_slot_begin(b);

@@ -6,6 +6,15 @@
 #include "src/base/err.h"
 #include "src/core/coherence_impl.h"
 
+/* Of two stores one would be read, and the other tell of its keys: what comes from the nearer one was not read in the other. */
+static int is_one_store(const struct root *root)
+{
+    int stores = 0;
+    for (size_t i = 0; i < root->layer_count; i++)
+        stores += (root->layers[i].flags & STRATA_LAYER_SHARED) != 0;
+    return stores < 2;
+}
+
 static strata_layer *follower_of(struct root *root)
 {
     struct layer_slot *store = strata__store_of(root);
@@ -33,6 +42,10 @@ int strata__bus_follow(struct bus_slot *b, strata_follow *how, strata_error *err
         return strata__fail(err, STRATA_EUNSUPPORTED, b->bus->name,
                             "it is told of what is read in a store, and no shared layer of this cache has one that "
                             "remembers: put a Redis layer into the stack, or leave per_key out");
+    if (!is_one_store(root))
+        return strata__fail(err, STRATA_EUNSUPPORTED, b->bus->name,
+                            "it is told of what is read in one store, and this cache has several shared layers: leave "
+                            "per_key out");
     if (how->server.size == 0)
         return layer->ops->follow(layer, how, err);
     b->asked_follow = how;

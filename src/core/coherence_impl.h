@@ -98,7 +98,7 @@ struct coherence {
     strata_bus *own_bus; /* of these, one that a layer brought: its own even if open fails */
     int64_t heartbeat_ms, trust_ms, suspect_ms, open_wait_ms;
     uint32_t max_queued;
-    int publish_only;
+    int publish_only, follows; /* the latter: a bus is told of what this cache reads */
     char *node_name;
     char *secret;
     uint64_t channel;

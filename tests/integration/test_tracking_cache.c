@@ -20,6 +20,7 @@ struct fleet_of_two {
     strata *stranger; /* another program's cache: it writes entries, and tells nobody */
     uint32_t protocol;
     int per_key;
+    int hasty; /* it opens without waiting for trust */
 };
 
 /* What a case is run with. */
@@ -52,7 +53,7 @@ static strata *open_node(const struct fleet_of_two *f, int listens, int64_t trus
     coherence.default_bus = STRATA_OFF;
     coherence.trust_ms = trust_ms;
     coherence.heartbeat_ms = trust_ms < 4000 ? trust_ms / 4 : 1000;
-    coherence.open_wait_ms = 60000;
+    coherence.open_wait_ms = f->hasty ? 1 : 60000;
     strata_options options = STRATA_OPTIONS_INIT;
     options.layers = layers;
     options.layer_count = 2;
@@ -66,30 +67,47 @@ static strata *open_node(const struct fleet_of_two *f, int listens, int64_t trus
     return cache;
 }
 
-/* Until it is known that nothing is missing. */
-static void until_trusted(strata *cache)
+static strata_health health_of(strata *cache)
 {
     strata_health health = STRATA_HEALTH_INIT;
     strata_error err = STRATA_ERROR_INIT;
+    assert_int_equal(strata_health_get(cache, &health, &err), STRATA_OK);
+    return health;
+}
+
+static void until_trust_is(strata *cache, int wanted)
+{
     for (int i = 0; i < LOOKS; i++) {
-        assert_int_equal(strata_health_get(cache, &health, &err), STRATA_OK);
-        if (health.trusted)
+        if (!health_of(cache).trusted == !wanted)
             return;
         redis_cache_nap(5);
     }
-    fail_msg("never trusted: %s", health.words);
+    fail_msg("never %strusted: %s", wanted ? "" : "un", health_of(cache).words);
 }
 
-static void open_trusting(struct fleet_of_two *f, void **state, int64_t trust_ms)
+/* Until it is known that nothing is missing. */
+static void until_trusted(strata *cache) { until_trust_is(cache, 1); }
+
+static void start_server(struct fleet_of_two *f, void **state)
 {
     memset(f, 0, sizeof *f);
     f->protocol = ((const struct way *)*state)->protocol;
     f->per_key = ((const struct way *)*state)->per_key;
     redis_server_start(&f->server, NULL);
     f->redis_cli = redis_do_open(&f->server);
+}
+
+static void open_nodes(struct fleet_of_two *f, int64_t trust_ms)
+{
     for (int i = 0; i < NODES; i++)
         f->node[i] = open_node(f, 1, trust_ms);
     f->stranger = open_node(f, 0, trust_ms);
+}
+
+static void open_trusting(struct fleet_of_two *f, void **state, int64_t trust_ms)
+{
+    start_server(f, state);
+    open_nodes(f, trust_ms);
     for (int i = 0; i < NODES; i++)
         until_trusted(f->node[i]);
 }
@@ -290,6 +308,66 @@ static void what_was_missed_is_asked_for(void **state)
     close_fleet(&f);
 }
 
+static void allow_tracking(struct fleet_of_two *f, int may)
+{
+    struct redis_answer answer = redis_do(f->redis_cli, "ACL", "SETUSER", "default",
+                                          may ? "+client|tracking" : "-client|tracking");
+    if (answer.status != STRATA_OK || answer.kind == REDIS_IS_ERROR)
+        fail_msg("ACL SETUSER: %s", answer.status == STRATA_OK ? answer.text : answer.err.message);
+}
+
+/* The connection that is told is killed, and none takes its place: the server refuses. */
+static void nothing_is_trusted_until_it_is_told_again(void **state)
+{
+    struct fleet_of_two f;
+    uint64_t lost[NODES];
+    open_trusting(&f, state, SHORT_MS);
+    redis_cache_set(f.stranger, "k", "one");
+    all_hold(&f, "k", "one");
+    for (int i = 0; i < NODES; i++)
+        lost[i] = health_of(f.node[i]).lost;
+    allow_tracking(&f, 0);
+    assert_int_not_equal(redis_do(f.redis_cli, "CLIENT", "KILL", "TYPE", "pubsub").integer, 0);
+    for (int i = 0; i < NODES; i++)
+        until_trust_is(f.node[i], 0);
+    redis_cache_set(f.stranger, "k", "two"); /* nobody is told */
+    all_see_text(&f, "k", "two");
+    for (int i = 0; i < NODES; i++)
+        assert_int_equal(health_of(f.node[i]).trusted, 0); /* it was asked for */
+    allow_tracking(&f, 1);
+    for (int i = 0; i < NODES; i++) {
+        until_trusted(f.node[i]);
+        assert_true(health_of(f.node[i]).lost > lost[i]);
+    }
+    all_see_text(&f, "k", "two");
+    assert_int_equal(redis_do(f.redis_cli, "DEL", "app:k").integer, 1);
+    all_see(&f, "k", STRATA_MISS);
+    close_fleet(&f);
+}
+
+/* Trust that nobody ever had is not had for what was read then: it was changed before anybody was told of anything. */
+static void what_was_read_before_it_is_told_is_not_believed(void **state)
+{
+    struct fleet_of_two f;
+    start_server(&f, state);
+    allow_tracking(&f, 0);
+    f.hasty = 1;
+    open_nodes(&f, 60000);
+    redis_cache_set(f.stranger, "k", "one");
+    for (int i = 0; i < NODES; i++) {
+        assert_int_equal(health_of(f.node[i]).trusted, 0);
+        redis_cache_await(f.node[i], "k", STRATA_OK);
+    }
+    redis_cache_set(f.stranger, "k", "two");
+    allow_tracking(&f, 1);
+    for (int i = 0; i < NODES; i++)
+        until_trusted(f.node[i]);
+    all_see_text(&f, "k", "two");
+    redis_cache_set(f.stranger, "k", "three");
+    all_see_text(&f, "k", "three");
+    close_fleet(&f);
+}
+
 /* What the server remembers of reads ------------------------------------------------------------------------------------ */
 
 static void sees(strata *cache, const char *key, const char *text)
@@ -441,37 +519,47 @@ static void a_server_that_was_restarted_is_another_one(void **state)
     close_fleet(&f);
 }
 
-/* What was remembered for one cache is nobody's affair who listens to prefixes: the table of keys is in use only there. */
-static void only_what_was_read_is_remembered(void **state)
-{
-    struct fleet_of_two f;
-    open_fleet(&f, state);
-    redis_cache_set(f.stranger, "k", "one");
-    all_hold(&f, "k", "one");
-    struct redis_answer info = redis_do(f.redis_cli, "INFO", "stats");
-    const char *at = strstr(info.text, "tracking_total_keys:");
-    if (at != NULL) /* the answer is cut */
-        assert_int_not_equal(atoi(at + sizeof "tracking_total_keys:" - 1), 0);
-    close_fleet(&f);
-}
-
-static void per_key_wants_a_layer_that_can(void **state)
+/* Opened with these, of a server that nobody asks; layers and buses are taken over. */
+static void is_refused(strata_layer **layers, size_t layer_count, size_t bus_count, int status, const char *words)
 {
     strata *cache = NULL;
     strata_error err = STRATA_ERROR_INIT;
-    (void)state;
-    strata_memory_options memory = STRATA_MEMORY_OPTIONS_INIT;
     strata_redis_tracking_options tracking = STRATA_REDIS_TRACKING_OPTIONS_INIT;
     tracking.per_key = STRATA_ON;
-    strata_layer *layers[] = { strata_memory_layer(&memory) };
-    strata_bus *buses[] = { strata_redis_tracking_bus(&tracking) };
+    strata_bus *buses[] = { strata_redis_tracking_bus(&tracking), strata_redis_tracking_bus(&tracking) };
+    if (bus_count < 2)
+        strata_bus_free(buses[1]);
     strata_options options = STRATA_OPTIONS_INIT;
     options.layers = layers;
-    options.layer_count = 1;
+    options.layer_count = layer_count;
     options.buses = buses;
-    options.bus_count = 1;
-    assert_int_equal(strata_open(&cache, &options, &err), STRATA_EUNSUPPORTED);
-    assert_non_null(strstr(err.message, "put a Redis layer into the stack"));
+    options.bus_count = bus_count;
+    assert_int_equal(strata_open(&cache, &options, &err), status);
+    if (strstr(err.message, words) == NULL)
+        fail_msg("\"%s\" does not say \"%s\"", err.message, words);
+}
+
+static void per_key_wants_one_layer_that_can(void **state)
+{
+    char url[64];
+    struct fleet_of_two f;
+    strata_memory_options memory = STRATA_MEMORY_OPTIONS_INIT;
+    strata_redis_options near = STRATA_REDIS_OPTIONS_INIT, far = STRATA_REDIS_OPTIONS_INIT;
+    start_server(&f, state);
+    (void)snprintf(url, sizeof url, "redis://127.0.0.1:%u", (unsigned)f.server.port);
+    near.url = far.url = url;
+    near.prefix = "near:";
+    near.name = "near";
+    far.prefix = "far:";
+    far.name = "far";
+    strata_layer *none[] = { strata_memory_layer(&memory) };
+    is_refused(none, 1, 1, STRATA_EUNSUPPORTED, "put a Redis layer into the stack");
+    strata_layer *two[] = { strata_memory_layer(&memory), strata_redis_layer(&near), strata_redis_layer(&far) };
+    is_refused(two, 3, 1, STRATA_EUNSUPPORTED, "several shared layers");
+    strata_layer *one[] = { strata_memory_layer(&memory), strata_redis_layer(&far) };
+    is_refused(one, 2, 2, STRATA_EINVAL, "give it one with per_key");
+    strata__redis_close(f.redis_cli);
+    redis_server_stop(&f.server);
 }
 
 #define TWICE(test) \
@@ -493,14 +581,15 @@ int main(void)
         ALL(what_is_loaded_or_set_here_stays),
         ALL(who_is_overtaken_holds_nothing),
         ALL(what_was_missed_is_asked_for),
+        ALL(nothing_is_trusted_until_it_is_told_again),
+        ALL(what_was_read_before_it_is_told_is_not_believed),
         ALL(what_was_never_read_is_told_of),
         ALL(many_are_read_at_once),
         ALL(eviction_is_seen),
         KEYS(a_small_table_loses_nothing),
         ALL(readers_that_were_lost_are_noticed),
         ALL(a_server_that_was_restarted_is_another_one),
-        KEYS(only_what_was_read_is_remembered),
-        TWICE(per_key_wants_a_layer_that_can),
+        KEYS(per_key_wants_one_layer_that_can),
     };
     struct CMUnitTest tests[sizeof all / sizeof all[0]];
     size_t count = 0;

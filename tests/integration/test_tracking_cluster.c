@@ -12,12 +12,13 @@
 #include "tests/support/redis_do.h"
 #include "tests/support/redis_nodes.h"
 
-enum { LOOKS = 12000, KEYS = 24, TRUST_MS = 1500 };
+enum { LOOKS = 12000, KEYS = 24, TRUST_MS = 1500, LONG_MS = 600000 };
 
 struct world {
     struct redis_nodes nodes;
     strata *node, *stranger;
     char url[256];
+    int64_t trust_ms;
 };
 
 static strata *open_node(struct world *w, int listens)
@@ -36,7 +37,7 @@ static strata *open_node(struct world *w, int listens)
     strata_bus *buses[] = { strata_redis_tracking_bus(&tracking) };
     strata_coherence_options coherence = STRATA_COHERENCE_OPTIONS_INIT;
     coherence.default_bus = STRATA_OFF;
-    coherence.trust_ms = TRUST_MS;
+    coherence.trust_ms = w->trust_ms;
     coherence.heartbeat_ms = TRUST_MS / 4;
     coherence.open_wait_ms = 60000;
     strata_options options = STRATA_OPTIONS_INIT;
@@ -55,22 +56,30 @@ static strata *open_node(struct world *w, int listens)
     return cache;
 }
 
-static void until_trusted(strata *cache)
+static strata_health health_of(strata *cache)
 {
     strata_health health = STRATA_HEALTH_INIT;
     strata_error err = STRATA_ERROR_INIT;
+    assert_int_equal(strata_health_get(cache, &health, &err), STRATA_OK);
+    return health;
+}
+
+static void until_trust_is(strata *cache, int wanted)
+{
     for (int i = 0; i < LOOKS; i++) {
-        assert_int_equal(strata_health_get(cache, &health, &err), STRATA_OK);
-        if (health.trusted)
+        if (!health_of(cache).trusted == !wanted)
             return;
         redis_cache_nap(5);
     }
-    fail_msg("never trusted: %s", health.words);
+    fail_msg("never %strusted: %s", wanted ? "" : "un", health_of(cache).words);
 }
 
-static void open_world(struct world *w, int replicas)
+static void until_trusted(strata *cache) { until_trust_is(cache, 1); }
+
+static void open_trusting(struct world *w, int replicas, int64_t trust_ms)
 {
     memset(w, 0, sizeof *w);
+    w->trust_ms = trust_ms;
     redis_nodes_cluster(&w->nodes, replicas);
     (void)snprintf(w->url, sizeof w->url, "redis+cluster://127.0.0.1:%u,127.0.0.1:%u",
                    (unsigned)w->nodes.servers[0].port, (unsigned)w->nodes.servers[1].port);
@@ -78,6 +87,8 @@ static void open_world(struct world *w, int replicas)
     w->stranger = open_node(w, 0);
     until_trusted(w->node);
 }
+
+static void open_world(struct world *w, int replicas) { open_trusting(w, replicas, TRUST_MS); }
 
 static void close_world(struct world *w)
 {
@@ -126,22 +137,30 @@ static void all_are_seen(struct world *w, const char *text)
     }
 }
 
-static uint64_t losses(struct world *w)
-{
-    strata_health health = STRATA_HEALTH_INIT;
-    assert_int_equal(strata_health_get(w->node, &health, NULL), STRATA_OK);
-    return health.lost;
-}
+static uint64_t losses(struct world *w) { return health_of(w->node).lost; }
 
-/* What all of this is about, first: trust does not run out, and every key is told. */
+/* What all of this is about, first: every key is told.  Trust does not run out, so what is not told is never seen. */
 static void every_master_tells(void **state)
 {
     struct world w;
+    char key[16], full[24];
     (void)state;
-    open_world(&w, 0);
+    open_trusting(&w, 0, LONG_MS);
+    uint64_t before = losses(&w);
     all_are_seen(&w, "one");
-    assert_int_equal(redis_do(w.nodes.links[1], "FLUSHALL").status, STRATA_OK);
+    for (int i = 0; i < KEYS; i++) {
+        (void)snprintf(key, sizeof key, "k%d", i);
+        (void)snprintf(full, sizeof full, "app:k%d", i);
+        size_t at = 0;
+        while (redis_do(w.nodes.links[at], "EXISTS", full).kind != REDIS_IS_INTEGER)
+            assert_true(++at < CLUSTER_MASTERS);
+        assert_int_equal(redis_do(w.nodes.links[at], "DEL", full).integer, 1);
+        redis_cache_await(w.node, key, STRATA_MISS);
+    }
     all_are_seen(&w, "two");
+    assert_int_equal(redis_do(w.nodes.links[1], "FLUSHALL").status, STRATA_OK);
+    all_are_seen(&w, "three");
+    assert_int_equal(losses(&w), before);
     close_world(&w);
 }
 
@@ -250,18 +269,11 @@ static void a_master_that_is_added_is_listened_to(void **state)
 static void a_master_that_is_paused_is_noticed(void **state)
 {
     struct world w;
-    strata_health health = STRATA_HEALTH_INIT;
     (void)state;
     open_world(&w, 0);
     all_are_seen(&w, "one");
     redis_server_pause(&w.nodes.servers[2]);
-    for (int look = 0;; look++) {
-        assert_int_equal(strata_health_get(w.node, &health, NULL), STRATA_OK);
-        if (!health.trusted)
-            break;
-        assert_true(look < LOOKS);
-        redis_cache_nap(5);
-    }
+    until_trust_is(w.node, 0);
     redis_server_resume(&w.nodes.servers[2]);
     redis_nodes_wait(&w.nodes);
     until_trusted(w.node);
@@ -269,9 +281,28 @@ static void a_master_that_is_paused_is_noticed(void **state)
     close_world(&w);
 }
 
+/* One of three is gone, and nobody takes its slots: there is no trust until it is back, and what it told before counts as missed. */
+static void a_master_that_was_killed_is_noticed(void **state)
+{
+    struct world w;
+    (void)state;
+    open_world(&w, 0);
+    all_are_seen(&w, "one");
+    uint64_t before = losses(&w);
+    redis_server_kill(&w.nodes.servers[0]);
+    until_trust_is(w.node, 0);
+    redis_server_restart(&w.nodes.servers[0]);
+    redis_nodes_wait(&w.nodes);
+    until_trusted(w.node);
+    assert_true(losses(&w) > before);
+    all_are_seen(&w, "two");
+    close_world(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_master_that_was_killed_is_noticed),
         cmocka_unit_test(every_master_tells),
         cmocka_unit_test(a_connection_that_is_killed_is_noticed),
         cmocka_unit_test(a_promoted_replica_is_listened_to),
