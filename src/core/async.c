@@ -260,6 +260,8 @@ static int read_async(struct async *a, const struct want *want, strata_error *er
         w->lead = NULL;
         if (lead != NULL)
             lead->unref(lead);
+        strata__flight_unref(w->behind);
+        w->behind = NULL;
         arm(a);
         if (entered == ENTERED_STARTED)
             rc = start_read(a, f, err);

@@ -367,7 +367,7 @@ static void enter_one(struct bulk *k, struct waiter *w, strata_item *item)
     } else if (e == ENTERED_STARTED) {
         b->read.flights[b->read.count++] = f;
     } else if (e == ENTERED_QUEUED) {
-        strata__queued_help(&k->want, f, &k->driver);
+        strata__queued_help(&k->want, w, &k->driver);
     }
     if (w->joined)
         strata__join_counted(cache, item->key);

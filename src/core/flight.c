@@ -89,6 +89,13 @@ static int banned_meanwhile(const struct flight *f, strata *handle, strata_slice
            strata__bans_judge(handle, NULL, &born, key, known ? f->plan.tags : NULL) != BAN_NONE;
 }
 
+/* Its place among bans: those that came before are none to it. */
+static void born_now(struct flight *f)
+{
+    f->store_position = atomic_load(&f->root->host.store_position);
+    f->position = atomic_load(&f->root->position);
+}
+
 /* The flight of this key that a caller may join; what is outdated is sent out of the way. */
 static struct flight *find_joinable_locked(struct stripe *s, const struct want *want, strata_slice key, uint64_t hash)
 {
@@ -99,12 +106,43 @@ static struct flight *find_joinable_locked(struct stripe *s, const struct want *
     struct flight *f = strata__flight_find_locked(s, hash, want->handle->space, key);
     if (f == NULL)
         return NULL;
+    if (f->busy.waiting)
+        born_now(f); /* it has asked nobody yet */
+    int banned = banned_meanwhile(f, want->handle, key), old = strata__flight_too_old(f, now) || outdated(f, now);
     /* One that began so long ago that its value would come in suspect is no answer for who asks now. */
-    if (!banned_meanwhile(f, want->handle, key) && !strata__flight_too_old(f, now) && !outdated(f, now) &&
-        strata__suspect_level(f->root, f->position, now) == SUSPECT_NOT)
+    if (!banned && !old && strata__suspect_level(f->root, f->position, now) == SUSPECT_NOT)
         return f;
+    if (banned && !old && f->phase <= FLIGHT_LOADING) {
+        if (!want_loads(want) && f->phase >= FLIGHT_LEASING)
+            return f; /* the layers were asked, and a ban brings nothing */
+        if (want_loads(want) && strata__another_loads_locked(s, f, now)) {
+            strata__flight_supersede_locked(f);
+            return NULL;
+        }
+    }
     strata__poison_one_locked(f);
     return NULL;
+}
+
+/* What keeps the flight from beginning, a caller may have to run. */
+static void wait_behind_locked(const struct flight *f, struct waiter *w)
+{
+    struct root *root = f->root;
+    if (!f->busy.waiting)
+        return;
+    key_mutex_lock(&root->graph_lock);
+    w->behind = f->behind != NULL ? flight_ref(f->behind) : NULL;
+    key_mutex_unlock(&root->graph_lock);
+}
+
+/* It waits for nobody any more. */
+static void leave_behind(struct flight *f)
+{
+    key_mutex_lock(&f->root->graph_lock);
+    struct flight *behind = f->behind;
+    f->behind = NULL;
+    key_mutex_unlock(&f->root->graph_lock);
+    strata__flight_unref(behind);
 }
 
 /* 1: joined, or answered (*entered says which); 0: this flight is of no use to the caller. */
@@ -116,7 +154,7 @@ static int join_locked(struct flight *f, const struct want *want, struct waiter 
         *entered = ENTERED_ANSWERED;
         return 1;
     }
-    if (!want_loads(want) && f->phase >= FLIGHT_LEASING) {
+    if (!want_loads(want) && (f->phase >= FLIGHT_LEASING || (f->follows && f->phase == FLIGHT_WAITING))) {
         w->status = STRATA_MISS; /* the layers were asked */
         *entered = ENTERED_ANSWERED;
         return 1;
@@ -128,6 +166,7 @@ static int join_locked(struct flight *f, const struct want *want, struct waiter 
     w->lead = f->lead;
     if (w->lead != NULL)
         w->lead->ref(w->lead);
+    wait_behind_locked(f, w);
     list_push_back(&f->waiters, &w->link);
     *entered = ENTERED_JOINED;
     return 1;
@@ -158,6 +197,9 @@ static void enter_table_locked(struct root *root, struct stripe *s, struct fligh
     strata__busy_enter_locked(root, s, &f->busy);
     f->in_table = 1;
     f->phase = f->busy.waiting ? FLIGHT_WAITING : FLIGHT_READING;
+    struct flight *ahead = f->busy.waiting ? strata__flight_ahead_locked(s, f) : NULL;
+    f->follows = ahead != NULL;
+    f->behind = ahead != NULL ? flight_ref(ahead) : NULL;
     root_hold(root);
     flight_ref(f); /* the strand's, until it has ended */
     if (f->policy.single_flight == STRATA_OFF)
@@ -194,10 +236,10 @@ enum entered strata__flight_enter(const struct want *want, strata_slice key, uin
     } else if (recheck_locked(want, f, w)) {
         entered = ENTERED_ANSWERED;
     } else {
-        f->store_position = atomic_load(&root->host.store_position);
-        f->position = atomic_load(&root->position);
+        born_now(f);
         enter_table_locked(root, s, f);
         w->flight = flight_ref(f);
+        wait_behind_locked(f, w);
         list_push_back(&f->waiters, &w->link);
         entered = f->busy.waiting ? ENTERED_QUEUED : ENTERED_STARTED;
         if (f->busy.waiting) { /* a batch shall not wait with it */
@@ -310,8 +352,7 @@ void strata__refresh_start(const struct want *want, strata_slice key, uint64_t h
     int begin = root_usable(root) && !strata__key_loads_locked(s, hash, want->handle->space, key) &&
                 still_seen_locked(f);
     if (begin) {
-        f->store_position = atomic_load(&root->host.store_position);
-        f->position = atomic_load(&root->position);
+        born_now(f);
         f->background = 1;
         f->refresh = 1;
         enter_table_locked(root, s, f);
@@ -424,11 +465,12 @@ void strata__flight_unref(struct flight *f)
         return;
     struct root *root = f->root;
     drop_values(f);
+    strata__flight_unref(f->behind);
     strata__free(f->mem, f);
     strata__root_unref(root);
 }
 
-/* A write came first: what was held before it counts no more, and what it has left in the nearest layer does.
+/* A write came first, or a flight that a ban overtook: what was held before it counts no more, and what it has left in the nearest layer does.
  * 1: that answers. */
 static int answered_after_write(struct flight *f)
 {
@@ -438,6 +480,7 @@ static int answered_after_write(struct flight *f)
     struct frame frame;
     int64_t at = ex_now_ms(root->ex);
     int rc = STRATA_MISS;
+    leave_behind(f);
     struct stripe *s = stripe_lock(root, f->key.hash, &frame);
     before = f->previous;
     f->previous = (struct held){ 0 };

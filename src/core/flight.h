@@ -3,11 +3,12 @@
  * A stripe is a mutex and a table of busy keys.  Busy is a flight (a read in progress, its loader's call included) or a
  * write.  Items of one key stand in order of arrival; an item may begin when nothing before it forbids it:
  *
- *   a flight waits for earlier writes of its key that are still at work in slower layers;
+ *   a flight waits for earlier writes of its key that are still at work in slower layers, and for one that is superseded;
  *   a write waits for earlier writes, and for earlier flights that are just storing into slower layers.
  *
  * One flight of a key at most is `joinable`.  A poisoned one is not, stores nothing, and stays in the table only until
- * it has ended.  The phases of a flight:
+ * it has ended.  After a ban nobody joins a flight of before it.  But where two of a key run already, the next one waits for the
+ * younger of them, which is superseded: it stores what was not banned.  All who come meanwhile join the one that waits.  The phases:
  *
  *   WAITING -> READING -> LEASING -> LOADING -> STORING -> SETTLED      (each may be skipped; only forward)
  *
@@ -86,6 +87,7 @@ struct waiter {
     struct driver *driver;                 /* blocking: who sleeps; NULL: asynchronous */
     void (*finish)(struct waiter *waiter); /* asynchronous: status and value stand; last touch */
     struct strand *lead;                   /* the batch that reads for the flight when it was joined: one reference */
+    struct flight *behind;                 /* what the flight waited for then: one reference */
 };
 
 /* The layers' part of one or several flights (read.c). */
@@ -165,6 +167,8 @@ struct flight {
     unsigned char phase;                  /* enum flight_phase; key lock */
     unsigned char joinable;               /* key lock */
     unsigned char poisoned;               /* key lock */
+    unsigned char superseded;             /* the next flight of its key waits for its end; key lock */
+    unsigned char follows;                /* it is such a next one; key lock */
     unsigned char in_table;               /* key lock */
     unsigned char counted;                /* in root->flights; key lock */
     _Atomic(unsigned char) wants_load;    /* some waiter, or a refresh: there is a loader; key lock to write */
@@ -223,6 +227,7 @@ struct flight {
     struct task refresh_task;
     const struct wait_note *waits; /* its loader sleeps for these; graph lock */
     uint64_t walked;               /* the last walk that came here; graph lock */
+    struct flight *behind;         /* the superseded one that it waits for: one reference; graph lock */
     struct key_forms key;          /* point into bytes[] */
     unsigned char bytes[];         /* storage prefix and key, or the key alone */
 };
@@ -310,7 +315,6 @@ void strata__busy_enter_locked(struct root *root, struct stripe *s, struct busy 
 void strata__busy_leave_locked(struct stripe *s, struct busy *item);
 /* Does something before `item` forbid it to begin? */
 int strata__busy_must_wait_locked(struct stripe *s, const struct busy *item);
-/* Is anything of the key in the table? */
 int strata__key_busy_locked(struct stripe *s, uint64_t hash, uint32_t space, strata_slice key);
 /* Is the key being loaded already, by a flight that others can join or by a refresh? */
 int strata__key_loads_locked(struct stripe *s, uint64_t hash, uint32_t space, strata_slice key);
@@ -318,12 +322,16 @@ struct flight *strata__flight_find_locked(struct stripe *s, uint64_t hash, uint3
 /* An invalidation of the key: no flight of it stores anything any more. */
 void strata__poison_locked(struct root *root, struct stripe *s, uint64_t hash, uint32_t space, strata_slice key);
 void strata__poison_one_locked(struct flight *f);
+void strata__flight_supersede_locked(struct flight *f);
+/* The superseded flight that this one has to wait for; NULL: it waits for a write. */
+struct flight *strata__flight_ahead_locked(struct stripe *s, const struct flight *f);
+/* Is a loader of the key being called, or about to be, besides this flight's? */
+int strata__another_loads_locked(struct stripe *s, const struct flight *f, int64_t now);
 /* Another node wrote the key: writes of ours that are under way put nothing into layers of this node, unless they are that version. */
 void strata__supersede_locked(struct stripe *s, uint64_t hash, uint32_t space, strata_slice key, uint64_t version);
 /* That, poison, and what instant layers of this node hold of the key (coherence_apply.c). */
 void strata__peer_drop_locked(strata *handle, struct stripe *s, const struct key_forms *key, uint64_t version);
-/* For each flight in the table; used by close. */
-void strata__flights_cancel_all(struct root *root);
+void strata__flights_cancel_all(struct root *root); /* used by close */
 
 static inline struct flight *flight_of_busy(struct busy *b)
 {
@@ -387,8 +395,8 @@ enum entered strata__flight_enter(const struct want *want, strata_slice key, uin
                                   struct flight **out, strata_error *err);
 /* A caller on a worker must not wait for a free worker: it runs what it waits for, if nobody else does. */
 void strata__waiter_help(struct waiter *w, struct driver *d);
-/* A caller whose flight waits behind a write drives it, unless its policy keeps loaders off its thread. */
-void strata__queued_help(const struct want *want, struct flight *f, struct driver *d);
+/* A caller whose flight waits behind a write, or another flight, drives it, unless its policy keeps loaders off its thread. */
+void strata__queued_help(const struct want *want, struct waiter *w, struct driver *d);
 /* Before the waiter goes: give back what it held of its flight. */
 void strata__waiter_leave(struct waiter *w, struct driver *d);
 void strata__join_counted(strata *cache, strata_slice key);
@@ -430,14 +438,13 @@ void strata__refresh_after(struct flight *f);
 
 /* The strand of a flight, from its first step. */
 void strata__flight_run(struct strand *strand);
-/* The layers' part, on the strand's thread.  Goes on with the flights by itself. */
-void strata__read_run(struct read *read);
+void strata__read_run(
+    struct read *read); /* the layers' part, on the strand's thread; goes on with the flights by itself */
 /* All layers were asked, and this flight has no answer: its loader, or a miss.  On its strand's thread. */
 void strata__flight_after_layers(struct flight *f);
 /* The loader was called or failed before it: its result stands in f->load. */
 void strata__flight_loaded(struct flight *f);
-/* Store plan and result, give it to the waiters. */
-void strata__flight_store(struct flight *f);
+void strata__flight_store(struct flight *f); /* plan and result; gives it to the waiters */
 /* Prepare to load: 0 where the flight has ended instead (closing, nobody wants it). */
 int strata__load_begin(struct flight *f);
 /* What is noted and counted before a loader is called. */
@@ -453,8 +460,7 @@ int strata__flight_ends_unloaded(struct flight *f);
 void strata__flight_let_go(struct flight *f);
 /* What a layer found, in `op`: does it answer the flight?  1: yes; 0: it is remembered for its loader. */
 int strata__read_judge(struct flight *f, struct layer_slot *slot, strata_op *op, int64_t now);
-/* Call the loader for one flight, on this thread. */
-void strata__load_run(struct flight *f);
+void strata__load_run(struct flight *f); /* calls the loader for one flight, on this thread */
 /* The loader function came back for this flight. 1: go on with it now; 0: its completion will. */
 int strata__load_returned(struct flight *f, int rc);
 /* Claim the load and fail it; nothing where it was completed.  Under no lock. */
@@ -521,7 +527,6 @@ void strata__flight_seal_locked(struct flight *f);
 void strata__waiter_times(struct waiter *w, const strata_policy *policy, int64_t now);
 /* Take all waiters that may have the result (all != 0: every one; else plain gets only).  Key lock. */
 void strata__waiters_take_locked(struct flight *f, struct list_node *out, int all);
-/* Give each of them an answer. */
 void strata__waiters_give(struct flight *f, struct list_node *taken, const struct answer *answer);
 /* Count an answer and tell listeners of it. */
 void strata__answer_counted(strata *handle, strata_slice key, const struct answer *answer);

@@ -85,6 +85,8 @@ static int leads_here(struct flight *flight, uint64_t walk)
     if (flight->walked == walk)
         return 0;
     flight->walked = walk;
+    if (flight->behind != NULL && leads_here(flight->behind, walk))
+        return 1;
     for (const struct wait_note *note = flight->waits; note != NULL; note = note->outer)
         for (size_t i = 0; i < note->count; i++)
             if (note->waiters[i].noted && leads_here(note->waiters[i].flight, walk))

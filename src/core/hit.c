@@ -445,10 +445,12 @@ static void start(const struct want *want, struct flight *f, struct driver *d)
     strata__flight_run(&f->strand);
 }
 
-void strata__queued_help(const struct want *want, struct flight *f, struct driver *d)
+void strata__queued_help(const struct want *want, struct waiter *w, struct driver *d)
 {
     if (!want_posts(want))
-        strata__strand_help(&f->strand, d);
+        strata__strand_help(&w->flight->strand, d);
+    if (w->behind != NULL)
+        strata__waiter_help(w, d);
 }
 
 void strata__waiter_help(struct waiter *w, struct driver *d)
@@ -458,6 +460,8 @@ void strata__waiter_help(struct waiter *w, struct driver *d)
     strata__strand_help(&w->flight->strand, d);
     if (w->lead != NULL)
         strata__strand_help(w->lead, d);
+    if (w->behind != NULL)
+        strata__strand_help(&w->behind->strand, d);
 }
 
 void strata__waiter_leave(struct waiter *w, struct driver *d)
@@ -469,6 +473,9 @@ void strata__waiter_leave(struct waiter *w, struct driver *d)
         strata__strand_leave(w->lead, d);
         w->lead->unref(w->lead);
     }
+    if (w->behind != NULL)
+        strata__strand_leave(&w->behind->strand, d);
+    strata__flight_unref(w->behind);
     strata__flight_unref(w->flight);
 }
 
@@ -496,7 +503,7 @@ static void wait_for(const struct want *want, strata_slice key, struct waiter *w
     if (entered == ENTERED_STARTED)
         start(want, f, d);
     else if (entered == ENTERED_QUEUED)
-        strata__queued_help(want, f, d);
+        strata__queued_help(want, w, d);
     else
         strata__waiter_help(w, d);
     strata__waiter_sleep(w, d);

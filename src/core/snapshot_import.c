@@ -223,7 +223,7 @@ static void begin_entry(struct import *m, struct entering *e, strata *handle, st
         strata__strand_help(&f->strand, &m->driver);
         strata__flight_run(&f->strand);
         break;
-    case ENTERED_QUEUED: strata__queued_help(&want, f, &m->driver); break;
+    case ENTERED_QUEUED: strata__queued_help(&want, w, &m->driver); break;
     case ENTERED_JOINED: strata__waiter_help(w, &m->driver); break;
     default: strata__driver_done(&m->driver, nothing, NULL);
     }

@@ -80,12 +80,14 @@ static int same_key(const struct busy *b, uint64_t hash, uint32_t space, strata_
            memcmp(b->key.data, key.data, key.size) == 0;
 }
 
-/* An earlier item that is at work in slower layers: a write forbids everything, a storing flight forbids writes. */
+/* An earlier item that is at work in slower layers: a write forbids everything, a storing flight forbids writes.  A superseded one forbids
+ * flights. */
 static int forbids(struct busy *earlier, int write)
 {
     if (earlier->is_write)
         return 1;
-    return write && flight_of_busy(earlier)->phase == FLIGHT_STORING;
+    const struct flight *f = flight_of_busy(earlier);
+    return write ? f->phase == FLIGHT_STORING : f->superseded && !f->poisoned;
 }
 
 int strata__busy_must_wait_locked(struct stripe *s, const struct busy *item)
@@ -134,6 +136,34 @@ struct flight *strata__flight_find_locked(struct stripe *s, uint64_t hash, uint3
     return NULL;
 }
 
+struct flight *strata__flight_ahead_locked(struct stripe *s, const struct flight *f)
+{
+    struct flight *ahead = NULL;
+    LIST_EACH(node, bucket(s, f->busy.hash))
+    {
+        struct busy *b = list_entry(node, struct busy, chain);
+        if (b == &f->busy)
+            break;
+        if (!b->is_write && same_key(b, f->busy.hash, f->busy.space, f->busy.key) && forbids(b, 0))
+            ahead = flight_of_busy(b);
+    }
+    return ahead;
+}
+
+int strata__another_loads_locked(struct stripe *s, const struct flight *f, int64_t now)
+{
+    LIST_EACH(node, bucket(s, f->busy.hash))
+    {
+        struct busy *b = list_entry(node, struct busy, chain);
+        if (b->is_write || b->waiting || b == &f->busy || !same_key(b, f->busy.hash, f->busy.space, f->busy.key))
+            continue;
+        const struct flight *other = flight_of_busy(b);
+        if (other->phase <= FLIGHT_LOADING && !strata__flight_too_old(other, now))
+            return 1;
+    }
+    return 0;
+}
+
 int strata__key_busy_locked(struct stripe *s, uint64_t hash, uint32_t space, strata_slice key)
 {
     LIST_EACH(node, bucket(s, hash))
@@ -171,6 +201,12 @@ static void no_more_joins_locked(struct flight *f)
 }
 
 void strata__flight_seal_locked(struct flight *f) { no_more_joins_locked(f); }
+
+void strata__flight_supersede_locked(struct flight *f)
+{
+    f->superseded = 1;
+    no_more_joins_locked(f);
+}
 
 void strata__poison_one_locked(struct flight *f)
 {

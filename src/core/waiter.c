@@ -130,8 +130,9 @@ static int timed_out(const struct waiter *w, strata_error *err)
                        : atomic_load(&w->flight->place.state) == UNLEASED_WAITS
                            ? "as many loads run as max_unleased_loads allows while no lease can be asked for"
                        : w->flight->phase == FLIGHT_LEASING ? "another process loads it, and is slow"
-                       : w->flight->phase == FLIGHT_WAITING ? "a write of the key is not done yet"
-                                                            : "a layer is slow";
+                       : w->flight->phase == FLIGHT_WAITING
+                           ? "a write of the key, or a load of before a ban, is not done yet"
+                           : "a layer is slow";
     return strata__fail(err, STRATA_ETIMEDOUT, "hard_timeout_ms",
                         "no value within hard_timeout_ms=%lld: %s; raise it, or "
                         "allow stale values with stale_if_error_ms%s",
