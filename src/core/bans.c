@@ -98,6 +98,8 @@ void strata__mark_raise(const struct root *root, struct mark *mark, const struct
     int later = mark->life == by->life ? by->position >= mark->position : by->wall_ms >= mark->wall_ms;
     if (ours || (later && !theirs))
         *mark = *by;
+    /* A ban that the store is yet to hear of, and one that it took before that: then clocks decide about what was stored in between. */
+    mark->placed = by->placed && (was.placed || !mark_is_set(&was));
     mark->wall_ms = by->wall_ms > was.wall_ms ? by->wall_ms : was.wall_ms;
     mark->store_position = by->store_position > was.store_position ? by->store_position : was.store_position;
 }

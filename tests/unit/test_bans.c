@@ -609,6 +609,34 @@ static void test_order_of_the_store(void **state)
     }
 }
 
+/* One that the store is yet to hear of is not forgotten over one that it took before, which this node hears of later. */
+static void test_pending_beside_placed(void **state)
+{
+    (void)state;
+    const uint64_t tag = strata__tag_id(strata_str("t"));
+    const struct ban tags = { .kind = BAN_TAGS_ANY, .tags = &tag, .tag_count = 1 };
+    const struct ban prefix = { .kind = BAN_PREFIX, .text = { "user:", 5 } }, all = { .kind = BAN_ALL };
+    const struct ban *const pairs[][2] = { { &tags, &tags }, { &prefix, &prefix }, { &prefix, &all } };
+    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
+        struct stack st;
+        struct layer_slot shared = { .flags = STRATA_LAYER_SHARED };
+        struct ban older = *pairs[i][1];
+        uint32_t position;
+        open_policy(&st, NULL);
+        struct root *root = st.cache->root;
+        strata_meta meta = {
+            .life = 77, .born_wall_ms = ex_wall_ms(root->ex), .store_position = 1700, .tag_count = 1
+        };
+        assert_int_equal(strata__ban_enter(root, pairs[i][0], &position), STRATA_OK);
+        older.store_position = 1500;
+        assert_int_equal(strata__ban_apply(root, &older), STRATA_OK);
+        assert_int_equal(strata__bans_judge_ids(st.cache, &shared, &meta, strata_str("user:1"), &tag), BAN_HARD);
+        meta.born_wall_ms += 5000;
+        assert_int_equal(strata__bans_judge_ids(st.cache, &shared, &meta, strata_str("user:1"), &tag), BAN_NONE);
+        close_stack(&st);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -630,6 +658,7 @@ int main(void)
         cmocka_unit_test(test_cleared_here),
         cmocka_unit_test(test_last_position),
         cmocka_unit_test(test_order_of_the_store),
+        cmocka_unit_test(test_pending_beside_placed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
