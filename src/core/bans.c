@@ -93,6 +93,8 @@ static int grow(struct root *root)
 void strata__mark_raise(const struct root *root, struct mark *mark, const struct mark *by)
 {
     struct mark was = *mark;
+    if (!mark_is_set(by))
+        return;
     int ours = by->life == root->life && mark->life != root->life;
     int theirs = by->life != root->life && mark->life == root->life;
     int later = mark->life == by->life ? by->position >= mark->position : by->wall_ms >= mark->wall_ms;

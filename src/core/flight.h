@@ -536,8 +536,8 @@ void strata__waiter_finish(struct waiter *w, int status, strata_value *value, co
 int strata__waiter_expired(struct waiter *w, int64_t now, int *status, strata_value **value, strata_error *err);
 /* Take it out of its flight without an answer.  1: done; 0: somebody answers it just now. */
 int strata__waiter_withdraw(struct waiter *w);
-/* Sleep until w has its result, running what the driver is given. */
-void strata__waiter_sleep(struct waiter *w, struct driver *d);
+void strata__waiter_sleep(struct waiter *w,
+                          struct driver *d); /* until w has its result, running what the driver is given */
 
 /* Writes (write.c) ---------------------------------------------------------------------------------------------- */
 
@@ -584,8 +584,7 @@ static inline int all_layers_instant(const struct root *root)
 {
     return root->instant_count == root->layer_count && root->coherence == NULL; /* a bus takes its time, too */
 }
-/* Count it, tell it; its status. */
-int strata__write_result(struct write *w);
+int strata__write_result(struct write *w); /* counts it, tells it; its status */
 /* Of a bulk call: what it answers after one more of its keys. */
 static inline int first_error(int so_far, int status) { return so_far < 0 ? so_far : status < 0 ? status : so_far; }
 int strata__value_fits(const struct root *root, size_t size, strata_error *err);
