@@ -276,6 +276,8 @@ static void shut(struct root *root)
 {
     key_mutex_lock(&root->tree_lock);
     uint32_t open = ROOT_OPEN;
+    /* First: from the state on delays are cut short, and who begins another one each time has to know. */
+    atomic_store(&root->host.closing, 1);
     if (atomic_compare_exchange_strong(&root->state, &open, ROOT_CLOSING))
         strata__gates_set_locked(root);
     key_mutex_unlock(&root->tree_lock);
