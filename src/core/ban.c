@@ -114,11 +114,9 @@ static int tell_layers(strata *cache, struct ban *ban, strata_error *err)
     return worst;
 }
 
-/* A shared store has kept what it gave a position; and tells of it when the cache is opened anew. */
+/* Also what a shared store has given a position: its list may be gone, or away, when the cache is opened anew and trusts its disk. */
 int strata__ban_keep(struct root *root, const struct ban *ban)
 {
-    if (ban->store_position != 0)
-        return STRATA_OK;
     strata_ban_op op = { .size = sizeof op,
                          .kind = ban->kind,
                          .soft = (uint32_t)ban->soft,

@@ -555,7 +555,7 @@ void strata__ban_tag_known(struct root *root, uint64_t tag, uint64_t *store_posi
     const struct tag_ban *found[] = { b->tag_room != 0 ? find(b->tags, b->tag_room, key) : NULL,
                                       b->folded != NULL ? &b->folded[key % TAG_FOLDS] : NULL };
     for (size_t i = 0; i < 2; i++)
-        if (found[i] != NULL && found[i]->key != 0) {
+        if (found[i] != NULL && (i == 1 || found[i]->key != 0)) { /* what was folded has no key */
             latest(&found[i]->hard, store_position, wall_ms);
             latest(&found[i]->soft, store_position, wall_ms);
         }

@@ -337,6 +337,7 @@ static int close_root(strata *cache)
     wait_until_idle(root);
     if (strata__demotions_close(root))
         wait_until_idle(root);
+    told &= !strata__coherence_untold(root);
     strata__coherence_close(root, 1);
     int rc = strata__layers_close(root);
     if (!told)

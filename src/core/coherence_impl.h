@@ -118,6 +118,7 @@ struct coherence {
     /* Work */
     struct task work; /* what came in, and what the clock brings: one thread at a time */
     unsigned char work_posted, work_again, beat_due, beating, stopping;
+    unsigned char untold; /* what a store took after the buses' goodbye */
     struct timer beat;
     struct list_node waits; /* struct outgoing, all that wait */
     /* Keys that are compared with the store (coherence_echo.c). */

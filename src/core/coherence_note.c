@@ -217,7 +217,7 @@ static int compose(struct coherence *c, struct bus_note *note, uint8_t *nodes)
                                           .cursor = strata_bytes(b->cursor, b->cursor_size),
                                           .nodes = put_nodes(b, at),
                                           .encoded = at };
-        all &= b->cursor_size != 0;
+        all &= b->cursor_size != 0 && !b->doubts; /* nor behind what was refused, and has not cost the trust yet */
     }
     key_mutex_unlock(&c->lock);
     return all;

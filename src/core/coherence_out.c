@@ -441,6 +441,7 @@ void strata__publish_late(struct root *root, const struct bus_item *item)
     for (size_t i = 0; i < c->count && !stopping; i++)
         if (c->buses[i].publishes)
             (void)put_locked(&c->buses[i], item);
+    c->untold |= (unsigned char)stopping;
     if (!stopping)
         root_hold(root); /* else close might go on before the pump has ended */
     key_mutex_unlock(&c->lock);
@@ -449,6 +450,17 @@ void strata__publish_late(struct root *root, const struct bus_item *item)
     for (size_t i = 0; i < c->count; i++)
         strata__out_pump(&c->buses[i]);
     root_leave(root);
+}
+
+int strata__coherence_untold(struct root *root)
+{
+    struct coherence *c = root->coherence;
+    if (c == NULL)
+        return 0;
+    key_mutex_lock(&c->lock);
+    int untold = c->untold;
+    key_mutex_unlock(&c->lock);
+    return untold;
 }
 
 struct sleeper {

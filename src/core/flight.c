@@ -103,6 +103,7 @@ static struct flight *find_joinable_locked(struct stripe *s, const struct want *
     int64_t now = ex_now_ms(root->ex);
     if (want->policy->single_flight == STRATA_OFF || strata__uncacheable_locked(root, want->policy, hash, now))
         return NULL;
+    strata__give_up_superseded_locked(s, hash, want->handle->space, key, now);
     struct flight *f = strata__flight_find_locked(s, hash, want->handle->space, key);
     if (f == NULL)
         return NULL;

@@ -323,6 +323,7 @@ struct flight *strata__flight_find_locked(struct stripe *s, uint64_t hash, uint3
 void strata__poison_locked(struct root *root, struct stripe *s, uint64_t hash, uint32_t space, strata_slice key);
 void strata__poison_one_locked(struct flight *f);
 void strata__flight_supersede_locked(struct flight *f);
+void strata__give_up_superseded_locked(struct stripe *s, uint64_t hash, uint32_t space, strata_slice key, int64_t now);
 /* The superseded flight that this one has to wait for; NULL: it waits for a write. */
 struct flight *strata__flight_ahead_locked(struct stripe *s, const struct flight *f);
 /* Is a loader of the key being called, or about to be, besides this flight's? */

@@ -111,10 +111,9 @@ void strata__busy_enter_locked(struct root *root, struct stripe *s, struct busy 
     item->waiting = (unsigned char)strata__busy_must_wait_locked(s, item);
 }
 
-void strata__busy_leave_locked(struct stripe *s, struct busy *item)
+/* Those of this key that nothing forbids any more go on. */
+static void wake_locked(struct stripe *s, const struct busy *item)
 {
-    list_remove(&item->chain);
-    s->count--;
     LIST_EACH(node, bucket(s, item->hash))
     {
         struct busy *b = list_entry(node, struct busy, chain);
@@ -123,6 +122,13 @@ void strata__busy_leave_locked(struct stripe *s, struct busy *item)
         b->waiting = 0;
         strata__strand_wake(b->is_write ? &write_of_busy(b)->strand : &flight_of_busy(b)->strand);
     }
+}
+
+void strata__busy_leave_locked(struct stripe *s, struct busy *item)
+{
+    list_remove(&item->chain);
+    s->count--;
+    wake_locked(s, item);
 }
 
 struct flight *strata__flight_find_locked(struct stripe *s, uint64_t hash, uint32_t space, strata_slice key)
@@ -214,6 +220,22 @@ void strata__poison_one_locked(struct flight *f)
     no_more_joins_locked(f);
     if (f->lease != NULL)
         strata__lease_drop_locked(f); /* it is not stored: another may load */
+    if (f->superseded)
+        wake_locked(stripe_of(f->root, f->key.hash), &f->busy); /* who waits for what it brings */
+}
+
+/* Those of the key that take too long keep nobody waiting any more. */
+void strata__give_up_superseded_locked(struct stripe *s, uint64_t hash, uint32_t space, strata_slice key, int64_t now)
+{
+    LIST_EACH(node, bucket(s, hash))
+    {
+        struct busy *b = list_entry(node, struct busy, chain);
+        if (b->is_write || !same_key(b, hash, space, key))
+            continue;
+        struct flight *f = flight_of_busy(b);
+        if (f->superseded && !f->poisoned && strata__flight_too_old(f, now))
+            strata__poison_one_locked(f);
+    }
 }
 
 void strata__poison_locked(struct root *root, struct stripe *s, uint64_t hash, uint32_t space, strata_slice key)

@@ -30,7 +30,7 @@ static inline uint64_t bad_rejected(strata *cache)
 
 static inline size_t bad_say_all(struct bus_member *stranger, const struct bus_came *real)
 {
-    enum { LARGE = 130000 };
+    enum { LARGE = 130000, CHANNEL_AT = 4, CHANNEL_END = 12 };
     size_t said = 0;
     char *bytes = calloc(1, LARGE);
     assert_non_null(bytes);
@@ -42,8 +42,8 @@ static inline size_t bad_say_all(struct bus_member *stranger, const struct bus_c
     for (size_t size = 1; size < real->size; size += 7, said++) /* cut off */
         bus_member_publish(stranger, real->bytes, size);
     memcpy(bytes, real->bytes, real->size);
-    for (size_t at = 0; at < real->size;
-         at += 5, said++) { /* of another version, from somebody else, with other things in it */
+    for (size_t at = 0; at < real->size; at += 5) { /* of another version, from somebody else, with other things in it */
+        said += at < CHANNEL_AT || at >= CHANNEL_END; /* else it says that it is for others, and is none of ours */
         bytes[at] = (char)(bytes[at] ^ 0x55);
         bus_member_publish(stranger, bytes, real->size);
         bytes[at] = real->bytes[at];
@@ -76,7 +76,9 @@ static inline void bad_messages_case(const char *url, strata_bus *same_channel)
                      (int)bad_rejected(other));
         fork_nap();
     }
-    assert_true(fork_has(cache, "k") == STRATA_OK && fork_has(other, "k") == STRATA_OK);
+    /* Nothing was carried out; what could not be read may have been a delete, so it is not trusted for a while. */
+    assert_true(fork_has(cache, "k") != STRATA_MISS && fork_has(other, "k") != STRATA_MISS);
+    assert_true(fork_trusted(cache) && fork_trusted(other));
     assert_int_equal(strata_delete(cache, strata_str("k"), NULL), STRATA_OK);
     assert_true(fork_misses(other, "k"));
     bus_member_stop(&stranger);

@@ -108,9 +108,36 @@ static void test_storm_in_a_loader(void **state)
     close_stack(&st);
 }
 
+/* Loads that never end keep nobody waiting for longer than a refresh may take. */
+static void test_loads_that_hang(void **state)
+{
+    (void)state;
+    struct stack st;
+    struct storm s = { 0 };
+    struct ended ends[5] = { 0 };
+    strata_slice key = strata_str("key");
+    open_stack(&st, &(struct stack_options){ 0 });
+    for (int i = 0; i < 3; i++) {
+        strata_get_or_load_async(st.cache, key, storm_loader, &s, NULL, NULL, on_done, &ends[i], NULL);
+        run(&st);
+        assert_int_equal(strata_ban_tag(st.cache, "t", 0, NULL), STRATA_OK);
+    }
+    assert_int_equal(s.count, 2);
+    pass(&st, 31000);
+    strata_get_or_load_async(st.cache, key, storm_loader, &s, NULL, NULL, on_done, &ends[3], NULL);
+    run(&st);
+    assert_true(s.count > 2);
+    for (int i = 0; i < s.count; i++)
+        storm_ends(&st, &s, i);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(ends[i].count, 1);
+    close_stack(&st);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_loads_that_hang),
         cmocka_unit_test(test_storm),
         cmocka_unit_test(test_storm_in_a_loader),
     };

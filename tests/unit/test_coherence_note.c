@@ -3,6 +3,8 @@
 #include "tests/support/temp_dir.h"
 #include "tests/unit/coherence_fixture.h"
 
+#include "src/core/bans.h"
+
 struct home {
     struct nodes n;
     struct nodes_options o;
@@ -239,9 +241,53 @@ static void test_a_loss_outlasts_silence(void **state)
     nodes_close(&n);
 }
 
+/* What can't be read may have been a delete: nobody goes on behind it as if it had been carried out. */
+static void test_what_was_refused_is_not_passed_over(void **state)
+{
+    struct home h;
+    char bytes[512];
+    (void)state;
+    begin(&h, 0);
+    set(h.n.node[0], "key", "one");
+    nodes_pass(&h.n, 6000);
+    strata_slice last = sim_net_last(h.n.net);
+    memcpy(bytes, last.data, last.size);
+    bytes[1] = 2; /* of a version to come */
+    sim_net_inject(h.n.net, strata_bytes(bytes, last.size));
+    nodes_pass(&h.n, 20);
+    assert_int_equal(health_of(h.n.node[0]).rejected, 1);
+    (void)strata_close(h.n.node[0]);
+    open_with_disk(&h, h.path, &h.n.node[0]);
+    nodes_pass(&h.n, 2000);
+    expect(h.n.node[0], "key", STRATA_MISS, "");
+    end(&h);
+}
+
+/* The store's list may be gone, or the store away, when the disk is trusted again. */
+static void test_bans_that_a_store_has_are_on_the_disk(void **state)
+{
+    struct home h;
+    (void)state;
+    begin(&h, 0);
+    set(h.n.node[0], "ban:1", "one");
+    nodes_pass(&h.n, 6000);
+    struct ban ban = { .kind = BAN_PREFIX, .text = k("ban:"), .path = k(""), .store_position = 1234567 };
+    assert_int_equal(strata__ban_apply(h.n.node[0]->root, &ban), STRATA_OK);
+    assert_true(strata__ban_keep(h.n.node[0]->root, &ban) >= 0);
+    expect(h.n.node[0], "ban:1", STRATA_MISS, "");
+    nodes_pass(&h.n, 6000);
+    (void)strata_close(h.n.node[0]);
+    open_with_disk(&h, h.path, &h.n.node[0]);
+    nodes_pass(&h.n, 2000);
+    expect(h.n.node[0], "ban:1", STRATA_MISS, "");
+    end(&h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_what_was_refused_is_not_passed_over),
+        cmocka_unit_test(test_bans_that_a_store_has_are_on_the_disk),
         cmocka_unit_test(test_a_node_that_was_down_hears_what_it_missed),
         cmocka_unit_test(test_until_then_it_is_suspect),
         cmocka_unit_test(test_a_log_that_was_trimmed),

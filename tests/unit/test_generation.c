@@ -3,6 +3,8 @@
 #include <string.h>
 
 #include "src/core/generation.h"
+#include "src/base/hash.h"
+#include "src/core/bans.h"
 #include "strata/strata.h"
 #include "tests/support/cmocka_all.h"
 #include "tests/support/temp_dir.h"
@@ -254,11 +256,33 @@ static void after_a_restart(void **state)
     temp_dir_remove(dir);
 }
 
+/* However many tags were banned since. */
+static void that_was_folded(void **state)
+{
+    (void)state;
+    strata *cache = open_cache(MEMORY, NULL);
+    uint64_t id = strata__hash("g", 1, 0x6e67);
+    struct ban ban = {
+        .kind = BAN_TAGS_ANY, .tags = &id, .tag_count = 1, .path = strata_str(""), .store_position = 777
+    };
+    assert_int_equal(strata__ban_apply(cache->root, &ban), STRATA_OK);
+    for (uint64_t i = 1; i <= TAG_BANS + 100; i++) {
+        ban.tags = &i;
+        ban.store_position = 1000 + i;
+        assert_int_equal(strata__ban_apply(cache->root, &ban), STRATA_OK);
+    }
+    strata *space = open_space(cache, "s", "g");
+    assert_true(number(space) >= 777);
+    strata_close(space);
+    strata_close(cache);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_entry_has_it), cmocka_unit_test(of_namespaces), cmocka_unit_test(wrong_names),
-        cmocka_unit_test(with_many_tags),     cmocka_unit_test(later),         cmocka_unit_test(after_a_restart),
+        cmocka_unit_test(that_was_folded), cmocka_unit_test(every_entry_has_it), cmocka_unit_test(of_namespaces),
+        cmocka_unit_test(wrong_names),     cmocka_unit_test(with_many_tags),     cmocka_unit_test(later),
+        cmocka_unit_test(after_a_restart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
