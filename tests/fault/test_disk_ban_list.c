@@ -187,7 +187,9 @@ static void test_damage(void **state)
             assert_int_equal(fwrite("\x50\0\0\0half", 1, 8, f), 8);
         } else {
             assert_int_equal(fseek(f, 30, SEEK_SET), 0);
-            assert_int_equal(fwrite("\xff", 1, 1, f), 1);
+            int was = fgetc(f); /* it may have any value: part of it is drawn */
+            assert_int_equal(fseek(f, 30, SEEK_SET), 0);
+            assert_int_equal(fputc(was ^ 0x55, f), was ^ 0x55);
         }
         assert_int_equal(fclose(f), 0);
         for (int again = 0; again < 2; again++) {
