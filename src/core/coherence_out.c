@@ -438,10 +438,12 @@ void strata__publish_late(struct root *root, const struct bus_item *item)
     struct coherence *c = root->coherence;
     key_mutex_lock(&c->lock);
     int stopping = c->stopping;
-    for (size_t i = 0; i < c->count && !stopping; i++)
-        if (c->buses[i].publishes)
+    for (size_t i = 0; i < c->count; i++) {
+        if (c->buses[i].publishes && stopping)
+            c->untold = 1;
+        else if (c->buses[i].publishes)
             (void)put_locked(&c->buses[i], item);
-    c->untold |= (unsigned char)stopping;
+    }
     if (!stopping)
         root_hold(root); /* else close might go on before the pump has ended */
     key_mutex_unlock(&c->lock);

@@ -13,7 +13,7 @@ static inline strata *bad_open(const char *url)
     strata_options options = STRATA_OPTIONS_INIT;
     coherence.open_wait_ms = 60000;
     coherence.heartbeat_ms = 100;
-    coherence.trust_ms = 60000; /* which no busy machine lets run out */
+    coherence.trust_ms = 10000; /* which no busy machine lets run out, and for which what is refused ends it */
     coherence.secret = "of all nodes";
     options.coherence = &coherence;
     if (strata_open_url(&cache, url, &options, &err) != STRATA_OK)
