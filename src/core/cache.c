@@ -421,6 +421,7 @@ int strata_reopen(strata *cache, strata_error *err)
     rc = forget_parent(root);
     root->ex = ex;
     root->life = ex_random(ex) | 1;
+    atomic_store(&root->host.closing, 0); /* the parent may have been at it */
     if (rc == STRATA_OK)
         rc = strata__layers_reopen(root, err);
     if (rc == STRATA_OK)

@@ -82,8 +82,8 @@ static int host_after(strata_layer_host *host, int64_t delay_ms, void (*fn)(void
         return STRATA_ENOMEM;
     p->timer.fire = delay_over;
     key_mutex_lock(&root->delay_lock);
-    int cut = atomic_load(&root->state) != ROOT_OPEN;
-    if (cut) {
+    /* As layers see it: who looks, and comes again until then, would come without a pause. */
+    if (atomic_load(&root->host.closing)) {
         ex_post_always(root->ex, &p->task);
     } else {
         list_push_back(&root->delayed, &p->link);
@@ -95,8 +95,8 @@ static int host_after(strata_layer_host *host, int64_t delay_ms, void (*fn)(void
 
 void strata__host_closing(struct root *root)
 {
-    atomic_store(&root->host.closing, 1);
     key_mutex_lock(&root->delay_lock);
+    atomic_store(&root->host.closing, 1);
     LIST_EACH(node, &root->delayed)
     {
         struct posted *p = list_entry(node, struct posted, link);

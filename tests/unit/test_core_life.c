@@ -74,6 +74,35 @@ static void test_close_in_callback(void **state)
     }
 }
 
+static int came_again;
+
+static void comes_again(void *ctx)
+{
+    strata_layer_host *host = ctx;
+    if (++came_again < 1000 && !atomic_load(&host->closing))
+        assert_int_equal(strata_host_after(host, 10000, comes_again, host), STRATA_OK);
+}
+
+/* Closing has begun, and takes its time: delays are cut short from then on, and layers know, or who asks again each time would come again
+ * and again without a pause. */
+static void test_delays_while_it_closes(void **state)
+{
+    (void)state;
+    struct stack st;
+    struct origin o = { .st = &st, .value = "one" };
+    open_stack(&st, &(struct stack_options){ .with_slow = 1 });
+    assert_int_equal(strata_get_or_load_async(st.cache, strata_str("k"), origin_loader, &o, NULL, NULL,
+                                              close_in_callback, &st, NULL),
+                     STRATA_PENDING);
+    run(&st);
+    came_again = 0;
+    assert_int_equal(strata_host_after(st.slow->host, 10000, comes_again, st.slow->host), STRATA_OK);
+    run(&st);
+    assert_int_equal(came_again, 1);
+    close_stack(&st);
+    assert_int_equal(came_again, 1);
+}
+
 static int closes(strata_load *load, strata_slice key, void *ctx)
 {
     struct stack *st = ctx;
@@ -540,6 +569,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bad_options),
         cmocka_unit_test(test_close_in_callback),
+        cmocka_unit_test(test_delays_while_it_closes),
         cmocka_unit_test(test_close_in_loader),
         cmocka_unit_test(test_close_ends_all),
         cmocka_unit_test(test_close_stores_what_was_loaded),
