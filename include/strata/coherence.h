@@ -27,8 +27,16 @@ typedef struct strata_coherence_options {
     int32_t default_bus;   /**< STRATA_OFF: a cache over a server that can carry messages gets no bus by itself */
     int64_t open_wait_ms;  /**< opening waits so long for the buses to be up: what is loaded before is not trusted for long.  Default
                                 1,000; STRATA_OFF: not at all */
+    int32_t priming;       /**< STRATA_OFF: what is set here is told to others without its value.  Default on: nodes that hold an older
+                                version of the key in memory take the new value from the message.  Values travel as they are: none
+                                do where a shared layer seals its (protection) */
+    uint32_t prime_max_bytes; /**< larger values are not sent along, nor taken; default 512; at most 64 KiB */
+    int64_t spread_ms;     /**< what another node has replaced, and no value came for, is asked for anew once a process, after a random part
+                                of this; until then, and for at most ten times as long, the old value is STRATA_STALE.  Default 100; at
+                                most a minute.  STRATA_OFF, and where suspect_ms is: it is gone at once, and every process asks
+                                with its next read */
 } strata_coherence_options;
-#define STRATA_COHERENCE_OPTIONS_INIT { sizeof(strata_coherence_options), 0, 0, 0, NULL, NULL, 0, 0, 0, 0 }
+#define STRATA_COHERENCE_OPTIONS_INIT { sizeof(strata_coherence_options), 0, 0, 0, NULL, NULL, 0, 0, 0, 0, 0, 0, 0 }
 
 /** What strata_health_get() tells. */
 typedef struct strata_health {

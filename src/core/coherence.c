@@ -149,6 +149,8 @@ int strata__coherence_take(struct root *root, const strata_options *options, str
     c->suspect_ms = known.suspect_ms;
     c->open_wait_ms = known.open_wait_ms;
     c->max_queued = known.max_queued;
+    c->prime_most = known.priming == STRATA_ON ? known.prime_max_bytes : 0;
+    c->spread_ms = known.suspect_ms == STRATA_OFF ? STRATA_OFF : known.spread_ms;
     c->publish_only = known.publish_only == STRATA_ON;
     list_init(&c->waits);
     strata__checks_init(c);

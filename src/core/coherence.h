@@ -19,6 +19,30 @@ void strata__coherence_free(struct root *root);
 /* Somebody listens: is there anything shared that no bus tells of? */
 void strata__coherence_warn(struct root *root);
 
+/* What another node has done to a key. */
+struct change {
+    uint64_t version;    /* what it has now; 0 none, or unknown */
+    uint32_t store_life; /* whose version that is; 0 unknown */
+    int is_update;       /* there is a new value, and nobody need be sorry to see the old one for a moment */
+    struct held *primed; /* that value, to be kept where an older one is held; NULL */
+};
+static inline int change_made(const struct change *change, uint64_t version, uint32_t store_life)
+{
+    return change->version != 0 && version == change->version &&
+           (store_life == change->store_life || store_life == 0 || change->store_life == 0);
+}
+/* Instant layers of this node: what they hold is of that very version, becomes it, is stale for a moment, or goes (coherence_take.c). */
+void strata__change_instant_locked(strata *handle, struct layer_slot *slot, const struct key_forms *key,
+                                   const struct change *change);
+/* Another node has replaced it, and it is time to ask for the new value. */
+int strata__is_replaced(struct root *root, const struct held *held);
+struct bus_item;
+/* A value that came with a message, judged as if it was found in the shared store.  0: it may not be taken. */
+int strata__prime_read(strata *handle, const struct key_forms *key, const struct bus_item *item, struct held *out);
+/* The envelope of what was written, for a message; NULL: it travels without.  To be freed. */
+struct write;
+unsigned char *strata__prime_write(const struct write *w, struct bus_item *item);
+
 /* enum suspicion of an entry of another life that a layer of this node's holds.  *out_position: where it counts as born; 0: it is not
  * known to have missed nothing. */
 int strata__foreign_level(struct root *root, const struct layer_slot *slot, const strata_meta *meta, int64_t now,

@@ -15,33 +15,15 @@ enum { AT_ONCE = 64 };
 
 /* One key -------------------------------------------------------------------------------------------------------- */
 
-static void drop_instant_locked(strata *handle, struct layer_slot *slot, const struct key_forms *key, uint64_t version)
-{
-    struct root *root = handle->root;
-    strata_op op;
-    strata_error words;
-    int64_t now = ex_now_ms(root->ex);
-    if (version != 0) {
-        op_init(&op, handle, slot, key, STRATA_OP_GET, now, &words);
-        strata__instant_submit(slot, &op);
-        int same = strata__op_found(&op) && op.meta.version == version;
-        strata_value_unref(op.found);
-        if (same)
-            return;
-    }
-    op_init(&op, handle, slot, key, STRATA_OP_REMOVE, now, &words);
-    strata__instant_submit(slot, &op);
-}
-
-void strata__peer_drop_locked(strata *handle, struct stripe *s, const struct key_forms *key, uint64_t version)
+void strata__peer_drop_locked(strata *handle, struct stripe *s, const struct key_forms *key, const struct change *change)
 {
     struct root *root = handle->root;
     strata__poison_locked(root, s, key->hash, handle->space, key->plain);
-    strata__supersede_locked(s, key->hash, handle->space, key->plain, version);
+    strata__supersede_locked(s, key->hash, handle->space, key->plain, change->version);
     for (size_t i = root->layer_count; i-- > 0;) {
         struct layer_slot *slot = &root->layers[i];
         if (slot_instant(slot) && !(slot->flags & STRATA_LAYER_SHARED))
-            drop_instant_locked(handle, slot, key, version);
+            strata__change_instant_locked(handle, slot, key, change);
     }
 }
 
@@ -73,7 +55,7 @@ static void run_again(struct batch *batch, struct write *w)
         return;
     strata__write_begin(&again, handle, STRATA_OP_REMOVE);
     again.peer = 1;
-    again.version = w->version;
+    again.change = w->change;
     again.key = w->key;
     again.key.plain = plain;
     again.key.hash = handle_hash(handle, plain);
@@ -95,11 +77,42 @@ static void run_batch(struct batch *batch)
     batch->count = 0;
 }
 
-static void one_key(struct batch *batch, strata_slice storage, uint64_t version)
+static void one_slow_key(struct batch *batch, strata *handle, const struct key_forms *key, const struct change *change,
+                         int unopened)
+{
+    struct root *root = handle->root;
+    strata_slice storage = key->storage;
+    for (size_t i = 0; i < batch->count; i++)
+        if (batch->writes[i].key.hash == key->hash) { /* the same key twice would wait for itself */
+            run_batch(batch);
+            break;
+        }
+    struct write *w = &batch->writes[batch->count];
+    strata__write_begin(w, handle, STRATA_OP_REMOVE);
+    w->peer = 1;
+    w->change = *change;
+    w->key = *key;
+    w->storage = strata__alloc(root->mem, storage.size);
+    if (w->storage == NULL) {
+        batch->failed = 1;
+        return;
+    }
+    memcpy(w->storage, storage.data, storage.size);
+    w->key.storage = strata_bytes(w->storage, storage.size);
+    w->key.plain = strata_bytes(w->storage + (storage.size - key->plain.size), key->plain.size);
+    batch->unopened[batch->count] = (unsigned char)unopened;
+    batch->count++;
+    if (batch->count == AT_ONCE)
+        run_batch(batch);
+}
+
+/* `item`: of a message, or NULL: perhaps with a value. */
+static void one_key(struct batch *batch, strata_slice storage, struct change change, const struct bus_item *item)
 {
     struct root *root = batch->b->c->root;
     struct key_forms key = { .storage = storage };
     strata *handle = strata__handle_of_storage(root, storage, &key.plain);
+    struct held primed;
     int unopened = handle == NULL;
     batch->b->applied++;
     if (unopened) { /* a namespace that nothing was read from, in this life: a disk may have it from another one */
@@ -109,35 +122,20 @@ static void one_key(struct batch *batch, strata_slice storage, uint64_t version)
         key.plain = storage;
     }
     key.hash = handle_hash(handle, key.plain);
+    if (!unopened && item != NULL && strata__prime_read(handle, &key, item, &primed))
+        change.primed = &primed;
     if (batch->writes == NULL) {
         struct frame frame;
         struct stripe *s = stripe_lock(root, key.hash, &frame);
-        strata__peer_drop_locked(handle, s, &key, version);
+        strata__peer_drop_locked(handle, s, &key, &change);
         stripe_unlock(s, &frame);
-        return;
-    }
-    for (size_t i = 0; i < batch->count; i++)
-        if (batch->writes[i].key.hash == key.hash) { /* the same key twice would wait for itself */
+    } else {
+        one_slow_key(batch, handle, &key, &change, unopened);
+        if (change.primed != NULL) /* it is here until then */
             run_batch(batch);
-            break;
-        }
-    struct write *w = &batch->writes[batch->count];
-    strata__write_begin(w, handle, STRATA_OP_REMOVE);
-    w->peer = 1;
-    w->version = version;
-    w->key = key;
-    w->storage = strata__alloc(root->mem, storage.size);
-    if (w->storage == NULL) {
-        batch->failed = 1;
-        return;
     }
-    memcpy(w->storage, storage.data, storage.size);
-    w->key.storage = strata_bytes(w->storage, storage.size);
-    w->key.plain = strata_bytes(w->storage + (storage.size - key.plain.size), key.plain.size);
-    batch->unopened[batch->count] = (unsigned char)unopened;
-    batch->count++;
-    if (batch->count == AT_ONCE)
-        run_batch(batch);
+    if (change.primed != NULL)
+        strata__held_drop(&primed);
 }
 
 static int begin_batch(struct batch *batch, struct bus_slot *b)
@@ -201,7 +199,13 @@ static void obey(struct batch *batch, const struct bus_message *m, const struct 
     case BUS_ITEM_DELETE:
     case BUS_ITEM_EXPIRE:
     case BUS_ITEM_SET:
-    case BUS_ITEM_VALUE: one_key(batch, item->key, item->version); return;
+    case BUS_ITEM_VALUE:
+        one_key(batch, item->key,
+                (struct change){ .version = item->version,
+                                 .store_life = item->store_life,
+                                 .is_update = item->kind == BUS_ITEM_SET || item->kind == BUS_ITEM_VALUE },
+                item->kind == BUS_ITEM_VALUE ? item : NULL);
+        return;
     case BUS_ITEM_CLEAR: one_space(batch, item->key); return;
     case BUS_ITEM_BAN: one_ban(batch, item); return;
     default: run_batch(batch); strata__peer_item(batch->b, m, item);
@@ -294,6 +298,6 @@ void strata__apply_change(struct bus_slot *b, strata_slice key, uint64_t version
     if (key.size == 0)
         one_space(&batch, key);
     else
-        one_key(&batch, key, version);
+        one_key(&batch, key, (struct change){ .version = version }, NULL);
     end_batch(&batch);
 }

@@ -99,6 +99,8 @@ struct coherence {
     int64_t heartbeat_ms, trust_ms, suspect_ms, open_wait_ms;
     uint32_t max_queued;
     int publish_only, follows; /* the latter: a bus is told of what this cache reads */
+    uint32_t prime_most;       /* bytes; 0: none */
+    int64_t spread_ms;         /* STRATA_OFF */
     char *node_name;
     char *secret;
     uint64_t channel;

@@ -8,7 +8,7 @@
 #include "src/core/bans.h"
 #include "src/core/coherence_impl.h"
 
-enum { TABLE = 1024, MESSAGE_MOST = 256 << 10, PAUSE_LEAST_MS = 20, PAUSE_MOST_MS = 1000 };
+enum { VALUES_MOST = 1000, TABLE = 1024, MESSAGE_MOST = 256 << 10, PAUSE_LEAST_MS = 20, PAUSE_MOST_MS = 1000 };
 
 /* Who waits ------------------------------------------------------------------------------------------------------ */
 
@@ -59,7 +59,10 @@ void strata__out_release(struct coherence *c, int64_t since)
 
 /* The queue ------------------------------------------------------------------------------------------------------ */
 
-static int is_key(uint8_t kind) { return kind == BUS_ITEM_DELETE || kind == BUS_ITEM_EXPIRE || kind == BUS_ITEM_SET; }
+static int is_key(uint8_t kind)
+{
+    return kind == BUS_ITEM_DELETE || kind == BUS_ITEM_EXPIRE || kind == BUS_ITEM_SET || kind == BUS_ITEM_VALUE;
+}
 
 /* May a later word on this take its place? */
 static int same_subject(const struct bus_item *a, const struct bus_item *b)
@@ -82,7 +85,7 @@ static struct out_item *find_locked(struct bus_slot *b, const struct bus_item *i
 
 static size_t behind(const struct bus_item *item)
 {
-    return item->key.size + item->text.size + 8 + (size_t)item->tag_count * sizeof(uint64_t);
+    return item->key.size + item->text.size + item->envelope.size + 8 + (size_t)item->tag_count * sizeof(uint64_t);
 }
 
 static strata_slice copy_to(unsigned char **at, strata_slice bytes)
@@ -104,12 +107,12 @@ static struct out_item *new_item(struct bus_slot *b, const struct bus_item *item
     q->hash = hash;
     q->item.key = copy_to(&at, item->key);
     q->item.text = copy_to(&at, item->text);
+    q->item.envelope = copy_to(&at, item->envelope);
     if (item->tag_count != 0) {
         at = (unsigned char *)(((uintptr_t)at + 7) & ~(uintptr_t)7);
         memcpy(at, item->tags, (size_t)item->tag_count * sizeof(uint64_t));
         q->item.tags = (const uint64_t *)(const void *)at;
     }
-    q->item.envelope = strata_bytes(NULL, 0);
     list_init(&q->waiters);
     return q;
 }
@@ -171,15 +174,30 @@ static struct out_item *fold_locked(struct bus_slot *b, strata_slice key)
     return q;
 }
 
-/* NULL: no memory, and everything is to be cleared. */
-static struct out_item *put_locked(struct bus_slot *b, const struct bus_item *item)
+/* Values travel where nothing is in the way, and they fit. */
+static struct bus_item without_value(const struct bus_slot *b, const struct bus_item *item)
 {
+    struct bus_item out = *item;
+    if (item->kind == BUS_ITEM_VALUE && (!b->up || b->failed || b->queued >= VALUES_MOST ||
+                                         strata__bus_item_size(item) > b->room - BUS_MESSAGE_FRAME)) {
+        out.kind = BUS_ITEM_SET;
+        out.envelope = strata_bytes(NULL, 0);
+    }
+    return out;
+}
+
+/* NULL: no memory, and everything is to be cleared. */
+static struct out_item *put_locked(struct bus_slot *b, const struct bus_item *given)
+{
+    const struct bus_item kept = without_value(b, given), *item = &kept;
     uint32_t kind = is_key(item->kind) ? 0 : item->kind;
     uint64_t hash = strata__hash(item->key.data, item->key.size, kind);
     struct out_item *q = find_locked(b, item, hash);
     if (q != NULL) {
-        q->item.kind = item->kind;
+        q->item.kind = item->kind == BUS_ITEM_VALUE ? BUS_ITEM_SET : item->kind; /* there is room for no other value */
+        q->item.envelope = strata_bytes(NULL, 0);
         q->item.version = item->version;
+        q->item.store_life = item->store_life;
         return q;
     }
     if (b->queued >= b->c->max_queued || strata__bus_item_size(item) > b->room - BUS_MESSAGE_FRAME)

@@ -252,18 +252,19 @@ struct write {
     unsigned char passes;    /* or had no room */
     unsigned char took;      /* some layer has carried it out */
     unsigned char peer; /* another node's: slow layers of this node alone lose the key, unless it is of `version` */
-    unsigned char publishes;   /* all layers are through, and buses are being told */
-    unsigned char unpublished; /* a bus is yet to hear of it */
-    unsigned char superseded;  /* another node wrote the key meanwhile: nothing is held here any more, */
-    uint64_t superseded_by;    /* unless it is that version; 0 none; key lock, both */
-    uint32_t pending_at;       /* the last layer that is pending */
-    uint32_t done_layers, end;
-    strata_value *value; /* a set's: borrowed; an expire's: what the layer gave */
-    strata_value *tags;  /* the same of its tags */
+    unsigned char publishes;              /* all layers are through, and buses are being told */
+    unsigned char unpublished;            /* a bus is yet to hear of it */
+    unsigned char superseded;             /* another node wrote the key meanwhile: nothing is held here any more, */
+    uint64_t superseded_by;               /* unless it is that version; 0 none; key lock, both */
+    uint32_t pending_at;                  /* the last layer that is pending */
+    uint32_t done_layers, end, told_life; /* the last: whose told_version is */
+    strata_value *value;                  /* a set's: borrowed; an expire's: what the layer gave */
+    strata_value *tags;                   /* the same of its tags */
     strata_value *encoded;
     strata_meta meta;
     int64_t layer_ttls[LAYERS_MAX];   /* a set's: held no longer there; 0: as the layer says */
     uint64_t told_version;            /* what others are told of: the last store's */
+    struct change change;             /* a peer's */
     uint64_t version, version_before; /* what a shared store gave it, and, of an expire, gave what it had; 0: none */
     int found;                        /* expire: some layer had it */
     int status;
@@ -331,7 +332,7 @@ int strata__another_loads_locked(struct stripe *s, const struct flight *f, int64
 /* Another node wrote the key: writes of ours that are under way put nothing into layers of this node, unless they are that version. */
 void strata__supersede_locked(struct stripe *s, uint64_t hash, uint32_t space, strata_slice key, uint64_t version);
 /* That, poison, and what instant layers of this node hold of the key (coherence_apply.c). */
-void strata__peer_drop_locked(strata *handle, struct stripe *s, const struct key_forms *key, uint64_t version);
+void strata__peer_drop_locked(strata *handle, struct stripe *s, const struct key_forms *key, const struct change *made);
 void strata__flights_cancel_all(struct root *root); /* used by close */
 
 static inline struct flight *flight_of_busy(struct busy *b)

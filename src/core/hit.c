@@ -299,7 +299,7 @@ static void confirm(strata *cache, strata_slice key, uint64_t hash, const struct
     int shared = 0;
     for (size_t i = 0; i < root->layer_count; i++)
         shared |= (root->layers[i].flags & STRATA_LAYER_SHARED) != 0;
-    if (held->suspect == SUSPECT_NOT || !shared)
+    if (!shared || (held->suspect == SUSPECT_NOT && !strata__is_replaced(root, held)))
         return;
     struct want want = { .handle = cache, .policy = &cache->policy };
     strata__refresh_start(&want, key, hash, held);

@@ -475,7 +475,7 @@ static int stored(struct flight *f)
     } else if (f->op.kind == p->kind && f->op.status == STRATA_OK && !too_late) {
         tell_stored(f, slot->index);
         if (p->leased == STRATA_OP_PUT)
-            p->meta.version = f->op.meta.version;
+            p->meta.version = f->op.meta.version, p->meta.store_life = f->op.meta.store_life;
     } else if (too_late || (is_put && supersedes(f) && !(f->op.flags & STRATA_OP_BACKFILL))) {
         begin_op(f, slot, STRATA_OP_REMOVE);
         f->op.flags = too_late ? 0 : STRATA_OP_LOADED;

@@ -196,12 +196,13 @@ static void note_version(struct write *w, const struct layer_slot *slot)
     if (w->op.status != STRATA_OK || !(slot->flags & STRATA_LAYER_SHARED))
         return;
     if (w->op.kind == STRATA_OP_PUT || w->op.kind == STRATA_OP_REMOVE)
-        w->told_version = w->op.meta.version;
+        w->told_version = w->op.meta.version, w->told_life = w->op.meta.store_life;
     if (w->op.kind != STRATA_OP_PUT ||
         w->op.meta.version == w->meta.version) /* it counts none, and keeps what it is given */
         return;
     w->version_before = w->meta.version;
     w->version = w->meta.version = w->op.meta.version;
+    w->meta.store_life = w->op.meta.store_life;
 }
 
 /* Was what was put cleared while it was on its way?  A peer's clear has emptied shared stores before it is told: a set that is there
@@ -356,7 +357,7 @@ int strata__write_enter(struct write *w)
     w->busy = (struct busy){ .hash = w->key.hash, .space = w->handle->space, .is_write = 1, .key = w->key.plain };
     struct stripe *s = stripe_lock(root, w->key.hash, &frame);
     if (w->peer)
-        strata__peer_drop_locked(w->handle, s, &w->key, w->version);
+        strata__peer_drop_locked(w->handle, s, &w->key, &w->change);
     else
         strata__poison_locked(root, s, w->key.hash, w->handle->space, w->key.plain);
     strata__busy_enter_locked(root, s, &w->busy);

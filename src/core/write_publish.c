@@ -34,11 +34,16 @@ int strata__write_publish(struct write *w)
                                      : w->told_as == STRATA_OP_REMOVE ? BUS_ITEM_DELETE
                                                                       : BUS_ITEM_EXPIRE,
                              .version = w->told_version,
+                             .store_life = w->told_life,
                              .key = w->key.storage };
     if (w->root->coherence == NULL || w->peer || w->demotes)
         return 1;
     w->publishes = 1;
     w->outgoing.over = published;
     strand_expect(&w->strand, 1);
-    return !strata__publish(w->root, &item, &w->outgoing) || strand_asked(&w->strand);
+    unsigned char *envelope = strata__prime_write(w, &item);
+    const strata_allocator *mem = w->root->mem;
+    int over = !strata__publish(w->root, &item, &w->outgoing); /* 0: somebody else may have gone on with it by now */
+    strata__free(mem, envelope);
+    return over || strand_asked(&w->strand);
 }

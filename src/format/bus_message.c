@@ -108,6 +108,8 @@ static void put_body(struct writer *w, const struct bus_item *item)
         put_text(w, item->key);
         if (item->kind == BUS_ITEM_VALUE)
             put_text(w, item->envelope);
+        if (item->store_life != 0)
+            put_varint(w, item->store_life);
         return;
     case BUS_ITEM_CLEAR:
         put_byte(w, item->all ? ITEM_ALL : 0);
@@ -275,6 +277,10 @@ static int take_body(struct reader *r, struct bus_item *out)
         out->key = take_text(r);
         if (out->kind == BUS_ITEM_VALUE)
             out->envelope = take_text(r);
+        if (r->at < r->end) {
+            uint64_t life = take_varint(r);
+            out->store_life = life <= UINT32_MAX ? (uint32_t)life : 0;
+        }
         return 1;
     case BUS_ITEM_CLEAR:
         out->all = (take_byte(r) & ITEM_ALL) != 0;

@@ -26,14 +26,14 @@ enum { /* header (with a life), checksum and HMAC: a message's room is never les
 enum { BUS_MESSAGE_FORGED = 16 };
 
 enum bus_item_kind {
-    BUS_ITEM_HELLO = 1,   /* the sender is here; nothing else is said */
-    BUS_ITEM_GOODBYE,     /* this was its last message */
-    BUS_ITEM_HEARTBEAT,   /* sent_ms */
-    BUS_ITEM_ACK,         /* peer, sent_ms, number */
-    BUS_ITEM_DELETE,      /* version, key */
-    BUS_ITEM_EXPIRE,      /* version, key */
-    BUS_ITEM_SET,         /* version, key: it was replaced; drop what you hold */
-    BUS_ITEM_VALUE,       /* version, key, envelope: it was replaced by this */
+    BUS_ITEM_HELLO = 1, /* the sender is here; nothing else is said */
+    BUS_ITEM_GOODBYE,   /* this was its last message */
+    BUS_ITEM_HEARTBEAT, /* sent_ms */
+    BUS_ITEM_ACK,       /* peer, sent_ms, number */
+    BUS_ITEM_DELETE,    /* version, key, store_life */
+    BUS_ITEM_EXPIRE,    /* version, key, store_life */
+    BUS_ITEM_SET,       /* version, key, store_life: it was replaced; what you hold is old */
+    BUS_ITEM_VALUE, /* version, key, envelope, store_life: it was replaced by this, whose born_ms is its age when it was sent */
     BUS_ITEM_CLEAR,       /* version, key: a namespace, all */
     BUS_ITEM_BAN,         /* ban, soft, version, key: a namespace, text or tags */
     BUS_ITEM_SPARE = 128, /* kinds from here on may be passed over by who does not know them */
@@ -47,14 +47,16 @@ struct bus_item {
     uint8_t soft;              /* BAN: 0 or 1 */
     uint8_t all;               /* CLEAR: 1 everything below the namespace, too; `key` empty: of the whole cache */
     uint8_t peer[BUS_NODE_ID]; /* ACK: of whom */
-    int64_t sent_ms;       /* HEARTBEAT: the sender's clock; ACK: that of the peer's latest heartbeat that came in */
-    uint64_t number;       /* ACK: the highest sequence of the peer's up to which none is missing */
-    uint64_t version;      /* of the key in the shared store, of the ban or clear its position there; 0 none */
-    strata_slice key;      /* storage key; CLEAR, BAN: the storage prefix of the namespace */
-    strata_slice envelope; /* VALUE: an envelope and its payload */
-    strata_slice text;     /* BAN_PREFIX, _PATTERN */
-    uint32_t tag_count;    /* BAN_TAGS_... */
-    const uint64_t *tags;  /* writing */
+    int64_t sent_ms;  /* HEARTBEAT: the sender's clock; ACK: that of the peer's latest heartbeat that came in */
+    uint64_t number;  /* ACK: the highest sequence of the peer's up to which none is missing */
+    uint64_t version; /* of the key in the shared store, of the ban or clear its position there; 0 none */
+    uint32_t
+        store_life; /* of a key: which life of that store has counted it, as strata_meta.store_life; 0: it is not said */
+    strata_slice key;            /* storage key; CLEAR, BAN: the storage prefix of the namespace */
+    strata_slice envelope;       /* VALUE: an envelope and its payload */
+    strata_slice text;           /* BAN_PREFIX, _PATTERN */
+    uint32_t tag_count;          /* BAN_TAGS_... */
+    const uint64_t *tags;        /* writing */
     const uint8_t *tags_encoded; /* reading: for strata__bus_item_tag() */
 };
 

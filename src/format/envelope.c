@@ -564,6 +564,7 @@ void strata__envelope_from_meta(struct envelope *out, const strata_meta *meta)
     out->keep_ms = at_least_zero(meta->keep_ms);
     out->early_ms = at_least_zero(meta->early_ms);
     out->version = meta->version;
+    out->store_life = meta->store_life;
     out->born_wall_ms = meta->born_wall_ms;
     out->born_ms = meta->born_ms;
     out->retry_at_ms = meta->retry_at_ms;
@@ -579,6 +580,7 @@ void strata__envelope_to_meta(strata_meta *out, const struct envelope *envelope)
     memset(out, 0, sizeof *out);
     out->life = envelope->life;
     out->version = envelope->version;
+    out->store_life = envelope_life(envelope->store_life);
     out->born_ms = envelope->born_ms;
     out->born_wall_ms = envelope->born_wall_ms;
     out->fresh_ms = envelope->fresh_ms;

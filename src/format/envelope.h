@@ -83,6 +83,13 @@ size_t strata__envelope_stamp_at(const struct envelope *envelope);
 /* `size` is that of header and payload.  @return FORMAT_OK; _FOREIGN (no envelope of ours); _NEWER; _CORRUPT. */
 int strata__envelope_read(struct envelope *out, const void *bytes, size_t size);
 
+/* The life of a store as strata_meta has it; 0 stays 0. */
+static inline uint32_t envelope_life(uint64_t life)
+{
+    uint32_t folded = (uint32_t)(life ^ life >> 32);
+    return folded != 0 || life == 0 ? folded : 1;
+}
+
 /* Walks over tags: start with {0} in *cursor.  1: *out is the next tag; 0: there are no more. */
 int strata__envelope_tag_next(const struct envelope *envelope, size_t *cursor, strata_slice *out);
 

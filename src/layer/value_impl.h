@@ -29,6 +29,8 @@ enum { STRATA__VALUE_HEAP = 0, STRATA__VALUE_PIN = 1, STRATA__VALUE_LENT = 2 };
 #define STRATA__LAYER_DEMOTES 0x20000000u
 /* And another: nobody else writes to it while it is open. */
 #define STRATA__LAYER_ALONE 0x10000000u
+/* It seals what it stores: who can read it elsewhere is not to read it there. */
+#define STRATA__LAYER_SEALS 0x04000000u
 /* The last: it has counters, and cannot tell how many entries it holds. */
 #define STRATA__LAYER_UNCOUNTED 0x08000000u
 

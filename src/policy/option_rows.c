@@ -295,6 +295,9 @@ static const struct option_row coherence_rows[] = {
     ROW(publish_only, OPTION_SWITCH, STRATA_OFF, STRATA_ON, STRATA_OFF, NULL, "tell others, and hear nothing"),
     ROW(default_bus, OPTION_SWITCH, STRATA_OFF, STRATA_ON, STRATA_ON, NULL, "a bus over the server that is a layer, unasked"),
     ROW(open_wait_ms, OPTION_DURATION, STRATA_OFF, HOUR_MS, 1000, NULL, "opening waits so long for the buses; or off"),
+    ROW(priming, OPTION_SWITCH, STRATA_OFF, STRATA_ON, STRATA_ON, NULL, "small values travel with what others are told"),
+    ROW(prime_max_bytes, OPTION_BYTES32, 1, 65536, 512, NULL, "values that are no larger"),
+    ROW(spread_ms, OPTION_DURATION, STRATA_OFF, 60000, 100, NULL, "what others replaced is asked for within that; or off"),
 };
 #undef STRUCT
 

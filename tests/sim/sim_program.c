@@ -78,6 +78,8 @@ static void draw_coherence(struct cluster_options *o, struct history_bounds *bou
     o->coherence.heartbeat_ms = HEARTBEAT_MS;
     o->coherence.trust_ms = trusted_ms;
     o->coherence.suspect_ms = sim_draw(3) == 0 ? STRATA_OFF : 1 + (int64_t)sim_draw(300);
+    o->coherence.priming = sim_draw(4) == 0 ? STRATA_OFF : STRATA_ON;
+    o->coherence.spread_ms = sim_draw(3) == 0 ? STRATA_OFF : 1 + (int64_t)sim_draw(50);
     int64_t suspect_ms = o->coherence.suspect_ms == STRATA_OFF ? 0 : o->coherence.suspect_ms;
     /* Where a load has failed, anything may be served as stale. */
     int fails = o->fail_loads_in != 0 || o->policy.hard_timeout_ms != 0;

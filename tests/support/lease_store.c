@@ -21,6 +21,7 @@ struct work {
 struct record {
     struct record *next;
     uint64_t version, token;     /* token: the lease's, 0 none */
+    uint32_t life;               /* whose version it is */
     int present, negative, dead; /* dead: a tombstone */
     strata_meta meta;
     unsigned char *data;
@@ -32,6 +33,7 @@ struct record {
 };
 
 struct lease_store {
+    uint32_t life;
     pthread_mutex_t mutex;
     int64_t most_ms, wait_ms;
     struct record *buckets[BUCKETS];
@@ -90,6 +92,7 @@ static int read_entry(struct record *r, strata_op *op)
 {
     strata_meta meta = r->meta;
     meta.version = r->version;
+    meta.store_life = r->life;
     int rc = strata_op_found(op, r->size != 0 ? (const void *)r->data : "", r->size, &meta);
     if (rc == STRATA_OK)
         strata_op_tags(op, r->tags, r->meta.tag_count);
@@ -165,6 +168,7 @@ static int put(struct lease_store *s, struct record *r, strata_op *op)
     r->present = 1;
     r->meta = op->meta;
     op->meta.version = r->version = ++s->versions;
+    op->meta.store_life = r->life = s->life;
     r->size = strata_value_size(op->value);
     if (r->size != 0)
         memcpy(r->data = must(malloc(r->size)), strata_value_data(op->value), r->size);
@@ -223,6 +227,7 @@ static int carry_out(struct layer *l, struct work *w, struct work **done)
         r->token = 0;
         r->dead = 1;
         op->meta.version = r->version = ++s->versions;
+        op->meta.store_life = r->life = s->life;
         wake(s, r, done);
         return STRATA_OK;
     case STRATA_OP_RELEASE:
@@ -479,6 +484,7 @@ struct lease_store *lease_store_new(int64_t most_ms, int64_t wait_ms)
     s->most_ms = most_ms;
     s->wait_ms = wait_ms;
     s->chance = 42;
+    s->life = 1;
     return s;
 }
 
@@ -540,6 +546,12 @@ static void drop_all(struct lease_store *s, int entries)
 
 void lease_store_kill_leases(struct lease_store *s) { drop_all(s, 0); }
 void lease_store_flush(struct lease_store *s) { drop_all(s, 1); }
+
+void lease_store_new_life(struct lease_store *s, uint64_t versions)
+{
+    s->life++;
+    s->versions = versions;
+}
 
 void lease_store_counts(struct lease_store *s, struct lease_store_counts *out)
 {

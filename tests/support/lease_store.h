@@ -27,6 +27,8 @@ void lease_store_no_leases(struct lease_store *store);
 void lease_store_kill_leases(struct lease_store *store);
 /* A client that knows nothing of leases deletes everything. */
 void lease_store_flush(struct lease_store *store);
+/* As after a failover: what is there stays, and versions are counted on from there in another life. */
+void lease_store_new_life(struct lease_store *store, uint64_t versions);
 
 struct lease_store_counts {
     size_t gets, puts, removes, leases; /* operations */

@@ -26,6 +26,7 @@ struct nodes_options {
     uint64_t seed;
     int32_t write_policy;
     uint32_t max_unleased;
+    uint32_t store_flags; /* more of them */
 };
 
 UNUSED static int nodes_join(struct nodes *n, const struct nodes_options *o, strata **out)
@@ -36,6 +37,8 @@ UNUSED static int nodes_join(struct nodes *n, const struct nodes_options *o, str
     strata_options options = STRATA_OPTIONS_INIT;
     if (n->store != NULL)
         layers[1] = lease_store_layer(n->store);
+    if (layers[1] != NULL)
+        layers[1]->flags |= o->store_flags;
     options.layers = layers;
     options.layer_count = n->store != NULL ? 2 : 1;
     options.buses = &bus;

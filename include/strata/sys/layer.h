@@ -57,7 +57,8 @@ typedef struct strata_meta {
     uint32_t negative;    /**< 1: the origin has no such thing; there are no bytes */
     uint32_t tag_count;   /**< how many tags it has: strata_op.tags has them.  Where it says some and a GET gives none, the
                                entry counts as having any tag */
-    uint32_t reserved;    /**< 0 */
+    uint32_t store_life;  /**< which life of the store has counted the version, as a number of 32 bits; 0 unknown.  Versions of two lives
+                               say nothing of each other */
     uint64_t store_position; /**< of the shared store's list of bans, what the node that loaded it knew of at its birth; 0
                                nothing */
 } strata_meta;

@@ -298,6 +298,8 @@ strata_layer *strata__redis_make(const strata_redis_options *options)
     snprintf(r->base.name, sizeof r->base.name, "redis");
     if (check(r, options, &r->base.failed) == STRATA_OK && r->options.name != NULL)
         snprintf(r->base.name, sizeof r->base.name, "%s", r->options.name);
+    if (r->options.protection > STRATA_PROTECT_NONE)
+        r->base.flags |= STRATA__LAYER_SEALS;
     if (r->options.lease_ms != STRATA_OFF)
         r->base.flags |= STRATA_LAYER_LEASES;
     r->options.name = r->base.name;

@@ -51,7 +51,7 @@ static void describe(const struct redis_layer *r, const strata_op *op, int stamp
     strata__protect_describe(&r->protector, e);
     strata__pack_tags(op, e);
     e->flags |= ENVELOPE_CHECKSUM | (stamped ? ENVELOPE_STAMPED : 0);
-    e->life = e->version = 0;
+    e->life = e->version = e->store_life = 0;
     e->born_ms = e->retry_at_ms = 0;
     e->position = e->load_ms = 0;
     if (stamped)

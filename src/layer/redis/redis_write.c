@@ -51,6 +51,7 @@ static void put_answered(struct redis_call *call, const struct redis_told *told)
         return;
     }
     op->meta.version = told->version;
+    op->meta.store_life = envelope_life(told->life);
     finish(call->r, op, STRATA_OK);
 }
 
@@ -62,6 +63,7 @@ static void remove_answered(struct redis_call *call, const struct redis_told *to
         strata__redis_layer_submit(&call->r->base, &op, 1); /* without scripts now */
         return;
     }
+    op->meta.store_life = envelope_life(told->life);
     if (told->status == STRATA_OK)
         op->meta.version = told->version;
     else
