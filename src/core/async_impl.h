@@ -4,6 +4,7 @@
 #ifndef STRATA_CORE_ASYNC_IMPL_H
 #define STRATA_CORE_ASYNC_IMPL_H
 #include "src/core/flight.h"
+#include "src/core/write.h"
 
 struct async {
     struct completion completion;

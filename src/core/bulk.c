@@ -7,6 +7,7 @@
 
 #include "src/core/direct.h"
 #include "src/core/flight.h"
+#include "src/core/write.h"
 
 struct batch {
     struct strand strand;

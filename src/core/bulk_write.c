@@ -1,5 +1,6 @@
 /* bulk_write.c - setting and deleting many keys at once: side by side in slow layers, so that these work on all of them. */
 #include "src/core/flight.h"
+#include "src/core/write.h"
 
 enum { WRITES_AT_ONCE = 64 };
 

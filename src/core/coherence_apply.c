@@ -10,6 +10,7 @@
 
 #include "src/core/bans.h"
 #include "src/core/coherence_impl.h"
+#include "src/core/write.h"
 
 enum { AT_ONCE = 64 };
 

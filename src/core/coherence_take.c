@@ -11,6 +11,7 @@
 
 #include "src/core/coherence_impl.h"
 #include "src/core/op_put.h"
+#include "src/core/write.h"
 #include "src/format/envelope.h"
 
 enum { STALE_TIMES = 10 };

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "src/core/bans.h"
+#include "src/core/write.h"
 
 enum { PUTS_AT_ONCE = 64 }; /* then others of the pool get their turn */
 

@@ -21,24 +21,8 @@
 #include "src/core/coherence.h"
 #include "src/core/core_impl.h"
 #include "src/core/strand.h"
+#include "src/core/table.h"
 #include "src/loop/queue_impl.h"
-
-struct busy {
-    struct list_node chain; /* stripe's bucket; key lock */
-    uint64_t hash;
-    uint32_t space;
-    unsigned char is_write;
-    unsigned char waiting; /* it has not begun: an earlier item forbids it; key lock */
-    strata_slice key;
-};
-
-struct stripe {
-    _Alignas(64) struct key_mutex lock;
-    struct list_node *buckets;
-    uint32_t mask;
-    _Atomic(uint32_t) count; /* of busy keys; key lock to write */
-    struct value_hold hold;  /* what layers give up while the lock is held */
-};
 
 enum flight_phase { FLIGHT_WAITING, FLIGHT_READING, FLIGHT_LEASING, FLIGHT_LOADING, FLIGHT_STORING, FLIGHT_SETTLED };
 
@@ -232,116 +216,9 @@ struct flight {
     unsigned char bytes[];         /* storage prefix and key, or the key alone */
 };
 
-/* A set, delete or expire that has slower layers to visit (write.c). */
-struct write {
-    struct strand strand;
-    struct busy busy; /* key lock */
-    struct root *root;
-    strata *handle;
-    struct key_forms key;
-    uint32_t kind;           /* STRATA_OP_PUT, _REMOVE; WRITE_EXPIRE */
-    uint32_t told_as;        /* the same, as the caller meant it */
-    unsigned char asked;     /* an operation is out */
-    unsigned char got;       /* expire: the entry of this layer was read */
-    unsigned char overtaken; /* expire: so often that entry was another one by the time it was put back */
-    unsigned char refused;   /* the layer that demotes did not take it: the one below gets it at once */
-    unsigned char told;      /* what failed was counted, and told to listeners as often as they are */
-    unsigned char demotes;   /* this is what it evicted, on its way to the one below */
-    unsigned char pending;   /* a layer forgot the key, and its store is yet to follow */
-    unsigned char fails;     /* the layer whose turn it is has failed, */
-    unsigned char passes;    /* or had no room */
-    unsigned char took;      /* some layer has carried it out */
-    unsigned char peer; /* another node's: slow layers of this node alone lose the key, unless it is of `version` */
-    unsigned char publishes;              /* all layers are through, and buses are being told */
-    unsigned char unpublished;            /* a bus is yet to hear of it */
-    unsigned char superseded;             /* another node wrote the key meanwhile: nothing is held here any more, */
-    uint64_t superseded_by;               /* unless it is that version; 0 none; key lock, both */
-    uint32_t pending_at;                  /* the last layer that is pending */
-    uint32_t done_layers, end, told_life; /* the last: whose told_version is */
-    strata_value *value;                  /* a set's: borrowed; an expire's: what the layer gave */
-    strata_value *tags;                   /* the same of its tags */
-    strata_value *encoded;
-    strata_meta meta;
-    int64_t layer_ttls[LAYERS_MAX];   /* a set's: held no longer there; 0: as the layer says */
-    uint64_t told_version;            /* what others are told of: the last store's */
-    struct change change;             /* a peer's */
-    uint64_t version, version_before; /* what a shared store gave it, and, of an expire, gave what it had; 0: none */
-    int found;                        /* expire: some layer had it */
-    int status;
-    strata_error err;
-    strata_op op;
-    strata_error op_err;
-    struct outgoing outgoing;
-    void (*over)(struct write *write); /* the last touch */
-    struct driver *driver;             /* blocking */
-    unsigned char *storage;            /* memory of key.storage */
-    int finished;                      /* blocking: the driver's lock */
-};
-
-enum { WRITE_EXPIRE = 100 };
-
-/* Table (table.c) --------------------------------------------------------------------------------------------- */
-
-int strata__stripes_new(struct root *root);
-void strata__stripes_free(struct root *root);
-static inline struct stripe *stripe_of(const struct root *root, uint64_t hash)
-{
-    return &root->stripes[(hash >> 48) % STRIPES];
-}
-/* Lock a stripe; evictions that puts cause meanwhile are kept in `frame`. */
-static inline struct stripe *stripe_lock(struct root *root, uint64_t hash, struct frame *frame)
-{
-    struct stripe *s = stripe_of(root, hash);
-    frame_push(frame, root, FRAME_LOCKED);
-    key_mutex_lock(&s->lock);
-    strata__value_hold = &s->hold;
-    return s;
-}
-/* Unlock, then give up what was held back: that may call users' code. */
-void strata__stripe_unlock_held(struct stripe *s, struct frame *frame);
-static inline void stripe_unlock(struct stripe *s, struct frame *frame)
-{
-    strata__value_hold = NULL;
-    if (__builtin_expect(s->hold.count != 0, 0)) {
-        strata__stripe_unlock_held(s, frame);
-        return;
-    }
-    key_mutex_unlock(&s->lock);
-    frame_pop(frame);
-    if (__builtin_expect(frame->notes != NULL, 0))
-        strata__frame_tell(frame);
-}
-void strata__busy_enter_locked(struct root *root, struct stripe *s, struct busy *item);
-/* Take an item out; those that it held back begin. */
-void strata__busy_leave_locked(struct stripe *s, struct busy *item);
-/* Does something before `item` forbid it to begin? */
-int strata__busy_must_wait_locked(struct stripe *s, const struct busy *item);
-int strata__key_busy_locked(struct stripe *s, uint64_t hash, uint32_t space, strata_slice key);
-/* Is the key being loaded already, by a flight that others can join or by a refresh? */
-int strata__key_loads_locked(struct stripe *s, uint64_t hash, uint32_t space, strata_slice key);
-struct flight *strata__flight_find_locked(struct stripe *s, uint64_t hash, uint32_t space, strata_slice key);
-/* An invalidation of the key: no flight of it stores anything any more. */
-void strata__poison_locked(struct root *root, struct stripe *s, uint64_t hash, uint32_t space, strata_slice key);
-void strata__poison_one_locked(struct flight *f);
-void strata__flight_supersede_locked(struct flight *f);
-void strata__give_up_superseded_locked(struct stripe *s, uint64_t hash, uint32_t space, strata_slice key, int64_t now);
-/* The superseded flight that this one has to wait for; NULL: it waits for a write. */
-struct flight *strata__flight_ahead_locked(struct stripe *s, const struct flight *f);
-/* Is a loader of the key being called, or about to be, besides this flight's? */
-int strata__another_loads_locked(struct stripe *s, const struct flight *f, int64_t now);
-/* Another node wrote the key: writes of ours that are under way put nothing into layers of this node, unless they are that version. */
-void strata__supersede_locked(struct stripe *s, uint64_t hash, uint32_t space, strata_slice key, uint64_t version);
-/* That, poison, and what instant layers of this node hold of the key (coherence_apply.c). */
-void strata__peer_drop_locked(strata *handle, struct stripe *s, const struct key_forms *key, const struct change *made);
-void strata__flights_cancel_all(struct root *root); /* used by close */
-
 static inline struct flight *flight_of_busy(struct busy *b)
 {
     return (struct flight *)(void *)((char *)b - offsetof(struct flight, busy));
-}
-static inline struct write *write_of_busy(struct busy *b)
-{
-    return (struct write *)(void *)((char *)b - offsetof(struct write, busy));
 }
 static inline struct flight *flight_of_load(const struct strata_load *l)
 {
@@ -540,62 +417,5 @@ int strata__waiter_expired(struct waiter *w, int64_t now, int *status, strata_va
 int strata__waiter_withdraw(struct waiter *w);
 void strata__waiter_sleep(struct waiter *w,
                           struct driver *d); /* until w has its result, running what the driver is given */
-
-/* Writes (write.c) ---------------------------------------------------------------------------------------------- */
-
-void strata__write_begin(struct write *w, strata *cache, uint32_t kind);
-/* The same for a set: policy checked, meta made.  The value is the caller's to put in. */
-int strata__write_prepare_set(struct write *w, strata *cache, const strata_policy *policy, strata_error *err);
-/* Tags as a caller gives them. */
-struct strata_tags {
-    const strata_slice *list;
-    size_t count;
-};
-/* A set's, which the caller gives back: w->tags.  NULL: none.  STRATA_EINVAL, STRATA_ENOMEM. */
-int strata__write_tag(struct write *w, const struct strata_tags *tags, strata_error *err);
-/* Carry out what was prepared, and wait for it. */
-int strata__write_blocking(struct write *w, strata_slice key, strata_error *err);
-/* What an item of set_many sets, bytes or an object, which is taken. */
-int strata__item_value(strata *cache, strata_item *item, strata_value **out, strata_error *err);
-/* Free the objects of items that nobody has taken. */
-void strata__item_objects_drop(const strata *cache, strata_item *items, size_t count);
-/* With other nodes (write_publish.c).  The stores have it: tell them.  1: nothing to wait for; 0: the strand goes on when buses have
- * answered. */
-int strata__write_publish(struct write *w);
-/* Another node wrote the key since this one began: what it wrote is in the store, or will be, and ours may not be.  Key lock; or
- * not. */
-int strata__write_superseded_locked(const struct write *w, const struct layer_slot *slot);
-int strata__write_superseded(struct write *w, const struct layer_slot *slot);
-/* What w->op was answered (write_outcome.c). */
-void strata__write_note(struct write *w, struct layer_slot *slot);
-/* The layer whose turn it was is through with it. */
-void strata__write_layer_over(struct write *w);
-/* All layers are.  1: once more, to take back what was set. */
-int strata__write_takes_back(struct write *w);
-/* Enter the table.  1: run it now; 0: what it waits for will wake it. */
-int strata__write_enter(struct write *w);
-void strata__write_run(struct strand *strand);
-/* All layers are instant: enter, write and leave in one go. */
-void strata__write_instant(struct write *w);
-/* Take it out of the table again, not begun. */
-void strata__write_withdraw(struct write *w);
-/* Many blocking writes at once, begun in order; their keys must have been made (strata__write_key). */
-void strata__writes_drive(struct root *root, struct write *writes, size_t count);
-/* Does any layer of this cache take its time? */
-static inline int all_layers_instant(const struct root *root)
-{
-    return root->instant_count == root->layer_count && root->coherence == NULL; /* a bus takes its time, too */
-}
-int strata__write_result(struct write *w); /* counts it, tells it; its status */
-/* Of a bulk call: what it answers after one more of its keys. */
-static inline int first_error(int so_far, int status) { return so_far < 0 ? so_far : status < 0 ? status : so_far; }
-int strata__value_fits(const struct root *root, size_t size, strata_error *err);
-
-/* A caller's bytes as a value for the length of one submit().  The zeros stand where a pin has its address. */
-struct lent_value {
-    struct strata_value base;
-    uint64_t zeros[8];
-};
-void strata__keep_nothing(struct strata_value *value);
 
 #endif /* STRATA_CORE_FLIGHT_H */

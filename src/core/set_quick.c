@@ -5,6 +5,7 @@
  * what the general way in write.c does, without its state machine; whatever is unusual goes there.  Nothing here is
  * written that threads share but the lock's stripe and the layer. */
 #include "src/core/flight.h"
+#include "src/core/write.h"
 #include "src/policy/ttl.h"
 
 void strata__keep_nothing(struct strata_value *value) { (void)value; }

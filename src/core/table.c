@@ -2,6 +2,7 @@
  *
  * The stripes' locks are taken by the callers (flight.h), but for a close, which goes through all of them. */
 #include "src/core/flight.h"
+#include "src/core/write.h"
 
 #include <string.h>
 

@@ -14,6 +14,7 @@
 
 #include "src/core/bans.h"
 #include "src/core/flight.h"
+#include "src/core/write.h"
 #include "src/core/generation.h"
 #include "src/core/op_put.h"
 #include "src/policy/ttl.h"

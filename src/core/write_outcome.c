@@ -3,6 +3,7 @@
  * A layer has carried it out, had no room for it, or failed.  The first failure's words are kept.  That a layer which failed, or
  * had no room, is then told to forget the key is not counted as its carrying it out. */
 #include "src/core/flight.h"
+#include "src/core/write.h"
 
 static int is_policy(const struct write *w, int32_t policy) { return w->root->options.write_policy == policy; }
 

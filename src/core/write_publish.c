@@ -1,5 +1,6 @@
 /* write_publish.c - a write among others' writes: telling other nodes of it, and hearing of theirs while it is under way. */
 #include "src/core/flight.h"
+#include "src/core/write.h"
 #include "src/format/bus_message.h"
 
 /* Another node wrote the key since this one began: what it wrote is in the store, or will be, and ours may not be. */

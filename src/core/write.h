@@ -1,0 +1,114 @@
+/* write.h - sets, deletes and expires that have slower layers to visit (write.c). */
+#ifndef STRATA_CORE_WRITE_H
+#define STRATA_CORE_WRITE_H
+#include "src/core/coherence.h"
+#include "src/core/flight.h"
+
+/* A set, delete or expire that has slower layers to visit (write.c). */
+struct write {
+    struct strand strand;
+    struct busy busy; /* key lock */
+    struct root *root;
+    strata *handle;
+    struct key_forms key;
+    uint32_t kind;           /* STRATA_OP_PUT, _REMOVE; WRITE_EXPIRE */
+    uint32_t told_as;        /* the same, as the caller meant it */
+    unsigned char asked;     /* an operation is out */
+    unsigned char got;       /* expire: the entry of this layer was read */
+    unsigned char overtaken; /* expire: so often that entry was another one by the time it was put back */
+    unsigned char refused;   /* the layer that demotes did not take it: the one below gets it at once */
+    unsigned char told;      /* what failed was counted, and told to listeners as often as they are */
+    unsigned char demotes;   /* this is what it evicted, on its way to the one below */
+    unsigned char pending;   /* a layer forgot the key, and its store is yet to follow */
+    unsigned char fails;     /* the layer whose turn it is has failed, */
+    unsigned char passes;    /* or had no room */
+    unsigned char took;      /* some layer has carried it out */
+    unsigned char peer; /* another node's: slow layers of this node alone lose the key, unless it is of `version` */
+    unsigned char publishes;              /* all layers are through, and buses are being told */
+    unsigned char unpublished;            /* a bus is yet to hear of it */
+    unsigned char superseded;             /* another node wrote the key meanwhile: nothing is held here any more, */
+    uint64_t superseded_by;               /* unless it is that version; 0 none; key lock, both */
+    uint32_t pending_at;                  /* the last layer that is pending */
+    uint32_t done_layers, end, told_life; /* the last: whose told_version is */
+    strata_value *value;                  /* a set's: borrowed; an expire's: what the layer gave */
+    strata_value *tags;                   /* the same of its tags */
+    strata_value *encoded;
+    strata_meta meta;
+    int64_t layer_ttls[LAYERS_MAX];   /* a set's: held no longer there; 0: as the layer says */
+    uint64_t told_version;            /* what others are told of: the last store's */
+    struct change change;             /* a peer's */
+    uint64_t version, version_before; /* what a shared store gave it, and, of an expire, gave what it had; 0: none */
+    int found;                        /* expire: some layer had it */
+    int status;
+    strata_error err;
+    strata_op op;
+    strata_error op_err;
+    struct outgoing outgoing;
+    void (*over)(struct write *write); /* the last touch */
+    struct driver *driver;             /* blocking */
+    unsigned char *storage;            /* memory of key.storage */
+    int finished;                      /* blocking: the driver's lock */
+};
+
+enum { WRITE_EXPIRE = 100 };
+
+static inline struct write *write_of_busy(struct busy *b)
+{
+    return (struct write *)(void *)((char *)b - offsetof(struct write, busy));
+}
+void strata__write_begin(struct write *w, strata *cache, uint32_t kind);
+/* The same for a set: policy checked, meta made.  The value is the caller's to put in. */
+int strata__write_prepare_set(struct write *w, strata *cache, const strata_policy *policy, strata_error *err);
+/* Tags as a caller gives them. */
+struct strata_tags {
+    const strata_slice *list;
+    size_t count;
+};
+/* A set's, which the caller gives back: w->tags.  NULL: none.  STRATA_EINVAL, STRATA_ENOMEM. */
+int strata__write_tag(struct write *w, const struct strata_tags *tags, strata_error *err);
+/* Carry out what was prepared, and wait for it. */
+int strata__write_blocking(struct write *w, strata_slice key, strata_error *err);
+/* What an item of set_many sets, bytes or an object, which is taken. */
+int strata__item_value(strata *cache, strata_item *item, strata_value **out, strata_error *err);
+/* Free the objects of items that nobody has taken. */
+void strata__item_objects_drop(const strata *cache, strata_item *items, size_t count);
+/* With other nodes (write_publish.c).  The stores have it: tell them.  1: nothing to wait for; 0: the strand goes on when buses have
+ * answered. */
+int strata__write_publish(struct write *w);
+/* Another node wrote the key since this one began: what it wrote is in the store, or will be, and ours may not be.  Key lock; or
+ * not. */
+int strata__write_superseded_locked(const struct write *w, const struct layer_slot *slot);
+int strata__write_superseded(struct write *w, const struct layer_slot *slot);
+/* What w->op was answered (write_outcome.c). */
+void strata__write_note(struct write *w, struct layer_slot *slot);
+/* The layer whose turn it was is through with it. */
+void strata__write_layer_over(struct write *w);
+/* All layers are.  1: once more, to take back what was set. */
+int strata__write_takes_back(struct write *w);
+/* Enter the table.  1: run it now; 0: what it waits for will wake it. */
+int strata__write_enter(struct write *w);
+void strata__write_run(struct strand *strand);
+/* All layers are instant: enter, write and leave in one go. */
+void strata__write_instant(struct write *w);
+/* Take it out of the table again, not begun. */
+void strata__write_withdraw(struct write *w);
+/* Many blocking writes at once, begun in order; their keys must have been made (strata__write_key). */
+void strata__writes_drive(struct root *root, struct write *writes, size_t count);
+/* Does any layer of this cache take its time? */
+static inline int all_layers_instant(const struct root *root)
+{
+    return root->instant_count == root->layer_count && root->coherence == NULL; /* a bus takes its time, too */
+}
+int strata__write_result(struct write *w); /* counts it, tells it; its status */
+/* Of a bulk call: what it answers after one more of its keys. */
+static inline int first_error(int so_far, int status) { return so_far < 0 ? so_far : status < 0 ? status : so_far; }
+int strata__value_fits(const struct root *root, size_t size, strata_error *err);
+
+/* A caller's bytes as a value for the length of one submit().  The zeros stand where a pin has its address. */
+struct lent_value {
+    struct strata_value base;
+    uint64_t zeros[8];
+};
+void strata__keep_nothing(struct strata_value *value);
+
+#endif /* STRATA_CORE_WRITE_H */
