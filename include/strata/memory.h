@@ -19,7 +19,7 @@ enum {
 /** A memory layer.  Start from STRATA_MEMORY_OPTIONS_INIT, change what differs. */
 typedef struct strata_memory_options {
     size_t size;           /**< sizeof this struct; the INIT macro sets it */
-    uint64_t max_bytes;    /**< budget, all overhead included; default 64 MiB; 64 KiB to 255 GiB */
+    uint64_t max_bytes;    /**< budget, all overhead included; default 64 MiB, or none beside max_percent; 64 KiB to 255 GiB */
     uint64_t max_entries;  /**< budget by count as well; 0 none */
     int32_t policy;        /**< STRATA_EVICT_...; default s3-fifo */
     uint32_t shards;       /**< 0: chosen from the budget, which also bounds it; 1 gives the exact order of the policy */
@@ -27,8 +27,13 @@ typedef struct strata_memory_options {
     int64_t max_ttl_ms;    /**< what is stored here is held for at most so long, fresh and stale, however long it lives in
                                 the layers below, which are then asked again; 0 no limit */
     const char *name;      /**< shown in stats and events; default "memory"; copied */
+    int32_t max_percent;   /**< max_bytes as a share, 1 to 95: of the least memory limit of the control groups that this process
+                                is in (version 1 and 2), or of the machine's memory where that is less or there is none.  Looked up
+                                once, when the cache is opened or reopened; within the bounds of max_bytes; where that is given as
+                                well, the less counts.  In a URL also "max_bytes=25%".  strata_layer_stats tells what came of
+                                it.  0: max_bytes alone */
 } strata_memory_options;
-#define STRATA_MEMORY_OPTIONS_INIT { sizeof(strata_memory_options), 0, 0, 0, 0, 0, 0, NULL }
+#define STRATA_MEMORY_OPTIONS_INIT { sizeof(strata_memory_options), 0, 0, 0, 0, 0, 0, NULL, 0 }
 
 /**
  * A memory layer: byte-bounded, sharded, read without a lock.

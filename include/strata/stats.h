@@ -60,9 +60,11 @@ typedef struct strata_layer_stats {
     char server[40];          /**< what the server that was connected to last calls itself: "Redis 7.0.15", "Valkey 8.1.1";
                                  empty: none yet, or INFO is forbidden */
     uint64_t swept;           /**< entries of a shared store that this node's bans took, removed there in the background */
+    uint64_t share_of_bytes;  /**< max_bytes is a share of so much memory: a control group's limit, or the machine's; 0: it was given
+                                   in bytes */
 } strata_layer_stats;
 #define STRATA_LAYER_STATS_INIT \
-    { sizeof(strata_layer_stats), { 0 }, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0, 0, 0, 0, 0 }, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0 }, 0 }
+    { sizeof(strata_layer_stats), { 0 }, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0, 0, 0, 0, 0 }, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0 }, 0, 0 }
 
 /** One bus. */
 typedef struct strata_bus_stats {

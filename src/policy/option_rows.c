@@ -63,8 +63,7 @@ static const struct option_word rabbitmq_words[] = { { "fanout", STRATA_RABBITMQ
 #define STRUCT strata_memory_options
 static const struct option_row memory_rows[] = {
     SIZE_ROW,
-    /* Beyond 255 GiB a 32-bit reference would need steps that an entry's six bits of slack cannot tell. */
-    ROW(max_bytes, OPTION_BYTES, 64 * KIB, (uint64_t)255 << 30, 64 * MIB, NULL, "budget, all overhead included"),
+    ROW(max_bytes, OPTION_BYTES, STRATA__MEMORY_LEAST, STRATA__MEMORY_MOST, 64 * MIB, NULL, "budget, all overhead included"),
     ROW(max_entries, OPTION_U64, 1, UINT32_MAX, 0, NULL, "budget by count as well; 0 none"),
     ROW(policy, OPTION_ENUM, STRATA_EVICT_S3FIFO, STRATA_EVICT_SIEVE, STRATA_EVICT_S3FIFO, eviction_words,
         "who leaves when room is needed"),
@@ -72,6 +71,7 @@ static const struct option_row memory_rows[] = {
     ROW(negative_percent, OPTION_U32, 1, 50, 5, NULL, "share of the budget that negative entries may take"),
     ROW(max_ttl_ms, OPTION_DURATION, 1, INT64_C(1) << 42, 0, NULL, "what is stored is held no longer; 0 no limit"),
     ROW(name, OPTION_STRING, 0, 31, 0, NULL, "shown in stats and events"),
+    ROW(max_percent, OPTION_PERCENT, 1, 95, 0, NULL, "the budget as a share of the memory that there is for us"),
 };
 #undef STRUCT
 

@@ -277,6 +277,20 @@ static int set_string(const struct place *p, void *known)
     return STRATA_OK;
 }
 
+/* "max_bytes=25%" is "max_percent=25%", where there is such a row; else NULL. */
+static const struct option_row *share_row(const struct option_rows *rows, const struct option_row *row,
+                                          const char *value)
+{
+    char name[NAME_ROOM];
+    size_t length = strlen(row->name), size = strlen(value);
+    const size_t ending = sizeof "_bytes" - 1;
+    if (row->type != OPTION_BYTES || size == 0 || value[size - 1] != '%' || length < ending ||
+        strcmp(row->name + length - ending, "_bytes") != 0)
+        return NULL;
+    int n = snprintf(name, sizeof name, "%.*s_percent", (int)(length - ending), row->name);
+    return n > 0 && (size_t)n < sizeof name ? find_row(rows, name) : NULL;
+}
+
 int strata__option_set(const struct option_rows *rows, void *known, const char *where, const char *name,
                        const char *value, strata_error *err)
 {
@@ -286,6 +300,9 @@ int strata__option_set(const struct option_rows *rows, void *known, const char *
     int rc;
     if (p.row == NULL)
         return fail_unknown(rows, where, name, err);
+    const struct option_row *share = share_row(rows, p.row, value);
+    if (share != NULL)
+        return strata__option_set(rows, known, where, share->name, value, err);
     switch (p.row->type) {
     case OPTION_STRING:
     case OPTION_TEXT: return set_string(&p, known);

@@ -64,6 +64,11 @@ extern const struct option_rows strata__redis_tracking_rows;   /* strata_redis_t
 extern const struct option_rows strata__snapshot_rows;         /* strata_snapshot_options */
 extern const struct option_rows strata__nats_rows;             /* strata_nats_options */
 
+/* Bounds of strata_memory_options.max_bytes: beyond 255 GiB a 32-bit reference would need steps that an entry's six bits of slack
+ * cannot tell. */
+#define STRATA__MEMORY_LEAST ((uint64_t)64 << 10)
+#define STRATA__MEMORY_MOST ((uint64_t)255 << 30)
+
 /* How many bytes a field of this type takes. */
 size_t strata__option_width(enum option_type type);
 

@@ -83,6 +83,13 @@ static char *trim(char *text)
     return text;
 }
 
+/* "25%": nothing follows that could be a byte, and nobody writes "25%25" of himself. */
+static int is_share(const char *value)
+{
+    size_t digits = strspn(value, "0123456789");
+    return digits != 0 && strcmp(value + digits, "%") == 0;
+}
+
 static int parse_param(const struct stack_url *url, char *text, struct url_layer *layer, strata_error *err)
 {
     if (*text == '\0')
@@ -104,7 +111,7 @@ static int parse_param(const struct stack_url *url, char *text, struct url_layer
             return strata__fail(err, STRATA_EINVAL, WHERE, "%.30s: %.60s stands there twice: keep one", layer->scheme,
                                 shown(url, text));
     layer->params[layer->param_count++] = (struct url_param){ text, value };
-    return decode(url, value, err);
+    return is_share(value) ? STRATA_OK : decode(url, value, err);
 }
 
 /* Before it is decoded: the copy has it at the same place. */

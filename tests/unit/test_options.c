@@ -27,7 +27,7 @@ static const struct {
     size_t padding;
 } structs[] = {
     { &strata__disk_rows, sizeof(strata_disk_options), 0 },
-    { &strata__memory_rows, sizeof(strata_memory_options), 4 },       /* after negative_percent */
+    { &strata__memory_rows, sizeof(strata_memory_options), 8 },       /* after negative_percent and max_percent */
     { &strata__cache_option_rows, sizeof(strata_options), 4 },        /* after write_policy */
     { &strata__coherence_rows, sizeof(strata_coherence_options), 4 }, /* after default_bus */
     { &strata__namespace_option_rows, sizeof(strata_namespace_options), 0 },
@@ -178,6 +178,9 @@ static void test_text(void **state)
     assert_int_equal(strata__option_set(&strata__cache_option_rows, &cache, "cache", "max_value_bytes", "2tb", NULL),
                      STRATA_OK);
     assert_int_equal(cache.max_value_bytes, 2ull << 40);
+    assert_int_equal(set("max_bytes", "25%", &o, NULL), STRATA_OK);
+    assert_int_equal(o.max_bytes, 0);
+    assert_int_equal(o.max_percent, 25);
     assert_int_equal(set("max_entries", "1000", &o, NULL), STRATA_OK);
     assert_int_equal(o.max_entries, 1000);
     assert_int_equal(set("max_entries", "0", &o, NULL), STRATA_OK); /* 0 is none, and says so in the header */
@@ -207,6 +210,10 @@ static void test_wrong_text_is_refused_with_words(void **state)
         { "max_bytes", "1kb", "write 64kb to 255gb" },
         { "max_bytes", "18446744073709551616b", "no whole number" },
         { "max_bytes", "18446744073709551615tb", "too large" },
+        { "max_bytes", "96%", "write max_percent=20%" },
+        { "max_bytes", "1.5%", "write max_percent=20%" },
+        { "max_bytes", "%", "no share" },
+        { "max_entries", "10%", "no whole number" },
         { "max_entries", "10k", "no whole number" },
         { "max_entries", "99999999999999", "out of bounds" },
         { "max_entries", "", "no whole number" },
@@ -214,7 +221,7 @@ static void test_wrong_text_is_refused_with_words(void **state)
         { "policy", "lrux", "s3-fifo, w-tinylfu, lru, lfu, fifo, sieve" },
         { "name", "", "write 1 to 31" },
         { "name", "a name that is much longer than thirty-one bytes", "write 1 to 31" },
-        { "bytes", "1mb", "max_bytes,max_entries,policy,shards,negative_percent,max_ttl_ms,name" },
+        { "bytes", "1mb", "max_bytes,max_entries,policy,shards,negative_percent,max_ttl_ms,name,max_percent" },
         { "size", "48", "no such parameter" },
     };
     for (size_t i = 0; i < COUNT(wrong); i++) {

@@ -65,6 +65,9 @@ static void test_percent(void **state)
     assert_string_equal(url.layers[0].raw_rest, "/a%20b%7Cc");
     assert_string_equal(url.layers[0].params[0].value, "A%&=");
     assert_string_equal(url.layers[0].params[1].value, "1=2?3");
+    parse("memory:?max_bytes=25%&max_percent=30%25"); /* a share needs no code for its sign */
+    assert_string_equal(url.layers[0].params[0].value, "25%");
+    assert_string_equal(url.layers[0].params[1].value, "30%");
 }
 
 static void test_wrong_ones_say_what_to_do(void **state)
@@ -96,7 +99,8 @@ static void test_wrong_ones_say_what_to_do(void **state)
         { "memory: x", "%20" },
         { "memory:?name=%4", "%25" },
         { "memory:?name=%zz", "%25" },
-        { "memory:?name=100%", "%25" },
+        { "memory:?name=x100%", "%25" },
+        { "memory:?name=10%0", "%25" },
         { "memory:?name=%00", "take it out" },
         { "memory:\n", "control character at byte 8" },
         { "memory:?name=\x7f", "control character" },

@@ -245,6 +245,10 @@ struct memory {
     void *shards_block, *block; /* what the allocator gave; the structs stand on cache lines inside */
     size_t shard_count;
 
+    uint64_t max_bytes; /* the budget: options.max_bytes, or the share that options.max_percent says */
+    uint64_t share_of;  /* of so much; 0: of nothing */
+    int share_of_group; /* that is a control group's limit; 0: the machine's memory */
+
     char *range; /* reserved addresses; references count from here */
     size_t range_bytes;
     unsigned shift; /* reference units are 8 << shift bytes */

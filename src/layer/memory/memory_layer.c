@@ -5,6 +5,7 @@
 #include "src/base/err.h"
 #include "src/base/mem.h"
 #include "src/layer/memory/memory_impl.h"
+#include "src/layer/memory/memory_limit.h"
 #include "src/os/os_map.h"
 #include "src/os/os_random.h"
 #include "src/policy/options.h"
@@ -29,20 +30,21 @@ static const struct eviction_ops *eviction_of(int32_t policy)
 
 /* Setting up -------------------------------------------------------------------------------------------------- */
 
-static size_t choose_shards(const strata_memory_options *o)
+static size_t choose_shards(const struct memory *m)
 {
+    const strata_memory_options *o = &m->options;
     uint64_t least = o->policy == STRATA_EVICT_WTINYLFU ? WTINYLFU_SHARD_ENTRIES : SHARD_ENTRIES;
     uint64_t want = o->shards;
     if (want == 0) {
         want = MOST_SHARDS;
         if (o->max_entries != 0 && o->max_entries / least < want)
             want = o->max_entries / least;
-        if (o->max_bytes / SHARD_BYTES < want)
-            want = o->max_bytes / SHARD_BYTES;
+        if (m->max_bytes / SHARD_BYTES < want)
+            want = m->max_bytes / SHARD_BYTES;
     }
     size_t n = 1;
     /* A shard without room for anything would refuse its keys for ever. */
-    while (n * 2 <= want && o->max_bytes / (n * 2) >= LEAST_SHARD_BYTES &&
+    while (n * 2 <= want && m->max_bytes / (n * 2) >= LEAST_SHARD_BYTES &&
            (o->max_entries == 0 || o->max_entries >= n * 2))
         n *= 2;
     return n;
@@ -58,7 +60,7 @@ static size_t choose_chunk(uint64_t shard_bytes)
 
 static int reserve_range(struct memory *m, strata_error *err)
 {
-    uint64_t bytes = m->options.max_bytes + m->chunk_bytes + 4096;
+    uint64_t bytes = m->max_bytes + m->chunk_bytes + 4096;
     bytes = (bytes + OS_MAP_ALIGN - 1) & ~((uint64_t)OS_MAP_ALIGN - 1);
     m->shift = 0;
     while (bytes / UNIT >> m->shift > UINT32_MAX)
@@ -73,8 +75,8 @@ static int reserve_range(struct memory *m, strata_error *err)
     m->range_bytes = (size_t)bytes;
     m->range_committed = 0;
     m->range_used = (size_t)64 << m->shift; /* reference 0 is nobody */
-    m->commit_step = m->options.max_bytes >= HUGE_FROM ? (size_t)OS_MAP_ALIGN : (size_t)64 << 10;
-    m->huge = m->options.max_bytes >= HUGE_FROM;
+    m->commit_step = m->max_bytes >= HUGE_FROM ? (size_t)OS_MAP_ALIGN : (size_t)64 << 10;
+    m->huge = m->max_bytes >= HUGE_FROM;
     return STRATA_OK;
 }
 
@@ -84,7 +86,7 @@ static int init_shard(struct memory *m, struct shard *s, size_t i)
     s->base = m->range;
     s->shift = m->shift;
     s->eviction = m->eviction;
-    s->limit_bytes = m->options.max_bytes / m->shard_count;
+    s->limit_bytes = m->max_bytes / m->shard_count;
     s->limit_entries = UINT64_MAX;
     uint64_t capacity = s->limit_bytes / UNIT;
     if (m->options.max_entries != 0) {
@@ -138,23 +140,46 @@ static void free_pages(struct memory *m)
     strata__reclaim_cell_free(m->cell);
 }
 
+/* The budget in bytes: what was given, or the share of what this process may have now; of both, the less. */
+static int find_budget(struct memory *m, strata_error *err)
+{
+    uint64_t given = m->options.max_bytes, most = STRATA__MEMORY_MOST, least = STRATA__MEMORY_LEAST, share;
+    m->max_bytes = given;
+    if (m->options.max_percent == 0)
+        return STRATA_OK;
+    int rc = strata__memory_limit(m->mem, &m->share_of, &m->share_of_group);
+    if (rc == STRATA_EUNSUPPORTED)
+        return strata__fail(err, rc, m->base.name,
+                            "this system does not say how much memory there is, for max_percent to be a share of: give "
+                            "max_bytes in bytes");
+    if (rc < 0)
+        return strata__fail_plain(err, rc, m->base.name);
+    share = m->share_of / 100 * (uint64_t)m->options.max_percent;
+    share = share < least ? least : share > most ? most : share;
+    m->max_bytes = given != 0 && given < share ? given : share;
+    return STRATA_OK;
+}
+
 /* Everything but options and base. */
 static int set_up(struct memory *m, strata_layer_host *host, strata_error *err)
 {
     m->host = host;
     m->mem = host->mem;
+    int rc = find_budget(m, err);
+    if (rc < 0)
+        return rc;
     m->demotes = host->demotes == &m->base;
     m->eviction = eviction_of(m->options.policy);
     m->max_hits = m->eviction->max_hits;
     m->wants_touches = m->eviction->wants_touches;
-    m->shard_count = choose_shards(&m->options);
+    m->shard_count = choose_shards(m);
     m->shard_mask = m->shard_count - 1;
-    m->chunk_bytes = choose_chunk(m->options.max_bytes / m->shard_count);
+    m->chunk_bytes = choose_chunk(m->max_bytes / m->shard_count);
     m->heap_threshold = m->chunk_bytes / 4 < 16384 ? m->chunk_bytes / 4 : 16384;
     int code = strata__os_mutex_init(&m->range_mutex);
     if (code != 0)
         return strata__fail_os(err, STRATA_ENOMEM, code, m->base.name, "no mutex to be had from the system");
-    int rc = reserve_range(m, err);
+    rc = reserve_range(m, err);
     if (rc < 0) {
         strata__os_mutex_deinit(&m->range_mutex);
         return rc;
@@ -310,7 +335,8 @@ static uint64_t counted(struct memory *m, unsigned word)
 static void memory_stats(strata_layer *layer, strata_layer_stats *out)
 {
     struct memory *m = (struct memory *)(void *)layer;
-    out->max_bytes = m->options.max_bytes;
+    out->max_bytes = m->max_bytes;
+    out->share_of_bytes = m->share_of;
     out->hits = counted(m, CELL_HITS);
     out->misses = counted(m, CELL_MISSES);
     for (size_t i = 0; i < m->shard_count; i++) {
@@ -379,7 +405,11 @@ strata_layer *strata_memory_layer(const strata_memory_options *options)
     if (strata__options_check(&strata__memory_rows, options, options->size, &m->options, sizeof m->options,
                               &m->base.failed) < 0)
         return &m->base;
+    uint64_t given = m->options.max_bytes;
     strata__options_fill(&strata__memory_rows, &m->options);
+    if (m->options.max_percent != 0)
+        m->options.max_bytes = given;
+    m->max_bytes = m->options.max_bytes;
     if (m->options.name != NULL)
         snprintf(m->base.name, sizeof m->base.name, "%s", m->options.name);
     m->options.name = m->base.name;
