@@ -29,7 +29,8 @@ STRATA_BEGIN_DECLS
     X(EIO, -14, "an input or output error")                                                            \
     X(ECANCELED, -15, "cancelled")                                                                     \
     X(ECODEC, -16, "a codec could not encode or decode the value")                                     \
-    X(EEXIST, -17, "it exists already")
+    X(EEXIST, -17, "it exists already")                                                                \
+    X(EBREAKER, -18, "loads failed too often in a row: a breaker keeps the loader from being called")
 
 #define STRATA_STATUS_CONSTANT_(name, number, sentence) STRATA_##name = number,
 /** Statuses.  Functions return them as int. */

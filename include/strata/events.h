@@ -28,7 +28,10 @@ struct strata;
     X(SUSPECT, 16)      /* message: what is held is not trusted any more */                            \
     X(TRUSTED, 17)      /* what comes from now on is again */                                          \
     X(BUS_DOWN, 18)     /* layer: the bus' name; status, message */                                    \
-    X(BUS_UP, 19)       /* layer: the bus' name */
+    X(BUS_UP, 19)       /* layer: the bus' name */                                                     \
+    X(LOAD_REFUSED, 20) /* status, message: a loader was not called, to protect the origin */          \
+    X(BREAKER_OPEN, 21) /* message: a breaker of loads opened; key of the load that failed */          \
+    X(BREAKER_CLOSED, 22) /* message: it closed; key of the load that succeeded */
 
 #define STRATA_EVENT_CONSTANT_(name, bit) STRATA_EVENT_##name = 1 << (bit),
 /** Kinds of events; or them together to choose. */

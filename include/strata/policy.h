@@ -6,6 +6,15 @@
 #include "strata/zone.h"
 STRATA_BEGIN_DECLS
 
+/** Which loads belong together, for what protects the origin. */
+enum {
+    STRATA_SCOPE_CACHE = 1,     /**< all of the cache */
+    STRATA_SCOPE_NAMESPACE = 2, /**< of the namespace that the call is made on */
+    STRATA_SCOPE_LOADER = 3,    /**< of the same loader function and context.  For contexts that stay: not where each call has its own,
+                                     as a lambda of C++ has */
+    STRATA_SCOPE_KEY = 4        /**< of one key */
+};
+
 /**
  * One struct, used at four levels: cache, namespace, call, and the loader's own word (strata_load_set_policy).
  * In each field 0 inherits from the level before, STRATA_OFF switches off what was inherited.
@@ -54,10 +63,22 @@ typedef struct strata_policy {
                                             and all, as with the layer's own max_ttl_ms, of which the shorter counts.  Who reads
                                             an entry up from a slower layer puts it into the nearer ones by his own policy:
                                             what shall hold for all is said at the cache or namespace.  Default off */
+    int32_t breaker_failures;          /**< a breaker: after so many failed loads in a row no loader is called for breaker_open_ms; then
+                                            one is, as a probe, while the others are still refused; its success lets all
+                                            go on, its failure refuses them for as long again.  Loads that ran side by side
+                                            and failed are one failure.  Who is refused gets what stale_if_error_ms allows,
+                                            or STRATA_EBREAKER.  "Absent" is a success; what only has no memory, or ends with
+                                            the cache, is neither.  Invalidations leave it as it is.  Default off */
+    int32_t breaker_scope;             /**< which loads share a breaker: STRATA_SCOPE_...; default STRATA_SCOPE_NAMESPACE */
+    int64_t breaker_open_ms;           /**< default 30,000 */
+    const char *breaker_name;          /**< all loads of the cache that name it share it, whatever breaker_scope says: 1 to 63 bytes,
+                                            borrowed, outlives the cache; default none.  The failures and the time are those of
+                                            who asks last.  Kept by this process: 10,000 breakers that have failed loads to
+                                            remember; more, and those that were asked longest ago are forgotten */
 } strata_policy;
 
 /** A policy that inherits everything. */
-#define STRATA_POLICY_INIT { sizeof(strata_policy), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, { 0 } }
+#define STRATA_POLICY_INIT { sizeof(strata_policy), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, { 0 }, 0, 0, 0, NULL }
 
 STRATA_END_DECLS
 #endif /* STRATA_POLICY_H */

@@ -99,7 +99,7 @@ static size_t choose_loads(struct root *root, struct flight **flights, size_t co
         struct flight *f = flight_ref(flights[i]);
         frame.flights = flights + i - chosen;
         frame.flight_count = count - i + chosen;
-        if (strata__flight_needs_load(f)) {
+        if (strata__flight_needs_load(f, chosen != 0 ? flights[i - chosen] : NULL)) {
             chosen++;
         } else {
             flights[i] = flights[i - chosen];

@@ -123,6 +123,7 @@ static struct root *new_root(const strata_options *known, struct executor *ex, s
     root->seed = ex_random(ex);
     list_init(&root->delayed);
     strata__unleased_init(root);
+    strata__warden_init(root);
     strata__host_init(root);
     return root;
 }
@@ -347,6 +348,7 @@ static int close_root(strata *cache)
     root->ex = NULL;
     strata__stripes_free(root);
     strata__key_marks_free(root);
+    strata__warden_free(root);
     strata__root_ref(root);
     drop_handles(root);
     strata__root_unref(root);
@@ -378,6 +380,7 @@ static int forget_parent(struct root *root)
     atomic_store(&root->posted, 0);
     list_init(&root->delayed);
     strata__unleased_init(root);
+    strata__warden_init(root);
     strata__demotions_forget(root);
     strata__bans_reopen(root);
     root->closing_thread = 0;

@@ -14,6 +14,7 @@
 #include "src/base/histogram.h"
 #include "src/base/list.h"
 #include "src/base/mem.h"
+#include "src/core/admit.h"
 #include "src/core/locks.h"
 #include "src/core/unleased.h"
 #include "src/layer/key_hash.h"
@@ -67,6 +68,8 @@ enum count {
     COUNT_LEASES_LOST,
     COUNT_LEASE_TIMEOUTS,
     COUNT_UNLEASED_WAITS,
+    COUNT_BREAKER_OPENED,
+    COUNT_BREAKER_REFUSED,
     COUNT_ERRORS,
     COUNT_END
 };
@@ -222,6 +225,7 @@ struct root {
     strata **names; /* space_room chains of namespaces, by parent and name; tree lock */
     struct events events;
     struct unleased unleased;
+    struct warden warden;
     struct key_mutex graph_lock; /* who waits for whom (frames.c) */
     uint64_t graph_walks;        /* so far; graph lock */
     struct key_mutex delay_lock;

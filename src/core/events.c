@@ -239,6 +239,9 @@ const char *strata_event_name(uint32_t kind)
         { STRATA_EVENT_TRUSTED, "trusted" },
         { STRATA_EVENT_BUS_DOWN, "bus_down" },
         { STRATA_EVENT_BUS_UP, "bus_up" },
+        { STRATA_EVENT_LOAD_REFUSED, "load_refused" },
+        { STRATA_EVENT_BREAKER_OPEN, "breaker_open" },
+        { STRATA_EVENT_BREAKER_CLOSED, "breaker_closed" },
     };
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (names[i].kind == kind)

@@ -175,6 +175,7 @@ struct flight {
     struct lease *asks;                   /* while it is asked */
     struct lease *lease;                  /* held; key lock */
     struct unleased_place place;          /* where it loads, or a batch that begins with it, without a lease */
+    struct way_in admission;              /* what protects its origin */
     struct imported *import;              /* counted; NULL: none */
     strata_loader loader;                 /* this or the next; key lock until LOADING */
     strata_bulk_loader bulk;
@@ -331,8 +332,8 @@ void strata__load_note_start(struct flight *f);
 /* Let it be cancelled after refresh_timeout_ms.  Key lock. */
 void strata__refresh_timer_locked(struct flight *f);
 /* The layers have no answer, and the flight is no batch's any more: 1: its loader is to be called; 0: it has ended, or
- * goes on elsewhere. */
-int strata__flight_needs_load(struct flight *f);
+ * goes on elsewhere.  `first`: as in strata__admit_last(). */
+int strata__flight_needs_load(struct flight *f, const struct flight *first);
 /* No waiter wants a loader called: it ends here, with a plain get's answer.  1: it has. */
 int strata__flight_ends_unloaded(struct flight *f);
 /* The batch that read for it does so no more. */

@@ -215,15 +215,8 @@ enum lease_answer strata__lease_judge(struct flight *f)
 
 void strata__lease_load(struct flight *f)
 {
-    if (strata__load_begin(f))
+    if (strata__admit_last(f, NULL) && strata__load_begin(f))
         strata__load_run(f);
-}
-
-static void load(struct flight *f)
-{
-    f->step = STEP_UNLEASED;
-    if (f->lease_state != LEASE_FAILED || strata__unleased_enter(f->root, &f->place, &f->strand))
-        strata__lease_load(f);
 }
 
 /* Another node loads it, and nobody here waits: it ends.  1: it has. */
@@ -257,7 +250,7 @@ static int pending(struct flight *f, int waited)
     if (!waited && f->policy.single_flight != STRATA_OFF)
         return 1;
     f->lease_state = LEASE_NONE;
-    load(f);
+    strata__admit(f);
     return 0;
 }
 
@@ -269,7 +262,7 @@ static int go_on(struct flight *f)
     case LEASE_HIT: strata__flight_store(f); return 0;
     case LEASE_RETRY: return 1;
     case LEASE_PENDING: return pending(f, waited);
-    case LEASE_LOAD: load(f); return 0;
+    case LEASE_LOAD: strata__admit(f); return 0;
     }
     return 0;
 }
@@ -289,7 +282,7 @@ static int ask(struct flight *f)
 {
     strata_op *op = strata__lease_prepare(f, &f->strand, how_to_ask(f));
     if (op == NULL) {
-        load(f);
+        strata__admit(f);
         return 0;
     }
     f->step = STEP_LEASE;

@@ -260,10 +260,10 @@ int strata__flight_ends_unloaded(struct flight *f)
     return 1;
 }
 
-int strata__flight_needs_load(struct flight *f)
+int strata__flight_needs_load(struct flight *f, const struct flight *first)
 {
     strata__flight_let_go(f);
-    return !strata__flight_ends_unloaded(f) && strata__load_begin(f);
+    return !strata__flight_ends_unloaded(f) && strata__admit_last(f, first) && strata__load_begin(f);
 }
 
 void strata__flight_after_layers(struct flight *f)
@@ -279,7 +279,11 @@ void strata__flight_after_layers(struct flight *f)
         strata__flight_let_go(f);
         if (!strata__flight_ends_unloaded(f))
             strata__lease_run(f);
-    } else if (strata__flight_needs_load(f)) {
+    } else if (policy_guards(&f->policy)) {
+        strata__flight_let_go(f);
+        if (!strata__flight_ends_unloaded(f))
+            strata__admit(f);
+    } else if (strata__flight_needs_load(f, NULL)) {
         strata__load_run(f);
     }
 }

@@ -54,6 +54,8 @@ static void add_handle(const strata *h, strata_stats *s, struct histogram *load_
         { COUNT_LEASES_LOST, offsetof(strata_stats, leases_lost) },
         { COUNT_LEASE_TIMEOUTS, offsetof(strata_stats, lease_timeouts) },
         { COUNT_UNLEASED_WAITS, offsetof(strata_stats, unleased_waits) },
+        { COUNT_BREAKER_OPENED, offsetof(strata_stats, breaker_opened) },
+        { COUNT_BREAKER_REFUSED, offsetof(strata_stats, breaker_refused) },
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         *(uint64_t *)(void *)((char *)s + rows[i].offset) += get_count(h, rows[i].count);

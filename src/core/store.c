@@ -68,10 +68,21 @@ static void note_failure(struct flight *f, int64_t elapsed_ns)
     strata__event_fire(f->handle, &e);
 }
 
+/* What the load says of its origin.  Memory, limits of ours and the cache's end are not of its making. */
+static enum breaker_verdict verdict_of(const struct flight *f)
+{
+    int status = f->load.status;
+    if (status >= 0)
+        return BREAKER_WELL;
+    return status == STRATA_ENOMEM || status == STRATA_EVALUESIZE || status == STRATA_ECLOSED ? BREAKER_UNSURE
+                                                                                              : BREAKER_SICK;
+}
+
 void strata__flight_loaded(struct flight *f)
 {
     struct strata_load *load = &f->load;
     int64_t elapsed_ns = ex_now_ns(f->root->ex) - f->load_ns;
+    strata__admission_over(f, verdict_of(f));
     if (load->status < 0) {
         note_failure(f, elapsed_ns);
         strata__plan_failure(f);
@@ -345,6 +356,7 @@ static void settle(struct flight *f)
     strata_value_unref(f->encoded);
     f->value = f->tags = f->encoded = NULL;
     late_leave(f);
+    strata__admission_over(f, BREAKER_UNSURE); /* it ended before its loader was called */
     if (f->lease_state == LEASE_FAILED)
         strata__unleased_leave(root, &f->place); /* it ended before its loader was called */
     strata__strand_detach(&f->strand);

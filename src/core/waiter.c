@@ -175,7 +175,7 @@ int strata__waiter_expired(struct waiter *w, int64_t now, int *status, strata_va
     struct frame frame;
     strata_error words = STRATA_ERROR_INIT;
     struct stripe *s = stripe_lock(f->root, f->key.hash, &frame);
-    int over = 0;
+    int over = 0, loading = f->phase == FLIGHT_LOADING;
     if (waiter_stands_locked(w))
         over = expired_locked(w, now, &a, &words);
     else
@@ -184,6 +184,8 @@ int strata__waiter_expired(struct waiter *w, int64_t now, int *status, strata_va
     if (!over)
         return 0;
     if (over == 2) {
+        if (loading) /* an origin that hangs has failed, too */
+            strata__admission_over(f, BREAKER_SICK);
         count_up(w->handle, COUNT_LOAD_TIMEOUTS);
         event_fire(w->handle, STRATA_EVENT_LOAD_TIMEOUT, f->key.plain, NULL);
     }

@@ -195,6 +195,10 @@ void strata__policy_resolve(strata_policy *out, const strata_policy *call, const
     out->uncacheable_ms = duration(c.uncacheable_ms, b.uncacheable_ms);
     for (size_t i = 0; i < sizeof out->layer_ttl_ms / sizeof out->layer_ttl_ms[0]; i++)
         out->layer_ttl_ms[i] = duration(c.layer_ttl_ms[i], b.layer_ttl_ms[i]);
+    out->breaker_failures = (int32_t)duration(c.breaker_failures, b.breaker_failures);
+    out->breaker_scope = switched(c.breaker_scope, b.breaker_scope);
+    out->breaker_open_ms = first_of(c.breaker_open_ms, b.breaker_open_ms);
+    out->breaker_name = c.breaker_name != NULL ? c.breaker_name : b.breaker_name;
     out->align_zone = c.align_zone != NULL ? c.align_zone : b.align_zone;
 }
 

@@ -43,6 +43,10 @@ static const struct option_word protect_words[] = {
     { "none", STRATA_PROTECT_NONE }, { "aes-256-gcm", STRATA_PROTECT_AES_GCM }, { "hmac-sha256", STRATA_PROTECT_HMAC },
     { NULL, 0 } };
 
+static const struct option_word scope_words[] = {
+    { "cache", STRATA_SCOPE_CACHE }, { "namespace", STRATA_SCOPE_NAMESPACE }, { "loader", STRATA_SCOPE_LOADER },
+    { "key", STRATA_SCOPE_KEY }, { NULL, 0 } };
+
 static const struct option_word nats_storage_words[] = {
     { "file", STRATA_NATS_FILE }, { "memory", STRATA_NATS_MEMORY }, { NULL, 0 } };
 
@@ -312,6 +316,7 @@ static const struct option_row namespace_rows[] = {
 #undef STRUCT
 
 #define STRUCT strata_policy
+#define TIMES_ROW(field, most, preset, help) ROW(field, OPTION_TIMES, STRATA_OFF, most, preset, NULL, help)
 #define DURATION_ROW(field, preset, help) ROW(field, OPTION_DURATION, STRATA_OFF, INT64_MAX, preset, NULL, help)
 #define LAYER_ROW(i) \
     ROW(layer_ttl_ms[i], OPTION_DURATION, STRATA_OFF, INT64_C(1) << 42, STRATA_OFF, NULL, \
@@ -342,6 +347,11 @@ static const struct option_row policy_rows[] = {
     ROW(align_zone, OPTION_POINTER, 0, 0, 0, NULL, "whose clocks"),
     DURATION_ROW(uncacheable_ms, STRATA_OFF, "after a load that is not stored each caller loads for itself for so long"),
     LAYER_ROW(0), LAYER_ROW(1), LAYER_ROW(2), LAYER_ROW(3), LAYER_ROW(4), LAYER_ROW(5), LAYER_ROW(6), LAYER_ROW(7),
+    TIMES_ROW(breaker_failures, 1000000, STRATA_OFF, "after so many failed loads in a row no loader is called for a while"),
+    ROW(breaker_scope, OPTION_ENUM, STRATA_SCOPE_CACHE, STRATA_SCOPE_KEY, STRATA_SCOPE_NAMESPACE, scope_words,
+        "which loads share a breaker"),
+    ROW(breaker_open_ms, OPTION_DURATION, 1, INT64_C(1) << 42, 30000, NULL, "that while"),
+    ROW(breaker_name, OPTION_STRING, 0, 63, 0, NULL, "who names it shares it, whatever the scope"),
 };
 #undef STRUCT
 

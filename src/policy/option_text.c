@@ -112,16 +112,18 @@ static int read_switch(const struct place *p, int64_t *out)
     return STRATA_OK;
 }
 
+/* A share, or, without its sign, how many. */
 static int read_percent(const struct place *p, int64_t *out)
 {
+    int is_share = p->row->type == OPTION_PERCENT;
     uint64_t number;
     if (strcmp(p->value, "off") == 0) {
         *out = STRATA_OFF;
         return STRATA_OK;
     }
     const char *rest = read_digits(p->value, &number);
-    if (rest == NULL || strcmp(rest, "%") != 0 || number > p->row->max)
-        return fail_number(p, "share", "20%");
+    if (rest == NULL || strcmp(rest, is_share ? "%" : "") != 0 || number > p->row->max)
+        return is_share ? fail_number(p, "share", "20%") : fail_number(p, "number", "20, or off");
     *out = (int64_t)number;
     return STRATA_OK;
 }
@@ -309,11 +311,12 @@ int strata__option_set(const struct option_rows *rows, void *known, const char *
     case OPTION_DURATION:
     case OPTION_SWITCH:
     case OPTION_PERCENT:
+    case OPTION_TIMES:
     case OPTION_ENUM:
-        rc = p.row->type == OPTION_DURATION  ? read_duration(&p, &signed_number)
-             : p.row->type == OPTION_SWITCH  ? read_switch(&p, &signed_number)
-             : p.row->type == OPTION_PERCENT ? read_percent(&p, &signed_number)
-                                             : read_word(&p, &signed_number);
+        rc = p.row->type == OPTION_DURATION ? read_duration(&p, &signed_number)
+             : p.row->type == OPTION_SWITCH ? read_switch(&p, &signed_number)
+             : p.row->type == OPTION_ENUM   ? read_word(&p, &signed_number)
+                                            : read_percent(&p, &signed_number);
         if (rc == STRATA_OK)
             store_number(p.row, known, (uint64_t)signed_number);
         return rc;

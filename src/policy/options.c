@@ -17,6 +17,7 @@ size_t strata__option_width(enum option_type type)
     case OPTION_BYTES32:
     case OPTION_SWITCH:
     case OPTION_PERCENT:
+    case OPTION_TIMES:
     case OPTION_ENUM: return 4;
     case OPTION_U64:
     case OPTION_BYTES:
@@ -41,7 +42,8 @@ int strata__tail_is_zero(const void *given, size_t from, size_t size)
 
 static int is_signed(enum option_type type)
 {
-    return type == OPTION_DURATION || type == OPTION_SWITCH || type == OPTION_PERCENT || type == OPTION_ENUM;
+    return type == OPTION_DURATION || type == OPTION_SWITCH || type == OPTION_PERCENT || type == OPTION_TIMES ||
+           type == OPTION_ENUM;
 }
 
 /* A signed field as it is; an unsigned one through its two's complement. */

@@ -21,6 +21,7 @@ enum option_type {
     OPTION_DURATION, /* int64_t milliseconds, STRATA_OFF, STRATA_FOREVER; in text with a unit, "off", "forever" */
     OPTION_SWITCH,   /* int32_t: STRATA_ON, STRATA_OFF; in text "on", "off" */
     OPTION_PERCENT,  /* int32_t: a share of 100, STRATA_OFF; in text "20%", "off" */
+    OPTION_TIMES,    /* int32_t: how many, STRATA_OFF; in text "3", "off" */
     OPTION_ENUM,     /* int32_t: one of `words` */
     OPTION_STRING,   /* const char *: at most `max` bytes, and not empty */
     OPTION_TEXT,     /* the same, and may be empty where code gives it */
