@@ -1,6 +1,6 @@
 # What strata is built with.  The library needs libuv and threads, and XXH3 from xxhash's header, compresses what it stores
 # with zstd, lz4, zlib (gzip) and brotli where they are, and talks to Redis and Valkey with hiredis, to RabbitMQ with rabbitmq-c where those are, over TLS with OpenSSL, whose libcrypto encrypts what is stored, if that is asked for; the command
-# reads compressed traces with zstd and zlib; sqlite3 is the origin of the demo, cmocka runs the tests.
+# reads compressed traces with zstd and zlib; sqlite3 is the origin of the demo, libmicrohttpd the server of an example, cmocka runs the tests.
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(UV REQUIRED IMPORTED_TARGET libuv)
 find_path(STRATA_XXHASH_INCLUDE xxhash.h REQUIRED)
@@ -75,6 +75,9 @@ endif()
 if(STRATA_BUILD_EXAMPLES OR STRATA_BUILD_TESTS)
     enable_language(CXX)
     pkg_check_modules(SQLITE REQUIRED IMPORTED_TARGET sqlite3)
+endif()
+if(STRATA_BUILD_EXAMPLES)
+    pkg_check_modules(MICROHTTPD REQUIRED IMPORTED_TARGET libmicrohttpd)
 endif()
 if(STRATA_BUILD_TESTS)
     pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)

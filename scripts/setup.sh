@@ -49,7 +49,7 @@ need() {
 need_build() {
   need "to build" gcc libc6-dev cmake ninja-build pkgconf libuv1-dev libxxhash-dev libzstd-dev liblz4-dev libhiredis-dev librabbitmq-dev libnats-dev libssl-dev zlib1g-dev libbrotli-dev
 }
-need_examples() { need "for the examples and the demo's origin" g++ libsqlite3-dev; }
+need_examples() { need "for the examples and the demo's origin" g++ libsqlite3-dev libmicrohttpd-dev; }
 # Debian starts the service that comes with the package; what needs a server starts its own, on a free port, and stops it.
 need_redis_server() {
   command -v redis-server >/dev/null || {
