@@ -32,8 +32,21 @@ typedef struct strata_memory_options {
                                 once, when the cache is opened or reopened; within the bounds of max_bytes; where that is given as
                                 well, the less counts.  In a URL also "max_bytes=25%".  strata_layer_stats tells what came of
                                 it.  0: max_bytes alone */
+    int32_t pressure;      /**< STRATA_ON: take less while the machine, or the control group, is short of memory.  Looked after about
+                                every 250 ms: where tasks waited for memory for a tenth of that time (all of them, for a fiftieth), or
+                                the group has reached its memory.high, the budget shrinks by an eighth, at most once a second, down
+                                to pressure_floor_percent; after 10 seconds without any of that it grows by a fortieth of max_bytes
+                                every 2 seconds.  What is left out goes as evictions do, in steps of at most 128 KiB, and its pages
+                                go back to the system; values above 16 KiB, and the index, go back to the allocator.
+                                Costs a hit nothing.  STRATA_EVENT_PRESSURE tells of each step; budget_bytes in the stats.
+                                Linux alone: strata_open() answers STRATA_EUNSUPPORTED where the kernel does not count.  Default off */
+    int32_t pressure_floor_percent; /**< of max_bytes: not below that; 10 to 100; default 25 */
+    int32_t reserved;      /**< 0 */
+    const char *pressure_file; /**< what to read instead, in the kernel's format of /proc/pressure/memory: of another control group, say;
+                                memory.high is not looked at then.  At most 255 bytes; copied.  NULL: memory.pressure of the group that
+                                the process is in, or the machine's */
 } strata_memory_options;
-#define STRATA_MEMORY_OPTIONS_INIT { sizeof(strata_memory_options), 0, 0, 0, 0, 0, 0, NULL, 0 }
+#define STRATA_MEMORY_OPTIONS_INIT { sizeof(strata_memory_options), 0, 0, 0, 0, 0, 0, NULL, 0, 0, 0, 0, NULL }
 
 /**
  * A memory layer: byte-bounded, sharded, read without a lock.

@@ -62,9 +62,13 @@ typedef struct strata_layer_stats {
     uint64_t swept;           /**< entries of a shared store that this node's bans took, removed there in the background */
     uint64_t share_of_bytes;  /**< max_bytes is a share of so much memory: a control group's limit, or the machine's; 0: it was given
                                    in bytes */
+    uint64_t budget_bytes;    /**< of max_bytes, what may be taken now: less, while memory is short and the layer's `pressure` is on */
+    uint64_t given_back_bytes; /**< pages that went back to the system, ever; they may have been taken again since */
+    uint64_t pressure_shrinks; /**< how often the budget shrank */
+    uint64_t pressure_grows;   /**< and grew again */
 } strata_layer_stats;
 #define STRATA_LAYER_STATS_INIT \
-    { sizeof(strata_layer_stats), { 0 }, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0, 0, 0, 0, 0 }, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0 }, 0, 0 }
+    { sizeof(strata_layer_stats), { 0 }, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0, 0, 0, 0, 0 }, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0 }, 0, 0, 0, 0, 0, 0 }
 
 /** One bus. */
 typedef struct strata_bus_stats {

@@ -463,6 +463,8 @@ static inline void event_fire(strata *cache, uint32_t kind, strata_slice key, co
         strata__event_fire(cache, &e);
     }
 }
+/* Of a layer as such: STRATA_EVENT_PRESSURE... */
+void strata__event_layer(struct root *root, uint32_t kind, const char *layer, int status, const char *message);
 void strata__event_evicted(struct root *root, const char *layer, uint32_t space, strata_slice key);
 void strata__event_error(strata *cache, strata_slice key, const char *layer, int status, const char *message);
 

@@ -199,6 +199,16 @@ void strata__event_evicted(struct root *root, const char *layer, uint32_t space,
     tell(where, &e);
 }
 
+void strata__event_layer(struct root *root, uint32_t kind, const char *layer, int status, const char *message)
+{
+    if (!event_wanted(root, kind))
+        return;
+    strata_event e = {
+        .size = sizeof e, .kind = kind, .status = status, .cache = root->handle, .layer = layer, .message = message
+    };
+    tell(root->handle, &e);
+}
+
 void strata__event_error(strata *cache, strata_slice key, const char *layer, int status, const char *message)
 {
     if (!event_wanted(cache->root, STRATA_EVENT_ERROR))
@@ -242,6 +252,7 @@ const char *strata_event_name(uint32_t kind)
         { STRATA_EVENT_LOAD_REFUSED, "load_refused" },
         { STRATA_EVENT_BREAKER_OPEN, "breaker_open" },
         { STRATA_EVENT_BREAKER_CLOSED, "breaker_closed" },
+        { STRATA_EVENT_PRESSURE, "pressure" },
     };
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (names[i].kind == kind)

@@ -128,6 +128,11 @@ static void host_evicted(strata_layer_host *host, strata_layer *layer, uint32_t 
     strata__frame_note(f, n, n);
 }
 
+static void host_tell(strata_layer_host *host, strata_layer *layer, uint32_t kind, int status, const char *message)
+{
+    strata__event_layer(root_of(host), kind, layer->name, status, message);
+}
+
 /* Peers were told when it was asked for, and dropped what they held; but the store had it still, and they may have read it up again. */
 static void host_caught_up(strata_layer_host *host, strata_slice key, uint64_t version, const strata_clear_op *clear)
 {
@@ -159,6 +164,7 @@ void strata__host_init(struct root *root)
     root->host.post = host_post;
     root->host.after = host_after;
     root->host.evicted = host_evicted;
+    root->host.tell = host_tell;
     root->host.demote = strata__host_demote;
     root->host.ban = strata__host_ban;
     root->host.caught_up = host_caught_up;

@@ -35,6 +35,9 @@ struct strata_layer_host {
     int (*after)(struct strata_layer_host *host, int64_t delay_ms, void (*fn)(void *ctx), void *ctx);
     /* An entry had to leave for want of room.  NULL where nobody can ever listen. */
     void (*evicted)(struct strata_layer_host *host, strata_layer *layer, uint32_t space, strata_slice key);
+    /* Something that listeners may want to know of the layer, as a STRATA_EVENT_ with these words.  Under no lock.  NULL where
+     * nobody can ever listen. */
+    void (*tell)(struct strata_layer_host *host, strata_layer *layer, uint32_t kind, int status, const char *message);
     /* How many listen to evictions.  Relaxed: a layer that sees 0 need not gather the keys of its victims. */
     _Atomic(uint32_t) eviction_listeners;
     /* The layer whose victims go to the one below it (STRATA_LAYER_DEMOTED); NULL: none.  Set before start(), constant. */

@@ -76,6 +76,10 @@ static const struct option_row memory_rows[] = {
     ROW(max_ttl_ms, OPTION_DURATION, 1, INT64_C(1) << 42, 0, NULL, "what is stored is held no longer; 0 no limit"),
     ROW(name, OPTION_STRING, 0, 31, 0, NULL, "shown in stats and events"),
     ROW(max_percent, OPTION_PERCENT, 1, 95, 0, NULL, "the budget as a share of the memory that there is for us"),
+    ROW(pressure, OPTION_SWITCH, STRATA_OFF, STRATA_ON, STRATA_OFF, NULL, "take less while memory is short"),
+    ROW(pressure_floor_percent, OPTION_PERCENT, 10, 100, 25, NULL, "but not below that share of the budget"),
+    ROW(reserved, OPTION_U32, 0, 0, 0, NULL, "0"),
+    ROW(pressure_file, OPTION_STRING, 0, 255, 0, NULL, "where the kernel says how short memory is"),
 };
 #undef STRUCT
 

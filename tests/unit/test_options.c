@@ -27,7 +27,7 @@ static const struct {
     size_t padding;
 } structs[] = {
     { &strata__disk_rows, sizeof(strata_disk_options), 0 },
-    { &strata__memory_rows, sizeof(strata_memory_options), 8 },       /* after negative_percent and max_percent */
+    { &strata__memory_rows, sizeof(strata_memory_options), 4 },       /* after negative_percent */
     { &strata__cache_option_rows, sizeof(strata_options), 4 },        /* after write_policy */
     { &strata__coherence_rows, sizeof(strata_coherence_options), 4 }, /* after default_bus */
     { &strata__namespace_option_rows, sizeof(strata_namespace_options), 0 },
@@ -221,7 +221,9 @@ static void test_wrong_text_is_refused_with_words(void **state)
         { "policy", "lrux", "s3-fifo, w-tinylfu, lru, lfu, fifo, sieve" },
         { "name", "", "write 1 to 31" },
         { "name", "a name that is much longer than thirty-one bytes", "write 1 to 31" },
-        { "bytes", "1mb", "max_bytes,max_entries,policy,shards,negative_percent,max_ttl_ms,name,max_percent" },
+        { "bytes", "1mb",
+          "max_bytes,max_entries,policy,shards,negative_percent,max_ttl_ms,name,max_percent,pressure,pressure_floor_"
+          "percent,pressure_file" },
         { "size", "48", "no such parameter" },
     };
     for (size_t i = 0; i < COUNT(wrong); i++) {

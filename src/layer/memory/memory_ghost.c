@@ -103,7 +103,8 @@ static int repack(struct shard *s, uint32_t ring_size)
     uint32_t heads = 16;
     while (heads < ring_size)
         heads *= 2;
-    if (s->bytes + ghost_bytes(ring_size, heads) > s->limit_bytes + own_bytes(&old))
+    if (ghost_bytes(ring_size, heads) > own_bytes(&old) &&
+        s->bytes + ghost_bytes(ring_size, heads) > s->limit_bytes + own_bytes(&old))
         return -1;
     struct ghost fresh = { .head_mask = heads - 1, .ring_size = ring_size, .first = 1, .oldest = 1, .next = 1 };
     fresh.ring = strata__alloc_array(s->layer->mem, ring_size, sizeof *fresh.ring);
@@ -160,6 +161,16 @@ void strata__ghost_add(struct shard *s, uint32_t fingerprint, uint64_t capacity)
     if (g->next - g->oldest == g->ring_size && !make_room(s, capacity))
         return;
     push(g, fingerprint);
+}
+
+void strata__ghost_fit(struct shard *s, uint64_t capacity)
+{
+    struct ghost *g = &s->ghost;
+    uint64_t want = capacity + capacity / 5 + 16;
+    while (g->live > capacity)
+        forget_oldest(g);
+    if (g->ring_size / 3 > want)
+        (void)repack(s, (uint32_t)want);
 }
 
 void strata__ghost_deinit(struct shard *s)

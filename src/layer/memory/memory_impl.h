@@ -218,6 +218,7 @@ struct shard {
     const struct eviction_ops *eviction;
     struct index_table *old_tables;
     uint64_t sweep_at;
+    uint64_t given;          /* bytes of pages that went back to the system, ever */
     uint64_t slab_bytes;     /* of the bytes, chunks */
     uint64_t heap_bytes;     /* of the bytes, heap values */
     uint64_t negative_limit; /* weight of the negative queue */
@@ -229,6 +230,10 @@ struct shard {
     int64_t seen_expiry;                    /* the earliest met by the sweep that runs */
     uint64_t expirations, rejections, removes;
 };
+
+struct memory_watch;
+
+enum { PRESSURE_FILE_ROOM = 256 };
 
 struct memory {
     strata_layer base;
@@ -264,7 +269,10 @@ struct memory {
     _Atomic(int64_t) classes[TTL_CLASSES + 2]; /* distinct fresh_ms; class 0 is unused */
     _Alignas(64) _Atomic(uint64_t) shared_cell[RECLAIM_CELL_WORDS];
     _Atomic(uint32_t) sweep_shard;
-    uint64_t lurk_slots; /* of the table that the lurker is in; by who calls lurk() */
+    struct memory_watch *watch;             /* where pressure is looked after; else NULL */
+    size_t shrink_shard;                    /* where shrinking goes on; by who calls maintain() */
+    char pressure_file[PRESSURE_FILE_ROOM]; /* options.pressure_file, where that is given */
+    uint64_t lurk_slots;                    /* of the table that the lurker is in; by who calls lurk() */
     struct reclaim_waiter waiter;
 };
 
@@ -352,6 +360,8 @@ int strata__index_init(struct shard *s, uint64_t slots);
 void strata__index_deinit(struct shard *s);
 /* Room for one more; may replace the table.  0, -1 out of memory. */
 int strata__index_reserve(struct shard *s);
+/* A table that is far too large becomes a smaller one, where there is memory for it. */
+void strata__index_fit(struct shard *s);
 void strata__index_add(struct shard *s, uint64_t hash, uint32_t ref);
 /* Point the slot of `old` at `new`. */
 void strata__index_replace(struct shard *s, uint64_t hash, uint32_t old_ref, uint32_t new_ref);
@@ -385,6 +395,8 @@ uint64_t strata__entry_weight(const struct shard *s, const struct entry *e);
 int strata__ghost_take(struct ghost *g, uint32_t fingerprint);
 /* Remember; forgets the oldest past `capacity`.  Without memory it just forgets. */
 void strata__ghost_add(struct shard *s, uint32_t fingerprint, uint64_t capacity);
+/* Far too large for this capacity, it becomes smaller, where there is memory for that. */
+void strata__ghost_fit(struct shard *s, uint64_t capacity);
 void strata__ghost_deinit(struct shard *s);
 static inline uint32_t ghost_fingerprint(uint64_t hash)
 {
@@ -473,6 +485,10 @@ struct entry *strata__memory_room(struct shard *s, const struct incoming *in, in
 void strata__memory_negative_room(struct shard *s, uint64_t weight);
 /* 0: there is none. */
 int strata__memory_evict_one(struct shard *s, int negative_first);
+/* The next in the policy's order leaves; where it stood, which is readable still.  NULL: there is none. */
+struct entry *strata__memory_evict(struct shard *s);
+/* Everybody in its chunk leaves. */
+void strata__memory_empty_chunk(struct shard *s, struct entry *e);
 /* How many retired entries are worth a look at all threads. */
 uint64_t strata__memory_batch(const struct shard *s);
 
@@ -490,6 +506,15 @@ static inline uint64_t strata__entry_hash(const struct memory *m, const struct e
 void strata__memory_maintain(strata_layer *layer, int64_t now_ms, uint64_t budget_us);
 int strata__memory_clear(strata_layer *layer, const strata_clear_op *what, strata_error *err);
 int strata__memory_keys(strata_layer *layer, int (*each)(uint32_t, strata_slice, void *), void *ctx, strata_error *err);
+
+/* memory_watch.c: where options.pressure is on. */
+int strata__memory_watch_start(struct memory *m, strata_error *err);
+/* Look, and do what follows from it.  By one thread at a time. */
+void strata__memory_watch(struct memory *m, int64_t now_ms);
+void strata__memory_watch_stats(const struct memory *m, strata_layer_stats *out);
+
+/* memory_shrink.c: a piece of the way to this budget, of no longer than some 50 ms. */
+void strata__memory_shrink(struct memory *m, uint64_t bytes);
 
 /* memory_lurk.c */
 int strata__memory_lurk(strata_layer *layer, strata_lurk *lurk);

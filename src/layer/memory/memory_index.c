@@ -108,17 +108,12 @@ static void place(struct index_table *t, uint64_t slot)
 
 /* At most 5/7 full; grows by half, so between 0.48 and 0.71 and at 0.58 on average.  Where neither memory nor budget allow
  * that, it may be 7/8 full: slower beats failing. */
-int strata__index_reserve(struct shard *s)
+/* All slots into a table of another size.  0, -1 out of memory. */
+static int replace_table(struct shard *s, uint64_t slots)
 {
-    struct index_table *old = current(s);
-    if ((s->entries + 1) * 7 <= old->slot_count * 5)
-        return 0;
-    uint64_t slots = (old->slot_count + old->slot_count / 2 + BUCKET_SLOTS - 1) & ~(uint64_t)(BUCKET_SLOTS - 1);
-    struct index_table *t = NULL;
-    if (s->bytes + (slots - old->slot_count) * sizeof(uint64_t) <= s->limit_bytes)
-        t = new_table(s->layer, slots);
+    struct index_table *old = current(s), *t = new_table(s->layer, slots);
     if (t == NULL)
-        return (s->entries + 1) * 8 <= old->slot_count * 7 ? 0 : -1;
+        return -1;
     for (uint64_t i = 0; i < old->slot_count; i++) {
         uint64_t slot = atomic_load_explicit(&old->slots[i], memory_order_relaxed);
         if (slot != 0)
@@ -133,6 +128,25 @@ int strata__index_reserve(struct shard *s)
     strata__retire_table(s, old);
     strata__retire_collect(s, 0); /* at once if it can be: a table is large */
     return 0;
+}
+
+int strata__index_reserve(struct shard *s)
+{
+    struct index_table *old = current(s);
+    if ((s->entries + 1) * 7 <= old->slot_count * 5)
+        return 0;
+    uint64_t slots = (old->slot_count + old->slot_count / 2 + BUCKET_SLOTS - 1) & ~(uint64_t)(BUCKET_SLOTS - 1);
+    int fits = s->bytes + (slots - old->slot_count) * sizeof(uint64_t) <= s->limit_bytes;
+    if (!fits || replace_table(s, slots) != 0)
+        return (s->entries + 1) * 8 <= old->slot_count * 7 ? 0 : -1;
+    return 0;
+}
+
+void strata__index_fit(struct shard *s)
+{
+    struct index_table *old = current(s);
+    if (old->slot_count > 32 && s->entries * 4 < old->slot_count)
+        (void)replace_table(s, (s->entries * 2 + 32) & ~(uint64_t)(BUCKET_SLOTS - 1));
 }
 
 void strata__index_add(struct shard *s, uint64_t hash, uint32_t ref)

@@ -12,6 +12,8 @@
 
 /* Small shards order badly, w-tinylfu worst (a hundredth of 500 entries is no window): rather few large ones. */
 enum { MOST_SHARDS = 16, SHARD_ENTRIES = 512, WTINYLFU_SHARD_ENTRIES = 2048 };
+/* A chunk is what is given back at once, under one hold of a shard's lock. */
+enum { MOST_CHUNK_UNDER_PRESSURE = 128 << 10 };
 #define SHARD_BYTES ((uint64_t)2 << 20)
 #define LEAST_SHARD_BYTES ((uint64_t)32 << 10)
 #define HUGE_FROM ((uint64_t)32 << 20) /* smaller budgets would be off by a huge page */
@@ -133,6 +135,8 @@ static void deinit_shard(struct shard *s)
 static void free_pages(struct memory *m)
 {
     strata__slab_release(m);
+    strata__free(m->mem, m->watch);
+    m->watch = NULL;
     strata__free(m->mem, m->shards_block);
     m->shards = NULL;
     m->shards_block = NULL;
@@ -160,6 +164,13 @@ static int find_budget(struct memory *m, strata_error *err)
     return STRATA_OK;
 }
 
+static void take_down(struct memory *m)
+{
+    for (size_t i = 0; i < m->shard_count; i++)
+        deinit_shard(&m->shards[i]);
+    free_pages(m);
+}
+
 /* Everything but options and base. */
 static int set_up(struct memory *m, strata_layer_host *host, strata_error *err)
 {
@@ -175,6 +186,8 @@ static int set_up(struct memory *m, strata_layer_host *host, strata_error *err)
     m->shard_count = choose_shards(m);
     m->shard_mask = m->shard_count - 1;
     m->chunk_bytes = choose_chunk(m->max_bytes / m->shard_count);
+    if (m->options.pressure == STRATA_ON && m->chunk_bytes > MOST_CHUNK_UNDER_PRESSURE)
+        m->chunk_bytes = MOST_CHUNK_UNDER_PRESSURE;
     m->heap_threshold = m->chunk_bytes / 4 < 16384 ? m->chunk_bytes / 4 : 16384;
     int code = strata__os_mutex_init(&m->range_mutex);
     if (code != 0)
@@ -202,7 +215,10 @@ static int set_up(struct memory *m, strata_layer_host *host, strata_error *err)
         return strata__fail(err, STRATA_ENOMEM, m->base.name, "out of memory for the index of %zu shards",
                             m->shard_count);
     }
-    return STRATA_OK;
+    rc = strata__memory_watch_start(m, err);
+    if (rc < 0)
+        take_down(m);
+    return rc;
 }
 
 static int memory_start(strata_layer *layer, strata_layer_host *host, strata_error *err)
@@ -216,9 +232,7 @@ static int memory_start(strata_layer *layer, strata_layer_host *host, strata_err
 static void tear_down(struct reclaim_waiter *waiter)
 {
     struct memory *m = (struct memory *)(void *)((char *)waiter - offsetof(struct memory, waiter));
-    for (size_t i = 0; i < m->shard_count; i++)
-        deinit_shard(&m->shards[i]);
-    free_pages(m);
+    take_down(m);
     strata__free(NULL, m->block);
 }
 
@@ -289,6 +303,7 @@ static int memory_reopen(strata_layer *layer, strata_layer_host *host, strata_er
     m->base = base;
     m->options = options;
     m->options.name = m->base.name;
+    memcpy(m->pressure_file, old->pressure_file, sizeof m->pressure_file);
     int rc = set_up(m, host, err);
     if (rc < 0) { /* as it was: a later try may go better */
         memcpy(m, old, sizeof *m);
@@ -339,6 +354,7 @@ static void memory_stats(strata_layer *layer, strata_layer_stats *out)
     out->share_of_bytes = m->share_of;
     out->hits = counted(m, CELL_HITS);
     out->misses = counted(m, CELL_MISSES);
+    strata__memory_watch_stats(m, out);
     for (size_t i = 0; i < m->shard_count; i++) {
         struct shard *s = &m->shards[i];
         os_lock_take(&s->lock);
@@ -349,6 +365,8 @@ static void memory_stats(strata_layer *layer, strata_layer_stats *out)
         out->rejections += s->rejections;
         out->puts += s->puts;
         out->removes += s->removes;
+        out->budget_bytes += s->limit_bytes;
+        out->given_back_bytes += s->given;
         os_lock_give(&s->lock);
     }
 }
@@ -413,6 +431,10 @@ strata_layer *strata_memory_layer(const strata_memory_options *options)
     if (m->options.name != NULL)
         snprintf(m->base.name, sizeof m->base.name, "%s", m->options.name);
     m->options.name = m->base.name;
+    if (m->options.pressure_file != NULL) {
+        snprintf(m->pressure_file, sizeof m->pressure_file, "%s", m->options.pressure_file);
+        m->options.pressure_file = m->pressure_file;
+    }
     m->base.max_ttl_ms = m->options.max_ttl_ms;
     return &m->base;
 }

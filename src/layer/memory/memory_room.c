@@ -81,6 +81,8 @@ static struct entry *evict_one(struct shard *s, int negative_first)
 
 int strata__memory_evict_one(struct shard *s, int negative_first) { return evict_one(s, negative_first) != NULL; }
 
+struct entry *strata__memory_evict(struct shard *s) { return evict_one(s, 0); }
+
 /* An entry that can be found, not a free block nor one that is retired. */
 static int stands(const struct entry *b)
 {
@@ -128,7 +130,7 @@ uint64_t strata__memory_batch(const struct shard *s)
 }
 
 /* A chunk's worth of the slab is free, or will be, but scattered: all of one chunk leaves. */
-static void empty_chunk(struct shard *s, struct entry *e)
+void strata__memory_empty_chunk(struct shard *s, struct entry *e)
 {
     (void)evict_run(s, strata__slab_chunk_of(s, e), UINT32_MAX);
     strata__retire_collect(s, 0);
@@ -161,7 +163,7 @@ int strata__memory_heap_room(struct shard *s, const struct incoming *in)
             continue;
         left += entry_units(e);
         if ((left + s->free_units) * UNIT >= s->layer->chunk_bytes) {
-            empty_chunk(s, e);
+            strata__memory_empty_chunk(s, e);
             stuck = s->retired_heap;
             left = 0;
         }

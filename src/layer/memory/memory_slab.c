@@ -306,6 +306,7 @@ int strata__slab_give(struct shard *s)
     size_t bytes = own_pages(m, (char *)b, &pages);
     if (bytes != 0)
         strata__os_map_decommit(pages, bytes);
+    s->given += bytes;
     b->next = s->spare_chunks;
     s->spare_chunks = ref;
     s->bytes -= m->chunk_bytes;

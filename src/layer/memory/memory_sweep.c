@@ -68,6 +68,8 @@ void strata__memory_maintain(strata_layer *layer, int64_t now_ms, uint64_t budge
 {
     struct memory *m = (struct memory *)(void *)layer;
     uint64_t slices = budget_us / 20 + 1;
+    if (m->watch != NULL)
+        strata__memory_watch(m, now_ms);
     size_t idle = 0;
     while (slices > 0 && idle < m->shard_count) {
         uint32_t n = atomic_fetch_add(&m->sweep_shard, 1);
