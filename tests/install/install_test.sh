@@ -44,8 +44,10 @@ pkg_config_static)
   ;;
 examples)
   for example in "$here"/../../examples/*.c; do
+    more=
+    case $example in *libuv*) more=$(pkg-config --cflags --libs libuv) ;; esac
     # shellcheck disable=SC2046,SC2086
-    "$CC" -std=c11 $warnings "$example" -o example $(pc --cflags --libs) -pthread
+    "$CC" -std=c11 $warnings "$example" -o example $(pc --cflags --libs) -pthread $more
   done
   ;;
 headers_c11 | headers_cxx11)
