@@ -75,6 +75,30 @@ typedef struct strata_namespace_options {
 } strata_namespace_options;
 #define STRATA_NAMESPACE_OPTIONS_INIT { sizeof(strata_namespace_options), NULL, NULL, NULL, NULL }
 
+/** Which value a key has: no other one ever has the same, of this key.  To be compared, with both its fields. */
+typedef struct strata_entry_version {
+    uint64_t number; /**< 0: none */
+    uint64_t life;   /**< whose number it is: of the store's life, or of this cache */
+} strata_entry_version;
+
+/** What strata_set_if() wants to be there. */
+enum {
+    STRATA_IF_ABSENT = 1,  /**< nothing that strata_get() would give: no value, or "absent" */
+    STRATA_IF_PRESENT = 2, /**< a value that strata_get() would give, whichever it is */
+    STRATA_IF_VERSION = 3  /**< the value of strata_condition.version, fresh or not */
+};
+
+/** When a value is to be set. */
+typedef struct strata_condition {
+    size_t size;              /**< sizeof this struct; the INIT macro sets it */
+    int32_t only;             /**< STRATA_IF_... */
+    int32_t reserved;         /**< 0 */
+    strata_entry_version version;   /**< STRATA_IF_VERSION: what strata_get_version(), or the set before, told */
+    const strata_slice *tags; /**< of the value that is set, as in strata_set_tagged(); borrowed for the call; NULL none */
+    size_t tag_count;
+} strata_condition;
+#define STRATA_CONDITION_INIT { sizeof(strata_condition), 0, 0, { 0, 0 }, NULL, 0 }
+
 /** What strata_inspect() tells of a key. */
 typedef struct strata_inspection {
     size_t size;          /**< sizeof this struct, set by the caller */
@@ -186,6 +210,15 @@ STRATA_API int strata_get(strata *cache, strata_slice key, strata_value **out, s
 STRATA_API int strata_get_or_load(strata *cache, strata_slice key, strata_loader loader, void *loader_ctx,
                                   const strata_policy *policy, strata_value **out, strata_error *err);
 
+/** strata_get(), with the value's version for strata_set_if().  Without a shared store an entry gets its version by this call; it stays
+ *  the same until the key is written, loaded or refreshed, and is gone with the entry.  Not counted as a request.
+ *  @param[out] out     as in strata_get(); NULL: the version alone.
+ *  @param[out] version number 0: there is nothing to compare with, for the store counts no versions (no right to run scripts), or had
+ *                      no room.
+ *  @return as strata_get(). */
+STRATA_API int strata_get_version(strata *cache, strata_slice key, strata_value **out, strata_entry_version *version,
+                                  strata_error *err);
+
 /** 1: a servable value is held; 0: none (also where "absent" is remembered); < 0 as strata_get(). */
 STRATA_API int strata_has(strata *cache, strata_slice key, strata_error *err);
 
@@ -221,6 +254,20 @@ STRATA_API int strata_set(strata *cache, strata_slice key, strata_slice value, c
  *  strata_load_tag(). */
 STRATA_API int strata_set_tagged(strata *cache, strata_slice key, strata_slice value, const strata_slice *tags,
                                  size_t tag_count, const strata_policy *policy, strata_error *err);
+
+/**
+ * strata_set(), only if the key has no value, has one, or has that one: compare and set.
+ * With a shared store it is the store that compares, the furthest one, so that of all nodes one wins; without, this cache does, among
+ * its own writes and loads alone.  Where something else is there nothing is written, and nobody is told; but a copy in this cache's
+ * own layers that the store no longer has goes, so that the next strata_get_version() sees what there is.
+ * @param only        borrowed for the call.
+ * @param[out] version of what was stored, for the next such call; written with STRATA_OK and STRATA_PENDING.  May be NULL.
+ * @return as strata_set(), and STRATA_ECONFLICT: something else is there, nothing was written.  STRATA_EUNSUPPORTED: the store can't
+ *         compare.  STRATA_ELAYER, where its words don't say "nothing was changed": nobody knows whether the store has
+ *         it, and the key is emptied, as after any set that fails.
+ */
+STRATA_API int strata_set_if(strata *cache, strata_slice key, strata_slice value, const strata_condition *only,
+                             const strata_policy *policy, strata_entry_version *version, strata_error *err);
 
 /** Store a decoded object; the cache needs a codec.  Ownership: `object` is taken, also on failure, unless there is no codec to free
  *  it with. */
@@ -289,6 +336,10 @@ STRATA_API int strata_get_or_load_async(strata *cache, strata_slice key, strata_
                                         strata_error *err);
 STRATA_API int strata_set_async(strata *cache, strata_slice key, strata_slice value, const strata_policy *policy,
                                 strata_queue *queue, strata_done done, void *ctx, strata_error *err);
+/** `version` must stay until `done`. */
+STRATA_API int strata_set_if_async(strata *cache, strata_slice key, strata_slice value, const strata_condition *only,
+                                   const strata_policy *policy, strata_entry_version *version, strata_queue *queue,
+                                   strata_done done, void *ctx, strata_error *err);
 STRATA_API int strata_set_tagged_async(strata *cache, strata_slice key, strata_slice value, const strata_slice *tags,
                                        size_t tag_count, const strata_policy *policy, strata_queue *queue,
                                        strata_done done, void *ctx, strata_error *err);
@@ -301,6 +352,9 @@ STRATA_API int strata_delete_async(strata *cache, strata_slice key, strata_queue
                                    strata_error *err);
 STRATA_API int strata_expire_async(strata *cache, strata_slice key, strata_queue *queue, strata_done done, void *ctx,
                                    strata_error *err);
+/** `version` must stay until `done`. */
+STRATA_API int strata_get_version_async(strata *cache, strata_slice key, strata_entry_version *version, strata_queue *queue,
+                                        strata_done done, void *ctx, strata_error *err);
 /** status is 1, 0 or negative, as strata_has() returns. */
 STRATA_API int strata_has_async(strata *cache, strata_slice key, strata_queue *queue, strata_done done, void *ctx,
                                 strata_error *err);

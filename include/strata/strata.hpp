@@ -24,132 +24,9 @@
 #include <utility>
 #include <vector>
 
-#include "strata/strata.h"
-
-#if __cplusplus >= 201703L
-#include <string_view>
-#endif
+#include "strata/value.hpp"
 
 namespace strata_cpp {
-
-/// Bytes that somebody else owns: keys and values on their way in.  Made from texts, strings and byte ranges.
-class slice {
-public:
-    slice(const void *data, std::size_t size) noexcept : raw_(strata_bytes(data, size)) {}
-    slice(const char *text) noexcept : raw_(strata_str(text)) {}
-    slice(const std::string &text) noexcept : raw_(strata_bytes(text.data(), text.size())) {}
-    slice(strata_slice raw) noexcept : raw_(raw) {}
-#if __cplusplus >= 201703L
-    slice(std::string_view text) noexcept : raw_(strata_bytes(text.data(), text.size())) {}
-    /// The bytes as a view.
-    std::string_view view() const noexcept { return std::string_view(data(), size()); }
-#endif
-    const char *data() const noexcept { return static_cast<const char *>(raw_.data); }
-    std::size_t size() const noexcept { return raw_.size; }
-    /// A copy of the bytes.
-    std::string str() const { return size() != 0 ? std::string(data(), size()) : std::string(); }
-    strata_slice raw() const noexcept { return raw_; }
-
-private:
-    strata_slice raw_;
-};
-
-/// What a call failed with: a status below 0, where, and words that say what to do.
-class error : public std::exception {
-public:
-    explicit error(const strata_error &raw) noexcept : raw_(raw) {}
-    /// STRATA_EINVAL, STRATA_ELOADER...
-    int status() const noexcept { return raw_.status; }
-    int os_errno() const noexcept { return raw_.os_errno; }
-    const char *where() const noexcept { return raw_.where; }
-    const char *what() const noexcept override { return raw_.message[0] != '\0' ? raw_.message : strata_status_text(status()); }
-    const strata_error &raw() const noexcept { return raw_; }
-
-private:
-    strata_error raw_;
-};
-
-namespace detail {
-
-/// Throw where `status` is an error.
-inline int check(int status, strata_error &err)
-{
-    if (status < 0) {
-        if (err.status != status) {
-            err = strata_error();
-            err.status = status;
-        }
-        throw error(err);
-    }
-    return status;
-}
-
-} // namespace detail
-
-/// A pin on immutable bytes, given back when it goes out of scope.  Moves, but does not copy: see share().
-class value {
-public:
-    value() noexcept : raw_(nullptr), status_(STRATA_MISS) {}
-    /// Takes one reference over.
-    explicit value(strata_value *raw, int status = STRATA_OK) noexcept : raw_(raw), status_(status) {}
-    value(value &&other) noexcept : raw_(other.raw_), status_(other.status_) { other.forget(); }
-    value &operator=(value &&other) noexcept
-    {
-        if (this != &other) {
-            strata_value_unref(raw_);
-            raw_ = other.raw_;
-            status_ = other.status_;
-            other.forget();
-        }
-        return *this;
-    }
-    value(const value &) = delete;
-    value &operator=(const value &) = delete;
-    ~value() { strata_value_unref(raw_); }
-
-    /// Is there one?  Not for a miss, nor for "absent".
-    explicit operator bool() const noexcept { return raw_ != nullptr; }
-    const char *data() const noexcept { return static_cast<const char *>(strata_value_data(raw_)); }
-    std::size_t size() const noexcept { return strata_value_size(raw_); }
-    const char *begin() const noexcept { return data(); }
-    const char *end() const noexcept { return data() + size(); }
-    /// A copy of the bytes.
-    std::string str() const { return size() != 0 ? std::string(data(), size()) : std::string(); }
-#if __cplusplus >= 201703L
-    /// The bytes themselves, valid as long as this pin.
-    std::string_view view() const noexcept { return std::string_view(data(), size()); }
-#endif
-    /// The decoded object, where the cache has a codec.
-    template <class T> T *object() const noexcept { return static_cast<T *>(strata_value_object(raw_)); }
-    /// STRATA_OK, STRATA_STALE (past its freshness), STRATA_MISS or STRATA_ABSENT.
-    int status() const noexcept { return status_; }
-    bool stale() const noexcept { return status_ == STRATA_STALE; }
-    bool absent() const noexcept { return status_ == STRATA_ABSENT; }
-    /// One more pin on the same bytes.
-    value share() const noexcept { return value(strata_value_ref(raw_), status_); }
-    strata_value *get() const noexcept { return raw_; }
-    /// Hand the reference over to C code.
-    strata_value *release() noexcept
-    {
-        strata_value *raw = raw_;
-        forget();
-        return raw;
-    }
-
-private:
-    void forget() noexcept
-    {
-        raw_ = nullptr;
-        status_ = STRATA_MISS;
-    }
-    strata_value *raw_;
-    int status_;
-};
-
-/// A policy that inherits everything: change the fields that differ.
-struct policy : strata_policy {
-    policy() noexcept : strata_policy() { size = sizeof(strata_policy); }
-};
 
 /// A load in progress, as a loader sees it.  Return the value (a std::string, or anything with data() and size()), or call
 /// one of these and return what it returns: an int is always a status, never a value.
@@ -395,6 +272,32 @@ public:
         detail::check(strata_set_tagged(raw_, key.raw(), bytes.raw(), tags, count, p, &err), err);
     }
 
+    /// What strata_get() would give, with its version for set_if(); an empty value where there is none.
+    value get_version(slice key, strata_entry_version &version) const
+    {
+        strata_error err = STRATA_ERROR_INIT;
+        strata_value *found = nullptr;
+        int status = detail::check(strata_get_version(raw_, key.raw(), &found, &version, &err), err);
+        return value(found, status);
+    }
+    /// Compare and set: only over the value of that version.  False: something else is there, and nothing was written.  Else `version`
+    /// is that of what was stored.
+    bool set_if(slice key, slice bytes, strata_entry_version &version, const strata_policy *p = nullptr) const
+    {
+        return set_only(STRATA_IF_VERSION, key, bytes, version, p);
+    }
+    /// Only where there is no value; only where there is one.  False: it was otherwise, and nothing was written.
+    bool set_if_absent(slice key, slice bytes, const strata_policy *p = nullptr) const
+    {
+        strata_entry_version version = { 0, 0 };
+        return set_only(STRATA_IF_ABSENT, key, bytes, version, p);
+    }
+    bool set_if_present(slice key, slice bytes, const strata_policy *p = nullptr) const
+    {
+        strata_entry_version version = { 0, 0 };
+        return set_only(STRATA_IF_PRESENT, key, bytes, version, p);
+    }
+
     /// Store a decoded object, with `count` tags; the cache needs a codec, which frees it, also where this throws.
     void set_object(slice key, void *object, const strata_slice *tags = nullptr, std::size_t count = 0,
                     const strata_policy *p = nullptr) const
@@ -518,6 +421,15 @@ protected:
     std::shared_ptr<detail::kept_loaders> loaders_; // given back after raw_ is closed
 
 private:
+    bool set_only(int only, slice key, slice bytes, strata_entry_version &version, const strata_policy *p) const
+    {
+        strata_error err = STRATA_ERROR_INIT;
+        strata_condition condition = STRATA_CONDITION_INIT;
+        condition.only = only;
+        condition.version = version;
+        int status = strata_set_if(raw_, key.raw(), bytes.raw(), &condition, p, &version, &err);
+        return status != STRATA_ECONFLICT && detail::check(status, err) >= STRATA_OK;
+    }
     space open_space_with(const char *name, const strata_namespace_options *options) const
     {
         strata_error err = STRATA_ERROR_INIT;

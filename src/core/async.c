@@ -409,8 +409,9 @@ int strata__write_async(strata *cache, strata_slice key, strata_value *value, co
     return rc == STRATA_OK ? run_write(a, err) : strata__async_refuse(a, rc);
 }
 
-static int set_async(strata *cache, strata_slice key, strata_slice value, const struct strata_tags *tags,
-                     const strata_policy *policy, const struct async_end *end, strata_error *err)
+int strata__set_later(strata *cache, strata_slice key, strata_slice value, const struct strata_tags *tags,
+                      const struct set_only *only, const strata_policy *policy, const struct async_end *end,
+                      strata_error *err)
 {
     strata_value *copy = NULL;
     struct write pattern = { .status = STRATA_OK };
@@ -423,6 +424,8 @@ static int set_async(strata *cache, strata_slice key, strata_slice value, const 
     rc = strata__write_prepare_set(&pattern, cache, policy, err);
     if (rc == STRATA_OK)
         rc = strata__value_fits(root, value.size, err);
+    if (rc == STRATA_OK && only != NULL)
+        rc = strata__write_when(&pattern, only->condition, only->out_version, err);
     if (rc == STRATA_OK && (copy = strata__value_copy(root->mem, value.data, value.size)) == NULL)
         rc = strata__fail(err, STRATA_ENOMEM, "value", "no memory for a value of %zu bytes", value.size);
     if (rc == STRATA_OK)
@@ -435,7 +438,7 @@ int strata_set_async(strata *cache, strata_slice key, strata_slice value, const 
                      strata_queue *queue, strata_done done, void *ctx, strata_error *err)
 {
     struct async_end end = { queue, done, ctx };
-    return set_async(cache, key, value, NULL, policy, &end, err);
+    return strata__set_later(cache, key, value, NULL, NULL, policy, &end, err);
 }
 
 int strata_set_tagged_async(strata *cache, strata_slice key, strata_slice value, const strata_slice *tags,
@@ -444,7 +447,7 @@ int strata_set_tagged_async(strata *cache, strata_slice key, strata_slice value,
 {
     struct strata_tags given = { tags, tag_count };
     struct async_end end = { queue, done, ctx };
-    return set_async(cache, key, value, &given, policy, &end, err);
+    return strata__set_later(cache, key, value, &given, NULL, policy, &end, err);
 }
 
 static int simple_async(strata *cache, strata_slice key, uint32_t kind, strata_queue *queue, strata_done done,

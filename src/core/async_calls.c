@@ -12,7 +12,7 @@ static void run_call(struct task *task)
         strata__async_complete_here((a->completion.status = status, task)); /* this is a worker */
         return;
     }
-    strata__async_complete(a, status, NULL, &a->completion.err);
+    strata__async_complete(a, status, a->completion.value, &a->completion.err);
 }
 
 static int start_call(struct async *a, int (*call)(struct async *, strata_error *), strata_error *err)
@@ -45,8 +45,8 @@ static int call_delete_many(struct async *a, strata_error *err)
     return strata_delete_many(a->cache, a->items, a->count, err);
 }
 
-static int key_call(strata *cache, strata_slice key, void *out, int (*call)(struct async *, strata_error *),
-                    strata_queue *queue, strata_done done, void *ctx, strata_error *err)
+int strata__key_call(strata *cache, strata_slice key, void *out, int (*call)(struct async *, strata_error *),
+                     strata_queue *queue, strata_done done, void *ctx, strata_error *err)
 {
     int rc = cache != NULL ? check_key(cache, key, err) : STRATA_OK;
     if (rc != STRATA_OK)
@@ -61,19 +61,19 @@ static int key_call(strata *cache, strata_slice key, void *out, int (*call)(stru
 int strata_has_async(strata *cache, strata_slice key, strata_queue *queue, strata_done done, void *ctx,
                      strata_error *err)
 {
-    return key_call(cache, key, NULL, call_has, queue, done, ctx, err);
+    return strata__key_call(cache, key, NULL, call_has, queue, done, ctx, err);
 }
 
 int strata_ttl_async(strata *cache, strata_slice key, int64_t *out_ms, strata_queue *queue, strata_done done, void *ctx,
                      strata_error *err)
 {
-    return key_call(cache, key, out_ms, call_ttl, queue, done, ctx, err);
+    return strata__key_call(cache, key, out_ms, call_ttl, queue, done, ctx, err);
 }
 
 int strata_inspect_async(strata *cache, strata_slice key, strata_inspection *out, strata_queue *queue, strata_done done,
                          void *ctx, strata_error *err)
 {
-    return key_call(cache, key, out, call_inspect, queue, done, ctx, err);
+    return strata__key_call(cache, key, out, call_inspect, queue, done, ctx, err);
 }
 
 static int plain_call(strata *cache, void *out, int (*call)(struct async *, strata_error *), strata_queue *queue,

@@ -60,6 +60,15 @@ struct async_end {
 int strata__write_async(strata *cache, strata_slice key, strata_value *value, const struct strata_tags *tags,
                         const struct write *pattern, const struct async_end *end, strata_error *err);
 
+/* A set of bytes, which are copied; the cache is not NULL. */
+int strata__set_later(strata *cache, strata_slice key, strata_slice value, const struct strata_tags *tags,
+                      const struct set_only *only, const strata_policy *policy, const struct async_end *end,
+                      strata_error *err);
+
+/* A blocking call of a key, with what it gives besides a value in *out; on a worker. */
+int strata__key_call(strata *cache, strata_slice key, void *out, int (*call)(struct async *, strata_error *),
+                     strata_queue *queue, strata_done done, void *ctx, strata_error *err);
+
 /* A blocking call of a text, which is copied to a->key, and flags, in a->count; on a worker. */
 int strata__text_call(strata *cache, strata_slice text, uint32_t how, int (*call)(struct async *, strata_error *),
                       strata_queue *queue, strata_done done, void *ctx, strata_error *err);

@@ -61,6 +61,7 @@ enum count {
     COUNT_SETS, /* besides those in HOT_SETS */
     COUNT_DELETES,
     COUNT_EXPIRES,
+    COUNT_CONFLICTS,
     COUNT_CLEARS,
     COUNT_FENCED,
     COUNT_LEASES,
@@ -211,6 +212,7 @@ struct root {
     int64_t trusted_until;       /* and all are from this moment on; tree lock */
     struct stripe *stripes;
     void *stripes_block;
+    _Atomic(uint64_t) stamps;  /* versions given out to entries that no store counts: write_if.c */
     _Atomic(uint32_t) flights; /* that can be joined */
     _Atomic(uint32_t) late; /* flights whose callers have their answer, and that are still storing in slower layers */
     _Atomic(uint64_t) late_bytes; /* of these: what they and their values take */
@@ -401,6 +403,9 @@ int strata__suspect_state(int state, int suspect);
  * so, too.  Calls nobody. */
 int strata__held_is_plain(strata *handle, const struct layer_slot *slot, const strata_op *op, int64_t now);
 void strata__held_drop(struct held *held);
+/* The nearest entry that a reader would get and that has a version; else the nearest that he would get (inspect.c).  As strata_get()
+ * answers.  out->there: it is the caller's to drop. */
+int strata__look_version(strata *cache, const struct key_forms *key, struct held *out, strata_error *err);
 /* What was found is not looked at. */
 static inline void op_drop(strata_op *op)
 {

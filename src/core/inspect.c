@@ -127,6 +127,36 @@ static int walk(strata *cache, const struct key_forms *key, int64_t *fresh_ms, s
     return rc == STRATA_MISS && failed ? STRATA_ELAYER : rc;
 }
 
+int strata__look_version(strata *cache, const struct key_forms *key, struct held *out, strata_error *err)
+{
+    struct root *root = cache->root;
+    struct probe p;
+    int rc = STRATA_MISS, failed = 0;
+    out->there = 0;
+    for (size_t i = 0; i < root->layer_count && (!out->there || out->meta.version == 0); i++) {
+        struct held held;
+        int found = probe(cache, &root->layers[i], key, &p, &held);
+        if (found < 0 && !failed) {
+            failed = 1;
+            strata__fail(err, STRATA_ELAYER, root->layers[i].layer->name, "layer \"%s\" failed: %s",
+                         root->layers[i].layer->name,
+                         p.err.message[0] != 0 ? p.err.message : strata_status_text(found));
+        }
+        if (found != STRATA_OK)
+            continue;
+        int served = served_as(&held, ex_now_ms(root->ex));
+        if (served == STRATA_MISS || (out->there && (held.meta.version == 0 || served == STRATA_ABSENT))) {
+            strata__held_drop(&held);
+            continue;
+        }
+        if (out->there)
+            strata__held_drop(out);
+        *out = held;
+        rc = served;
+    }
+    return rc == STRATA_MISS && failed ? STRATA_ELAYER : rc;
+}
+
 static int is_loading(strata *cache, const struct key_forms *key)
 {
     struct frame frame;

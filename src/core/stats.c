@@ -46,6 +46,7 @@ static void add_handle(const strata *h, strata_stats *s, struct histogram *load_
         { COUNT_SETS, offsetof(strata_stats, sets) },
         { COUNT_DELETES, offsetof(strata_stats, deletes) },
         { COUNT_EXPIRES, offsetof(strata_stats, expires) },
+        { COUNT_CONFLICTS, offsetof(strata_stats, conflicts) },
         { COUNT_CLEARS, offsetof(strata_stats, clears) },
         { COUNT_FENCED, offsetof(strata_stats, fenced) },
         { COUNT_ERRORS, offsetof(strata_stats, errors) },

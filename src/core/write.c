@@ -36,7 +36,7 @@ static void set_meta(strata *cache, const strata_policy *policy, strata_meta *me
 
 /* Instant layers ------------------------------------------------------------------------------------------------ */
 
-static void op_begin(struct write *w, struct layer_slot *slot, uint32_t kind)
+void strata__write_op(struct write *w, struct layer_slot *slot, uint32_t kind)
 {
     op_init(&w->op, w->handle, slot, &w->key, kind, ex_now_ms(w->root->ex), &w->op_err);
 }
@@ -47,60 +47,15 @@ static void fill_put(struct write *w, const struct layer_slot *slot, strata_valu
     op_put(&w->op, slot, w->layer_ttls, &w->meta, w->tags);
 }
 
-/* The entry that a GET has found, as what is to be put instead; 0: there is none.  Takes op.found. */
-static int take_found(struct write *w, struct layer_slot *slot, struct held *held)
-{
-    held->there = 0;
-    held->value = held->tags = NULL;
-    if (!strata__op_found(&w->op) || !strata__held_init(w->handle, slot, &w->op, held))
-        return 0;
-    if (strata__freshness_state(&held->d, w->op.now_ms) == STRATA_STATE_GONE) {
-        strata__held_drop(held);
-        return 0;
-    }
-    return 1;
-}
-
-/* An expire's: a copy of what a store had before has the version that the store gave it now. */
-static void reversion(const struct write *w, strata_meta *meta)
-{
-    if (w->version_before != 0 && meta->version == w->version_before)
-        meta->version = w->version;
-}
-
-static void expire_now_locked(struct write *w, struct layer_slot *slot)
-{
-    struct held held;
-    op_begin(w, slot, STRATA_OP_GET);
-    strata__instant_submit(slot, &w->op);
-    if (!take_found(w, slot, &held)) {
-        if (slot->demotions != NULL) { /* it may just have left, and be on its way down: that ends here */
-            op_begin(w, slot, STRATA_OP_REMOVE);
-            strata__instant_submit(slot, &w->op);
-        }
-        return;
-    }
-    w->found = 1;
-    uint32_t kind = strata__meta_expire(&held.meta, w->op.now_ms);
-    reversion(w, &held.meta);
-    op_begin(w, slot, kind);
-    if (kind == STRATA_OP_PUT) {
-        w->op.value = held.value;
-        op_put(&w->op, slot, NULL, &held.meta, held.tags);
-    }
-    strata__instant_submit(slot, &w->op);
-    strata__held_drop(&held);
-}
-
 static void write_now_locked(struct write *w, struct layer_slot *slot)
 {
     if (strata__write_superseded_locked(w, slot)) {
-        op_begin(w, slot, STRATA_OP_REMOVE);
+        strata__write_op(w, slot, STRATA_OP_REMOVE);
         strata__instant_submit(slot, &w->op);
     } else if (w->kind == WRITE_EXPIRE) {
-        expire_now_locked(w, slot);
+        strata__expire_now_locked(w, slot);
     } else {
-        op_begin(w, slot, w->kind);
+        strata__write_op(w, slot, w->kind);
         if (w->kind == STRATA_OP_PUT)
             fill_put(w, slot, w->value);
         strata__instant_submit(slot, &w->op);
@@ -129,7 +84,7 @@ static void op_answered(strata_op *op)
     strand_arrived(&w->strand);
 }
 
-static int submit_slow(struct write *w, struct layer_slot *slot)
+int strata__write_submit(struct write *w, struct layer_slot *slot)
 {
     w->op.lease = 0;
     w->op.done = op_answered;
@@ -139,7 +94,7 @@ static int submit_slow(struct write *w, struct layer_slot *slot)
     return strata__strand_submit(&w->strand, slot, &op, 1);
 }
 
-static strata_value *bytes_of(struct write *w)
+strata_value *strata__write_bytes(struct write *w)
 {
     if (w->value == NULL || w->value->object == NULL)
         return w->value;
@@ -161,34 +116,30 @@ static uint32_t kind_for(const struct write *w, const struct layer_slot *slot)
 }
 
 /* What can't be encoded can't be put; but what it replaces must go. */
-static int put_or_remove(struct write *w, struct layer_slot *slot, uint32_t kind)
+int strata__write_put(struct write *w, struct layer_slot *slot, uint32_t kind)
 {
-    strata_value *bytes = kind == STRATA_OP_PUT && !strata__write_superseded(w, slot) ? bytes_of(w) : NULL;
-    op_begin(w, slot, bytes != NULL ? STRATA_OP_PUT : STRATA_OP_REMOVE);
+    strata_value *bytes = kind == STRATA_OP_PUT && !strata__write_superseded(w, slot) ? strata__write_bytes(w) : NULL;
+    strata__write_op(w, slot, bytes != NULL ? STRATA_OP_PUT : STRATA_OP_REMOVE);
     if (bytes != NULL)
         fill_put(w, slot, bytes);
-    if (bytes != NULL && w->kind == WRITE_EXPIRE && (slot->flags & STRATA_LAYER_LEASES))
+    if (w->kind == WRITE_EXPIRE && (slot->flags & STRATA_LAYER_LEASES)) {
         w->op.flags |= STRATA_OP_SAME;
-    return submit_slow(w, slot);
+        w->op.meta.version = w->meta.version;
+        w->op.meta.store_life = w->meta.store_life;
+    }
+    if (w->compares != 0 && bytes != NULL && strata__write_decides(w, slot))
+        strata__write_compare(w);
+    return strata__write_submit(w, slot);
 }
 
 /* Ask the next slow layer.  1: answered at once; 0: somebody else goes on. */
 static int ask_slow(struct write *w, struct layer_slot *slot)
 {
     if (w->kind == WRITE_EXPIRE) {
-        op_begin(w, slot, STRATA_OP_GET);
-        return submit_slow(w, slot);
+        strata__write_op(w, slot, STRATA_OP_GET);
+        return strata__write_submit(w, slot);
     }
-    return put_or_remove(w, slot, kind_for(w, slot));
-}
-
-/* An expire's value is the layer's; what a set writes is its caller's. */
-static void forget_found(struct write *w)
-{
-    strata_value_unref(w->value);
-    strata_value_unref(w->tags);
-    strata_value_unref(w->encoded);
-    w->value = w->tags = w->encoded = NULL;
+    return strata__write_put(w, slot, kind_for(w, slot));
 }
 
 /* A store has taken it, and counts versions: what this node's layers get after is known by that one. */
@@ -215,76 +166,41 @@ static int cleared_meanwhile(const struct write *w, const struct layer_slot *slo
     return cleared_since(w->handle, w->op.meta.position);
 }
 
-/* An expire was overtaken: it is another entry by now, or gone.  What that one is was perhaps loaded before this began, so it is looked
- * at anew; and where that goes on and on the key is emptied, as a delete would. */
-static int expire_again(struct write *w, struct layer_slot *slot)
-{
-    enum { TRIES = 8 };
-    w->got = 0;
-    forget_found(w);
-    op_begin(w, slot, ++w->overtaken < TRIES ? STRATA_OP_GET : STRATA_OP_REMOVE);
-    w->got = w->op.kind == STRATA_OP_REMOVE;
-    return submit_slow(w, slot) ? 2 : 0;
-}
-
-/* Nothing is there that could be expired, but another node may be loading it, and began before: a delete takes its lease. */
-static int expire_absent(struct write *w, struct layer_slot *slot)
-{
-    if (w->op.status != STRATA_MISS || !(slot->flags & STRATA_LAYER_LEASES))
-        return 1;
-    w->got = 1;
-    op_begin(w, slot, STRATA_OP_REMOVE);
-    return submit_slow(w, slot) ? 2 : 0;
-}
-
-/* As slow_answered(), of an expire. */
-static int expire_answered(struct write *w, struct layer_slot *slot)
-{
-    struct held held;
-    if (w->got) {
-        w->got = 0;
-        forget_found(w);
-        return 1;
-    }
-    if (!take_found(w, slot, &held))
-        return expire_absent(w, slot);
-    w->found = 1;
-    w->got = 1;
-    uint32_t kind = strata__meta_expire(&held.meta, w->op.now_ms);
-    if (!(slot->flags & STRATA_LAYER_LEASES)) /* there it is put back only over the version that was read */
-        reversion(w, &held.meta);
-    w->value = held.value;
-    w->tags = held.tags;
-    w->meta = held.meta;
-    return put_or_remove(w, slot, kind) ? 2 : 0;
-}
-
 /* A slow layer has answered.  1: it is done; 0: it is asked again and has not answered; 2: ... and has. */
 static int slow_answered(struct write *w, struct layer_slot *slot)
 {
     w->asked = 0;
     strata__op_counted(w->handle, slot, &w->op);
     w->told |= w->op.status < 0;
-    if (w->op.kind == STRATA_OP_PUT && (w->op.flags & STRATA_OP_SAME) && (w->op.flags & STRATA_OP_LOST))
-        return expire_again(w, slot);
+    if (w->kind == WRITE_EXPIRE && (w->op.flags & STRATA_OP_LOST))
+        return strata__expire_again(w, slot);
+    if (w->compares != 0 && strata__write_decides(w, slot) && !strata__write_compared(w))
+        return 2;
     strata__write_note(w, slot);
     note_version(w, slot);
     if (w->op.kind == STRATA_OP_PUT && (w->op.status != STRATA_OK || cleared_meanwhile(w, slot))) {
-        op_begin(w, slot, STRATA_OP_REMOVE);
-        return submit_slow(w, slot) ? 2 : 0;
+        strata__write_op(w, slot, STRATA_OP_REMOVE);
+        return strata__write_submit(w, slot) ? 2 : 0;
     }
-    return w->kind == WRITE_EXPIRE ? expire_answered(w, slot) : 1;
+    return w->kind == WRITE_EXPIRE ? strata__expire_answered(w, slot) : 1;
 }
 
 static void write_over(struct write *w)
 {
     strata__write_withdraw(w);
-    if (w->root->reads_back && w->told_as != STRATA_OP_REMOVE && !w->peer && !w->demotes)
+    if (w->root->reads_back && w->told_as != STRATA_OP_REMOVE && !w->peer && !w->demotes && !w->unchanged)
         strata__read_back(w->root, w->key.storage);
     if (!strata__write_publish(w))
         return;
     w->unpublished = w->publishes && w->outgoing.pending;
     w->over(w);
+}
+
+static int passed_by(const struct write *w, const struct layer_slot *slot)
+{
+    if (w->peer)
+        return (slot->flags & (STRATA_LAYER_SHARED | STRATA_LAYER_INSTANT)) != 0;
+    return w->stops == STOP_FORGETS && (slot->flags & STRATA_LAYER_SHARED) != 0;
 }
 
 static void go_on(struct write *w)
@@ -296,6 +212,8 @@ static void go_on(struct write *w)
         return;
     }
     for (;;) {
+        if (w->when != 0 && !w->decided && !strata__write_decide(w))
+            return;
         while (w->asked) {
             int rc = slow_answered(w, slot_at(w, w->done_layers));
             if (rc == 0)
@@ -305,11 +223,13 @@ static void go_on(struct write *w)
                 w->done_layers++;
             }
         }
+        if (w->when != 0 && !w->decided)
+            continue;
         /* Once it is known to fail, nobody here is to see what will be taken back. */
-        if (!strata__write_takes_back(w) && w->done_layers == w->end)
+        if (!strata__write_takes_back(w) && (w->done_layers == w->end || w->stops == STOP_HERE))
             break;
         struct layer_slot *slot = slot_at(w, w->done_layers);
-        if (w->peer && (slot->flags & (STRATA_LAYER_SHARED | STRATA_LAYER_INSTANT))) {
+        if (passed_by(w, slot)) {
             w->done_layers++;
             continue;
         }
@@ -344,10 +264,13 @@ void strata__write_instant(struct write *w)
     struct frame frame;
     struct stripe *s = stripe_lock(root, w->key.hash, &frame);
     strata__poison_locked(root, s, w->key.hash, w->handle->space, w->key.plain);
-    do
-        for (uint32_t i = 0; i < root->layer_count; i++)
-            write_now_locked(w, slot_at(w, i));
-    while (strata__write_takes_back(w));
+    if (w->when != 0)
+        strata__write_decide_locked(w);
+    if (w->stops == STOP_NOT)
+        do
+            for (uint32_t i = 0; i < root->layer_count; i++)
+                write_now_locked(w, slot_at(w, i));
+        while (strata__write_takes_back(w));
     stripe_unlock(s, &frame);
 }
 
@@ -502,8 +425,8 @@ static int layers_copy(const struct root *root)
     return 1;
 }
 
-static int set_entered(strata *cache, strata_slice key, strata_slice value, const strata_policy *policy,
-                       const struct strata_tags *tags, strata_error *err)
+int strata__set_entered(strata *cache, strata_slice key, strata_slice value, const strata_policy *policy,
+                        const struct strata_tags *tags, const struct set_only *only, strata_error *err)
 {
     struct root *root = cache->root;
     struct write w;
@@ -511,6 +434,8 @@ static int set_entered(strata *cache, strata_slice key, strata_slice value, cons
     int rc = strata__write_prepare_set(&w, cache, policy, err);
     if (rc == STRATA_OK)
         rc = strata__value_fits(root, value.size, err);
+    if (rc == STRATA_OK && only != NULL)
+        rc = strata__write_when(&w, only->condition, only->out_version, err);
     if (rc != STRATA_OK)
         return rc;
     int lend = layers_copy(root);
@@ -547,7 +472,7 @@ int strata_set(strata *cache, strata_slice key, strata_slice value, const strata
         rc = root_enter(cache->root, err);
     if (rc != STRATA_OK)
         return rc;
-    rc = set_entered(cache, key, value, policy, NULL, err);
+    rc = strata__set_entered(cache, key, value, policy, NULL, NULL, err);
     root_leave(cache->root);
     return rc;
 }
@@ -563,7 +488,7 @@ int strata_set_tagged(strata *cache, strata_slice key, strata_slice value, const
         rc = root_enter(cache->root, err);
     if (rc != STRATA_OK)
         return rc;
-    rc = set_entered(cache, key, value, policy, &given, err);
+    rc = strata__set_entered(cache, key, value, policy, &given, NULL, err);
     root_leave(cache->root);
     return rc;
 }

@@ -23,15 +23,24 @@ struct write {
     unsigned char fails;     /* the layer whose turn it is has failed, */
     unsigned char passes;    /* or had no room */
     unsigned char took;      /* some layer has carried it out */
-    unsigned char peer; /* another node's: slow layers of this node alone lose the key, unless it is of `version` */
-    unsigned char publishes;              /* all layers are through, and buses are being told */
-    unsigned char unpublished;            /* a bus is yet to hear of it */
-    unsigned char superseded;             /* another node wrote the key meanwhile: nothing is held here any more, */
-    uint64_t superseded_by;               /* unless it is that version; 0 none; key lock, both */
-    uint32_t pending_at;                  /* the last layer that is pending */
-    uint32_t done_layers, end, told_life; /* the last: whose told_version is */
-    strata_value *value;                  /* a set's: borrowed; an expire's: what the layer gave */
-    strata_value *tags;                   /* the same of its tags */
+    unsigned char peer;     /* another node's: slow layers of this node alone lose the key, unless it is of `version` */
+    unsigned char when;     /* a set's, for strata_set_if(): STRATA_IF_...; WHEN_STAMP; 0: whatever is there */
+    unsigned char decided;  /* it is known what is there, */
+    unsigned char compares; /* STRATA_OP_SAME or _NONE >> 7: and the store is to see to it that it still is, */
+    unsigned char stops;    /* enum write_stop: and what comes of that */
+    unsigned char unchanged;                 /* it has written nothing */
+    unsigned char at;                        /* the layer that is asked for it, where no store decides */
+    unsigned char lost;                      /* so often it was something else by the time of writing */
+    strata_entry_version expected, compared; /* what the caller has read; what was read there now */
+    strata_entry_version *out_version;       /* the caller's, or NULL */
+    unsigned char publishes;                 /* all layers are through, and buses are being told */
+    unsigned char unpublished;               /* a bus is yet to hear of it */
+    unsigned char superseded;                /* another node wrote the key meanwhile: nothing is held here any more, */
+    uint64_t superseded_by;                  /* unless it is that version; 0 none; key lock, both */
+    uint32_t pending_at;                     /* the last layer that is pending */
+    uint32_t done_layers, end, told_life;    /* the last: whose told_version is */
+    strata_value *value;                     /* a set's: borrowed; an expire's: what the layer gave */
+    strata_value *tags;                      /* the same of its tags */
     strata_value *encoded;
     strata_meta meta;
     int64_t layer_ttls[LAYERS_MAX];   /* a set's: held no longer there; 0: as the layer says */
@@ -50,7 +59,13 @@ struct write {
     int finished;                      /* blocking: the driver's lock */
 };
 
-enum { WRITE_EXPIRE = 100 };
+enum { WRITE_EXPIRE = 100, WRITE_STAMP = 101 };
+enum { WHEN_STAMP = 100 };
+enum write_stop {
+    STOP_NOT,
+    STOP_HERE,   /* layers stay as they are */
+    STOP_FORGETS /* what this node holds itself is out of date */
+};
 
 static inline struct write *write_of_busy(struct busy *b)
 {
@@ -99,7 +114,43 @@ static inline int all_layers_instant(const struct root *root)
 {
     return root->instant_count == root->layer_count && root->coherence == NULL; /* a bus takes its time, too */
 }
-int strata__write_result(struct write *w); /* counts it, tells it; its status */
+/* One operation of a write (write.c): in w->op, for this layer. */
+void strata__write_op(struct write *w, struct layer_slot *slot, uint32_t kind);
+/* Submit it to a slow layer.  1: answered at once; 0: somebody else goes on. */
+int strata__write_submit(struct write *w, struct layer_slot *slot);
+/* The same for a put: what can't be encoded can't be put; but what it replaces must go. */
+int strata__write_put(struct write *w, struct layer_slot *slot, uint32_t kind);
+/* The entry that w->op has found, as what is to be put instead; 0: there is none.  Takes op.found (write_expire.c). */
+int strata__write_take(struct write *w, struct layer_slot *slot, struct held *held);
+/* An expire in an instant layer; in a slow one that has answered, and that was overtaken: 1: it is done there; 0: it is asked again, and
+ * has not answered; 2: ... and has. */
+void strata__expire_now_locked(struct write *w, struct layer_slot *slot);
+int strata__expire_answered(struct write *w, struct layer_slot *slot);
+int strata__expire_again(struct write *w, struct layer_slot *slot);
+/* A set's or an expire's bytes for a layer that holds no objects.  NULL: they can't be made, as w->status says. */
+strata_value *strata__write_bytes(struct write *w);
+/* A set that depends on what is there (write_if.c).  1: it is decided; 0: somebody else goes on. */
+int strata__write_decide(struct write *w);
+void strata__write_decide_locked(struct write *w); /* all layers are instant */
+/* Is this the store that compares?  Then w->op, a put, is told with what; and has answered.  0: it is to be decided anew. */
+int strata__write_decides(const struct write *w, const struct layer_slot *slot);
+void strata__write_compare(struct write *w);
+int strata__write_compared(struct write *w);
+/* Prepare one: after strata__write_prepare_set().  STRATA_EINVAL, STRATA_EUNSUPPORTED. */
+int strata__write_when(struct write *w, const strata_condition *only, strata_entry_version *out_version,
+                       strata_error *err);
+/* What strata_set_if() adds to a set. */
+struct set_only {
+    const strata_condition *condition;
+    strata_entry_version *out_version;
+};
+/* A set of bytes, inside. */
+int strata__set_entered(strata *cache, strata_slice key, strata_slice value, const strata_policy *policy,
+                        const struct strata_tags *tags, const struct set_only *only, strata_error *err);
+/* Of one without a store: a version of this cache's own. */
+strata_entry_version strata__stamp_new(struct root *root);
+uint32_t strata__stamp_life(const struct root *root); /* its life */
+int strata__write_result(struct write *w);            /* counts it, tells it; its status */
 /* Of a bulk call: what it answers after one more of its keys. */
 static inline int first_error(int so_far, int status) { return so_far < 0 ? so_far : status < 0 ? status : so_far; }
 int strata__value_fits(const struct root *root, size_t size, strata_error *err);

@@ -38,9 +38,10 @@ void strata__write_layer_over(struct write *w)
 
 int strata__write_takes_back(struct write *w)
 {
-    if (!is_strict_set(w) || (w->status >= 0 && !w->pending))
+    if (w->unchanged || !is_strict_set(w) || (w->status >= 0 && !w->pending))
         return 0;
     w->kind = STRATA_OP_REMOVE;
+    w->stops = STOP_NOT;
     w->done_layers = 0;
     return 1;
 }
@@ -67,9 +68,23 @@ static void count_write(struct write *w)
         strata__event_error(w->handle, w->key.plain, w->err.where, w->status, w->err.message);
 }
 
+/* Of a write that depends on what is there, and has written nothing. */
+static int unchanged_result(struct write *w)
+{
+    if (w->status == STRATA_ECONFLICT)
+        count_up(w->handle, COUNT_CONFLICTS);
+    else if (w->status < 0 && !w->told)
+        strata__event_error(w->handle, w->key.plain, w->err.where, w->status, w->err.message);
+    return w->status;
+}
+
 int strata__write_result(struct write *w)
 {
+    if (w->unchanged)
+        return unchanged_result(w);
     count_write(w);
+    if (w->out_version != NULL && w->status >= 0)
+        *w->out_version = (strata_entry_version){ w->meta.version, w->meta.store_life };
     if (w->status < 0 && !(w->took && is_policy(w, STRATA_WRITE_BEST_EFFORT)))
         return w->status;
     if (w->pending)

@@ -6,6 +6,8 @@
 /* Another node wrote the key since this one began: what it wrote is in the store, or will be, and ours may not be. */
 int strata__write_superseded_locked(const struct write *w, const struct layer_slot *slot)
 {
+    if (w->stops == STOP_FORGETS && !(slot->flags & STRATA_LAYER_SHARED))
+        return 1;
     return w->superseded && !w->peer && !(slot->flags & STRATA_LAYER_SHARED) &&
            (w->superseded_by == 0 || w->superseded_by != w->meta.version);
 }
@@ -15,7 +17,7 @@ int strata__write_superseded(struct write *w, const struct layer_slot *slot)
 {
     struct frame frame;
     if (w->root->coherence == NULL)
-        return 0;
+        return w->stops == STOP_FORGETS && !(slot->flags & STRATA_LAYER_SHARED);
     struct stripe *s = stripe_lock(w->root, w->key.hash, &frame);
     int is = strata__write_superseded_locked(w, slot);
     stripe_unlock(s, &frame);
@@ -37,7 +39,7 @@ int strata__write_publish(struct write *w)
                              .version = w->told_version,
                              .store_life = w->told_life,
                              .key = w->key.storage };
-    if (w->root->coherence == NULL || w->peer || w->demotes)
+    if (w->root->coherence == NULL || w->peer || w->demotes || w->unchanged)
         return 1;
     w->publishes = 1;
     w->outgoing.over = published;

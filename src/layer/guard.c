@@ -54,7 +54,7 @@ static int finish_locked(struct guard *g, strata_op *op, int64_t now)
         op->err->status = STRATA_OK; /* or the cache would count it, too */
         return STRATA_PENDING;
     }
-    if (op->kind == STRATA_OP_REMOVE)
+    if (op->kind == STRATA_OP_REMOVE && op->status != STRATA_AGAIN) /* it was to compare, and left what is there */
         strata__owed_removed(&g->owed, op, op->guarded_stamp);
     /* A put that was refused was not carried out; of any other that failed, nobody knows. */
     if (op->kind == STRATA_OP_PUT && op->status < 0 && verdict != BREAKER_WELL)

@@ -30,6 +30,7 @@ struct contract_lease_subject {
     strata_layer *(*make[2])(void);
 };
 int contract_run_leases(const struct contract_lease_subject *subject);
+int contract_run_compare(const struct contract_lease_subject *subject); /* run by that */
 /* Caches over them, with real threads.  Here waits take longer than a test may; and the second one made may be closed, and made
  * again, while the first one is open, and the other way round. */
 int contract_run_fleet(const struct contract_lease_subject *subject);

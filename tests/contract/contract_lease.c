@@ -590,5 +590,5 @@ int contract_run_leases(const struct contract_lease_subject *s)
         CASE(tags_travel_with_leases),
     };
     subject = s;
-    return cmocka_run_group_tests_name(s->name, tests, NULL, NULL);
+    return cmocka_run_group_tests_name(s->name, tests, NULL, NULL) + contract_run_compare(s);
 }

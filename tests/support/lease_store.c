@@ -142,6 +142,15 @@ static void wake(struct lease_store *s, struct record *r, struct work **done)
 
 static int holds(const struct record *r, uint64_t token) { return r->token != 0 && r->token == token; }
 
+/* Does something else stand there than the writer says? */
+static int stands_other(const struct record *r, const strata_op *op)
+{
+    if (op->flags & STRATA_OP_NONE)
+        return r->present;
+    return (op->flags & STRATA_OP_SAME) != 0 &&
+           (!r->present || r->version != op->meta.version || r->life != op->meta.store_life);
+}
+
 static int put(struct lease_store *s, struct record *r, strata_op *op)
 {
     if (op->lease != 0) {
@@ -158,7 +167,7 @@ static int put(struct lease_store *s, struct record *r, strata_op *op)
             return STRATA_AGAIN;
         }
     }
-    if ((op->flags & STRATA_OP_SAME) && (!r->present || r->version != op->meta.version)) {
+    if (stands_other(r, op)) {
         op->flags |= STRATA_OP_LOST;
         return STRATA_AGAIN;
     }
@@ -223,6 +232,10 @@ static int carry_out(struct layer *l, struct work *w, struct work **done)
         return rc;
     }
     case STRATA_OP_REMOVE:
+        if (stands_other(r, op)) {
+            op->flags |= STRATA_OP_LOST;
+            return STRATA_AGAIN;
+        }
         clear_entry(r);
         r->token = 0;
         r->dead = 1;

@@ -221,6 +221,19 @@ static void snapshots()
     CHECK(unlink(path) == 0);
 }
 
+static void compare_and_set()
+{
+    cache c("memory:?max_bytes=1mb");
+    strata_entry_version version = { 0, 0 };
+    CHECK(!c.set_if_present("k", "0") && c.set_if_absent("k", "1") && !c.set_if_absent("k", "x"));
+    CHECK(c.get_version("k", version).str() == "1" && version.number != 0);
+    strata_entry_version before = version;
+    CHECK(c.set_if("k", "2", version) && !c.set_if("k", "x", before) && c.set_if("k", "3", version));
+    CHECK(c.set_if_present("k", "4") && c.get("k").str() == "4");
+    strata_entry_version none = { 0, 0 };
+    CHECK(thrown([&] { c.set_if("k", "x", none); }) == STRATA_EINVAL);
+}
+
 static void options_and_layers()
 {
     strata_layer *layers[] = { strata_memory_layer(nullptr), strata_memory_layer(nullptr) };
@@ -245,6 +258,7 @@ int main()
     loads_that_outlive_their_call();
     queues();
     snapshots();
+    compare_and_set();
     options_and_layers();
     return failures;
 }

@@ -103,10 +103,12 @@ enum {
     STRATA_OP_NOWAIT = 16,   /**< LEASE: answer STRATA_PENDING at once where another node loads it.  RELEASE: answer at once */
     STRATA_OP_BACKFILL = 32, /**< PUT: found in a layer below; store it only where nothing is, not even a lease or word of
                                   a delete, and answer STRATA_AGAIN elsewhere.  No REMOVE follows then */
-    STRATA_OP_LOST = 64, /**< PUT, out: the lease was lost, so the key was written, deleted or leased by another; or with SAME the
-                              entry is another one now */
-    STRATA_OP_SAME = 128 /**< PUT, of STRATA_LAYER_LEASES: what was read there with meta.version, with other deadlines; store it only
-                              where that very entry still stands, and end a lease to replace it.  Elsewhere STRATA_AGAIN, and LOST */
+    STRATA_OP_LOST = 64, /**< PUT, out: the lease was lost, so the key was written, deleted or leased by another; or, of a REMOVE too,
+                              with SAME or NONE, something else stands there */
+    STRATA_OP_SAME = 128, /**< PUT, REMOVE, of STRATA_LAYER_LEASES: what was read there had meta.version and meta.store_life; do it only
+                               where that very entry still stands, and end a lease to replace it.  Elsewhere STRATA_AGAIN, and LOST */
+    STRATA_OP_NONE = 256  /**< PUT, REMOVE, of STRATA_LAYER_LEASES: only where no entry stands; a lease to load one ends.  Elsewhere
+                               STRATA_AGAIN, and LOST.  Not with SAME */
 };
 
 /** One operation.  Belongs to the cache; the layer has it from submit() until it calls strata_op_done(). */

@@ -43,7 +43,7 @@ struct redis_call {
     strata_slice args[CALL_ARGS];
     char numbers[CALL_NUMBERS][CALL_NUMBER_ROOM];
     char candidate[REDIS_LIFE], over[64];
-    unsigned char token[REDIS_TOKEN];
+    unsigned char token[REDIS_TOKEN], folded[4];
     void *bytes; /* given back with it */
     char key[];
 };

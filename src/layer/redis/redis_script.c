@@ -313,11 +313,28 @@
     "  return { 0, life, us, 0 }\n" \
     "end\n"
 
+/* Does something else stand there than the writer says?  `absent`: an entry of this life does.  A version:
+ * not that very entry does.  Versions of two lives say nothing of each other; a writer knows a life by 32 bits. */
+#define OTHER \
+    "local function folded(of)\n" \
+    "  local f = ''\n" \
+    "  for i = 1, #of / 2 do f = f .. string.char(bit.bxor(string.byte(of, i), string.byte(of, i + 4))) end\n" \
+    "  return f == '\\0\\0\\0\\0' and '\\1\\0\\0\\0' or f\n" \
+    "end\n" \
+    "local function other(e, what, of)\n" \
+    "  if not what or what == '' then return false end\n" \
+    "  local at, from = 0, ''\n" \
+    "  if e.inner ~= '' then at, from = stamp(e.inner) end\n" \
+    "  local stands = e.inner ~= '' and (from == '' or from == life)\n" \
+    "  if what == 'absent' then return stands end\n" \
+    "  return not stands or at ~= tonumber(what) or folded(from) ~= of\n" \
+    "end\n"
+
 /* set, store, backfill, delete look at the head alone, and do not mind what is no string.
- * delete: [4] milliseconds of the tombstone, [5] the life in which it was carried out already, or nothing.
+ * delete: [4] milliseconds of the tombstone, [5] the life in which it was carried out already, or nothing, [6] and [7] as [10] and [11].
  * set, store, backfill: [4] milliseconds to live or '', [5] token, [6] age in milliseconds, [7] the version above which
  * nothing is replaced, [8] and [9] what stands before and behind the stamp, [10] the version that the entry has which is
- * replaced, or nothing. */
+ * replaced, or 'absent', or nothing, [11] that entry's life, folded. */
 #define DO_WRITE \
     "local v = redis.pcall('GETRANGE', key, 0, 127)\n" \
     "if type(v) == 'table' and not string.find(v.err, 'WRONGTYPE', 1, true) then return v end\n" \
@@ -325,6 +342,7 @@
     "local version = math.max(e.version + 1, us)\n" \
     "if ARGV[1] == 'delete' then\n" \
     "  if ARGV[5] == life then return { 4, life, us, 0 } end\n" \
+    "  if other(e, ARGV[6], ARGV[7]) then return { 4, life, us, 0 } end\n" \
     "  if e.kind == 'foreign' then return { 3, life, us, 0 } end\n" \
     "  tombstone(version, ARGV[4])\n" \
     "  wake(e)\n" \
@@ -333,13 +351,13 @@
     "if ARGV[1] == 'store' and not (mine(e, ARGV[5]) and e.life == life) then return { 4, life, us, 0 } end\n" \
     "if ARGV[1] == 'backfill' and e.kind ~= 'nothing' then return { 4, life, us, 0 } end\n" \
     "if ARGV[7] ~= '' and e.version > tonumber(ARGV[7]) then return { 4, life, us, 0 } end\n" \
-    "if ARGV[10] and (e.inner == '' or e.version ~= tonumber(ARGV[10])) then return { 4, life, us, 0 } end\n" \
+    "if other(e, ARGV[10], ARGV[11]) then return { 4, life, us, 0 } end\n" \
     "put(ARGV[8] .. wide(version, 8) .. life .. wide(math.max(ms - ARGV[6], 0), 6) .. ARGV[9], ARGV[4])\n" \
     "wake(e)\n" \
     "return { 0, life, us, version }\n"
 
 static const char text[] = NUMBERS STAMP LOOK FORCE LIFE REIGN BANS DO_LIFE DO_BAN DO_REIGN DO_CLEAR FIELDS DO_SWEEP
-    COMMON DO_LEASE DO_RENEW DO_WRITE;
+    COMMON DO_LEASE DO_RENEW OTHER DO_WRITE;
 
 strata_slice strata__redis_script(void) { return strata_bytes(text, sizeof text - 1); }
 

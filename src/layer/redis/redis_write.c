@@ -8,6 +8,7 @@
 #include "src/base/err.h"
 #include "src/base/mem.h"
 #include "src/format/envelope.h"
+#include "src/format/le.h"
 #include "src/layer/redis/redis_call.h"
 #include "src/layer/redis/redis_layer_impl.h"
 #include "src/layer/redis/redis_words.h"
@@ -45,7 +46,7 @@ static void put_answered(struct redis_call *call, const struct redis_told *told)
     if (told->code != SCRIPT_DONE) {
         if (op->lease != 0)
             redis_count(&call->r->leases.lost);
-        if (op->lease != 0 || (op->flags & STRATA_OP_SAME))
+        if (op->lease != 0 || (op->flags & (STRATA_OP_SAME | STRATA_OP_NONE)))
             op->flags |= STRATA_OP_LOST;
         finish(call->r, op, STRATA_AGAIN);
         return;
@@ -63,6 +64,12 @@ static void remove_answered(struct redis_call *call, const struct redis_told *to
         strata__redis_layer_submit(&call->r->base, &op, 1); /* without scripts now */
         return;
     }
+    if (told->status == STRATA_OK && told->code == SCRIPT_REFUSED &&
+        (op->flags & (STRATA_OP_SAME | STRATA_OP_NONE)) != 0) {
+        op->flags |= STRATA_OP_LOST;
+        finish(call->r, op, STRATA_AGAIN);
+        return;
+    }
     op->meta.store_life = envelope_life(told->life);
     if (told->status == STRATA_OK)
         op->meta.version = told->version;
@@ -78,6 +85,18 @@ static void note_write(struct redis_call *call)
     call->seen = atomic_fetch_add(&call->r->writes[call->stripe], 1) + 1;
 }
 
+/* What has to stand there for it to be carried out, as the script's arguments. */
+static void add_condition(struct redis_call *call, const strata_op *op)
+{
+    if (op->flags & STRATA_OP_NONE) {
+        strata__redis_call_add(call, strata_str("absent"));
+    } else if (op->flags & STRATA_OP_SAME) {
+        strata__redis_call_add_number(call, (int64_t)op->meta.version);
+        strata__le32_put(call->folded, op->meta.store_life);
+        strata__redis_call_add(call, strata_bytes(call->folded, op->meta.store_life != 0 ? sizeof call->folded : 0));
+    }
+}
+
 static struct redis_request *removal(struct redis_layer *r, strata_op *op, uint64_t serial)
 {
     struct redis_call *call = strata__redis_call_new(r, "delete", op->key, remove_answered, op);
@@ -87,13 +106,18 @@ static struct redis_request *removal(struct redis_layer *r, strata_op *op, uint6
     }
     call->number = serial;
     strata__redis_call_add_number(call, r->options.tombstone_ms);
+    if (op->flags & (STRATA_OP_SAME | STRATA_OP_NONE)) {
+        strata__redis_call_add(call, strata_bytes("", 0));
+        add_condition(call, op);
+    }
     note_write(call);
     return &call->request;
 }
 
 struct redis_request *strata__redis_write_remove(struct redis_layer *r, strata_op *op)
 {
-    return removal(r, op, op->flags & STRATA_OP_LOADED ? 0 : strata__redis_life_deleted(r, op->key));
+    const uint32_t no_delete = STRATA_OP_LOADED | STRATA_OP_SAME | STRATA_OP_NONE;
+    return removal(r, op, op->flags & no_delete ? 0 : strata__redis_life_deleted(r, op->key));
 }
 
 /* How old it is already: what its load took, and what it lay below. */
@@ -129,8 +153,7 @@ static struct redis_request *put_call(struct redis_layer *r, strata_op *op, int6
     strata__redis_call_add(call, strata_bytes(value.data, value.stamp_at));
     size_t behind = value.stamp_at + ENVELOPE_STAMP;
     strata__redis_call_add(call, strata_bytes(value.data + behind, value.size - behind));
-    if (op->flags & STRATA_OP_SAME)
-        strata__redis_call_add_number(call, (int64_t)op->meta.version);
+    add_condition(call, op);
     note_write(call);
     return &call->request;
 }
