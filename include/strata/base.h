@@ -61,6 +61,8 @@ static inline strata_slice strata_bytes(const void *data, size_t size)
 
 /** Most tags that an entry can have. */
 #define STRATA_TAGS_MAX 10000
+/** Bytes that the validator of an entry may have, and its last-modified. */
+#define STRATA_VALIDATOR_MAX 512
 
 STRATA_END_DECLS
 #endif /* STRATA_BASE_H */

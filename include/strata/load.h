@@ -68,6 +68,22 @@ STRATA_API int strata_load_canceled(const strata_load *load);
 /** The value held so far (stale, error-only or kept), or NULL.  Borrowed from the load. */
 STRATA_API const strata_value *strata_load_previous(const strata_load *load);
 
+/**
+ * Conditional loads: what the origin called the value that strata_load_previous() shows, so that it can be asked whether that is
+ * still right (If-None-Match, If-Modified-Since, or a version of a row), and strata_load_not_modified() be called if so.
+ * Kept with the entry in every layer, for as long as a policy keeps that: see keep_ms.
+ * @param[out] out_validator     an ETag or whatever the loader has set; borrowed from the load, empty where there is none; may be NULL.
+ * @param[out] out_last_modified the same of the time.
+ * @return STRATA_OK; STRATA_MISS: neither is known, and the value is to be loaded.
+ */
+STRATA_API int strata_load_validator(const strata_load *load, strata_slice *out_validator, strata_slice *out_last_modified);
+
+/** Keep these two with what is loaded, for the next load of the key.  Any bytes (copied), at most STRATA_VALIDATOR_MAX each; both
+ *  empty: none.  Before completing, from one thread at a time; the last call counts.  What strata_load_not_modified() keeps has its own
+ *  still, unless new ones are set.  "Absent" has none.  Not sealed where a layer seals its values: no secrets.
+ *  @return STRATA_OK; STRATA_EINVAL: too long; STRATA_EALREADY; STRATA_ENOMEM: the next load is unconditional. */
+STRATA_API int strata_load_set_validator(strata_load *load, strata_slice validator, strata_slice last_modified);
+
 /** The loader knows best: these fields beat the call's.  Before completing.  @return STRATA_OK, STRATA_EINVAL, STRATA_EALREADY. */
 STRATA_API int strata_load_set_policy(strata_load *load, const strata_policy *policy);
 

@@ -49,6 +49,11 @@ public:
         const strata_value *v = strata_load_previous(raw_);
         return slice(strata_value_data(v), strata_value_size(v));
     }
+    /// What the origin called the previous value, to ask whether it is still right; empty where that is unknown.
+    slice validator() const noexcept { strata_slice s; return strata_load_validator(raw_, &s, nullptr), slice(s); }
+    slice last_modified() const noexcept { strata_slice s; return strata_load_validator(raw_, nullptr, &s), slice(s); }
+    /// What it calls the one that is loaded.
+    int set_validator(slice v, slice modified = "") noexcept { return strata_load_set_validator(raw_, v.raw(), modified.raw()); }
     int set_policy(const strata_policy &p) noexcept { return strata_load_set_policy(raw_, &p); }
     /// So that strata_ban_tag() finds it.
     int tag(const char *name) noexcept { return strata_load_tag(raw_, name); }

@@ -301,7 +301,7 @@ enum ban_verdict strata__bans_judge_ids(strata *handle, const struct layer_slot 
 enum ban_verdict strata__bans_judge(strata *handle, const struct layer_slot *slot, const strata_meta *meta,
                                     strata_slice key, const strata_value *tags)
 {
-    const int whole = tags != NULL && tags->size == meta->tag_count * sizeof(uint64_t);
+    const int whole = tags != NULL && tags->size >= meta->tag_count * sizeof(uint64_t);
     return strata__bans_judge_ids(handle, slot, meta, key, whole ? tags->data : NULL);
 }
 

@@ -454,6 +454,8 @@ static void drop_values(struct flight *f)
     strata_value_unref(f->tags);
     strata_value_unref(f->load.value);
     strata__free(f->mem, f->load.tags);
+    strata_value_unref(f->load.notes);
+    f->load.notes = NULL;
     strata__imported_unref(f->import);
     f->import = NULL;
     f->load.tags = NULL;

@@ -105,6 +105,8 @@ struct strata_load {
     unsigned char has_policy;
     uint32_t tag_count, tag_room; /* what the loader has named; before it completes */
     uint64_t *tags;
+    strata_value *notes; /* of entry_notes.h, without numbers: the validator that the loader has named; NULL: none, */
+    unsigned char has_notes; /* which is its word where this is 1 */
     strata_policy policy;    /* the loader's own word */
     _Atomic(uint32_t) noted; /* 1: somebody writes `note`, 2: it stands */
     char note[240];          /* a completion that was refused: why, for who waits if no other follows */

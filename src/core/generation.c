@@ -179,7 +179,8 @@ void strata__generation_tag(const strata *h, strata_value **tags, uint32_t *coun
         missing += !holds(own, *count, more[i]);
     if (missing == 0)
         return;
-    size_t size = ((size_t)*count + missing) * sizeof(uint64_t);
+    size_t rest = (*tags)->size - (size_t)*count * sizeof *own; /* a validator */
+    size_t size = ((size_t)*count + missing) * sizeof(uint64_t) + rest;
     strata_value *all = *count <= STRATA_TAGS_MAX - missing ? strata__value_new(h->root->mem, size, &bytes) : NULL;
     if (all != NULL) {
         uint64_t *at = (uint64_t *)bytes + *count;
@@ -187,6 +188,8 @@ void strata__generation_tag(const strata *h, strata_value **tags, uint32_t *coun
         for (uint32_t i = 0; i < g->count; i++)
             if (!holds(own, *count, more[i]))
                 *at++ = more[i];
+        if (rest != 0)
+            memcpy(at, own + *count, rest);
         *count += missing;
     }
     strata_value_unref(*tags);

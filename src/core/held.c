@@ -5,6 +5,7 @@
  * ours bans it where it was born before.  In a layer that nobody else writes to it was, whatever a clock said. */
 #include "src/core/bans.h"
 #include "src/core/coherence.h"
+#include "src/layer/entry_notes.h"
 
 static uint32_t least_position(const strata *handle, const struct layer_slot *slot)
 {
@@ -109,7 +110,7 @@ static int refused(strata_op *op, strata_value *value)
 /* A layer that says two things of an entry's tags: then it has some, and nobody knows which. */
 static void doubt_tags(strata_op *op)
 {
-    if (op->tags == NULL || op->tags->size == (uint64_t)op->meta.tag_count * sizeof(uint64_t))
+    if (strata__entry_notes_valid(op->tags, op->meta.tag_count))
         return;
     strata_value_unref(op->tags);
     op->tags = NULL;
@@ -164,7 +165,8 @@ int strata__held_is_plain(strata *handle, const struct layer_slot *slot, const s
     if (op->status != STRATA_OK || op->found == NULL || meta->codec != 0 || meta->negative)
         return 0;
     uint32_t position = least_position(handle, slot);
-    if (meta->tag_count != 0 || meta->position < __atomic_load_n(&handle->lines.plain, __ATOMIC_ACQUIRE) ||
+    if (meta->tag_count != 0 || op->tags != NULL ||
+        meta->position < __atomic_load_n(&handle->lines.plain, __ATOMIC_ACQUIRE) ||
         (meta->life != handle->root->life && atomic_load(&handle->root->bans->any) != 0) ||
         (handle->root->coherence != NULL && !(slot->flags & STRATA_LAYER_SHARED)))
         return 0;

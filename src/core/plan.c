@@ -3,19 +3,32 @@
 
 #include "src/core/generation.h"
 #include "src/core/key_marks.h"
+#include "src/layer/entry_notes.h"
 #include "src/policy/ttl.h"
 
-/* What the loader has named; of a value that is not modified, else, what it had.  How many. */
-static uint32_t plan_tags(struct flight *f)
+/* What the loader has named; of a value that is not modified, else, what it had: tags, and a validator.  How many tags. */
+static uint32_t plan_tags(struct flight *f, int negative)
 {
     const struct strata_load *load = &f->load;
-    if (load->tag_count == 0 && load->not_modified) {
-        f->tags = f->previous.tags != NULL ? strata_value_ref(f->previous.tags) : NULL;
-        return f->previous.meta.tag_count;
+    const struct held *had = load->not_modified ? &f->previous : NULL;
+    if (had != NULL && load->tag_count == 0 && !load->has_notes) {
+        f->tags = had->tags != NULL ? strata_value_ref(had->tags) : NULL;
+        return had->meta.tag_count;
     }
-    if (load->tag_count != 0) /* without memory it counts as having any tag */
-        f->tags = strata__value_copy(f->mem, load->tags, load->tag_count * sizeof *load->tags);
-    return load->tag_count;
+    const uint64_t *ids = load->tags;
+    uint32_t count = load->tag_count;
+    if (had != NULL && count == 0) {
+        ids = had->tags != NULL ? had->tags->data : NULL;
+        count = had->meta.tag_count;
+    }
+    struct entry_note note = { { NULL, 0 }, { NULL, 0 } };
+    if (load->has_notes)
+        note = strata__entry_note(load->notes, 0);
+    else if (had != NULL)
+        note = strata__entry_note(had->tags, had->meta.tag_count);
+    if (count == 0 || ids != NULL) /* without memory it counts as having any tag */
+        f->tags = strata__entry_notes_new(f->mem, ids, count, negative ? NULL : &note);
+    return count;
 }
 
 void strata__plan_load(struct flight *f, int64_t elapsed_ns)
@@ -31,7 +44,7 @@ void strata__plan_load(struct flight *f, int64_t elapsed_ns)
         strata__uncacheable_note(f, &policy);
         return;
     }
-    uint32_t tag_count = plan_tags(f);
+    uint32_t tag_count = plan_tags(f, negative);
     strata__generation_tag(f->handle, &f->tags, &tag_count);
     p->tags = f->tags;
     p->meta = (strata_meta){

@@ -48,7 +48,7 @@ static int put(strata *cache, strata_slice key, strata_slice value)
     op.hash = handle_hash(cache, key);
     op.key = key;
     op.value = &lent.base;
-    op.found = NULL;
+    op.found = op.tags = NULL;
     op.meta = cache->set_meta;
     op.now_ms = cache->now_ms(cache->ex);
     op.meta.born_ms = op.now_ms;

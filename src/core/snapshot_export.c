@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "src/core/snapshot_impl.h"
+#include "src/layer/entry_notes.h"
 
 enum { BATCH = 128, SEEN_FIRST = 1024, FASTEST = 1 };
 
@@ -198,13 +199,7 @@ static void fill_envelope(struct export *x, struct envelope *e, const struct hel
     meta.version = 0; /* of one store */
     meta.retry_at_ms = 0;
     strata__envelope_from_meta(e, &meta);
-    e->tag_count = meta.tag_count;
-    if (e->tag_count != 0 && held->tags != NULL) {
-        e->tag_ids = held->tags->data;
-    } else if (e->tag_count != 0) { /* nobody knows which: one without bytes */
-        e->tag_count = 1;
-        e->tags_encoded = strata_bytes("", 1);
-    }
+    strata__entry_notes_pack(held->tags, meta.tag_count, e);
     if (!meta.negative)
         e->payload = strata_bytes(strata_value_data(bytes), strata_value_size(bytes));
 }

@@ -9,6 +9,7 @@
 #include "src/base/hash.h"
 #include "src/core/bans.h"
 #include "src/core/snapshot_impl.h"
+#include "src/layer/entry_notes.h"
 
 enum { BATCH = 64 };
 
@@ -299,7 +300,6 @@ static struct imported *make_imported(struct import *m, const struct envelope *e
 {
     struct root *root = m->call.root;
     struct imported *im = strata__alloc_zero(root->mem, sizeof *im);
-    void *ids;
     if (im == NULL)
         return NULL;
     atomic_init(&im->refs, 1);
@@ -308,13 +308,7 @@ static struct imported *make_imported(struct import *m, const struct envelope *e
     distrust(root, &im->meta);
     if (!im->meta.negative)
         im->value = strata__value_copy(root->mem, e->payload.data, e->payload.size);
-    /* Without memory for them, or where they are no numbers, it counts as having any tag. */
-    if (e->tag_count != 0 && e->tag_count <= STRATA_TAGS_MAX &&
-        (im->tags = strata__value_new(root->mem, e->tag_count * sizeof(uint64_t), &ids)) != NULL &&
-        !strata__envelope_tag_ids(e, ids)) {
-        strata_value_unref(im->tags);
-        im->tags = NULL;
-    }
+    im->tags = strata__entry_notes_unpack(root->mem, e);
     if (im->meta.negative || im->value != NULL)
         return im;
     strata__imported_unref(im);

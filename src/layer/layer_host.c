@@ -46,6 +46,12 @@ void strata_op_tags(strata_op *op, const uint64_t *tags, uint32_t count)
         memcpy(bytes, tags, count * sizeof *tags);
 }
 
+void strata_op_notes(strata_op *op, const void *bytes, size_t size)
+{
+    strata_value_unref(op->tags);
+    op->tags = size != 0 ? strata__value_copy(op->mem, bytes, size) : NULL;
+}
+
 static void close_nothing(strata_layer *layer) { (void)layer; }
 
 static void submit_nothing(strata_layer *layer, strata_op *const *ops, size_t count)

@@ -17,7 +17,7 @@ struct demotion {
     strata_slice key;
     strata_slice bytes;  /* the value, where it stands in the entry */
     strata_value *value; /* where it is on the heap; else NULL */
-    strata_slice tags;   /* their numbers, as in strata_op.tags; empty: none, or unknown ones */
+    strata_slice tags;   /* as in strata_op.tags; empty: none, or unknown ones */
     strata_meta meta;
 };
 

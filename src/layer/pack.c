@@ -12,6 +12,7 @@
 
 #include "src/base/err.h"
 #include "src/base/mem.h"
+#include "src/layer/entry_notes.h"
 #include "src/layer/value_impl.h"
 #include "src/os/os_file.h"
 
@@ -153,28 +154,10 @@ int strata__pack_start(struct compressor *compressor, const struct pack_options 
 
 void strata__pack_tags(const strata_op *op, struct envelope *e)
 {
-    e->tag_count = op->meta.tag_count;
-    if (e->tag_count == 0)
-        return;
-    if (op->tags != NULL) {
-        e->tag_ids = op->tags->data;
-        return;
-    }
-    e->tag_count = 1;
-    e->tags_encoded = strata_bytes("", 1); /* a size of 0, and no bytes */
+    strata__entry_notes_pack(op->tags, op->meta.tag_count, e);
 }
 
-void strata__unpack_tags(strata_op *op, const struct envelope *e)
-{
-    void *ids;
-    if (e->tag_count == 0 || e->tag_count > STRATA_TAGS_MAX)
-        return;
-    op->tags = strata__value_new(op->mem, e->tag_count * sizeof(uint64_t), &ids);
-    if (op->tags == NULL || strata__envelope_tag_ids(e, ids))
-        return;
-    strata_value_unref(op->tags);
-    op->tags = NULL;
-}
+void strata__unpack_tags(strata_op *op, const struct envelope *e) { op->tags = strata__entry_notes_unpack(op->mem, e); }
 
 /* Unpacking -------------------------------------------------------------------------------------------------------- */
 

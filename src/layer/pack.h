@@ -27,7 +27,7 @@ int strata__pack_fill(struct pack_options *options, int zstd_preferred, strata_e
 int strata__pack_start(struct compressor *compressor, const struct pack_options *options, const char *name,
                        const strata_allocator *mem, strata_error *err);
 
-/* The tags of an entry that is put, for its envelope; of one that was read, to op->tags.  Unknown ones are a tag without bytes, and what is
+/* The tags and the validator of an entry that is put, for its envelope; of one that was read, to op->tags.  Unknown ones are a tag without bytes, and what is
  * no number is unknown: such an entry counts as having any tag. */
 void strata__pack_tags(const strata_op *op, struct envelope *envelope);
 void strata__unpack_tags(strata_op *op, const struct envelope *envelope);

@@ -480,6 +480,45 @@ static void case_later_is_younger(void **state)
     }
 }
 
+/* What the origin called it comes to the next load, with tags or without, and stays with what that load keeps. */
+static int load_if_modified(strata_load *load, strata_slice key, void *ctx)
+{
+    int *asked = ctx;
+    strata_slice etag, modified;
+    const strata_slice tags[] = { strata_str("red"), strata_str("blue") };
+    if (strata_load_validator(load, &etag, &modified) == STRATA_OK) {
+        assert_int_equal(etag.size, 5);
+        assert_memory_equal(etag.data, "\"v\0\1\"", 5);
+        assert_int_equal(modified.size, 3);
+        assert_memory_equal(modified.data, "Mon", 3);
+        ++*asked;
+        return strata_load_not_modified(load);
+    }
+    assert_int_equal(strata_load_set_validator(load, strata_bytes("\"v\0\1\"", 5), strata_str("Mon")), STRATA_OK);
+    if (((const char *)key.data)[0] == 't')
+        assert_int_equal(strata_load_tags(load, tags, 2), STRATA_OK);
+    return strata_load_copy(load, key.data, key.size);
+}
+
+static void case_validators_come_back(void **state)
+{
+    (void)state;
+    static const char *const keys[] = { "plain", "tagged" };
+    const strata_policy patient = { STRATA_SIZED(strata_policy), .keep_ms = 3600000 };
+    for (int i = 0; i < 2; i++) {
+        int asked = 0;
+        for (int loads = 0; loads < 3; loads++) {
+            strata_value *v = NULL;
+            assert_int_equal(
+                strata_get_or_load(cache, strata_str(keys[i]), load_if_modified, &asked, &patient, &v, &err), STRATA_OK);
+            assert_int_equal(strata_value_size(v), strlen(keys[i]));
+            strata_value_unref(v);
+            assert_int_equal(strata_expire(cache, strata_str(keys[i]), &err), STRATA_OK);
+        }
+        assert_int_equal(asked, subject->forgets_tags && !memory_in_front ? 0 : 2);
+    }
+}
+
 #define CACHE_CASE(name) \
     { \
 #name, case_##name, open_cache, close_cache, NULL \
@@ -488,7 +527,8 @@ static void case_later_is_younger(void **state)
 int contract_run_tagged_cache(const struct contract_subject *s, int with_memory)
 {
     const struct CMUnitTest tests[] = { CACHE_CASE(bans_find_tags), CACHE_CASE(many_are_judged),
-                                        CACHE_CASE(soft_and_hard), CACHE_CASE(later_is_younger) };
+                                        CACHE_CASE(soft_and_hard), CACHE_CASE(later_is_younger),
+                                        CACHE_CASE(validators_come_back) };
     char name[96];
     subject = s;
     memory_in_front = with_memory;

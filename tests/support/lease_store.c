@@ -26,7 +26,8 @@ struct record {
     strata_meta meta;
     unsigned char *data;
     size_t size;
-    uint64_t *tags;       /* meta.tag_count of them; NULL: unknown ones, if there are any */
+    void *tags; /* as they came; NULL: unknown ones, if there are any */
+    size_t tag_bytes;
     struct work *waiters; /* oldest first */
     size_t key_size;
     unsigned char key[];
@@ -95,7 +96,7 @@ static int read_entry(struct record *r, strata_op *op)
     meta.store_life = r->life;
     int rc = strata_op_found(op, r->size != 0 ? (const void *)r->data : "", r->size, &meta);
     if (rc == STRATA_OK)
-        strata_op_tags(op, r->tags, r->meta.tag_count);
+        strata_op_notes(op, r->tags, r->tag_bytes);
     return rc;
 }
 
@@ -105,7 +106,7 @@ static void clear_entry(struct record *r)
     free(r->tags);
     r->data = NULL;
     r->tags = NULL;
-    r->size = 0;
+    r->size = r->tag_bytes = 0;
     r->present = 0;
 }
 
@@ -181,7 +182,7 @@ static int put(struct lease_store *s, struct record *r, strata_op *op)
     r->size = strata_value_size(op->value);
     if (r->size != 0)
         memcpy(r->data = must(malloc(r->size)), strata_value_data(op->value), r->size);
-    size_t tags = strata_value_size(op->tags);
+    size_t tags = r->tag_bytes = strata_value_size(op->tags);
     if (tags != 0)
         memcpy(r->tags = must(malloc(tags)), strata_value_data(op->tags), tags);
     return STRATA_OK;

@@ -18,7 +18,8 @@ struct slow_record {
     int present;
     strata_meta meta;
     unsigned char *data;
-    uint64_t *tags; /* meta.tag_count of them; NULL: unknown ones, if there are any */
+    void *tags; /* as they came; NULL: unknown ones, if there are any */
+    size_t tag_bytes;
     size_t data_size, key_size;
     uint32_t space;
     unsigned char key[];
@@ -79,7 +80,7 @@ static void forget(struct slow_record *r)
     free(r->tags);
     r->data = NULL;
     r->tags = NULL;
-    r->data_size = 0;
+    r->data_size = r->tag_bytes = 0;
     r->present = 0;
 }
 
@@ -107,6 +108,7 @@ static void write_locked(struct slow *s, const struct slow_work *w)
     r->present = 1;
     r->meta = op->meta;
     r->tags = copy_of(op->tags);
+    r->tag_bytes = strata_value_size(op->tags);
     r->data = copy_of(op->value);
     r->data_size = strata_value_size(op->value);
 }
@@ -118,7 +120,7 @@ static int read_locked(struct slow *s, strata_op *op)
         return STRATA_MISS;
     int rc = strata_op_found(op, r->data_size != 0 ? (const void *)r->data : "", r->data_size, &r->meta);
     if (rc == STRATA_OK)
-        strata_op_tags(op, r->tags, r->meta.tag_count);
+        strata_op_notes(op, r->tags, r->tag_bytes);
     return rc;
 }
 

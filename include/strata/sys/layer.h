@@ -124,7 +124,9 @@ struct strata_op {
     strata_value *found; /**< GET, out: one reference, given to the cache; NULL on a miss or where meta.negative */
     strata_value *tags;  /**< meta.tag_count numbers of 64 bits, one after the other, as the machine has them.  PUT, in: borrowed,
                               NULL where there are none.  GET, LEASE, out: one reference, given to the cache; see
-                              strata_op_tags() */
+                              strata_op_tags().  Behind the numbers may stand a validator: a layer that keeps all the bytes
+                              of this value, and gives them back by strata_op_notes(), keeps that, too; one that keeps the
+                              numbers alone loses it, and no more */
     strata_meta meta;    /**< PUT: in.  GET, LEASE: out.  meta.version: also out of PUT and REMOVE, where the store counts them */
     int64_t now_ms;      /**< the cache's clock, when it submitted */
     int64_t expires_ms;  /**< PUT, in: nobody needs it after this moment of the cache's clock; STRATA_FOREVER */
@@ -309,6 +311,10 @@ STRATA_API int strata_op_found(strata_op *op, const void *data, size_t size, con
 /** For GET: the tags of what was found, as a copy of `count` numbers.  Without memory for them, and where `tags` is NULL, only
  *  meta.tag_count is set: the entry counts as having any tag then. */
 STRATA_API void strata_op_tags(strata_op *op, const uint64_t *tags, uint32_t count);
+
+/** The same for a layer that keeps all bytes of the PUT's `tags`, with the validator that may stand behind the numbers: a copy of
+ *  `size` bytes, 0 none.  meta.tag_count stays as strata_op_found() has set it. */
+STRATA_API void strata_op_notes(strata_op *op, const void *bytes, size_t size);
 
 /** Give a layer back that no strata_open() took over.  NULL is a no-op. */
 STRATA_API void strata_layer_free(strata_layer *layer);

@@ -25,6 +25,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "src/layer/entry_notes.h"
 #include "src/layer/key_hash.h"
 #include "src/layer/layer_host.h"
 #include "src/layer/memory/memory_bucket.h"
@@ -68,17 +69,19 @@ enum {
     KIND_NEGATIVE = 8, /* no value */
     KIND_HEAP = 16,    /* the value is a pointer to a counted heap value */
     KIND_BACKED = 32,  /* the layer below holds it, too */
-    KIND_TAGGED = 64,  /* it has tags */
+    KIND_TAGGED = 64,  /* it has tags, or a validator */
     /* Bits below decide whether a hit may be served without a second thought. */
     KIND_ASK = KIND_NEGATIVE | KIND_META | KIND_FULL
 };
 
-/* The tags of an entry. */
+/* The tags of an entry, and its validator. */
 struct entry_tags {
-    uint32_t count; /* as meta.tag_count */
-    uint32_t known; /* so many of them follow: all, or none */
+    uint32_t count;      /* as meta.tag_count */
+    uint16_t known;      /* so many of them follow: all, or none */
+    uint16_t note_bytes; /* and behind them so many of entry_notes.h */
     uint64_t ids[];
 };
+static_assert(STRATA_TAGS_MAX <= UINT16_MAX && ENTRY_NOTE_MOST <= UINT16_MAX, "their numbers fit");
 
 /* With more tags than that a value goes on the heap, so that where it is fits its 12 bits. */
 enum { TAGS_INLINE = 512 };
@@ -335,6 +338,13 @@ static inline const struct entry_tags *entry_tags(const struct entry *e)
 {
     size_t heap = (e->kind & KIND_HEAP) ? sizeof(struct heap_ref) : 0;
     return (const struct entry_tags *)(const void *)(entry_meta(e) + meta_bytes(e->kind) + heap);
+}
+
+/* As strata_op.tags has them. */
+static inline strata_slice entry_notes(const struct entry *e)
+{
+    const struct entry_tags *tags = entry_tags(e);
+    return strata_bytes(tags->ids, tags->known * sizeof tags->ids[0] + tags->note_bytes);
 }
 
 static inline struct heap_ref *entry_heap(const struct entry *e) { return (struct heap_ref *)(void *)entry_value(e); }

@@ -25,7 +25,7 @@ static int judged(struct piece *p, struct entry *e, uint32_t *position)
     strata__meta_load(p->shard->layer, e, &meta);
     const uint64_t *tags = NULL;
     uint64_t none = 0;
-    if ((e->kind & KIND_TAGGED) == 0)
+    if ((e->kind & KIND_TAGGED) == 0 || entry_tags(e)->count == 0)
         tags = &none;
     else if (entry_tags(e)->known != 0)
         tags = entry_tags(e)->ids;

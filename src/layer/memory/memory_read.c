@@ -140,7 +140,7 @@ static __attribute__((noinline)) int below_tag_line(const struct entry *e, uint3
 {
     const struct entry_tags *tags = entry_tags(e);
     if (tags->known == 0)
-        return 1;
+        return tags->count != 0;
     for (uint32_t i = 0; i < tags->known; i++)
         if (position < line(&lines->tag_lines[tags->ids[i] & lines->tag_mask]))
             return 1;
@@ -169,9 +169,9 @@ void strata__memory_checked(strata_layer *layer, strata_value *found, uint32_t p
 /* Without memory the entry counts as having any tag. */
 static __attribute__((noinline)) void copy_tags(const struct memory *m, const struct entry *e, strata_op *op)
 {
-    const struct entry_tags *tags = entry_tags(e);
-    op->mem = m->mem;
-    strata_op_tags(op, tags->known != 0 ? tags->ids : NULL, tags->count);
+    strata_slice notes = entry_notes(e);
+    op->meta.tag_count = entry_tags(e)->count;
+    op->tags = notes.size != 0 ? strata__value_copy(m->mem, notes.data, notes.size) : NULL;
 }
 
 static inline int lookup(struct memory *m, strata_op *op, int64_t gone_before)

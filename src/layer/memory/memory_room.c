@@ -21,7 +21,7 @@ static void demote(const struct memory *m, const struct entry *e, uint64_t hash)
     else
         d.bytes = strata_bytes(entry_value(e), entry_value_size(e));
     if (e->kind & KIND_TAGGED)
-        d.tags = strata_bytes(entry_tags(e)->ids, entry_tags(e)->known * sizeof(uint64_t));
+        d.tags = entry_notes(e);
     m->host->demote(m->host, &d);
 }
 

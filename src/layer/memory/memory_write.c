@@ -29,12 +29,14 @@ void strata__memory_drop_locked(struct shard *s, struct entry *e, uint64_t hash)
     strata__retire(s, e);
 }
 
-static void fill_tags(struct entry_tags *tags, const strata_op *op, size_t bytes)
+static void fill_tags(struct entry_tags *tags, const strata_op *op)
 {
+    size_t bytes = op->tags != NULL ? op->tags->size : 0;
     tags->count = op->meta.tag_count;
-    tags->known = (uint32_t)((bytes - sizeof *tags) / sizeof tags->ids[0]);
-    if (tags->known != 0)
-        memcpy(tags->ids, op->tags->data, tags->known * sizeof tags->ids[0]);
+    tags->known = (uint16_t)(bytes != 0 ? tags->count : 0);
+    tags->note_bytes = (uint16_t)entry_note_size(op->tags, tags->count);
+    if (bytes != 0)
+        memcpy(tags->ids, op->tags->data, bytes);
 }
 
 static void fill(struct entry *e, const struct incoming *in)
@@ -50,7 +52,7 @@ static void fill(struct entry *e, const struct incoming *in)
     memcpy(entry_key(e), op->key.data, op->key.size);
     strata__meta_store(e, &op->meta, in->ttl_class, in->tag_bytes);
     if (in->tag_bytes != 0)
-        fill_tags((struct entry_tags *)(uintptr_t)entry_tags(e), op, in->tag_bytes);
+        fill_tags((struct entry_tags *)(uintptr_t)entry_tags(e), op);
     if (in->heap != NULL) {
         struct heap_ref ref = { strata_value_ref(in->heap), in->heap_cost };
         memcpy(entry_value(e), &ref, sizeof ref);
@@ -170,9 +172,9 @@ static int prepare(struct memory *m, strata_op *op, struct incoming *in)
     in->kind = strata__meta_kind(m, &op->meta, &in->ttl_class);
     if (m->demotes && (op->flags & STRATA_OP_BACKED) != 0)
         in->kind |= KIND_BACKED;
-    if (op->meta.tag_count != 0) {
+    if (op->meta.tag_count != 0 || op->tags != NULL) {
         in->kind |= KIND_TAGGED;
-        in->tag_bytes = sizeof(struct entry_tags) + (op->tags != NULL ? op->meta.tag_count * sizeof(uint64_t) : 0);
+        in->tag_bytes = sizeof(struct entry_tags) + (op->tags != NULL ? round8(op->tags->size) : 0);
     }
     if (v != NULL && (v->object != NULL || value_bytes > m->heap_threshold || op->meta.tag_count > TAGS_INLINE)) {
         in->heap = strata__value_is_heap(v) ? v : strata__memory_pinned_heap(v);
