@@ -85,6 +85,10 @@ static void loaders()
     CHECK(c.get_or_load("b", plain_function).str() == "b");
     CHECK(c.get_or_load("c", &plain_function).str() == "c");
     CHECK(c.get_or_load("d", [](load &, slice) { return "text"; }).str() == "text");
+    CHECK(c.get_or_load("d1", [](load &l, slice) {
+               CHECK(l.validator().size() == 0 && l.last_modified().size() == 0);
+               return l.set_validator("v1", "Mon") == STRATA_OK ? "named" : "not";
+           }).str() == "named");
     CHECK(c.get_or_load("e", [](load &, slice) { return std::vector<char>(3, 'x'); }).str() == "xxx");
     CHECK(c.get_or_load("f", [](load &l, slice) { return l.absent(); }).absent());
     CHECK(c.get_or_load("g", [](load &l, slice) { return l.decline("once"); }).str() == "once");
