@@ -297,6 +297,8 @@ void strata__reclaim_when_unpinned(struct reclaim_waiter *w)
 int strata__reclaim_cell_new(void)
 {
     int cell = -1;
+    /* When a layer is made, not at its first read: to register with a kernel takes 10 ms and more once there are threads. */
+    pthread_once(&once, init);
     pthread_mutex_lock(&lock);
     for (int i = 0; i < RECLAIM_CELLS && cell < 0; i++)
         if ((cells_taken & (1u << i)) == 0)
