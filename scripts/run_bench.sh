@@ -21,15 +21,17 @@ usage: ./run bench [OPTION]...
                    delete on one node is seen on another
   --flood S        with --buses: and floods of deletes, of so many seconds each
   --bans           only what bans cost: hits while there are many, and who issues one that a million entries match (a minute)
+  --http           only what is about the HTTP example under wrk (a minute): without a cache, with one in memory, with one over a Redis,
+                   beside the same server with a constant text; and a crowd that asks for one cold key
   --disk-dir DIR   where those make their folders, and remove them again (build/bench)
   --details        each cell of each goal
   --traces DIR     besides, the hit ratios of every policy over a folder of traces with their anchors.csv
   --report         measure nothing: show the last run again
-  --write-docs     put the charts into docs/img/ and the tables into README.md and docs/benchmarks.md; with --redis, --buses or --bans those about these alone
+  --write-docs     put the charts into docs/img/ and the tables into README.md and docs/benchmarks.md; with --redis, --buses, --bans or --http those about these alone
 TXT
 }
 
-full=no rounds=3 cells='' only='' seconds='' memory=yes disk=yes stampede=yes traces='' measure=yes docs=no redis=no buses=no bans=no flood=0 details=
+full=no rounds=3 cells='' only='' seconds='' memory=yes disk=yes stampede=yes traces='' measure=yes docs=no redis=no buses=no bans=no http=no flood=0 details=
 disk_dir=build/bench
 while [ $# -gt 0 ]; do
   option=$1
@@ -50,6 +52,7 @@ while [ $# -gt 0 ]; do
   --redis) redis=yes ;;
   --buses) buses=yes ;;
   --bans) bans=yes ;;
+  --http) http=yes ;;
   --flood) flood=$1 && shift ;;
   --report) measure=no ;;
   --write-docs) docs=yes ;;
@@ -414,6 +417,58 @@ bans_all() {
   say "rows: $ban_rows"
 }
 
+# As Markdown: medians over rounds; a ratio is of the modes of one round.
+http_tables() {
+  awk -F, '
+    function median(list, n,   i, j, t) {
+      for (i = 2; i <= n; i++) for (j = i; j > 1 && list[j] < list[j - 1]; j--) { t = list[j]; list[j] = list[j - 1]; list[j - 1] = t }
+      return n % 2 ? list[(n + 1) / 2] : (list[n / 2] + list[n / 2 + 1]) / 2
+    }
+    function row(mode, title,   i, n, ratio) {
+      n = count[mode]
+      for (i = 1; i <= n; i++) { a[i] = rate[mode, i]; b[i] = p50[mode, i]; c[i] = p99[mode, i]; d[i] = rate[mode, i] / rate["constant", i] }
+      ratio = median(d, n)
+      verdict = mode == "none" || mode == "constant" ? "" : (ratio >= 0.9 ? "met" : "missed")
+      printf "| %s | %.0f | %.2f x | %.2f | %.2f | %s |\n", title, median(a, n), ratio, median(b, n), median(c, n), verdict
+    }
+    function crowd_row(layers, title,   n, ratio) {
+      n = rounds[layers]
+      if (!n) return
+      ratio = served[layers] / loaded[layers]
+      verdict = loads[layers] == n && ratio <= 1.3 ? "met" : "missed"
+      printf "| %s | %d | %.2f ms | %.2f x | %s |\n", title, loads[layers], served[layers], ratio, verdict
+    }
+    $1 == "http" { count[$2]++; rate[$2, count[$2]] = $4; p50[$2, count[$2]] = $5; p99[$2, count[$2]] = $6; failed += $7 }
+    $1 == "crowd" { rounds[$2]++; loads[$2] += $4; loaded[$2] += $5 / $4; served[$2] += $6 }
+    END {
+      print "| 40 connections, an origin that answers one request at a time in 6 ms | requests/s | of the constant (goal: 0.9 x) | p50 ms | p99 ms | |\n|---|---|---|---|---|---|"
+      row("none", "no cache")
+      row("memory", "cache in memory")
+      row("redis", "cache in memory over Redis")
+      row("constant", "the same server, a constant text")
+      if (failed) printf "\n%d requests failed.\n", failed
+      print "\n| 75 callers at once for a cold key, 5 rounds, 6 ms loader | loads | all rounds took | of one load a round (goal: 1.3 x) | |\n|---|---|---|---|---|"
+      crowd_row("memory", "memory")
+      crowd_row("redis", "memory over Redis")
+    }' "$1"
+}
+
+http_all() {
+  http_rows=build/bench/http.csv
+  if [ $measure = yes ]; then
+    say "the HTTP example under wrk, then a crowd"
+    { timeout 600 "$bin/strata_http_bench" "$bin/example_http" --rounds "$rounds" --seconds "${seconds:-4}" &&
+      timeout 60 "$bin/strata_crowd_bench"; } >$http_rows || die "bench: the HTTP example failed"
+  fi
+  [ -s $http_rows ] || die "bench: there is no earlier run about HTTP to report"
+  http_tables $http_rows
+  [ $docs = no ] || {
+    http_tables $http_rows >build/bench/http.md
+    into_section docs/benchmarks.md http build/bench/http.md
+  }
+  say "rows: $http_rows"
+}
+
 broken=0
 need_build
 need_examples # the bench preset is the release build and more
@@ -427,6 +482,13 @@ if [ $bans = yes ]; then
   need_redis_server
   build bench strata_ban_bench
   bans_all
+  exit $broken
+fi
+if [ $http = yes ]; then
+  need_redis_server
+  need "for requests over HTTP" wrk
+  build bench strata_http_bench strata_crowd_bench example_http
+  http_all
   exit $broken
 fi
 if [ $buses = yes ]; then
