@@ -366,6 +366,14 @@ static int enter_locked(struct root *root, const struct ban *ban, uint64_t path_
     return 1;
 }
 
+/* What is stored from here on has to come after it: else it would be banned for ever. */
+static void note_heard(struct root *root, uint64_t store_position)
+{
+    uint64_t heard = atomic_load(&root->host.store_heard);
+    while (store_position > heard && !atomic_compare_exchange_weak(&root->host.store_heard, &heard, store_position))
+        ;
+}
+
 /* STRATA_OK, with its position in this life; STRATA_ENOMEM, and then part of it may hold. */
 static int apply_locked(struct root *root, const struct ban *ban, uint32_t *out_position)
 {
@@ -381,6 +389,7 @@ static int apply_locked(struct root *root, const struct ban *ban, uint32_t *out_
     key_mutex_unlock(&root->bans->lock);
     if (!entered)
         return STRATA_ENOMEM;
+    note_heard(root, ban->store_position);
     raise_below_locked(root, ban, path_hash, position);
     atomic_store_explicit(&root->bans->newest, position, memory_order_relaxed);
     publish_position(root, position);
@@ -533,6 +542,7 @@ void strata__ban_placed(struct root *root, const struct ban *ban)
     else if (!strata__rules_placed(root, ban, path_hash) && ban->kind == BAN_TAGS_ALL)
         tag_placed(b, tag_key(path_hash, ban->tags[0]), ban);
     key_mutex_unlock(&b->lock);
+    note_heard(root, ban->store_position);
     note_placed(root, ban);
     key_mutex_lock(&root->tree_lock);
     strata__generation_heard_locked(root, ban);

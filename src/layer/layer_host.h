@@ -54,6 +54,8 @@ struct strata_layer_host {
     void (*caught_up)(struct strata_layer_host *host, strata_slice key, uint64_t version, const strata_clear_op *clear);
     /* All bans of the list up to this position were told: what is loaded from now on is younger than these. */
     _Atomic(uint64_t) store_position;
+    /* The greatest store_position of all bans that hold here, wherever they were heard of: a list that ends before it has lost it. */
+    _Atomic(uint64_t) store_heard;
     /* 1: the cache is closing: work that nobody waits for is left off.  From then on, and no earlier, delays are cut short. */
     _Atomic(int) closing;
 };

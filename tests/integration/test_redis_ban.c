@@ -3,6 +3,7 @@
 #include "tests/support/redis_cache.h"
 
 #include "tests/support/redis_do.h"
+#include "tests/support/temp_dir.h"
 
 static struct redis_server server;
 static strata *one, *two;
@@ -165,6 +166,33 @@ static void a_list_that_is_lost(void **state)
     strata__redis_close(link);
 }
 
+/* The same, where no node knew the list: one has a ban of it from its disk.  What others store is served there, too. */
+static void a_list_that_only_a_disk_knows(void **state)
+{
+    (void)state;
+    char dir[256], format[400], got[64];
+    strata_error err;
+    struct redis_link *link = redis_do_open(&server);
+    temp_dir_make(dir, sizeof dir);
+    (void)snprintf(format, sizeof format, "memory:?max_bytes=4mb | disk:%s?max_bytes=16mb | %s", dir, URL);
+    strata *kept = redis_cache_open(format, server.port);
+    ban_tag(kept, "red", STRATA_OK);
+    strata_close(kept);
+    lose_list(link);
+    kept = redis_cache_open(format, server.port);
+    int rc = STRATA_MISS;
+    for (int i = 0; i < 1000 && rc != STRATA_OK; i++) {
+        set_tagged(two, "red", "red");
+        rc = redis_cache_get(kept, "red", got, sizeof got, &err);
+        redis_cache_nap(20);
+    }
+    assert_int_equal(rc, STRATA_OK);
+    assert_int_equal(list_size(link), 18);
+    strata_close(kept);
+    temp_dir_remove(dir);
+    strata__redis_close(link);
+}
+
 /* The store is down: it holds here, and gets there. */
 static void a_ban_while_the_store_is_away(void **state)
 {
@@ -285,6 +313,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(others_hear_of_it, start, stop),
         cmocka_unit_test_setup_teardown(a_list_that_is_full, start, stop),
         cmocka_unit_test_setup_teardown(a_list_that_is_lost, start, stop),
+        cmocka_unit_test_setup_teardown(a_list_that_only_a_disk_knows, start, stop),
         cmocka_unit_test_setup_teardown(a_ban_while_the_store_is_away, start, stop),
         cmocka_unit_test_setup_teardown(who_is_told_nothing, start, stop),
         cmocka_unit_test_setup_teardown(generations, start, stop),

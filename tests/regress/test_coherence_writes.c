@@ -128,7 +128,13 @@ static void memory_keeps_what_it_reads_up_for_its_own_time(void **state)
     redis_cache_set(f.node[0], "k", "v"); /* for an hour */
     all_see_text(&f, "k", "v");
     for (int i = 0; i < NODES; i++) {
-        assert_int_equal(strata_ttl(f.node[i], strata_str("k"), &ttl_ms, NULL), STRATA_OK);
+        for (int tries = 0; tries < 3; tries++) { /* the set's message may come late, and take along what was read up */
+            redis_cache_expect(f.node[i], "k", STRATA_OK, "v");
+            assert_int_equal(strata_ttl(f.node[i], strata_str("k"), &ttl_ms, NULL), STRATA_OK);
+            if (ttl_ms <= 60000)
+                break;
+            redis_cache_nap(100);
+        }
         assert_in_range(ttl_ms, 1, 60000);
     }
     close_fleet(&f);

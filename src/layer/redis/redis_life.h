@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "src/layer/redis/redis_script.h"
+#include "src/layer/redis/redis_list.h"
 #include "src/os/os_lock.h"
 #include "strata/error.h"
 #include "strata/sys/layer.h"
@@ -68,7 +69,7 @@ struct redis_life {
     char server[40];       /* what it calls itself; under the lock */
     /* The link's thread's, while it greets. */
     strata_slice args[8 + LIVES_OVER];
-    unsigned char known[8];
+    unsigned char known[LIST_KNOWN];
     char candidate[REDIS_LIFE], over_bytes[LIVES_OVER * REDIS_LIFE];
 };
 

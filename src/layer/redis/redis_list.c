@@ -13,10 +13,11 @@
 
 enum { LIST_MAGIC = 0xce, LIST_HEAD = 18, EVERYTHING = 5 };
 
-strata_slice strata__redis_list_known(struct redis_layer *r, unsigned char out[8])
+strata_slice strata__redis_list_known(struct redis_layer *r, unsigned char out[LIST_KNOWN])
 {
     strata__le64_put(out, atomic_load(&r->list.known));
-    return strata_bytes(out, 8);
+    strata__le64_put(out + 8, r->host != NULL ? atomic_load(&r->host->store_heard) : 0);
+    return strata_bytes(out, LIST_KNOWN);
 }
 
 void strata__redis_list_deinit(struct redis_layer *r)

@@ -18,7 +18,7 @@
 struct redis_layer;
 struct redis_told;
 
-enum { LIST_BYTES = 128 * 1024, LIST_OWED = 32, LIST_OWN = 64 };
+enum { LIST_BYTES = 128 * 1024, LIST_OWED = 32, LIST_OWN = 64, LIST_KNOWN = 16 };
 
 struct redis_list_note {
     unsigned char *bytes;
@@ -39,8 +39,8 @@ struct redis_list {
 };
 
 void strata__redis_list_deinit(struct redis_layer *r);
-/* What is known of it, as 8 bytes. */
-strata_slice strata__redis_list_known(struct redis_layer *r, unsigned char out[8]);
+/* The position up to which it is known, and the last one that was heard of from elsewhere: a peer, the disk, the answer to a ban. */
+strata_slice strata__redis_list_known(struct redis_layer *r, unsigned char out[LIST_KNOWN]);
 /* It came with an answer. */
 void strata__redis_list_came(struct redis_layer *r, const struct redis_told *told);
 /* The layer's ban(). */

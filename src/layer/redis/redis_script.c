@@ -118,8 +118,8 @@
 
 /* The list of bans (docs/formats.md): its last position, that of the last one that was forgotten, and bans, each behind its
  * position.  Positions are microseconds, and grow.  Reading: the head, and what is behind a position; '' where there is no list.  Where
- * the position that its node knows is not in it, the list that it knew is lost, and maybe bans with it: then another one begins, which
- * has forgotten all up to now. */
+ * the position that its node knows is not in it, or it ends before one that its node has heard of otherwise, the list is lost, and maybe
+ * bans with it: then another one begins, which has forgotten all up to now. */
 #define BANS \
     "local function bans_of(key, last)\n" \
     "  local v = redis.pcall('GETRANGE', key, 0, last)\n" \
@@ -131,15 +131,18 @@
     "  for i = at + 11, at + 8, -1 do n = n * 256 + (string.byte(v, i) or 0) end\n" \
     "  return 8 + math.max(n, 1)\n" \
     "end\n" \
-    "local function since(key, known)\n" \
+    "local function since(key, known, heard)\n" \
     "  local v = bans_of(key, 17)\n" \
-    "  if v and num(v, 3) == known then return v end\n" \
+    "  if heard > us + 3600000000 then heard = 0 end\n" /* no store's word */ \
+    "  local whole = heard <= num(v or '', 3)\n" \
+    "  if v and num(v, 3) == known and whole then return v end\n" \
     "  v = v and bans_of(key, -1) or ''\n" \
     "  local at, first = 19, num(v, 11)\n" \
     "  local before = first\n" \
     "  while at <= #v and num(v, at) <= known do before = num(v, at); at = at + ban_size(v, at) end\n" \
-    "  if known == 0 or before == known or first > known then return string.sub(v, 1, 18) .. string.sub(v, at) end\n" \
-    "  local last = le8(math.max(us, known, num(v, 3)) + 1)\n" \
+    "  if whole and (known == 0 or before == known or first > known) then return string.sub(v, 1, 18) .. " \
+    "string.sub(v, at) end\n" \
+    "  local last = le8(math.max(us, known, heard, num(v, 3)) + 1)\n" \
     "  force(key, '\\206\\1' .. last .. last)\n" \
     "  return '\\206\\1' .. last .. last\n" \
     "end\n"
@@ -169,7 +172,8 @@
     "  local over = life == nil or (run ~= '' and owner ~= run)\n" \
     "  for i = KEYS[2] and 4 or 3, #ARGV do over = over or ARGV[i] == life end\n" \
     "  if over then life = begin(KEYS[1], run) end\n" \
-    "  return { 0, life, us, run ~= '' and 1 or 0, KEYS[2] and since(KEYS[2], num(ARGV[3], 1)) or nil }\n" \
+    "  return { 0, life, us, run ~= '' and 1 or 0, KEYS[2] and since(KEYS[2], num(ARGV[3], 1), num(ARGV[3], 9)) or " \
+    "nil }\n" \
     "end\n"
 
 /* A page of a clear, of one slot: leases go and are lost by that, tombstones stay. */

@@ -53,6 +53,7 @@ static void put_answered(struct redis_call *call, const struct redis_told *told)
     }
     op->meta.version = told->version;
     op->meta.store_life = envelope_life(told->life);
+    strata__redis_life_look(call->r, told->mark, op->key); /* who only writes has to know the list of bans, too */
     finish(call->r, op, STRATA_OK);
 }
 
