@@ -75,10 +75,15 @@ typedef struct strata_policy {
                                             borrowed, outlives the cache; default none.  The failures and the time are those of
                                             who asks last.  Kept by this process: 10,000 breakers that have failed loads to
                                             remember; more, and those that were asked longest ago are forgotten */
+    int32_t admit;                     /**< STRATA_OFF: what is set or loaded, or found in a slower layer, takes the place of what a memory
+                                            layer holds of the key, and is not put there where it holds none: a pass over
+                                            many keys does not push out those that are read.  Slower layers get it as ever.
+                                            A set that so ends up nowhere is STRATA_MISS.  Default on */
+    uint32_t reserved;                 /**< 0 */
 } strata_policy;
 
 /** A policy that inherits everything. */
-#define STRATA_POLICY_INIT { sizeof(strata_policy), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, { 0 }, 0, 0, 0, NULL }
+#define STRATA_POLICY_INIT { sizeof(strata_policy), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, { 0 }, 0, 0, 0, NULL, 0, 0 }
 
 STRATA_END_DECLS
 #endif /* STRATA_POLICY_H */

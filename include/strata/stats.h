@@ -66,9 +66,10 @@ typedef struct strata_layer_stats {
     uint64_t given_back_bytes; /**< pages that went back to the system, ever; they may have been taken again since */
     uint64_t pressure_shrinks; /**< how often the budget shrank */
     uint64_t pressure_grows;   /**< and grew again */
+    uint64_t unadmitted;      /**< of memory: values that were not put there, because their policy has admit off and the key was not there */
 } strata_layer_stats;
 #define STRATA_LAYER_STATS_INIT \
-    { sizeof(strata_layer_stats), { 0 }, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0, 0, 0, 0, 0 }, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0 }, 0, 0, 0, 0, 0, 0 }
+    { sizeof(strata_layer_stats), { 0 }, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0, 0, 0, 0, 0 }, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0 }, 0, 0, 0, 0, 0, 0, 0 }
 
 /** One bus. */
 typedef struct strata_bus_stats {

@@ -18,4 +18,20 @@ static inline void op_put(strata_op *op, const struct layer_slot *slot, const in
     op->expires_ms = d.gone_at;
 }
 
+/* The same, by a policy with admit off. */
+static inline void op_update_only(strata_op *op, const struct layer_slot *slot, int32_t admit)
+{
+    if (admit == STRATA_OFF && slot_instant(slot))
+        op->flags |= STRATA_OP_UPDATE;
+}
+
+/* It was not admitted. */
+static inline int op_unadmitted(const strata_op *op, struct layer_slot *slot)
+{
+    if (op->status != STRATA_MISS || op->kind != STRATA_OP_PUT)
+        return 0;
+    atomic_fetch_add_explicit(&slot->unadmitted, 1, memory_order_relaxed);
+    return 1;
+}
+
 #endif /* STRATA_CORE_OP_PUT_H */

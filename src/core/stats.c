@@ -146,6 +146,7 @@ static void add_slot_locked(const struct root *root, struct layer_slot *slot, st
         s->rejections += atomic_load(&slot->passed);
     }
     s->errors += atomic_load(&slot->errors);
+    s->unadmitted = atomic_load(&slot->unadmitted);
     if (slot->flags & STRATA_LAYER_DEMOTED) {
         s->demotions = atomic_load(&root->demotions->done);
         s->demotions_dropped = atomic_load(&root->demotions->dropped);

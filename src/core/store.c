@@ -110,20 +110,23 @@ static void fill_put(struct flight *f, const struct layer_slot *slot, strata_op 
         return;
     op->value = p->meta.negative ? NULL : p->value;
     op_put(op, slot, f->policy.layer_ttl_ms, &p->meta, p->tags);
+    op_update_only(op, slot, f->policy.admit);
 }
 
-static void put_now_locked(struct flight *f)
+/* 1: that was it, for all that is told of it. */
+static int put_now_locked(struct flight *f)
 {
     struct layer_slot *slot = &f->root->layers[f->plan.layer++];
     op_init(&f->op, f->handle, slot, &f->key, f->plan.kind, ex_now_ms(f->root->ex), &f->op_err);
     fill_put(f, slot, &f->op);
     if (f->plan.is_backfill && f->plan.from == slot->index + 1)
-        f->op.flags = STRATA_OP_BACKED;
+        f->op.flags |= STRATA_OP_BACKED;
     strata__instant_submit(slot, &f->op);
     if (plan_imports(&f->plan) && f->op.status == STRATA_OK)
         strata__imported_stored(f->import);
     if (slot->demotions != NULL)
         f->plan.refused = f->op.status != STRATA_OK;
+    return !op_unadmitted(&f->op, slot);
 }
 
 static void late_leave(struct flight *f)
@@ -182,8 +185,8 @@ static uint32_t advance_locked(struct flight *f)
     while (p->kind != 0 && p->layer < p->end && p->leased == 0) {
         struct layer_slot *slot = &f->root->layers[p->layer];
         if (slot_instant(slot)) {
-            stored |= 1u << p->layer;
-            put_now_locked(f);
+            uint32_t layer = p->layer;
+            stored |= (uint32_t)put_now_locked(f) << layer;
             continue;
         }
         if (lease_skips(f, p->layer)) {

@@ -45,6 +45,7 @@ static void fill_put(struct write *w, const struct layer_slot *slot, strata_valu
 {
     w->op.value = value;
     op_put(&w->op, slot, w->layer_ttls, &w->meta, w->tags);
+    op_update_only(&w->op, slot, w->admit);
 }
 
 static void write_now_locked(struct write *w, struct layer_slot *slot)
@@ -64,6 +65,7 @@ static void write_now_locked(struct write *w, struct layer_slot *slot)
     }
     if (w->op.status < 0)
         atomic_fetch_add_explicit(&slot->errors, 1, memory_order_relaxed);
+    w->unadmitted |= (unsigned char)op_unadmitted(&w->op, slot);
     strata__write_note(w, slot);
     strata__write_layer_over(w);
 }
@@ -390,6 +392,7 @@ int strata__write_prepare_set(struct write *w, strata *cache, const strata_polic
     strata__write_begin(w, cache, STRATA_OP_PUT);
     set_meta(cache, &resolved, &w->meta);
     memcpy(w->layer_ttls, resolved.layer_ttl_ms, sizeof w->layer_ttls);
+    w->admit = resolved.admit;
     if (resolved.ttl_ms == STRATA_OFF)
         w->kind = STRATA_OP_REMOVE; /* what was there is superseded all the same */
     return STRATA_OK;

@@ -33,6 +33,7 @@ struct write {
     unsigned char lost;                      /* so often it was something else by the time of writing */
     strata_entry_version expected, compared; /* what the caller has read; what was read there now */
     strata_entry_version *out_version;       /* the caller's, or NULL */
+    unsigned char unadmitted;                /* memory holds nothing of the key, and was not to take it */
     unsigned char publishes;                 /* all layers are through, and buses are being told */
     unsigned char unpublished;               /* a bus is yet to hear of it */
     unsigned char superseded;                /* another node wrote the key meanwhile: nothing is held here any more, */
@@ -43,6 +44,7 @@ struct write {
     strata_value *tags;                      /* the same of its tags */
     strata_value *encoded;
     strata_meta meta;
+    int32_t admit;                    /* a set's policy's */
     int64_t layer_ttls[LAYERS_MAX];   /* a set's: held no longer there; 0: as the layer says */
     uint64_t told_version;            /* what others are told of: the last store's */
     struct change change;             /* a peer's */

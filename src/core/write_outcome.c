@@ -93,6 +93,8 @@ int strata__write_result(struct write *w)
                    : STRATA_PENDING;
     if (w->unpublished)
         return is_policy(w, STRATA_WRITE_STRICT) ? strata__unpublished_fails(w->root, &w->err) : STRATA_PENDING;
+    if (w->unadmitted && !w->took)
+        return STRATA_MISS;
     return w->kind == WRITE_EXPIRE && !w->found ? STRATA_MISS : STRATA_OK;
 }
 

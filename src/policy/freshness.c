@@ -199,6 +199,8 @@ void strata__policy_resolve(strata_policy *out, const strata_policy *call, const
     out->breaker_scope = switched(c.breaker_scope, b.breaker_scope);
     out->breaker_open_ms = first_of(c.breaker_open_ms, b.breaker_open_ms);
     out->breaker_name = c.breaker_name != NULL ? c.breaker_name : b.breaker_name;
+    out->admit = switched(c.admit, b.admit);
+    out->reserved = 0;
     out->align_zone = c.align_zone != NULL ? c.align_zone : b.align_zone;
 }
 

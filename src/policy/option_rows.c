@@ -356,6 +356,8 @@ static const struct option_row policy_rows[] = {
         "which loads share a breaker"),
     ROW(breaker_open_ms, OPTION_DURATION, 1, INT64_C(1) << 42, 30000, NULL, "that while"),
     ROW(breaker_name, OPTION_STRING, 0, 63, 0, NULL, "who names it shares it, whatever the scope"),
+    ROW(admit, OPTION_SWITCH, STRATA_OFF, STRATA_ON, STRATA_ON, NULL, "off: memory takes what it holds already, and nothing else"),
+    ROW(reserved, OPTION_U32, 0, 0, 0, NULL, "0"),
 };
 #undef STRUCT
 

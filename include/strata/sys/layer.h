@@ -107,8 +107,10 @@ enum {
                               with SAME or NONE, something else stands there */
     STRATA_OP_SAME = 128, /**< PUT, REMOVE, of STRATA_LAYER_LEASES: what was read there had meta.version and meta.store_life; do it only
                                where that very entry still stands, and end a lease to replace it.  Elsewhere STRATA_AGAIN, and LOST */
-    STRATA_OP_NONE = 256  /**< PUT, REMOVE, of STRATA_LAYER_LEASES: only where no entry stands; a lease to load one ends.  Elsewhere
+    STRATA_OP_NONE = 256, /**< PUT, REMOVE, of STRATA_LAYER_LEASES: only where no entry stands; a lease to load one ends.  Elsewhere
                                STRATA_AGAIN, and LOST.  Not with SAME */
+    STRATA_OP_UPDATE = 512 /**< PUT, of STRATA_LAYER_INSTANT: only in place of what is held of the key, fresh or not; else STRATA_MISS,
+                                and nothing changes */
 };
 
 /** One operation.  Belongs to the cache; the layer has it from submit() until it calls strata_op_done(). */
@@ -131,7 +133,7 @@ struct strata_op {
     int64_t now_ms;      /**< the cache's clock, when it submitted */
     int64_t expires_ms;  /**< PUT, in: nobody needs it after this moment of the cache's clock; STRATA_FOREVER */
     int status;          /**< out: STRATA_OK; STRATA_STALE (GET, by a layer that looks at deadlines itself: found);
-                               STRATA_MISS (GET; REMOVE, if it likes: nothing was there); STRATA_AGAIN (PUT: no room,
+                               STRATA_MISS (GET; REMOVE, if it likes: nothing was there; PUT with UPDATE); STRATA_AGAIN (PUT: no room,
                                passed through); STRATA_PENDING (REMOVE: this layer answers nothing older from now on, and
                                goes on trying to take it out of a store that it can't reach); < 0.  After a PUT that is not STRATA_OK the cache sends a REMOVE of the
                                key, so that nothing older is served; an instant layer forgets it by itself */

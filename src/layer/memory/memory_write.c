@@ -123,11 +123,19 @@ static int refuse_locked(struct shard *s, const strata_op *op)
     return STRATA_AGAIN;
 }
 
+/* Room is made only for who comes in place of another. */
+static int replaces_locked(struct shard *s, const strata_op *op)
+{
+    return strata__index_find(s, op->hash, op->space, op->key.data, op->key.size) != NULL;
+}
+
 static int put_locked(struct shard *s, const struct incoming *in)
 {
     const strata_op *op = in->op;
     int room = HEAP_ROOM_MADE;
     index_fetch(s, op->hash);
+    if (__builtin_expect((op->flags & STRATA_OP_UPDATE) != 0, 0) && !replaces_locked(s, op))
+        return STRATA_MISS;
     strata__ghost_fetch(&s->ghost, ghost_fingerprint(op->hash));
     /* Values that came free go back without the lock, a few at a time. */
     while (in->heap != NULL && (room = strata__memory_heap_room(s, in)) == HEAP_ROOM_LATER) {
