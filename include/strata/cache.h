@@ -5,6 +5,7 @@
 #include "strata/coherence.h"
 #include "strata/error.h"
 #include "strata/load.h"
+#include "strata/log.h"
 #include "strata/policy.h"
 #include "strata/queue.h"
 #include "strata/sys/allocator.h"
@@ -62,8 +63,13 @@ typedef struct strata_options {
     const char *generation;            /**< a name of 1 to 255 bytes that every entry carries: strata_generation_bump() invalidates all
                                             that do, in all namespaces and nodes that use the name.  Copied.  NULL none.  What was
                                             stored by who does not use it has none: give it to all nodes */
+    strata_logger logger;              /**< what the cache has to say goes there, in words; NULL: to nobody, but for STRATA_LOG in the
+                                            environment (strata/log.h) */
+    void *logger_ctx;                  /**< handed to it */
+    const char *log;                   /**< what the logger gets: "warn", the default; "info,bus=debug"; strata/log.h has the words.
+                                            Borrowed for the call.  STRATA_EINVAL where a word is wrong, or there is no logger */
 } strata_options;
-#define STRATA_OPTIONS_INIT { sizeof(strata_options), NULL, 0, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, NULL, NULL }
+#define STRATA_OPTIONS_INIT { sizeof(strata_options), NULL, 0, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, NULL, NULL, NULL, NULL, NULL }
 
 /** How a namespace differs from its parent. */
 typedef struct strata_namespace_options {

@@ -12,6 +12,7 @@
 #include "strata/error.h"
 #include "strata/events.h"
 #include "strata/load.h"
+#include "strata/log.h"
 #include "strata/memory.h"
 #include "strata/nats.h"
 #include "strata/policy.h"

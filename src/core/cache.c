@@ -13,6 +13,7 @@
 #include "src/core/demote.h"
 #include "src/core/flight.h"
 #include "src/core/key_marks.h"
+#include "src/core/log.h"
 #include "src/policy/options.h"
 
 enum { CLOSE_LOOKS_MS = 2 };
@@ -34,6 +35,7 @@ void strata__root_unref(struct root *root)
     if (atomic_fetch_sub_explicit(&root->refs, 1, memory_order_acq_rel) != 1)
         return;
     strata__events_deinit(root);
+    strata__log_free(root);
     strata__bans_free(root);
     strata__coherence_free(root);
     strata__free(root->mem, root->demotions);
@@ -135,6 +137,8 @@ static int open_handle(struct root *root, const strata_options *known, strata_er
     options.generation = known->generation;
     key_mutex_lock(&root->tree_lock);
     int rc = strata__handle_new_locked(root, NULL, "", &options, &root->handle, err);
+    if (rc == STRATA_OK)
+        strata__events_mask_locked(root); /* what the log wants */
     key_mutex_unlock(&root->tree_lock);
     return rc;
 }
@@ -159,7 +163,9 @@ static int build(const strata_options *known, struct executor *ex, struct root *
     if (root == NULL)
         return STRATA_ENOMEM;
     *out = root;
-    int rc = strata__bans_new(root);
+    int rc = strata__log_new(root, known, err);
+    if (rc == STRATA_OK)
+        rc = strata__bans_new(root);
     if (rc == STRATA_OK)
         rc = strata__coherence_take(root, known, err);
     if (rc == STRATA_OK)
@@ -205,17 +211,21 @@ static void free_layers(const strata_options *options)
 static int open_checked(strata **out, const strata_options *known, struct executor *ex, strata_error *err)
 {
     struct root *root = NULL;
+    strata_error why = STRATA_ERROR_INIT;
+    if (err == NULL)
+        err = &why;
     int rc = build(known, ex, &root, err);
     if (rc == STRATA_OK) {
         *out = root->handle;
         strata__maintain_start(root);
         strata__coherence_settle(root);
+        strata__log_opened(root);
         strata__root_unref(root); /* the handle holds it */
         return STRATA_OK;
     }
-    if (root != NULL)
-        atomic_store(&root->state, ROOT_CLOSED);
     if (root != NULL) {
+        strata__log_say(root, STRATA_LOG_ERROR, "could not be opened: %s", err->message);
+        atomic_store(&root->state, ROOT_CLOSED);
         (void)strata__coherence_stop(root);
         while (atomic_load(&root->active) != 0) { /* a layer that started may have posted something */
             struct parker parker = { 0 };
@@ -343,6 +353,7 @@ static int close_root(strata *cache)
     int rc = strata__layers_close(root);
     if (!told)
         rc = STRATA_PENDING;
+    strata__log_closed(root, rc);
     atomic_store(&root->state, ROOT_CLOSED);
     root->ex->ops->stop(root->ex);
     root->ex = NULL;
@@ -373,6 +384,7 @@ int strata_close(strata *cache)
 static int forget_parent(struct root *root)
 {
     init_locks(root);
+    strata__log_reopen(root);
     atomic_store(&root->active, 0);
     atomic_store(&root->flights, 0);
     atomic_store(&root->late, 0);

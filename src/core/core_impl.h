@@ -184,6 +184,8 @@ struct events {
 
 struct stripe; /* flight.h */
 
+struct root_log;
+
 struct root {
     _Atomic(uint32_t) refs;   /* handles, flights, asynchronous calls: they keep this memory */
     _Atomic(uint32_t) state;  /* ROOT_... */
@@ -227,6 +229,7 @@ struct root {
     uint32_t space_count, space_room;
     strata **names; /* space_room chains of namespaces, by parent and name; tree lock */
     struct events events;
+    struct root_log *log; /* log.c; NULL: nobody asked for one */
     struct unleased unleased;
     struct warden warden;
     struct key_mutex graph_lock; /* who waits for whom (frames.c) */
@@ -457,6 +460,8 @@ static inline void trust_set_locked(strata *handle)
 
 void strata__events_init(struct events *events);
 void strata__events_deinit(struct root *root);
+/* After what is wanted has changed.  Tree lock. */
+void strata__events_mask_locked(struct root *root);
 void strata__event_fire(strata *cache, const strata_event *event);
 static inline int event_wanted(const struct root *root, uint32_t kind)
 {

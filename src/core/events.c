@@ -5,6 +5,7 @@
  * threads; its own thread's calls further up the stack are told apart by their frames. */
 #include "src/core/coherence.h"
 #include "src/core/core_impl.h"
+#include "src/core/log.h"
 
 void strata__events_init(struct events *events)
 {
@@ -21,10 +22,10 @@ void strata__events_deinit(struct root *root)
 }
 
 /* The mask of all, and what hangs on it: the hot path's gates, the layers' wish to tell of evictions. */
-static void remask(struct root *root)
+void strata__events_mask_locked(struct root *root)
 {
     key_mutex_lock(&root->events.lock);
-    uint32_t mask = 0, evictions = 0;
+    uint32_t mask = strata__log_mask(root), evictions = 0;
     for (size_t i = 0; i < root->events.count; i++) {
         if (root->events.list[i]->removed)
             continue;
@@ -62,7 +63,7 @@ int strata_on(strata *cache, uint32_t mask, strata_listener listener, void *ctx,
     }
     key_mutex_unlock(&root->events.lock);
     if (rc == STRATA_OK)
-        remask(root);
+        strata__events_mask_locked(root);
     else
         strata__free(root->mem, l);
     key_mutex_unlock(&root->tree_lock);
@@ -120,7 +121,7 @@ int strata_off(strata *cache, uint64_t id)
         l->removed = 1;
     key_mutex_unlock(&e->lock);
     if (l != NULL)
-        remask(root);
+        strata__events_mask_locked(root);
     key_mutex_unlock(&root->tree_lock);
     if (l == NULL) {
         root_leave(root);
@@ -175,6 +176,8 @@ static void tell(strata *where, const strata_event *event)
     struct root *root = where->root;
     uint64_t after = 0;
     struct listener *l;
+    if (strata__log_mask(root) & event->kind)
+        strata__log_event(root, event);
     while ((l = next_listener(root, after, event->kind, where)) != NULL) {
         struct frame f;
         frame_push(&f, root, FRAME_CALLBACK);

@@ -9,6 +9,7 @@
 #include "src/loop/loop_pool.h"
 #include "src/loop/loop_timers.h"
 #include "src/os/os_clock.h"
+#include "src/os/os_env.h"
 #include "src/os/os_fork.h"
 #include "src/os/os_futex.h"
 #include "src/os/os_random.h"
@@ -121,6 +122,18 @@ static const _Atomic(uint32_t) *forks(struct executor *ex)
     return &strata__os_forks;
 }
 
+static const char *log_wish(struct executor *ex)
+{
+    (void)ex;
+    return strata__os_env("STRATA_LOG");
+}
+
+static void log_line(struct executor *ex, const char *text, size_t size)
+{
+    (void)ex;
+    strata__os_stderr(text, size);
+}
+
 static const struct executor_ops ops = {
     .post = post,
     .post_always = post_always,
@@ -137,6 +150,8 @@ static const struct executor_ops ops = {
     .stop = stop,
     .abandon = abandon,
     .forks = forks,
+    .log_wish = log_wish,
+    .log_line = log_line,
 };
 
 int strata__executor_threads_new(struct executor **out, const struct strata_allocator *mem, uint32_t workers,

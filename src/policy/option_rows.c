@@ -288,6 +288,9 @@ static const struct option_row cache_rows[] = {
     ROW(bus_count, OPTION_COUNT, 1, 4, 0, NULL, "how many buses"),
     ROW(coherence, OPTION_POINTER, 0, 0, 0, NULL, "how it behaves with them"),
     ROW(generation, OPTION_STRING, 0, 255, 0, NULL, "a name that all entries carry, to ban them by"),
+    ROW(logger, OPTION_POINTER, 0, 0, 0, NULL, "takes what the cache has to say"),
+    ROW(logger_ctx, OPTION_POINTER, 0, 0, 0, NULL, "handed to the logger"),
+    ROW(log, OPTION_STRING, 0, 255, 0, NULL, "what the logger gets"),
 };
 #undef STRUCT
 

@@ -205,6 +205,9 @@ struct stack_options {
     uint32_t max_flights;
     uint32_t max_queued;
     uint64_t max_value_bytes;
+    strata_logger logger;
+    void *logger_ctx;
+    const char *log;
     uint64_t memory_bytes;   /* 0: 1 MiB */
     uint64_t memory_entries; /* 0: more than any test has; else the first to come is the first to leave */
 };
@@ -240,6 +243,9 @@ UNUSED static int try_open(struct stack *st, const struct stack_options *o)
     options.max_flights = o->max_flights;
     options.max_queued = o->max_queued;
     options.max_value_bytes = o->max_value_bytes;
+    options.logger = o->logger;
+    options.logger_ctx = o->logger_ctx;
+    options.log = o->log;
     return strata__open_with(&st->cache, &options, st->ex, &st->err);
 }
 
