@@ -456,29 +456,6 @@ static inline void trust_set_locked(strata *handle)
     atomic_store_explicit(&handle->trusted_until, root->trusted_until, memory_order_release);
 }
 
-/* Events (events.c) ------------------------------------------------------------------------------------------ */
-
-void strata__events_init(struct events *events);
-void strata__events_deinit(struct root *root);
-/* After what is wanted has changed.  Tree lock. */
-void strata__events_mask_locked(struct root *root);
-void strata__event_fire(strata *cache, const strata_event *event);
-static inline int event_wanted(const struct root *root, uint32_t kind)
-{
-    return (atomic_load_explicit(&root->events.mask, memory_order_relaxed) & kind) != 0;
-}
-static inline void event_fire(strata *cache, uint32_t kind, strata_slice key, const char *layer)
-{
-    if (__builtin_expect(event_wanted(cache->root, kind), 0)) {
-        strata_event e = { .size = sizeof e, .kind = kind, .cache = cache, .key = key, .layer = layer };
-        strata__event_fire(cache, &e);
-    }
-}
-/* Of a layer as such: STRATA_EVENT_PRESSURE... */
-void strata__event_layer(struct root *root, uint32_t kind, const char *layer, int status, const char *message);
-void strata__event_evicted(struct root *root, const char *layer, uint32_t space, strata_slice key);
-void strata__event_error(strata *cache, strata_slice key, const char *layer, int status, const char *message);
-
 /* The thread's stack of what core runs on it (frames.c) ------------------------------------------------------- */
 
 struct flight;
@@ -601,5 +578,7 @@ int strata__look(strata *cache, strata_op *op, strata_slice key, strata_error *e
 /* What a look that answered `looked` gave to think about; held->there is 0 where that is nothing. */
 void strata__hold_lookup(strata *cache, strata_op *op, int looked, struct held *held);
 int strata__get_slow(strata *cache, strata_op *op, int looked, strata_value **out, strata_error *err);
+
+#include "src/core/event_fire.h"
 
 #endif /* STRATA_CORE_CORE_IMPL_H */
