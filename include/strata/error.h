@@ -31,7 +31,8 @@ STRATA_BEGIN_DECLS
     X(ECODEC, -16, "a codec could not encode or decode the value")                                     \
     X(EEXIST, -17, "it exists already")                                                                \
     X(EBREAKER, -18, "loads failed too often in a row: a breaker keeps the loader from being called")    \
-    X(ECONFLICT, -19, "something else is there than the write was to replace")
+    X(ECONFLICT, -19, "something else is there than the write was to replace")                           \
+    X(ELIMIT, -20, "a limit of loads is reached, and this one may not wait, or no longer")
 
 #define STRATA_STATUS_CONSTANT_(name, number, sentence) STRATA_##name = number,
 /** Statuses.  Functions return them as int. */

@@ -15,6 +15,12 @@ enum {
     STRATA_SCOPE_KEY = 4        /**< of one key */
 };
 
+/** What becomes of a load past its limit. */
+enum {
+    STRATA_OVERFLOW_REJECT = 1, /**< its callers get what stale_if_error_ms allows, or STRATA_ELIMIT */
+    STRATA_OVERFLOW_BYPASS = 2  /**< it runs all the same, and does not count */
+};
+
 /**
  * One struct, used at four levels: cache, namespace, call, and the loader's own word (strata_load_set_policy).
  * In each field 0 inherits from the level before, STRATA_OFF switches off what was inherited.
@@ -79,11 +85,24 @@ typedef struct strata_policy {
                                             layer holds of the key, and is not put there where it holds none: a pass over
                                             many keys does not push out those that are read.  Slower layers get it as ever.
                                             A set that so ends up nowhere is STRATA_MISS.  Default on */
-    uint32_t reserved;                 /**< 0 */
+    int32_t max_waiting;               /**< loads that may wait in one queue; default 10,000 */
+    int32_t max_loads;                 /**< loads that run at once; further ones wait their turn.  Default off */
+    int32_t rate_loads;                /**< loads that begin in rate_ms, in any stretch of that length; further ones wait until so many
+                                            have not, and up to two sixteenths of rate_ms more.  Default off */
+    int64_t rate_ms;                   /**< default 1,000 */
+    int32_t limit_scope;               /**< which loads count together: STRATA_SCOPE_...; default STRATA_SCOPE_CACHE */
+    int32_t limit_overflow;            /**< STRATA_OVERFLOW_...: what becomes of a load that may not wait, or has waited too long;
+                                            default STRATA_OVERFLOW_REJECT */
+    int64_t queue_ms;                  /**< how long a load waits for its turn, the callers' timeouts aside; default 5,000; STRATA_OFF: not at
+                                            all; STRATA_FOREVER.  No thread waits but that of a caller */
+    const char *limit_name;            /**< a bucket: all loads of the cache that name it count together, whatever limit_scope says: 1 to
+                                            63 bytes, borrowed, outlives the cache; default none.  The bounds are those of who
+                                            asks last.  A call of a bulk loader is one load, but by key, where a key that must
+                                            wait is loaded by a call of its own.  What a loader loads itself counts, and never waits */
 } strata_policy;
 
 /** A policy that inherits everything. */
-#define STRATA_POLICY_INIT { sizeof(strata_policy), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, { 0 }, 0, 0, 0, NULL, 0, 0 }
+#define STRATA_POLICY_INIT { sizeof(strata_policy), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, { 0 }, 0, 0, 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0, NULL }
 
 STRATA_END_DECLS
 #endif /* STRATA_POLICY_H */

@@ -4,22 +4,9 @@
 #include "src/core/flight.h"
 #include "src/core/plan.h"
 
-void strata__warden_init(struct root *root)
-{
-    struct warden *o = &root->warden;
-    *o = (struct warden){ 0 };
-    key_mutex_init(&o->lock);
-}
-
-void strata__warden_free(struct root *root)
-{
-    struct warden *o = &root->warden;
-    strata__wards_free(&o->breakers, root->mem);
-}
-
 /* Refused -------------------------------------------------------------------------------------------------------- */
 
-/* Who only asks for what is there is told so, as by a flight that loads. */
+/* From here on plain gets are not kept waiting: they are told what is there, as by a flight that loads. */
 static void answer_gets(struct flight *f)
 {
     struct list_node gets;
@@ -27,6 +14,8 @@ static void answer_gets(struct flight *f)
     list_init(&gets);
     struct stripe *s = stripe_lock(f->root, f->key.hash, &frame);
     strata__waiters_take_locked(f, &gets, 0);
+    if (f->phase < FLIGHT_LEASING)
+        f->phase = FLIGHT_LEASING;
     stripe_unlock(s, &frame);
     struct answer miss = { .status = f->layer_failed ? STRATA_ELAYER : STRATA_MISS,
                            .err = &f->err,
@@ -39,7 +28,7 @@ static void end_refused(struct flight *f)
 {
     const struct strata_load *load = &f->load;
     answer_gets(f);
-    count_up(f->handle, COUNT_BREAKER_REFUSED);
+    count_up(f->handle, load->status == STRATA_EBREAKER ? COUNT_BREAKER_REFUSED : COUNT_LIMIT_REFUSED);
     if (!f->refresh)
         event_fire(f->handle, STRATA_EVENT_MISS, f->key.plain, NULL);
     if (event_wanted(f->root, STRATA_EVENT_LOAD_REFUSED)) {
@@ -58,29 +47,154 @@ static void end_refused(struct flight *f)
     strata__flight_store(f);
 }
 
+static void end_past_limit(struct flight *f)
+{
+    strata__limit_refused(f);
+    end_refused(f);
+}
+
 /* Admitted ------------------------------------------------------------------------------------------------------- */
 
-void strata__admit(struct flight *f)
+static void go_on(struct flight *f)
 {
-    if (policy_guards(&f->policy) && strata__breaker_refuses(f)) {
-        end_refused(f);
-        return;
-    }
     f->step = STEP_UNLEASED;
     if (f->lease_state != LEASE_FAILED || strata__unleased_enter(f->root, &f->place, &f->strand))
         strata__lease_load(f);
+}
+
+void strata__admit(struct flight *f)
+{
+    if (!policy_guards(&f->policy)) {
+        go_on(f);
+        return;
+    }
+    answer_gets(f);
+    f->step = STEP_ADMIT;
+    if (strata__breaker_refuses(f)) {
+        end_refused(f);
+        return;
+    }
+    switch (strata__limit_enter(f, &f->strand, 0)) {
+    case LIMIT_GO: go_on(f); return;
+    case LIMIT_WAITS: return;
+    case LIMIT_REFUSES: end_past_limit(f); return;
+    }
+}
+
+/* It waited until its time was over, and may not load without a place. */
+static int is_late(const struct flight *f)
+{
+    return atomic_load(&f->way_in.state) == ADMIT_LATE && f->policy.limit_overflow != STRATA_OVERFLOW_BYPASS;
+}
+
+void strata__admit_go_on(struct flight *f)
+{
+    if (is_late(f)) {
+        end_past_limit(f);
+    } else if (atomic_load(&f->way_in.state) != ADMIT_GONE) {
+        go_on(f);
+    } else if (strata__load_begin(f)) {
+        strata__load_run(f);
+    }
 }
 
 int strata__admit_last(struct flight *f, const struct flight *first)
 {
     if (!policy_guards(&f->policy) || !strata__breaker_stops(f, first))
         return 1;
+    answer_gets(f);
     end_refused(f);
     return 0;
 }
 
 void strata__admission_over(struct flight *f, enum breaker_verdict verdict)
 {
-    if (policy_guards(&f->policy))
-        strata__breaker_hears(f, verdict);
+    strata__breaker_hears(f, verdict);
+    strata__limit_leave(f);
+}
+
+/* Batches -------------------------------------------------------------------------------------------------------- */
+
+/* Does it pass with the others of its bulk loader's call? */
+static int passes_together(const struct flight *f)
+{
+    return f->bulk != NULL && (f->policy.limit_name != NULL || f->policy.limit_scope != STRATA_SCOPE_KEY);
+}
+
+/* By itself.  1: it stays with its batch, though. */
+static int stays(struct flight *f)
+{
+    strata__flight_let_go(f);
+    answer_gets(f);
+    f->step = STEP_ADMIT;
+    enum limit_answer a = strata__limit_enter(f, &f->strand, 0);
+    if (a == LIMIT_REFUSES)
+        end_past_limit(f);
+    return a == LIMIT_GO;
+}
+
+/* Those that pass by themselves; how many of the flights are left. */
+size_t strata__admit_singly(struct root *root, struct flight **flights, size_t count)
+{
+    struct frame frame;
+    frame_push(&frame, root, FRAME_STRAND);
+    frame.flights = flights;
+    for (size_t i = count; i-- > 0;) {
+        struct flight *f = flight_ref(flights[i]);
+        frame.flight_count = count;
+        if (policy_limits(&f->policy) && !passes_together(f) && !stays(f))
+            flights[i] = flights[--count];
+        strata__flight_unref(f);
+    }
+    frame_end(&frame);
+    return count;
+}
+
+/* The one that stands for all that pass together; NULL: none does. */
+static struct flight *leader(struct flight **flights, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (policy_limits(&flights[i]->policy) && passes_together(flights[i]))
+            return flights[i];
+    return NULL;
+}
+
+/* All that pass together are refused; how many are left. */
+static size_t refuse_together(struct flight **flights, size_t count, int late)
+{
+    struct frame frame;
+    frame_push(&frame, flights[0]->root, FRAME_STRAND);
+    frame.flights = flights;
+    for (size_t i = count; i-- > 0;) {
+        struct flight *f = flight_ref(flights[i]);
+        frame.flight_count = count;
+        if (policy_limits(&f->policy) && passes_together(f)) {
+            flights[i] = flights[--count];
+            strata__flight_let_go(f);
+            answer_gets(f);
+            atomic_store(&f->way_in.state, late ? ADMIT_LATE : ADMIT_OUT);
+            end_past_limit(f);
+        }
+        strata__flight_unref(f);
+    }
+    frame_end(&frame);
+    return count;
+}
+
+int strata__admit_together(struct flight **flights, size_t *count, struct strand *strand)
+{
+    struct flight *lead = leader(flights, *count);
+    if (lead == NULL || strata__breaker_refuses(lead))
+        return 1;
+    enum limit_answer a = strata__limit_enter(lead, strand, 1);
+    if (a == LIMIT_REFUSES)
+        *count = refuse_together(flights, *count, 0);
+    return a != LIMIT_WAITS;
+}
+
+void strata__admitted_many(struct flight **flights, size_t *count)
+{
+    const struct flight *lead = leader(flights, *count);
+    if (lead != NULL && is_late(lead))
+        *count = refuse_together(flights, *count, 1);
 }

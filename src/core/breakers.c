@@ -117,20 +117,20 @@ int strata__breaker_stops(struct flight *f, const struct flight *first)
     int64_t now = ex_now_ms(f->root->ex);
     struct breaker b = { 0 };
     int stops = 0;
-    if (f->policy.breaker_failures <= 0 || f->admission.breaker != NULL)
+    if (f->policy.breaker_failures <= 0 || f->way_in.breaker != NULL)
         return 0;
     key_mutex_lock(&o->lock);
     uint64_t id = id_of(f);
     /* Without memory to remember failures in, none are. */
     struct loads_breaker *w = made_locked(f, id);
-    if (w != NULL && first != NULL && first->admission.breaker == &w->ward) {
-        f->admission.ticket = first->admission.ticket;
+    if (w != NULL && first != NULL && first->way_in.breaker == &w->ward) {
+        f->way_in.ticket = first->way_in.ticket;
     } else if (w != NULL) {
-        stops = strata__breaker_ask(&w->breaker, now, &f->admission.ticket) == BREAKER_REFUSE;
+        stops = strata__breaker_ask(&w->breaker, now, &f->way_in.ticket) == BREAKER_REFUSE;
         b = w->breaker;
     }
     if (w != NULL && !stops) {
-        f->admission.breaker = &w->ward;
+        f->way_in.breaker = &w->ward;
         w->ward.users++;
     }
     key_mutex_unlock(&o->lock);
@@ -159,15 +159,17 @@ static void tell_listeners(struct flight *f, uint32_t kind, const struct breaker
 void strata__breaker_hears(struct flight *f, enum breaker_verdict verdict)
 {
     struct warden *o = &f->root->warden;
+    if (f->policy.breaker_failures <= 0)
+        return;
     key_mutex_lock(&o->lock);
-    struct ward *w = f->admission.breaker;
+    struct ward *w = f->way_in.breaker;
     if (w == NULL) {
         key_mutex_unlock(&o->lock);
         return;
     }
     struct breaker *b = &of_ward(w)->breaker, before = *b, after;
-    f->admission.breaker = NULL;
-    strata__breaker_tell(b, f->admission.ticket, verdict, ex_now_ms(f->root->ex));
+    f->way_in.breaker = NULL;
+    strata__breaker_tell(b, f->way_in.ticket, verdict, ex_now_ms(f->root->ex));
     after = *b;
     if (--w->users == 0 && after.state == BREAKER_CLOSED && after.in_a_row == 0)
         strata__ward_drop(&o->breakers, f->mem, w);

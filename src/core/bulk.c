@@ -18,8 +18,13 @@ struct batch {
     struct flight **loading; /* of missed(): what the bulk loader is called for */
     strata_load **loads;
     strata_slice *keys;
-    enum { BATCH_READS, BATCH_ASKS, BATCH_UNLEASED } stage; /* what the strand waits for */
-    void *memory;                                           /* the arrays */
+    enum { BATCH_READS, BATCH_ASKS, BATCH_ADMITS, BATCH_UNLEASED } stage; /* what the strand waits for */
+    size_t failed,
+        waiting;   /* how its flights stand: first those whose lease could not be asked for, then those to wait for,
+                               then those to load */
+    size_t admits; /* from here on its flights are to be admitted, */
+    void (*admitted)(struct batch *b); /* and then */
+    void *memory;                      /* the arrays */
 };
 
 /* The batch ---------------------------------------------------------------------------------------------------- */
@@ -44,6 +49,7 @@ static void unref_batch(struct strand *s)
 
 static void leases_answered(struct batch *b);
 static void load_unleased(struct batch *b);
+static void go_on_admitted(struct batch *b);
 
 static void run_batch(struct strand *s)
 {
@@ -51,6 +57,7 @@ static void run_batch(struct strand *s)
     switch (b->stage) {
     case BATCH_READS: strata__read_run(&b->read); return;
     case BATCH_ASKS: leases_answered(b); return;
+    case BATCH_ADMITS: go_on_admitted(b); return;
     case BATCH_UNLEASED: load_unleased(b); return;
     }
 }
@@ -164,30 +171,24 @@ static void wait_for_leases(struct root *root, struct flight **flights, size_t c
     frame_end(&frame);
 }
 
-/* How the flights of a batch stand: first those whose lease could not be asked for, then those to wait for, then those to load. */
-struct sorted {
-    size_t failed, waiting;
-};
-
-static void move_forward(struct flight **flights, size_t i, struct sorted *sorted)
+static void move_forward(struct batch *b, size_t i)
 {
-    struct flight *f = flights[i];
-    size_t at = sorted->failed + sorted->waiting;
+    struct flight **flights = b->read.flights, *f = flights[i];
+    size_t at = b->failed + b->waiting;
     flights[i] = flights[at];
     flights[at] = f;
     if (f->lease_state != LEASE_FAILED) {
-        sorted->waiting++;
+        b->waiting++;
         return;
     }
-    flights[at] = flights[sorted->failed];
-    flights[sorted->failed++] = f;
+    flights[at] = flights[b->failed];
+    flights[b->failed++] = f;
 }
 
 /* Let those go on that have an answer; sort the others. */
-static struct sorted sort_answers(struct batch *b)
+static void sort_answers(struct batch *b)
 {
     struct read *read = &b->read;
-    struct sorted sorted = { 0 };
     size_t left = read->count;
     struct frame frame;
     frame_push(&frame, b->root, FRAME_STRAND);
@@ -205,12 +206,11 @@ static struct sorted sort_answers(struct batch *b)
             continue;
         }
         if (answer != LEASE_LOAD || f->lease_state == LEASE_FAILED)
-            move_forward(read->flights, i, &sorted);
+            move_forward(b, i);
         i++;
     }
     frame_end(&frame);
     read->count = left;
-    return sorted;
 }
 
 static void load_unleased(struct batch *b)
@@ -219,26 +219,61 @@ static void load_unleased(struct batch *b)
     batch_over(&b->read);
 }
 
-/* What is ours is loaded before anything is waited for: two that want the same keys in another order end, both of them. */
-static void leases_answered(struct batch *b)
+/* Breakers and limits, before a loader is called for the flights from `from` on. */
+static void admit(struct batch *b, size_t from, void (*admitted)(struct batch *b))
+{
+    size_t count = b->read.count - from;
+    b->stage = BATCH_ADMITS;
+    b->admits = from;
+    b->admitted = admitted;
+    count = strata__admit_singly(b->root, b->read.flights + from, count);
+    b->read.count = from + count;
+    if (!strata__admit_together(b->read.flights + from, &count, &b->strand))
+        return;
+    b->read.count = from + count;
+    admitted(b);
+}
+
+static void go_on_admitted(struct batch *b)
+{
+    size_t count = b->read.count - b->admits;
+    strata__admitted_many(b->read.flights + b->admits, &count);
+    b->read.count = b->admits + count;
+    b->admitted(b);
+}
+
+/* Those whose lease could not be asked for. */
+static void enter_unleased(struct batch *b)
 {
     struct read *read = &b->read;
-    struct frame frame;
-    struct sorted sorted = sort_answers(b);
-    size_t others = sorted.failed + sorted.waiting;
-    frame_push(&frame, b->root, FRAME_STRAND);
-    frame.flights = read->flights;
-    frame.flight_count = others;
-    load_missed(b, read->flights + others, read->count - others);
-    frame.flight_count = sorted.failed;
-    wait_for_leases(b->root, read->flights + sorted.failed, sorted.waiting);
-    frame_end(&frame);
-    read->count = sorted.failed;
     b->stage = BATCH_UNLEASED;
     if (read->count == 0)
         batch_over(read);
     else if (strata__unleased_enter(b->root, &read->flights[0]->place, &b->strand))
         load_unleased(b);
+}
+
+/* What is ours is loaded before anything is waited for: two that want the same keys in another order end, both of them. */
+static void load_ours(struct batch *b)
+{
+    struct read *read = &b->read;
+    size_t others = b->failed + b->waiting;
+    struct frame frame;
+    frame_push(&frame, b->root, FRAME_STRAND);
+    frame.flights = read->flights;
+    frame.flight_count = others;
+    load_missed(b, read->flights + others, read->count - others);
+    frame.flight_count = b->failed;
+    wait_for_leases(b->root, read->flights + b->failed, b->waiting);
+    frame_end(&frame);
+    read->count = b->failed;
+    admit(b, 0, enter_unleased);
+}
+
+static void leases_answered(struct batch *b)
+{
+    sort_answers(b);
+    admit(b, b->failed + b->waiting, load_ours);
 }
 
 /* How many leases are to be asked for; the operations stand in read->ops. */
@@ -270,8 +305,7 @@ static void batch_missed(struct read *read)
 {
     struct batch *b = batch_of(read->strand);
     if (!root_leases(b->root)) {
-        load_missed(b, read->flights, read->count);
-        batch_over(read);
+        admit(b, 0, load_ours);
         return;
     }
     b->stage = BATCH_ASKS;

@@ -320,6 +320,7 @@ static void wait_until_idle(struct root *root)
     do {
         strata__flights_cancel_all(root);
         strata__unleased_flush(root);
+        strata__warden_flush(root);
         strata__host_closing(root);
         ex_park(root->ex, &parker, ex_now_ms(root->ex) + CLOSE_LOOKS_MS);
     } while (busy_inside(root) || atomic_load(&root->active) != 0);

@@ -528,6 +528,7 @@ static void step(struct flight *f)
             strata__read_run(&f->solo);
         return;
     case STEP_LEASE: strata__lease_answered(f); return;
+    case STEP_ADMIT: strata__admit_go_on(f); return;
     case STEP_UNLEASED: strata__lease_load(f); return;
     case STEP_LOAD: strata__load_run(f); return;
     case STEP_LOADED: strata__flight_loaded(f); return;

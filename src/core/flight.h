@@ -27,7 +27,7 @@
 enum flight_phase { FLIGHT_WAITING, FLIGHT_READING, FLIGHT_LEASING, FLIGHT_LOADING, FLIGHT_STORING, FLIGHT_SETTLED };
 
 /* Where a flight's strand goes on when it is run again. */
-enum flight_step { STEP_READ, STEP_LEASE, STEP_UNLEASED, STEP_LOAD, STEP_LOADED, STEP_STORE, STEP_STORED };
+enum flight_step { STEP_READ, STEP_LEASE, STEP_ADMIT, STEP_UNLEASED, STEP_LOAD, STEP_LOADED, STEP_STORE, STEP_STORED };
 
 /* What a flight knows of the lease of its key (lease.c).  From LEASE_HELD on, what it loads is not put into the leasing layer
  * in its turn: it was put there first, with the lease, or it may not go there. */
@@ -177,7 +177,7 @@ struct flight {
     struct lease *asks;                   /* while it is asked */
     struct lease *lease;                  /* held; key lock */
     struct unleased_place place;          /* where it loads, or a batch that begins with it, without a lease */
-    struct way_in admission;              /* what protects its origin */
+    struct way_in way_in;                 /* what protects its origin */
     struct imported *import;              /* counted; NULL: none */
     strata_loader loader;                 /* this or the next; key lock until LOADING */
     strata_bulk_loader bulk;

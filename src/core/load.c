@@ -77,7 +77,7 @@ static void refresh_expired(struct task *task)
     }
     stripe_unlock(s, &frame);
     if (over) {
-        strata__admission_over(f, BREAKER_SICK);
+        strata__breaker_hears(f, BREAKER_SICK);
         count_up(f->handle, COUNT_LOAD_TIMEOUTS);
         event_fire(f->handle, STRATA_EVENT_LOAD_TIMEOUT, f->key.plain, NULL);
         if (held.there)

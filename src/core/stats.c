@@ -57,6 +57,8 @@ static void add_handle(const strata *h, strata_stats *s, struct histogram *load_
         { COUNT_UNLEASED_WAITS, offsetof(strata_stats, unleased_waits) },
         { COUNT_BREAKER_OPENED, offsetof(strata_stats, breaker_opened) },
         { COUNT_BREAKER_REFUSED, offsetof(strata_stats, breaker_refused) },
+        { COUNT_LIMIT_WAITS, offsetof(strata_stats, limit_waits) },
+        { COUNT_LIMIT_REFUSED, offsetof(strata_stats, limit_refused) },
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         *(uint64_t *)(void *)((char *)s + rows[i].offset) += get_count(h, rows[i].count);

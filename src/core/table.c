@@ -296,6 +296,7 @@ void strata__flight_abandon_locked(struct flight *f)
 {
     atomic_store(&f->load.canceled, 1);
     strata__poison_one_locked(f);
+    strata__limit_quit_locked(f);
 }
 
 /* Its caller may have the value already: a layer that outlives the process gets it before the close is over. */

@@ -127,6 +127,8 @@ static void last_left_locked(struct flight *f)
 static int timed_out(const struct waiter *w, strata_error *err)
 {
     const char *slow = w->flight->phase == FLIGHT_LOADING ? "the origin is slow"
+                       : atomic_load(&w->flight->way_in.state) == ADMIT_WAITS
+                           ? "as many loads run, or have begun, as max_loads and rate_loads allow"
                        : atomic_load(&w->flight->place.state) == UNLEASED_WAITS
                            ? "as many loads run as max_unleased_loads allows while no lease can be asked for"
                        : w->flight->phase == FLIGHT_LEASING ? "another process loads it, and is slow"
@@ -185,7 +187,7 @@ int strata__waiter_expired(struct waiter *w, int64_t now, int *status, strata_va
         return 0;
     if (over == 2) {
         if (loading) /* an origin that hangs has failed, too */
-            strata__admission_over(f, BREAKER_SICK);
+            strata__breaker_hears(f, BREAKER_SICK);
         count_up(w->handle, COUNT_LOAD_TIMEOUTS);
         event_fire(w->handle, STRATA_EVENT_LOAD_TIMEOUT, f->key.plain, NULL);
     }

@@ -200,7 +200,14 @@ void strata__policy_resolve(strata_policy *out, const strata_policy *call, const
     out->breaker_open_ms = first_of(c.breaker_open_ms, b.breaker_open_ms);
     out->breaker_name = c.breaker_name != NULL ? c.breaker_name : b.breaker_name;
     out->admit = switched(c.admit, b.admit);
-    out->reserved = 0;
+    out->max_loads = (int32_t)duration(c.max_loads, b.max_loads);
+    out->rate_loads = (int32_t)duration(c.rate_loads, b.rate_loads);
+    out->rate_ms = first_of(c.rate_ms, b.rate_ms);
+    out->limit_scope = switched(c.limit_scope, b.limit_scope);
+    out->limit_overflow = switched(c.limit_overflow, b.limit_overflow);
+    out->queue_ms = duration(c.queue_ms, b.queue_ms);
+    out->max_waiting = (int32_t)duration(c.max_waiting, b.max_waiting);
+    out->limit_name = c.limit_name != NULL ? c.limit_name : b.limit_name;
     out->align_zone = c.align_zone != NULL ? c.align_zone : b.align_zone;
 }
 

@@ -47,6 +47,9 @@ static const struct option_word scope_words[] = {
     { "cache", STRATA_SCOPE_CACHE }, { "namespace", STRATA_SCOPE_NAMESPACE }, { "loader", STRATA_SCOPE_LOADER },
     { "key", STRATA_SCOPE_KEY }, { NULL, 0 } };
 
+static const struct option_word overflow_words[] = {
+    { "reject", STRATA_OVERFLOW_REJECT }, { "bypass", STRATA_OVERFLOW_BYPASS }, { NULL, 0 } };
+
 static const struct option_word nats_storage_words[] = {
     { "file", STRATA_NATS_FILE }, { "memory", STRATA_NATS_MEMORY }, { NULL, 0 } };
 
@@ -360,7 +363,16 @@ static const struct option_row policy_rows[] = {
     ROW(breaker_open_ms, OPTION_DURATION, 1, INT64_C(1) << 42, 30000, NULL, "that while"),
     ROW(breaker_name, OPTION_STRING, 0, 63, 0, NULL, "who names it shares it, whatever the scope"),
     ROW(admit, OPTION_SWITCH, STRATA_OFF, STRATA_ON, STRATA_ON, NULL, "off: memory takes what it holds already, and nothing else"),
-    ROW(reserved, OPTION_U32, 0, 0, 0, NULL, "0"),
+    TIMES_ROW(max_waiting, 1000000, 10000, "loads that may wait in one queue"),
+    TIMES_ROW(max_loads, 1000000, STRATA_OFF, "loads that run at once"),
+    TIMES_ROW(rate_loads, 1000000, STRATA_OFF, "loads that begin in rate_ms"),
+    ROW(rate_ms, OPTION_DURATION, 1, INT64_C(1) << 42, 1000, NULL, "that stretch of time"),
+    ROW(limit_scope, OPTION_ENUM, STRATA_SCOPE_CACHE, STRATA_SCOPE_KEY, STRATA_SCOPE_CACHE, scope_words,
+        "which loads count together"),
+    ROW(limit_overflow, OPTION_ENUM, STRATA_OVERFLOW_REJECT, STRATA_OVERFLOW_BYPASS, STRATA_OVERFLOW_REJECT,
+        overflow_words, "what becomes of a load past its limit"),
+    DURATION_ROW(queue_ms, 5000, "how long a load waits for its turn"),
+    ROW(limit_name, OPTION_STRING, 0, 63, 0, NULL, "who names it counts together, whatever the scope"),
 };
 #undef STRUCT
 
