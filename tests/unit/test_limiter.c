@@ -135,8 +135,7 @@ static void check_kept_back(const struct model *m, const struct limit *limit, in
 {
     int64_t slack = limit->interval_ms / 16 + 1;
     int full = limit->most_running != 0 && m->running >= limit->most_running;
-    int fast = limit->most_begun != 0 &&
-               begun_since(m, now - limit->interval_ms - 2 * slack) >= limit->most_begun;
+    int fast = limit->most_begun != 0 && begun_since(m, now - limit->interval_ms - 2 * slack) >= limit->most_begun;
     assert_true(full || fast || m->waiting != 0);
 }
 
