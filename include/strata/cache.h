@@ -75,11 +75,19 @@ typedef struct strata_options {
 typedef struct strata_namespace_options {
     size_t size;                 /**< sizeof this struct; the INIT macro sets it */
     const strata_policy *policy; /**< borrowed for the call; NULL inherits all */
-    strata_loader loader;        /**< used by get_or_load calls that give none; NULL inherits */
-    void *loader_ctx;            /**< handed to the loader */
+    strata_loader loader;        /**< used by get_or_load calls that give none; NULL inherits, where bulk_loader is NULL, too */
+    void *loader_ctx;            /**< handed to the loader, and to bulk_loader */
     const char *generation;      /**< as in strata_options, beside those of the namespaces above; NULL: those alone */
+    strata_bulk_loader bulk_loader; /**< used by strata_get_or_load_many() calls that give none: one call for all keys that are missing.
+                                      NULL: such calls have `loader` called for one key after the other.  It stands in for
+                                      a `loader` that is NULL.  NULL inherits, where loader is NULL, too */
+    int32_t get_loads;           /**< STRATA_ON: a wrapped loader.  strata_get(), strata_get_many() and their asynchronous twins, here and in the
+                                      namespaces below, do what strata_get_or_load() and _many() without a loader do: what is
+                                      missing is loaded, what is old is refreshed.  A loader is needed, here or above.
+                                      strata_has(), _ttl(), _inspect() and strata_get_version() never load.  0 inherits; default off */
+    uint32_t reserved;           /**< 0 */
 } strata_namespace_options;
-#define STRATA_NAMESPACE_OPTIONS_INIT { sizeof(strata_namespace_options), NULL, NULL, NULL, NULL }
+#define STRATA_NAMESPACE_OPTIONS_INIT { sizeof(strata_namespace_options), NULL, NULL, NULL, NULL, NULL, 0, 0 }
 
 /** Which value a key has: no other one ever has the same, of this key.  To be compared, with both its fields. */
 typedef struct strata_entry_version {
@@ -186,7 +194,8 @@ STRATA_API int strata_namespace(strata *parent, const char *name, const strata_n
 
 /**
  * Ask each layer, nearest first, for the first servable value of `key`: fresh, or in its stale-while-revalidate window.
- * Never loads and starts no refresh; what only stale-if-error would serve is a miss.
+ * Never loads and starts no refresh; what only stale-if-error would serve is a miss.  In a namespace with get_loads it is
+ * strata_get_or_load() with the namespace's loader instead, with all that call's statuses.
  * @param[out] out one reference, owned by the caller (strata_value_unref); NULL unless STRATA_OK or STRATA_STALE.
  * @return STRATA_OK, STRATA_STALE, STRATA_MISS, STRATA_ABSENT (remembered); STRATA_EKEYSIZE, STRATA_ECLOSED,
  *         STRATA_EFORKED, STRATA_ENOMEM, STRATA_ELAYER (the only layers left to ask failed; a disk's damaged record is a miss
@@ -319,7 +328,7 @@ typedef struct strata_item {
 STRATA_API int strata_get_many(strata *cache, strata_item *items, size_t count, strata_error *err);
 
 /** strata_get_or_load() for each: one call of `loader` for all the keys that are missing and that nobody loads yet.
- *  Equal keys are loaded once. */
+ *  Equal keys are loaded once.  @param loader NULL takes the namespace's own: its bulk_loader, or its loader, key by key. */
 STRATA_API int strata_get_or_load_many(strata *cache, strata_item *items, size_t count, strata_bulk_loader loader,
                                        void *loader_ctx, const strata_policy *policy, strata_error *err);
 

@@ -276,6 +276,8 @@ int strata_get_async(strata *cache, strata_slice key, strata_queue *queue, strat
     int rc = cache != NULL ? check_key(cache, key, err) : STRATA_OK;
     if (rc != STRATA_OK)
         return rc;
+    if (cache != NULL && cache->get_loads)
+        return strata_get_or_load_async(cache, key, NULL, NULL, NULL, queue, done, ctx, err);
     if (cache != NULL && cache->direct_async && done != NULL &&
         (rc = strata__get_async_direct(cache, key, queue, done, ctx, err)) != NOT_DIRECT)
         return rc;

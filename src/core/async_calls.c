@@ -142,8 +142,8 @@ int strata_get_or_load_many_async(strata *cache, strata_item *items, size_t coun
                                   void *loader_ctx, const strata_policy *policy, strata_queue *queue, strata_done done,
                                   void *ctx, strata_error *err)
 {
-    if (loader == NULL)
-        return strata__no_argument(err, "strata_get_or_load_many_async() needs a bulk loader");
+    if (loader == NULL && cache != NULL && !namespace_has_loader(cache))
+        return strata__no_loader(err);
     return many_call(cache, items, count, policy, loader, loader_ctx, call_load_many, queue, done, ctx, err);
 }
 

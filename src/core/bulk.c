@@ -576,6 +576,10 @@ int strata_get_many(strata *cache, strata_item *items, size_t count, strata_erro
     if (cache == NULL || (items == NULL && count != 0))
         return strata__no_argument(err, "strata_get_many() needs a cache and items");
     struct bulk k = { .want = { .handle = cache, .policy = &cache->policy }, .items = items, .count = count };
+    if (cache->get_loads) {
+        want_own_loader(&k.want, 1);
+        return read_many(&k, err);
+    }
     int rc = cache->direct ? strata__get_many_direct(cache, items, count, err) : NOT_DIRECT;
     return rc != NOT_DIRECT ? rc : read_many(&k, err);
 }
@@ -583,8 +587,10 @@ int strata_get_many(strata *cache, strata_item *items, size_t count, strata_erro
 int strata_get_or_load_many(strata *cache, strata_item *items, size_t count, strata_bulk_loader loader,
                             void *loader_ctx, const strata_policy *policy, strata_error *err)
 {
-    if (cache == NULL || loader == NULL || (items == NULL && count != 0))
-        return strata__no_argument(err, "strata_get_or_load_many() needs a cache, items and a bulk loader");
+    if (cache == NULL || (items == NULL && count != 0))
+        return strata__no_argument(err, "strata_get_or_load_many() needs a cache and items");
+    if (loader == NULL && !namespace_has_loader(cache))
+        return strata__no_loader(err);
     int rc = strata__policy_check(policy, err);
     if (rc != STRATA_OK)
         return rc;
@@ -593,5 +599,7 @@ int strata_get_or_load_many(strata *cache, strata_item *items, size_t count, str
     struct bulk k = { .want = { .handle = cache, .bulk = loader, .loader_ctx = loader_ctx, .policy = &resolved },
                       .items = items,
                       .count = count };
+    if (loader == NULL)
+        want_own_loader(&k.want, 1);
     return read_many(&k, err);
 }

@@ -62,18 +62,22 @@ struct strata {
     _Atomic(struct histogram *) load_latency; /* nanoseconds; NULL before the first load */
 
     struct root *root;
-    strata *parent;         /* NULL: this is the root */
-    _Atomic(uint32_t) refs; /* the users', and one of the tree until the cache is closed */
-    strata_policy policy;   /* all fields resolved */
-    int quick_set;          /* 1: a plain set may take the short way (set_quick.c) */
-    strata_meta set_meta;   /* what such a set stores, but for its birth */
-    int64_t set_span_ms;    /* from birth to when nobody needs it; STRATA_FOREVER */
-    int64_t wall_offset_ms; /* Unix time - clock, when the cache was opened */
-    strata_loader loader;   /* resolved through the parents; may be NULL */
+    strata *parent;                 /* NULL: this is the root */
+    _Atomic(uint32_t) refs;         /* the users', and one of the tree until the cache is closed */
+    strata_policy policy;           /* all fields resolved */
+    int quick_set;                  /* 1: a plain set may take the short way (set_quick.c) */
+    strata_meta set_meta;           /* what such a set stores, but for its birth */
+    int64_t set_span_ms;            /* from birth to when nobody needs it; STRATA_FOREVER */
+    int64_t wall_offset_ms;         /* Unix time - clock, when the cache was opened */
+    strata_loader loader;           /* resolved through the parents; may be NULL */
+    strata_bulk_loader bulk_loader; /* beside it, or instead of it */
     void *loader_ctx;
+    int get_loads;            /* 1: strata_get() is strata_get_or_load() */
     strata_policy own_policy; /* as given at creation, to tell whether a second call differs */
     strata_loader own_loader;
+    strata_bulk_loader own_bulk_loader;
     void *own_loader_ctx;
+    int32_t own_get_loads;
     struct generation *generation;    /* a tag of all its entries, from here or above: generation.h; NULL: none */
     uint64_t own_generation;          /* the tag of that in its own options; 0: none */
     uint64_t path_hash;               /* of the path in its storage keys: bans are known by it */
@@ -449,6 +453,12 @@ static inline void frame_push(struct frame *f, struct root *root, enum frame_kin
     strata__frames = f;
 }
 static inline void frame_pop(struct frame *f) { strata__frames = f->up; }
+/* Has the namespace a loader of its own, or one from above? */
+static inline int namespace_has_loader(const strata *cache)
+{
+    return cache->loader != NULL || cache->bulk_loader != NULL;
+}
+
 /* Does a loader or callback of this cache run on this thread? */
 int strata__inside(const struct root *root);
 /* Tell what was evicted while the frame was on; after the lock is gone and the frame popped.  Within a flight or a write that

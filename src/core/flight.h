@@ -244,6 +244,16 @@ struct want {
     struct strand *lead;         /* the batch that will read for it; NULL: it reads for itself */
     struct imported *import;     /* NULL: none */
 };
+/* The namespace's loader, for one key or for many. */
+static inline void want_own_loader(struct want *want, int many)
+{
+    const strata *cache = want->handle;
+    int bulk = cache->bulk_loader != NULL && (many || cache->loader == NULL);
+    want->loader = bulk ? NULL : cache->loader;
+    want->bulk = bulk ? cache->bulk_loader : NULL;
+    want->loader_ctx = cache->loader_ctx;
+}
+
 static inline int want_loads(const struct want *want) { return want->loader != NULL || want->bulk != NULL; }
 
 /* Nobody answers the waiter yet.  Key lock held.  A flight that is delivered has taken all out. */
@@ -294,6 +304,8 @@ int strata__read_blocking(const struct want *want, strata_slice key, uint64_t ha
 #define NOT_DIRECT INT_MIN
 int strata__get_direct(strata *cache, strata_slice key, uint64_t hash, int64_t now_ms, strata_value **out,
                        strata_error *err);
+/* STRATA_EINVAL: there is no loader. */
+int strata__no_loader(strata_error *err);
 /* Which loader, which policy; `resolved` is room for the latter.  STRATA_OK, STRATA_EINVAL. */
 int strata__want_init(struct want *want, strata *cache, strata_loader loader, void *loader_ctx,
                       const strata_policy *policy, strata_policy *resolved, strata_error *err);

@@ -190,33 +190,6 @@ static int get_gated(strata *cache, strata_slice key, strata_value **out, strata
     return rc;
 }
 
-int strata_get(strata *cache, strata_slice key, strata_value **out, strata_error *err)
-{
-    uint64_t begun, hash;
-    int64_t now;
-    if (UNLIKELY(cache == NULL || out == NULL || !key_fits(cache, key)))
-        return refuse_arguments(cache, key, out, err);
-    strata_value *said = plain_hit(cache, key, &begun, &hash, &now);
-    if (LIKELY(found(said))) {
-        *out = said;
-        return STRATA_OK;
-    }
-    *out = NULL;
-    if (cache->direct) {
-        /* Through an open gate it needs no root_enter(): it is counted as begun, and close waits for that. */
-        int rc = said == NULL ? strata__get_direct(cache, key, hash, now, out, err) : get_gated(cache, key, out, err);
-        if (rc != NOT_DIRECT)
-            return rc;
-    }
-    if (said == STRATA_NOT_HERE && miss_is_final(cache->root)) {
-        uint32_t cell = counter_index();
-        counter_raise(cache->cells, cell, HOT_MISSED);
-        counter_raise(cache->cells, cell, HOT_SLOW);
-        return STRATA_MISS;
-    }
-    return get_on(cache, key, (struct look){ begun, hash, now, said }, out, err);
-}
-
 /* What get_or_load was given, beside the key. */
 struct load_call {
     strata_loader loader;
@@ -242,6 +215,37 @@ static __attribute__((noinline)) int load_on(strata *cache, strata_slice key, st
     }
     counter_raise(cache->cells, cell, word);
     return rc;
+}
+
+int strata_get(strata *cache, strata_slice key, strata_value **out, strata_error *err)
+{
+    uint64_t begun, hash;
+    int64_t now;
+    if (UNLIKELY(cache == NULL || out == NULL || !key_fits(cache, key)))
+        return refuse_arguments(cache, key, out, err);
+    strata_value *said = plain_hit(cache, key, &begun, &hash, &now);
+    if (LIKELY(found(said))) {
+        *out = said;
+        return STRATA_OK;
+    }
+    if (UNLIKELY(cache->get_loads)) {
+        const struct load_call own = { NULL, NULL, NULL };
+        return load_on(cache, key, (struct look){ begun, hash, now, said }, &own, out, err);
+    }
+    *out = NULL;
+    if (cache->direct) {
+        /* Through an open gate it needs no root_enter(): it is counted as begun, and close waits for that. */
+        int rc = said == NULL ? strata__get_direct(cache, key, hash, now, out, err) : get_gated(cache, key, out, err);
+        if (rc != NOT_DIRECT)
+            return rc;
+    }
+    if (said == STRATA_NOT_HERE && miss_is_final(cache->root)) {
+        uint32_t cell = counter_index();
+        counter_raise(cache->cells, cell, HOT_MISSED);
+        counter_raise(cache->cells, cell, HOT_SLOW);
+        return STRATA_MISS;
+    }
+    return get_on(cache, key, (struct look){ begun, hash, now, said }, out, err);
 }
 
 int strata_get_or_load(strata *cache, strata_slice key, strata_loader loader, void *loader_ctx,
@@ -337,18 +341,21 @@ int strata__get_slow(strata *cache, strata_op *op, int looked, strata_value **ou
     return rc;
 }
 
+int strata__no_loader(strata_error *err)
+{
+    return strata__fail(err, STRATA_EINVAL, "loader",
+                        "no loader was given, and the namespace has none: pass one, or "
+                        "set it in strata_namespace_options");
+}
+
 int strata__want_init(struct want *want, strata *cache, strata_loader loader, void *loader_ctx,
                       const strata_policy *policy, strata_policy *resolved, strata_error *err)
 {
     *want = (struct want){ .handle = cache, .loader = loader, .loader_ctx = loader_ctx, .policy = &cache->policy };
-    if (loader == NULL) {
-        want->loader = cache->loader;
-        want->loader_ctx = cache->loader_ctx;
-    }
-    if (want->loader == NULL)
-        return strata__fail(err, STRATA_EINVAL, "loader",
-                            "no loader was given, and the namespace has none: pass one, or "
-                            "set it in strata_namespace_options");
+    if (loader == NULL)
+        want_own_loader(want, 0);
+    if (!want_loads(want))
+        return strata__no_loader(err);
     if (policy == NULL)
         return STRATA_OK;
     int rc = strata__policy_check(policy, err);

@@ -152,10 +152,14 @@ static void fill_handle(struct root *root, strata *h, strata *parent, const stra
                options->policy->size < sizeof h->own_policy ? options->policy->size : sizeof h->own_policy);
     h->own_policy.size = sizeof h->own_policy;
     h->own_loader = options->loader;
+    h->own_bulk_loader = options->bulk_loader;
     h->own_loader_ctx = options->loader_ctx;
-    int inherits = options->loader == NULL && parent != NULL;
+    h->own_get_loads = options->get_loads;
+    int inherits = options->loader == NULL && options->bulk_loader == NULL && parent != NULL;
     h->loader = inherits ? parent->loader : options->loader;
+    h->bulk_loader = inherits ? parent->bulk_loader : options->bulk_loader;
     h->loader_ctx = inherits ? parent->loader_ctx : options->loader_ctx;
+    h->get_loads = options->get_loads != 0 ? options->get_loads == STRATA_ON : parent != NULL && parent->get_loads;
 }
 
 int strata__handle_new_locked(struct root *root, strata *parent, const char *name,
@@ -249,7 +253,18 @@ static int same_options(const strata *h, const strata_namespace_options *options
         memcpy(&given, options->policy, options->policy->size < sizeof given ? options->policy->size : sizeof given);
     given.size = sizeof given;
     return memcmp(&given, &h->own_policy, sizeof given) == 0 && options->loader == h->own_loader &&
-           options->loader_ctx == h->own_loader_ctx && strata__generation_is(h, options->generation);
+           options->bulk_loader == h->own_bulk_loader && options->loader_ctx == h->own_loader_ctx &&
+           options->get_loads == h->own_get_loads && strata__generation_is(h, options->generation);
+}
+
+/* A get that loads needs something to load with. */
+static int check_loader(const strata *parent, const strata_namespace_options *options, strata_error *err)
+{
+    if (options->get_loads != STRATA_ON || options->loader != NULL || options->bulk_loader != NULL ||
+        namespace_has_loader(parent))
+        return STRATA_OK;
+    return strata__fail(err, STRATA_EINVAL, "get_loads",
+                        "get_loads is on, and there is no loader here nor above: set loader or bulk_loader");
 }
 
 static int open_namespace(strata *parent, const char *name, const strata_namespace_options *given,
@@ -292,6 +307,8 @@ int strata_namespace(strata *parent, const char *name, const strata_namespace_op
     if (size == 0 || size > 255)
         return strata__fail(err, STRATA_EINVAL, "name", "a namespace's name has 1 to 255 bytes, this one %zu", size);
     int rc = strata__policy_check(known.policy, err);
+    if (rc == STRATA_OK)
+        rc = check_loader(parent, &known, err);
     if (rc == STRATA_OK)
         rc = root_enter(parent->root, err);
     if (rc != STRATA_OK)

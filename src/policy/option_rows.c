@@ -322,6 +322,9 @@ static const struct option_row namespace_rows[] = {
     ROW(loader, OPTION_POINTER, 0, 0, 0, NULL, "for get_or_load calls that give none"),
     ROW(loader_ctx, OPTION_POINTER, 0, 0, 0, NULL, "handed to the loader"),
     ROW(generation, OPTION_STRING, 0, 255, 0, NULL, "a name that all its entries carry, to ban them by"),
+    ROW(bulk_loader, OPTION_POINTER, 0, 0, 0, NULL, "for get_or_load_many calls that give none"),
+    ROW(get_loads, OPTION_SWITCH, STRATA_OFF, STRATA_ON, STRATA_OFF, NULL, "a plain get loads what is missing"),
+    ROW(reserved, OPTION_U32, 0, 0, 0, NULL, "0"),
 };
 #undef STRUCT
 
