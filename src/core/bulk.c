@@ -576,11 +576,9 @@ int strata_get_many(strata *cache, strata_item *items, size_t count, strata_erro
     if (cache == NULL || (items == NULL && count != 0))
         return strata__no_argument(err, "strata_get_many() needs a cache and items");
     struct bulk k = { .want = { .handle = cache, .policy = &cache->policy }, .items = items, .count = count };
-    if (cache->get_loads) {
+    if (cache->get_loads)
         want_own_loader(&k.want, 1);
-        return read_many(&k, err);
-    }
-    int rc = cache->direct ? strata__get_many_direct(cache, items, count, err) : NOT_DIRECT;
+    int rc = cache->direct && !cache->get_loads ? strata__get_many_direct(cache, items, count, err) : NOT_DIRECT;
     return rc != NOT_DIRECT ? rc : read_many(&k, err);
 }
 
@@ -589,16 +587,13 @@ int strata_get_or_load_many(strata *cache, strata_item *items, size_t count, str
 {
     if (cache == NULL || (items == NULL && count != 0))
         return strata__no_argument(err, "strata_get_or_load_many() needs a cache and items");
-    if (loader == NULL && !namespace_has_loader(cache))
-        return strata__no_loader(err);
-    int rc = strata__policy_check(policy, err);
+    int rc = loader != NULL || namespace_has_loader(cache) ? strata__policy_check(policy, err) : strata__no_loader(err);
     if (rc != STRATA_OK)
         return rc;
     strata_policy resolved;
     strata__policy_resolve(&resolved, policy, &cache->policy);
-    struct bulk k = { .want = { .handle = cache, .bulk = loader, .loader_ctx = loader_ctx, .policy = &resolved },
-                      .items = items,
-                      .count = count };
+    const struct want want = { .handle = cache, .bulk = loader, .loader_ctx = loader_ctx, .policy = &resolved };
+    struct bulk k = { .want = want, .items = items, .count = count };
     if (loader == NULL)
         want_own_loader(&k.want, 1);
     return read_many(&k, err);
