@@ -41,7 +41,8 @@ typedef struct strata_policy {
                                             this policy's hard_timeout_ms; default off */
     int64_t hard_timeout_ms;           /**< after that the caller gets STRATA_ETIMEDOUT, or a stale value; default off */
     int64_t refresh_timeout_ms;        /**< after that a background refresh is cancelled and forgotten; default 30,000 */
-    int64_t retry_ms;                  /**< after a failed load, serve stale for so long before the next try; default 1,000 */
+    int64_t retry_ms;                  /**< after a failed load, or a hard timeout, serve stale for so long before the next try;
+                                            default 1,000 */
     int32_t background_completion;     /**< STRATA_ON: a load that passed its hard timeout may still store its value; default off */
     int32_t single_flight;             /**< STRATA_OFF: every caller loads for itself; default on */
     int64_t jitter_ms;                 /**< what is loaded or set is fresh for up to so much longer or shorter, at least 1 ms, so that what

@@ -368,6 +368,8 @@ int strata__suspect_state(int state, int suspect);
  * so, too.  Calls nobody. */
 int strata__held_is_plain(strata *handle, const struct layer_slot *slot, const strata_op *op, int64_t now);
 void strata__held_drop(struct held *held);
+/* The same once more, with references of its own. */
+struct held strata__held_copy(const struct held *held);
 /* The nearest entry that a reader would get and that has a version; else the nearest that he would get (inspect.c).  As strata_get()
  * answers.  out->there: it is the caller's to drop. */
 int strata__look_version(strata *cache, const struct key_forms *key, struct held *out, strata_error *err);

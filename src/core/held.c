@@ -190,6 +190,15 @@ void strata__held_drop(struct held *held)
     held->there = 0;
 }
 
+struct held strata__held_copy(const struct held *held)
+{
+    if (held->value != NULL)
+        strata_value_ref(held->value);
+    if (held->tags != NULL)
+        strata_value_ref(held->tags);
+    return *held;
+}
+
 enum action strata__held_action(const struct held *held, enum situation situation, int64_t now)
 {
     int state = held_state(held, now);

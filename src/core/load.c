@@ -69,11 +69,7 @@ static void refresh_expired(struct task *task)
     f->background = 0; /* who waits now decides about the rest of its life */
     if (over) {
         strata__flight_abandon_locked(f);
-        held = f->previous;
-        if (held.value != NULL)
-            strata_value_ref(held.value);
-        if (held.tags != NULL)
-            strata_value_ref(held.tags);
+        held = strata__held_copy(&f->previous);
     }
     stripe_unlock(s, &frame);
     if (over) {

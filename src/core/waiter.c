@@ -141,7 +141,8 @@ static int timed_out(const struct waiter *w, strata_error *err)
                         (long long)w->hard_ms, slow, w->keep ? " (the load goes on in the background)" : "");
 }
 
-static int expired_locked(struct waiter *w, int64_t now, struct answer *a, strata_error *err)
+/* `tried` is what is held where the load has taken too long for it to be tried again at once. */
+static int expired_locked(struct waiter *w, int64_t now, struct answer *a, struct held *tried, strata_error *err)
 {
     struct flight *f = w->flight;
     int hard = now >= w->hard_at;
@@ -163,6 +164,8 @@ static int expired_locked(struct waiter *w, int64_t now, struct answer *a, strat
         a->value = strata_value_ref(f->previous.value);
         a->layer = f->previous.layer;
         a->state = held_state(&f->previous, now);
+        if (hard && f->phase == FLIGHT_LOADING)
+            *tried = strata__held_copy(&f->previous);
     }
     list_remove(&w->link);
     f->keep |= w->keep || !hard;
@@ -174,12 +177,13 @@ int strata__waiter_expired(struct waiter *w, int64_t now, int *status, strata_va
 {
     struct flight *f = w->flight;
     struct answer a;
+    struct held tried = { 0 };
     struct frame frame;
     strata_error words = STRATA_ERROR_INIT;
     struct stripe *s = stripe_lock(f->root, f->key.hash, &frame);
     int over = 0, loading = f->phase == FLIGHT_LOADING;
     if (waiter_stands_locked(w))
-        over = expired_locked(w, now, &a, &words);
+        over = expired_locked(w, now, &a, &tried, &words);
     else
         w->soft_at = w->hard_at = INT64_MAX; /* its answer is on the way */
     stripe_unlock(s, &frame);
@@ -191,6 +195,9 @@ int strata__waiter_expired(struct waiter *w, int64_t now, int *status, strata_va
         count_up(w->handle, COUNT_LOAD_TIMEOUTS);
         event_fire(w->handle, STRATA_EVENT_LOAD_TIMEOUT, f->key.plain, NULL);
     }
+    if (tried.there) /* or each further caller would wait as long for the same origin */
+        strata__throttle(f->handle, &f->key, &tried, f->policy.retry_ms);
+    strata__held_drop(&tried);
     strata__answer_counted(w->handle, f->key.plain, &a);
     *status = a.status;
     *value = a.value;

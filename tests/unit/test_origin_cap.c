@@ -1,0 +1,135 @@
+/* test_origin_cap.c - so many loads of an origin at once, whatever a shared layer does; and how soon it is asked again when it has failed. */
+#include "tests/unit/lease_calls.h"
+
+enum { CALLERS = 6 };
+
+struct crowd {
+    struct fleet *fleet;
+    int running, most, calls;
+    struct call calls_of[NODES][CALLERS];
+};
+
+/* Takes 10 ms. */
+static int load_slowly(strata_load *load, strata_slice key, void *ctx)
+{
+    struct crowd *c = ctx;
+    struct parker parker = { 0 };
+    (void)key;
+    c->calls++;
+    if (++c->running > c->most)
+        c->most = c->running;
+    ex_park(c->fleet->sim, &parker, ex_now_ms(c->fleet->sim) + 10);
+    c->running--;
+    return strata_load_copy(load, "v", 1);
+}
+
+/* All nodes ask for the same keys at once; how many loads ran at once. */
+static int most_at_once(const strata_policy *p, uint32_t max_unleased, int sick, int *out_calls)
+{
+    struct fleet fleet;
+    struct crowd c = { .fleet = &fleet };
+    fleet_open(&fleet, &(struct fleet_options){ .policy = p, .max_unleased = max_unleased });
+    if (sick) {
+        lease_store_fail(fleet.store, STRATA_OP_GET, STRATA_EIO);
+        lease_store_fail(fleet.store, STRATA_OP_LEASE, STRATA_EIO);
+    }
+    for (int n = 0; n < NODES; n++)
+        for (int i = 0; i < CALLERS; i++)
+            assert_int_equal(strata_get_or_load_async(fleet.node[n], strata_bytes("abcdef" + i, 1), load_slowly, &c,
+                                                      NULL, NULL, on_call, &c.calls_of[n][i], NULL),
+                             STRATA_PENDING);
+    fleet_pass(&fleet, 1000);
+    for (int n = 0; n < NODES; n++)
+        for (int i = 0; i < CALLERS; i++)
+            assert_answer(&c.calls_of[n][i], STRATA_OK, "v");
+    fleet_close(&fleet);
+    *out_calls = c.calls;
+    return c.most;
+}
+
+static void test_the_cap_holds_with_the_store_and_without(void **state)
+{
+    (void)state;
+    int calls;
+    const strata_policy cap = { STRATA_SIZED(strata_policy), .max_loads = 1 };
+    const strata_policy named = { STRATA_SIZED(strata_policy), .max_loads = 1, .limit_name = "db" };
+    assert_true(most_at_once(NULL, 0, 0, &calls) > NODES);
+    assert_int_equal(calls, CALLERS); /* each key once among the nodes */
+    assert_in_range(most_at_once(&cap, 0, 0, &calls), 1, NODES);
+    assert_int_equal(calls, CALLERS);
+    assert_true(most_at_once(NULL, 0, 1, &calls) > NODES);
+    assert_int_equal(calls, CALLERS * NODES);
+    assert_int_equal(most_at_once(&cap, 0, 1, &calls), NODES); /* one in each process */
+    assert_int_equal(most_at_once(&named, 0, 1, &calls), NODES);
+    assert_int_equal(most_at_once(NULL, 1, 1, &calls), NODES); /* max_unleased_loads says so, too, then alone */
+    assert_int_equal(calls, CALLERS * NODES);
+}
+
+/* Retries ---------------------------------------------------------------------------------------------------------- */
+
+static strata_policy stale_for_long(void)
+{
+    strata_policy p = STRATA_POLICY_INIT;
+    p.ttl_ms = 10;
+    p.stale_if_error_ms = 1000000;
+    p.retry_ms = 500;
+    return p;
+}
+
+static int ask_now(struct fleet *fleet, struct origin *o, const strata_policy *p)
+{
+    strata_value *v = NULL;
+    int rc = strata_get_or_load(fleet->node[0], strata_str("k"), load_from, o, p, &v, NULL);
+    strata_value_unref(v);
+    return rc;
+}
+
+/* Whatever keeps the origin from answering, it is asked once in retry_ms, and its callers wait for it no oftener. */
+static void test_one_try_in_retry_ms(void **state)
+{
+    (void)state;
+    enum { FAILS, HANGS, REFUSED_BY_BREAKER, KINDS };
+    for (int kind = 0; kind < KINDS; kind++) {
+        struct fleet fleet;
+        struct origin o = { .value = "old" }, other = { .fail = STRATA_EIO };
+        strata_policy p = stale_for_long();
+        strata_value *v = NULL;
+        if (kind == HANGS)
+            p.hard_timeout_ms = 50;
+        if (kind == REFUSED_BY_BREAKER) {
+            p.breaker_failures = 1;
+            p.breaker_open_ms = 1000000;
+        }
+        fleet_open(&fleet, &(struct fleet_options){ 0 });
+        assert_int_equal(ask_now(&fleet, &o, &p), STRATA_OK);
+        fleet_pass(&fleet, 20);
+        o.fail = kind == FAILS ? STRATA_EIO : 0;
+        o.pending = kind == HANGS;
+        if (kind == REFUSED_BY_BREAKER)
+            assert_int_equal(strata_get_or_load(fleet.node[0], strata_str("x"), load_from, &other, &p, &v, NULL),
+                             STRATA_EIO);
+        assert_int_equal(ask_now(&fleet, &o, &p), STRATA_STALE);
+        int calls = o.calls;
+        int64_t at = ex_now_ms(fleet.sim);
+        for (int i = 0; i < 20; i++)
+            assert_int_equal(ask_now(&fleet, &o, &p), STRATA_STALE);
+        assert_int_equal(o.calls, calls);
+        assert_int_equal(ex_now_ms(fleet.sim), at); /* and none waited */
+        if (o.kept != NULL)
+            complete_kept(&o);
+        fleet_pass(&fleet, 500);
+        o.fail = 0;
+        o.value = "new";
+        assert_int_equal(ask_now(&fleet, &o, &p), kind == REFUSED_BY_BREAKER ? STRATA_STALE : STRATA_OK);
+        fleet_close(&fleet);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_the_cap_holds_with_the_store_and_without),
+        cmocka_unit_test(test_one_try_in_retry_ms),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
