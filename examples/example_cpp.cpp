@@ -39,6 +39,13 @@ try {
         std::cout << strata_status_name(e.status()) << ": " << e.what() << "\n";
     }
 
+    // Values and keys with types: the loader is named once, and gets the parts of the key.
+    strata_cpp::wrapped<double, std::string, int> prices(cache, "prices",
+                                                         [](strata_cpp::load &, const std::string &what, int count) {
+                                                             return 0.5 * static_cast<double>(what.size()) * count;
+                                                         });
+    std::cout << "three teas: " << prices.get("tea", 3) << "\n"; // 4.5
+
     // Without exceptions: a status, and a value that may be empty.
     strata_cpp::value v;
     if (users.try_get("nobody", v) == STRATA_MISS)

@@ -506,4 +506,6 @@ public:
 
 } // namespace strata_cpp
 
+#include "strata/wrapped.hpp" // wrapped<T, Parts...>: values and keys that have types
+
 #endif // STRATA_STRATA_HPP
