@@ -100,10 +100,20 @@ typedef struct strata_policy {
                                             63 bytes, borrowed, outlives the cache; default none.  The bounds are those of who
                                             asks last.  A call of a bulk loader is one load, but by key, where a key that must
                                             wait is loaded by a call of its own.  What a loader loads itself counts, and never waits */
+    int32_t sliding;                   /**< STRATA_ON: a hit makes what is loaded or set fresh for its ttl_ms (as it was drawn) once
+                                            more, from then on, in every layer that holds it: near ones at once, slower ones
+                                            in the background, and a server only where the very entry that was read still
+                                            stands (one that cannot tell is left as it is).  What was deleted, banned or
+                                            replaced stays so.  Only what is fresh is extended, and not "absent", nor what
+                                            align_ms has aligned.  Stored with the entry: whose hit it is does not matter.
+                                            Default off */
+    int32_t sliding_percent;           /**< 1 to 100: a hit does so once this share of the time has passed since the last did, so
+                                            that hits don't write all the time; default 10 */
+    int64_t sliding_max_ms;            /**< fresh for no longer than so since it was loaded or set, whatever is read; default off */
 } strata_policy;
 
 /** A policy that inherits everything. */
-#define STRATA_POLICY_INIT { sizeof(strata_policy), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, { 0 }, 0, 0, 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0, NULL }
+#define STRATA_POLICY_INIT { sizeof(strata_policy), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, { 0 }, 0, 0, 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, 0, 0 }
 
 STRATA_END_DECLS
 #endif /* STRATA_POLICY_H */

@@ -179,8 +179,8 @@ struct root {
     _Atomic(uint64_t) stamps;  /* versions given out to entries that no store counts: write_if.c */
     _Atomic(uint32_t) flights; /* that can be joined */
     _Atomic(uint32_t) late; /* flights whose callers have their answer, and that are still storing in slower layers */
-    _Atomic(uint64_t) late_bytes; /* of these: what they and their values take */
-    _Atomic(uint32_t) posted;     /* answers of async_direct.c that wait for a worker */
+    _Atomic(uint64_t) late_bytes;     /* of these: what they and their values take */
+    _Atomic(uint32_t) posted, slides; /* answers of async_direct.c that wait for a worker; what slide.c has under way */
     _Atomic(uint32_t) position;
     struct bans *bans;
     /* A ban of this node's callers is told to others: see bans.h.  NULL: there are none. */
@@ -362,6 +362,7 @@ uint32_t strata__meta_expire(strata_meta *meta, int64_t now);
 /* Judge an operation that found something: takes op->found and op->tags.  1: it holds; 0: banned, of another codec, undecodable
  * (then *out is untouched and the value given back). */
 int strata__held_init(strata *handle, struct layer_slot *slot, strata_op *op, struct held *out);
+int64_t strata__born_here(struct root *root, const strata_meta *meta); /* by our own clock */
 /* What the state of an entry is that is as suspect as that. */
 int strata__suspect_state(int state, int suspect);
 /* 1: it holds whole bytes that are fresh, and to be served as they are: strata__held_init() and what follows it could only say

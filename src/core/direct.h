@@ -33,7 +33,7 @@ static inline int direct_is_plain(const strata *cache, const strata_op *op)
 {
     const strata_meta *meta = &op->meta;
     return op->status == STRATA_OK && op->found != NULL && (meta->life == cache->root->life || meta->life == 0) &&
-           meta->codec == 0 && !meta->negative && meta->tag_count == 0 && op->tags == NULL &&
+           meta->codec == 0 && !meta->negative && meta->tag_count == 0 && op->tags == NULL && meta->slide_ms == 0 &&
            meta->position >= __atomic_load_n(&cache->lines.plain, __ATOMIC_ACQUIRE) &&
            meta->position >= atomic_load_explicit(&cache->min_position, memory_order_acquire) &&
            strata__is_fresh(meta, meta->born_ms, op->now_ms) && !event_wanted(cache->root, STRATA_EVENT_HIT);

@@ -166,6 +166,7 @@ struct flight {
     _Atomic(unsigned char) loader_called; /* the load can be claimed */
     _Atomic(unsigned char) closed;        /* close was here; key lock */
     unsigned char refresh_after;          /* a stale value was served: refresh when this one has ended */
+    unsigned char slides;                 /* the entry that answers it is to be extended, once it has ended */
     struct early early;                   /* that value */
     unsigned char step;                   /* where the strand goes on: enum flight_step */
     unsigned char from_batch;             /* a batch's strand asks the layers */

@@ -22,7 +22,7 @@ static int banned(strata *handle, const struct layer_slot *slot, const strata_me
 }
 
 /* Birth in terms of our own clock.  The numbers may be anybody's: what is older than can be said is as old as can be. */
-static int64_t born_here(struct root *root, const strata_meta *meta)
+int64_t strata__born_here(struct root *root, const strata_meta *meta)
 {
     if (meta->life == root->life || meta->life == 0)
         return meta->born_ms;
@@ -132,7 +132,7 @@ int strata__held_init(strata *handle, struct layer_slot *slot, strata_op *op, st
     op->found = NULL;
     if (passes == 0 || (!slot_instant(slot) && !decode(root, slot, op, &value)))
         return refused(op, value);
-    int64_t born = born_here(root, &op->meta);
+    int64_t born = strata__born_here(root, &op->meta);
     int own = op->meta.life == root->life || op->meta.life == 0;
     uint32_t adopted = now;
     out->suspect = out->foreign = 0;
@@ -165,12 +165,12 @@ int strata__held_is_plain(strata *handle, const struct layer_slot *slot, const s
     if (op->status != STRATA_OK || op->found == NULL || meta->codec != 0 || meta->negative)
         return 0;
     uint32_t position = least_position(handle, slot);
-    if (meta->tag_count != 0 || op->tags != NULL ||
+    if (meta->tag_count != 0 || op->tags != NULL || meta->slide_ms != 0 ||
         meta->position < __atomic_load_n(&handle->lines.plain, __ATOMIC_ACQUIRE) ||
         (meta->life != handle->root->life && atomic_load(&handle->root->bans->any) != 0) ||
         (handle->root->coherence != NULL && !(slot->flags & STRATA_LAYER_SHARED)))
         return 0;
-    return !banned(handle, slot, meta, position) && strata__is_fresh(meta, born_here(handle->root, meta), now);
+    return !banned(handle, slot, meta, position) && strata__is_fresh(meta, strata__born_here(handle->root, meta), now);
 }
 
 int strata__suspect_state(int state, int suspect)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "src/core/flight.h"
+#include "src/core/slide.h"
 
 enum { SAMPLE_MASK = 1023 };
 
@@ -291,6 +292,8 @@ int strata__held_serve(strata *cache, strata_slice key, struct held *held, enum 
     if (stale)
         a.state = held_state(held, ex_now_ms(cache->root->ex));
     strata__answer_counted(cache, key, &a);
+    if (a.status == STRATA_OK && held->meta.slide_ms > 0)
+        strata__slide_hit(cache, key, held);
     *out = held->value;
     held->value = NULL;
     return a.status;

@@ -2,6 +2,7 @@
 #ifndef STRATA_CORE_OP_PUT_H
 #define STRATA_CORE_OP_PUT_H
 #include "src/core/core_impl.h"
+#include "src/policy/sliding.h"
 #include "src/policy/ttl.h"
 
 /* op->meta and op->expires_ms of a PUT, so that the layer holds it no longer than it may. */
@@ -12,8 +13,10 @@ static inline void op_put(strata_op *op, const struct layer_slot *slot, const in
     struct deadlines d;
     op->meta = *meta;
     op->tags = tags;
-    if (most > 0)
+    if (most > 0) {
         strata__deadlines_cap(&op->meta, meta->born_ms, op->now_ms + most);
+        strata__slide_cap(&op->meta, most);
+    }
     strata__deadlines(&op->meta, meta->born_ms, &d);
     op->expires_ms = d.gone_at;
 }

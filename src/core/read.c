@@ -5,6 +5,7 @@
  * fails or finds it unchanged.  A refresh asks only layers that others write to as well, and takes only what is newer
  * than what it refreshes: what this process holds itself is exactly what it is to replace. */
 #include "src/core/flight.h"
+#include "src/core/slide.h"
 
 #include <string.h>
 
@@ -124,6 +125,7 @@ int strata__read_judge(struct flight *f, struct layer_slot *slot, strata_op *op,
     }
     int stale = a == ACTION_STALE || a == ACTION_STALE_AND_REFRESH;
     strata__note_refresh(f, &held, a, now);
+    f->slides = (unsigned char)(!stale && strata__slides(&held, now));
     take(f, &held, stale, now);
     return 1;
 }

@@ -18,6 +18,7 @@
 #include "src/core/bans.h"
 #include "src/core/plan.h"
 #include "src/core/op_put.h"
+#include "src/core/slide.h"
 
 /* What a load gave --------------------------------------------------------------------------------------------- */
 
@@ -354,6 +355,8 @@ static void settle(struct flight *f)
 {
     struct root *root = f->root;
     strata__refresh_after(f);
+    if (f->slides)
+        strata__slide_begin(f->handle, &f->key);
     strata_value_unref(f->value);
     strata_value_unref(f->tags);
     strata_value_unref(f->encoded);

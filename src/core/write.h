@@ -61,7 +61,7 @@ struct write {
     int finished;                      /* blocking: the driver's lock */
 };
 
-enum { WRITE_EXPIRE = 100, WRITE_STAMP = 101 };
+enum { WRITE_EXPIRE = 100, WRITE_STAMP = 101, WRITE_SLIDE = 102 };
 enum { WHEN_STAMP = 100 };
 enum write_stop {
     STOP_NOT,

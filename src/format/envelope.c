@@ -31,7 +31,8 @@ enum { /* presence bits: the order of the fields; the frequent ones first, so th
        HAS_LAST_MODIFIED = 1 << 20,
        HAS_STORE_POSITION = 1 << 21,
        HAS_PROTECTION = 1 << 22,
-       HAS_KNOWN = (1 << 23) - 1,
+       HAS_SLIDING = 1 << 23,
+       HAS_KNOWN = (1 << 24) - 1,
 };
 
 enum { FIXED = 3, CHECKSUM = 4, VARINT_MAX = 10, HEADER_COPIED = 256 };
@@ -163,6 +164,7 @@ static uint32_t presence_of(const struct envelope *e)
     has |= e->last_modified.size != 0 ? HAS_LAST_MODIFIED : 0;
     has |= e->store_position != 0 ? HAS_STORE_POSITION : 0;
     has |= e->flags & ENVELOPE_PROTECTED ? HAS_PROTECTION : 0;
+    has |= e->slide_ms > 0 && e->slide_step_ms > 0 && e->slide_max_ms > 0 ? HAS_SLIDING : 0;
     has |= e->flags & ENVELOPE_STAMPED ? HAS_STAMP : 0;
     return has;
 }
@@ -227,6 +229,11 @@ static void put_what(struct writer *w, const struct envelope *e, uint32_t has)
     if (has & HAS_PROTECTION) {
         put_varint(w, e->protection);
         put_le64(w, e->key_id);
+    }
+    if (has & HAS_SLIDING) {
+        put_duration(w, e->slide_ms);
+        put_duration(w, e->slide_step_ms);
+        put_duration(w, e->slide_max_ms);
     }
 }
 
@@ -467,6 +474,9 @@ static void take_what(struct reader *r, struct envelope *e, uint64_t has)
     e->store_position = has & HAS_STORE_POSITION ? take_varint(r) : 0;
     e->protection = has & HAS_PROTECTION ? take_u32(r) : PROTECT_NONE;
     e->key_id = has & HAS_PROTECTION ? take_le64(r) : 0;
+    e->slide_ms = has & HAS_SLIDING ? take_duration(r) : 0;
+    e->slide_step_ms = has & HAS_SLIDING ? take_duration(r) : 0;
+    e->slide_max_ms = has & HAS_SLIDING ? take_duration(r) : 0;
     if ((e->protection != PROTECT_NONE) != ((e->flags & ENVELOPE_PROTECTED) != 0))
         spoil(r, FORMAT_CORRUPT);
     else if (e->protection > PROTECT_HMAC)
@@ -548,51 +558,4 @@ int strata__envelope_tag_ids(const struct envelope *envelope, uint64_t *out)
         out[n++] = strata__le64(tag.data);
     }
     return 1;
-}
-
-/* The layer's words ---------------------------------------------------------------------------------------------- */
-
-static int64_t at_least_zero(int64_t ms) { return ms > 0 ? ms : 0; }
-
-void strata__envelope_from_meta(struct envelope *out, const strata_meta *meta)
-{
-    memset(out, 0, sizeof *out);
-    out->flags = meta->negative ? ENVELOPE_NEGATIVE : 0;
-    out->fresh_ms = at_least_zero(meta->fresh_ms);
-    out->stale_ms = at_least_zero(meta->stale_ms);
-    out->error_ms = at_least_zero(meta->error_ms);
-    out->keep_ms = at_least_zero(meta->keep_ms);
-    out->early_ms = at_least_zero(meta->early_ms);
-    out->version = meta->version;
-    out->store_life = meta->store_life;
-    out->born_wall_ms = meta->born_wall_ms;
-    out->born_ms = meta->born_ms;
-    out->retry_at_ms = meta->retry_at_ms;
-    out->life = meta->life;
-    out->position = meta->position;
-    out->store_position = meta->store_position;
-    out->load_ms = meta->load_ms;
-    out->codec = meta->codec;
-}
-
-void strata__envelope_to_meta(strata_meta *out, const struct envelope *envelope)
-{
-    memset(out, 0, sizeof *out);
-    out->life = envelope->life;
-    out->version = envelope->version;
-    out->store_life = envelope_life(envelope->store_life);
-    out->born_ms = envelope->born_ms;
-    out->born_wall_ms = envelope->born_wall_ms;
-    out->fresh_ms = envelope->fresh_ms;
-    out->stale_ms = envelope->stale_ms;
-    out->error_ms = envelope->error_ms;
-    out->keep_ms = envelope->keep_ms;
-    out->early_ms = envelope->early_ms;
-    out->retry_at_ms = envelope->retry_at_ms;
-    out->position = envelope->position;
-    out->store_position = envelope->store_position;
-    out->tag_count = envelope->tag_count;
-    out->load_ms = envelope->load_ms;
-    out->codec = envelope->codec;
-    out->negative = envelope->flags & ENVELOPE_NEGATIVE ? 1 : 0;
 }

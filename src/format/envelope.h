@@ -51,9 +51,10 @@ struct envelope {
     int64_t error_ms;
     int64_t keep_ms;
     int64_t early_ms;
-    uint64_t version;       /* of the key in a shared store */
-    uint64_t store_life;    /* which life of the shared store counted that version */
-    uint64_t store_time_ms; /* birth, by the store's clock */
+    int64_t slide_ms, slide_step_ms, slide_max_ms; /* all of them or none */
+    uint64_t version;                              /* of the key in a shared store */
+    uint64_t store_life;                           /* which life of the shared store counted that version */
+    uint64_t store_time_ms;                        /* birth, by the store's clock */
     int64_t born_wall_ms;
     int64_t born_ms;     /* the clock of the life that wrote it; means nothing to another */
     int64_t retry_at_ms; /* the same clock; 0 none */

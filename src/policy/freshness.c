@@ -10,6 +10,7 @@
 
 #include "src/base/err.h"
 #include "src/policy/options.h"
+#include "src/policy/sliding.h"
 #include "src/policy/ttl.h"
 
 enum { STATE_COUNT = 6 };
@@ -208,6 +209,9 @@ void strata__policy_resolve(strata_policy *out, const strata_policy *call, const
     out->queue_ms = duration(c.queue_ms, b.queue_ms);
     out->max_waiting = (int32_t)duration(c.max_waiting, b.max_waiting);
     out->limit_name = c.limit_name != NULL ? c.limit_name : b.limit_name;
+    out->sliding = switched(c.sliding, b.sliding);
+    out->sliding_percent = switched(c.sliding_percent, b.sliding_percent);
+    out->sliding_max_ms = duration(c.sliding_max_ms, b.sliding_max_ms);
     out->align_zone = c.align_zone != NULL ? c.align_zone : b.align_zone;
 }
 
@@ -240,5 +244,6 @@ void strata__policy_to_meta(const strata_policy *resolved, int negative, strata_
     meta->stale_ms = negative ? 0 : at_least_zero(resolved->stale_while_revalidate_ms);
     meta->error_ms = negative ? 0 : at_least_zero(resolved->stale_if_error_ms);
     meta->keep_ms = negative ? 0 : at_least_zero(resolved->keep_ms);
+    strata__slide_init(resolved, meta);
     meta->early_ms = negative ? 0 : strata__ttl_early(resolved, meta);
 }

@@ -376,6 +376,9 @@ static const struct option_row policy_rows[] = {
         overflow_words, "what becomes of a load past its limit"),
     DURATION_ROW(queue_ms, 5000, "how long a load waits for its turn"),
     ROW(limit_name, OPTION_STRING, 0, 63, 0, NULL, "who names it counts together, whatever the scope"),
+    ROW(sliding, OPTION_SWITCH, STRATA_OFF, STRATA_ON, STRATA_OFF, NULL, "hits make an entry fresh once more"),
+    ROW(sliding_percent, OPTION_PERCENT, 1, 100, 10, NULL, "of its time that has to have passed for that"),
+    ROW(sliding_max_ms, OPTION_DURATION, STRATA_OFF, INT64_MAX, STRATA_OFF, NULL, "fresh for no longer since it was loaded"),
 };
 #undef STRUCT
 

@@ -5,6 +5,7 @@
  * in which reads stop to think; before it the chance is one in 100 million, and nobody looks. */
 #include "src/policy/ttl.h"
 
+#include "src/policy/sliding.h"
 #include "src/policy/zone.h"
 
 enum { XFETCH_SPAN = 18 }; /* load times; exp(-18) = 1.5e-8 */
@@ -70,6 +71,7 @@ void strata__ttl_draw(const strata_policy *resolved, int loaded, uint64_t random
         meta->retry_at_ms = meta->born_ms;
     if (meta->negative)
         return;
+    strata__slide_init(resolved, meta);
     meta->early_ms = strata__ttl_early(resolved, meta);
     if (resolved->xfetch == STRATA_ON && loaded && meta->fresh_ms != STRATA_FOREVER)
         meta->early_ms = xfetch_margin(meta);

@@ -148,6 +148,18 @@ static void documented_vectors(void **state)
     assert_int_equal(strata__envelope_tag_ids(&again, read_ids), 1);
     assert_memory_equal(read_ids, ids, sizeof ids);
     free(bytes);
+    struct envelope slides = { .fresh_ms = 60000,
+                               .slide_ms = 60000,
+                               .slide_step_ms = 6000,
+                               .slide_max_ms = STRATA_FOREVER,
+                               .payload = { "hello", 5 } };
+    bytes = packed(&slides, &size);
+    doc_vector_check("ca 01 00 0c 81808004 78 78 0c 00 68656c6c6f", bytes, size);
+    assert_int_equal(strata__envelope_read(&again, bytes, size), FORMAT_OK);
+    assert_int_equal(again.slide_ms, 60000);
+    assert_int_equal(again.slide_step_ms, 6000);
+    assert_int_equal(again.slide_max_ms, STRATA_FOREVER);
+    free(bytes);
     struct envelope full = everything();
     bytes = packed(&full, &size);
     doc_vector_check("ca 01 02 79 ffff7f 78 a038 80c60a 00 b917 ac02 8877665544332211 80d0eab6b733 "
@@ -293,8 +305,8 @@ static void other_than_ours(void **state)
     assert_int_equal(VERDICT("\xca\x02\x00\x05\x00"), FORMAT_NEWER);
     assert_int_equal(VERDICT("\xca\x01\x80\x05\x00"), FORMAT_NEWER);
     assert_int_equal(VERDICT("\xca\x01\x00\x09\x80\x80\x02\x05\x20"), FORMAT_NEWER);
-    /* A field that we do not know is passed over: bit 23, two bytes. */
-    assert_int_equal(VERDICT("\xca\x01\x00\x0b\x81\x80\x80\x04\x78\xff\xff payload"), FORMAT_OK);
+    /* A field that we do not know is passed over: bit 24, two bytes. */
+    assert_int_equal(VERDICT("\xca\x01\x00\x0b\x81\x80\x80\x08\x78\xff\xff payload"), FORMAT_OK);
     /* One that says how it is sealed, and is not flagged so, or the other way round; and a way that we do not know. */
     assert_int_equal(VERDICT("\xca\x01\x00\x11\x80\x80\x80\x02\x01"
                              "12345678"),

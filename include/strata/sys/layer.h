@@ -61,6 +61,9 @@ typedef struct strata_meta {
                                say nothing of each other */
     uint64_t store_position; /**< of the shared store's list of bans, what the node that loaded it knew of at its birth; 0
                                nothing */
+    int64_t slide_ms;      /**< a hit makes it fresh for so long from then on; 0: none does */
+    int64_t slide_step_ms; /**< if that is so much later than before */
+    int64_t slide_max_ms;  /**< and no longer than this after birth; STRATA_FOREVER */
 } strata_meta;
 
 /** Of an entry that a read finds: which need a second thought, for bans have come since.  Read as they are then. */

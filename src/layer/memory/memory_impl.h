@@ -65,7 +65,7 @@ static_assert(sizeof(struct entry) == 32, "the head is what an entry costs");
 enum {
     KIND_FOREVER = 1,  /* never expires; deadline holds the birth */
     KIND_META = 2,     /* a struct brief_meta follows the key */
-    KIND_FULL = 4,     /* a whole strata_meta follows the key */
+    KIND_FULL = 4,     /* a strata_meta follows the key, up to what slides; the whole of it with KIND_META beside */
     KIND_NEGATIVE = 8, /* no value */
     KIND_HEAP = 16,    /* the value is a pointer to a counted heap value */
     KIND_BACKED = 32,  /* the layer below holds it, too */
@@ -314,7 +314,9 @@ static inline char *entry_meta(const struct entry *e) { return entry_key(e) + ro
 
 static inline size_t meta_bytes(uint8_t kind)
 {
-    return (kind & KIND_META) ? sizeof(struct brief_meta) : (kind & KIND_FULL) ? sizeof(strata_meta) : 0;
+    if (kind & KIND_FULL)
+        return (kind & KIND_META) ? sizeof(strata_meta) : offsetof(strata_meta, slide_ms);
+    return (kind & KIND_META) ? sizeof(struct brief_meta) : 0;
 }
 
 static inline size_t entry_value_offset(const struct entry *e) { return (size_t)(e->extra & VALUE_OFFSET) * UNIT; }

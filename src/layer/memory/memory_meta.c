@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "src/layer/memory/memory_impl.h"
+#include "src/policy/sliding.h"
 
 /* Class of a ttl, 0 where the list is full. */
 static uint16_t ttl_class(struct memory *m, int64_t fresh_ms)
@@ -57,6 +58,8 @@ uint8_t strata__meta_kind(struct memory *m, const strata_meta *meta, uint16_t *o
         atomic_store(&m->wall_offset, meta->born_wall_ms - meta->born_ms);
         atomic_compare_exchange_strong(&m->life, &life, meta->life);
     }
+    if (meta->slide_ms > 0)
+        return kind | KIND_META | KIND_FULL;
     if (meta->life != atomic_load_explicit(&m->life, memory_order_relaxed) || !fits_brief(meta))
         return kind | KIND_FULL;
     if (meta->fresh_ms == STRATA_FOREVER)
@@ -72,6 +75,10 @@ void strata__meta_store(struct entry *e, const strata_meta *meta, uint16_t class
     int64_t fresh_until = plus(meta->born_ms, meta->fresh_ms);
     atomic_store_explicit(&e->position, meta->position, memory_order_relaxed);
     e->deadline = meta->early_ms > 0 && fresh_until != INT64_MAX ? plus(fresh_until, -meta->early_ms) : fresh_until;
+    if (meta->slide_ms > 0) {
+        int64_t due = strata__slide_due(meta, meta->born_ms);
+        e->deadline = due < e->deadline ? due : e->deadline; /* a hit past it is to be told, and extends it */
+    }
     if (e->kind & KIND_FOREVER)
         e->deadline = meta->born_ms;
     /* The value's place: tags stand before it, but where it is on the heap, or there is none. */
@@ -79,7 +86,9 @@ void strata__meta_store(struct entry *e, const strata_meta *meta, uint16_t class
     if ((e->kind & (KIND_TAGGED | KIND_HEAP | KIND_NEGATIVE)) == KIND_TAGGED)
         offset += tag_bytes;
     e->extra = (uint16_t)(offset / UNIT | (unsigned)class << TTL_CLASS_SHIFT);
-    if (e->kind & KIND_META) {
+    if (e->kind & KIND_FULL) {
+        memcpy(entry_meta(e), meta, meta_bytes(e->kind));
+    } else if (e->kind & KIND_META) {
         struct brief_meta brief = {
             .born_ms = meta->born_ms,
             .fresh_ms = meta->fresh_ms,
@@ -92,15 +101,14 @@ void strata__meta_store(struct entry *e, const strata_meta *meta, uint16_t class
             .codec = meta->codec,
         };
         memcpy(entry_meta(e), &brief, sizeof brief);
-    } else if (e->kind & KIND_FULL) {
-        memcpy(entry_meta(e), meta, sizeof *meta);
     }
 }
 
 void strata__meta_load(const struct memory *m, const struct entry *e, strata_meta *out)
 {
     if (e->kind & KIND_FULL) {
-        memcpy(out, entry_meta(e), sizeof *out);
+        out->slide_ms = out->slide_step_ms = out->slide_max_ms = 0;
+        memcpy(out, entry_meta(e), meta_bytes(e->kind));
         out->position = atomic_load_explicit(&((struct entry *)(uintptr_t)e)->position, memory_order_relaxed);
         return;
     }
