@@ -11,6 +11,7 @@
 #include "strata/disk.h"
 #include "strata/error.h"
 #include "strata/events.h"
+#include "strata/health.h"
 #include "strata/key.h"
 #include "strata/load.h"
 #include "strata/log.h"

@@ -416,6 +416,33 @@ public:
         detail::check(strata_stats_layer(raw_, layer, &out), err);
         return out;
     }
+    /// How it is with the nodes that share its data.
+    strata_health health() const
+    {
+        strata_health out = strata_health();
+        strata_error err = STRATA_ERROR_INIT;
+        out.size = sizeof out;
+        detail::check(strata_health_get(raw_, &out, &err), err);
+        return out;
+    }
+    /// One layer, and why; layer 0 is the nearest.
+    strata_part_health layer_health(std::size_t layer) const
+    {
+        strata_part_health out = strata_part_health();
+        strata_error err = STRATA_ERROR_INIT;
+        out.size = sizeof out;
+        detail::check(strata_health_layer(raw_, layer, &out, &err), err);
+        return out;
+    }
+    /// One bus, and why.
+    strata_part_health bus_health(std::size_t bus) const
+    {
+        strata_part_health out = strata_part_health();
+        strata_error err = STRATA_ERROR_INIT;
+        out.size = sizeof out;
+        detail::check(strata_health_bus(raw_, bus, &out, &err), err);
+        return out;
+    }
     /// Is that layer there and well?  STRATA_OK, or what is wrong with it.
     int try_ping(std::size_t layer, strata_error *err = nullptr) const noexcept { return strata_ping(raw_, layer, err); }
 

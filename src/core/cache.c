@@ -118,6 +118,7 @@ static struct root *new_root(const strata_options *known, struct executor *ex, s
     root->codec = known->codec;
     root->stats = known->stats != STRATA_OFF;
     root->ex = ex;
+    root->opened_ms = ex_now_ms(ex);
     root->trusted_until = INT64_MAX;
     root->forks = ex->ops->forks != NULL ? ex->ops->forks(ex) : &never_forked;
     atomic_init(&root->forked, atomic_load_explicit(root->forks, memory_order_relaxed));
@@ -436,6 +437,7 @@ int strata_reopen(strata *cache, strata_error *err)
         return rc;
     rc = forget_parent(root);
     root->ex = ex;
+    root->opened_ms = ex_now_ms(ex);
     root->life = ex_random(ex) | 1;
     atomic_store(&root->host.closing, 0); /* the parent may have been at it */
     if (rc == STRATA_OK)

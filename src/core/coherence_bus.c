@@ -100,6 +100,8 @@ static void host_up(struct strata_bus_host *host)
 {
     struct bus_slot *b = slot_of(host);
     key_mutex_lock(&b->c->lock);
+    if (!b->up)
+        b->since_ms = ex_now_ms(b->c->root->ex);
     b->up = 1;
     key_mutex_unlock(&b->c->lock);
     say(b, SAID_UP, strata_bytes("", 0), 0);
@@ -109,9 +111,13 @@ static void host_down(struct strata_bus_host *host, const strata_error *why)
 {
     struct bus_slot *b = slot_of(host);
     key_mutex_lock(&b->c->lock);
+    if (b->up)
+        b->since_ms = ex_now_ms(b->c->root->ex);
     b->up = 0;
-    if (why != NULL)
+    if (why != NULL) {
         b->down = *why;
+        b->down_ms = ex_now_ms(b->c->root->ex);
+    }
     key_mutex_unlock(&b->c->lock);
     say(b, SAID_DOWN, strata_bytes("", 0), 0);
 }
@@ -348,6 +354,7 @@ void strata__bus_slot_begin(struct bus_slot *b)
 {
     fill_host(b);
     b->proven = b->doubted_ms = NEVER;
+    b->since_ms = ex_now_ms(b->c->root->ex);
     b->first = NULL;
     b->last = &b->first;
     list_init(&b->peers);

@@ -87,6 +87,7 @@ struct bus_slot {
     int doubts;                          /* 1: since the last heartbeat; the worker's */
     int64_t told_ms;                     /* when listeners were last told of a message that was rejected; 0 never */
     strata_error down;                   /* why it is, or was */
+    int64_t since_ms, down_ms;           /* it has been up, or not, since; `down` came then */
     strata_follow follow, *asked_follow; /* one at a time: what the layer has, and whose it is */
 };
 

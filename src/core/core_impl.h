@@ -105,6 +105,15 @@ struct coherence; /* coherence_impl.h */
 struct demotions; /* demote.h */
 
 /* One layer of the stack, and what the cache counts for it. */
+/* What has failed lately (health_parts.c). */
+struct trouble {
+    struct key_mutex lock;
+    int64_t since_ms, last_ms; /* of failures without a pause of TROUBLE_PAUSE_MS; meaningful where err.status != 0 */
+    strata_error err;          /* the last */
+};
+enum { TROUBLE_PAUSE_MS = 10000 };
+void strata__trouble_note(struct trouble *t, int64_t now_ms, int status, const strata_error *err);
+
 struct layer_slot {
     strata_layer *layer;
     uint32_t index;
@@ -118,8 +127,9 @@ struct layer_slot {
     _Atomic(int64_t) told_ms[2];            /* when listeners were last told of a put, a remove that failed; 0 never */
     _Atomic(uint64_t) unadmitted;           /* values with admit off, whose keys it does not hold */
     _Atomic(uint64_t) passed;               /* values that were not put there: too many were on their way (late_most) */
-    strata_layer_stats base;                /* what a reset takes off; tree lock */
-    struct histogram latency;               /* nanoseconds */
+    struct trouble trouble;
+    strata_layer_stats base;  /* what a reset takes off; tree lock */
+    struct histogram latency; /* nanoseconds */
 };
 
 struct listener {
@@ -158,6 +168,7 @@ struct root {
     strata *handle;         /* the cache's own */
     strata_options options; /* defaults filled in */
     const strata_codec *codec;
+    int64_t opened_ms;
     uint64_t life; /* of this open; never 0 */
     uint64_t seed;
     size_t layer_count;

@@ -152,6 +152,7 @@ int strata__layers_reopen(struct root *root, strata_error *err)
         if (rc < 0)
             return strata__fail_plain(err, rc, layer->name);
         struct layer_slot *slot = &root->layers[i];
+        slot->trouble = (struct trouble){ 0 };
         atomic_store(&slot->own_hits, 0);
         atomic_store(&slot->own_misses, 0);
         atomic_store(&slot->refused, 0);
@@ -249,6 +250,7 @@ static void count_failure(strata *handle, struct layer_slot *slot, const strata_
     struct root *root = handle->root;
     atomic_fetch_add_explicit(&slot->errors, 1, memory_order_relaxed);
     count_up(handle, COUNT_ERRORS);
+    strata__trouble_note(&slot->trouble, ex_now_ms(root->ex), status, op->err);
     if (event_wanted(root, STRATA_EVENT_ERROR) && may_tell(slot, op, ex_now_ms(root->ex)))
         strata__event_error(handle, op->key, slot->layer->name, status,
                             op->err->message[0] != 0 ? op->err->message : strata_status_text(status));

@@ -11,6 +11,7 @@
  *   6. driver       driver->lock: what a sleeping caller is to run, and whether it is done
  *   7. listeners    events->lock;  graph  root->graph_lock;  loads  root->delay_lock;  unleased  unleased->lock;
  *      warden  warden->lock: breakers and limits of loads;
+ *      trouble  slot->trouble.lock: what failed last;  log  log->lock: how many lines of a kind;
  *      coherence    coherence->lock: queues, peers, trust; buses are called under none of ours
  *      bans         bans->lock: what is banned; the lurker asks under a shard's
  *   8. the executor's and a queue's own

@@ -354,6 +354,24 @@ static void guard_stats(strata_layer *layer, strata_layer_stats *out)
     os_lock_give(&g->lock);
 }
 
+static void guard_health(strata_layer *layer, strata_part_health *out)
+{
+    struct guard *g = downcast(layer);
+    const strata_layer_ops *in = g->inner->ops;
+    if (in->size >= offsetof(strata_layer_ops, health) + sizeof in->health && in->health != NULL)
+        in->health(g->inner, out);
+    int64_t now = strata_host_now_ms(g->host);
+    os_lock_take(&g->lock);
+    if (g->breaker.state != BREAKER_CLOSED) {
+        out->state = STRATA_HEALTH_DOWN;
+        out->since_ms = now > g->breaker.since_ms ? now - g->breaker.since_ms : 0;
+        out->retry_ms = g->breaker.until_ms > now ? g->breaker.until_ms - now : 0;
+        out->last = g->why;
+        out->words[0] = '\0';
+    }
+    os_lock_give(&g->lock);
+}
+
 static void guard_hurry(strata_layer *layer)
 {
     struct guard *g = downcast(layer);
@@ -436,6 +454,7 @@ static void fill_ops(struct guard *g)
                                  .keys = in->keys != NULL ? guard_keys : NULL,
                                  .ping = in->ping != NULL ? guard_ping : NULL,
                                  .stats = guard_stats,
+                                 .health = guard_health,
                                  .maintain = in->maintain != NULL ? guard_maintain : NULL,
                                  .reopen = in->reopen != NULL ? guard_reopen : NULL,
                                  .close = guard_close,

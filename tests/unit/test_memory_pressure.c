@@ -52,6 +52,14 @@ static int tear_down(void **state)
     return 0;
 }
 
+static int64_t now_ms;
+
+static int64_t now_of(struct strata_layer_host *host)
+{
+    (void)host;
+    return now_ms;
+}
+
 static void note(struct strata_layer_host *host, strata_layer *layer, uint32_t kind, int status, const char *message)
 {
     (void)host, (void)layer, (void)status;
@@ -293,6 +301,34 @@ static void test_a_kernel_that_stops_saying(void **state)
     fixture_close(&f);
 }
 
+static void test_its_health(void **state)
+{
+    (void)state;
+    struct memory_fixture f;
+    strata_part_health h = STRATA_PART_HEALTH_INIT;
+    strata_memory_options o = watched(4 * MIB);
+    open_watched(&f, &o);
+    f.host.now_ms = now_of;
+    f.layer->ops->health(f.layer, &h);
+    assert_int_equal(h.state, STRATA_HEALTH_WELL);
+    int64_t from = f.now_ms;
+    pass(&f, 500);
+    pass(&f, 500);
+    now_ms = f.now_ms;
+    h.max_bytes = 4 * MIB;
+    h.budget_bytes = fixture_stats(&f).budget_bytes;
+    f.layer->ops->health(f.layer, &h);
+    assert_int_equal(h.state, STRATA_HEALTH_LESS);
+    assert_int_equal(h.since_ms, now_ms - from - LOOK_MS);
+    assert_non_null(strstr(h.words, "it takes 3212836 of 4194304 bytes"));
+    for (int i = 0; i < 60; i++)
+        pass(&f, 0);
+    h = (strata_part_health)STRATA_PART_HEALTH_INIT;
+    f.layer->ops->health(f.layer, &h);
+    assert_int_equal(h.state, STRATA_HEALTH_WELL);
+    fixture_close(&f);
+}
+
 static void test_a_kernel_that_does_not_count(void **state)
 {
     (void)state;
@@ -429,6 +465,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_every_policy, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_the_group_and_its_bound, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_kernel_that_stops_saying, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_its_health, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_kernel_that_does_not_count, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_without_memory, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_without_memory_while_it_shrinks, set_up, tear_down),

@@ -177,6 +177,8 @@ static void spaces()
     CHECK(c.layer_count() == 1 && std::strcmp(c.layer_stats(0).name, "memory") == 0);
     CHECK(thrown([&] { c.layer_stats(1); }) == STRATA_EINVAL);
     CHECK(c.try_ping(0) == STRATA_OK && c.try_ping(1) == STRATA_EINVAL);
+    CHECK(c.layer_health(0).state == STRATA_HEALTH_WELL && thrown([&] { c.layer_health(1); }) == STRATA_EINVAL);
+    CHECK(!c.health().coherent && thrown([&] { c.bus_health(0); }) == STRATA_EINVAL);
 }
 
 // A stale value is served and the load goes on after the call has returned: a lambda without captures may be a temporary.

@@ -7,6 +7,7 @@
 #define STRATA_SYS_LAYER_H
 #include "strata/base.h"
 #include "strata/error.h"
+#include "strata/health.h"
 #include "strata/stats.h"
 #include "strata/sys/allocator.h"
 #include "strata/sys/bus.h"
@@ -289,6 +290,10 @@ typedef struct strata_layer_ops {
     int (*kept)(strata_layer *layer, void (*is)(strata_slice note, void *ctx), void *ctx);
     /** See strata_follow.  how->kind is looked at by who answers.  Does not block.  NULL: its store remembers nobody's reads. */
     int (*follow)(strata_layer *layer, strata_follow *how, strata_error *err);
+    /** What the cache can't know of the layer's health by its stats and by what failed: state, since_ms, retry_ms, last, words may
+     *  be set; where `words` stay empty, the cache writes them.  May make the state worse alone.  Any thread; does not block.  NULL:
+     *  nothing. */
+    void (*health)(strata_layer *layer, strata_part_health *out);
 } strata_layer_ops;
 
 /** The base of a layer: the first member of its own struct. */

@@ -523,6 +523,7 @@ int strata__memory_keys(strata_layer *layer, int (*each)(uint32_t, strata_slice,
 int strata__memory_watch_start(struct memory *m, strata_error *err);
 /* Look, and do what follows from it.  By one thread at a time. */
 void strata__memory_watch(struct memory *m, int64_t now_ms);
+void strata__memory_health(strata_layer *layer, strata_part_health *out);
 void strata__memory_watch_stats(const struct memory *m, strata_layer_stats *out);
 
 /* memory_shrink.c: a piece of the way to this budget, of no longer than some 50 ms. */

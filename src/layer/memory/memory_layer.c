@@ -387,6 +387,7 @@ static const strata_layer_ops memory_ops = {
     .quick = strata__memory_quick,
     .checked = strata__memory_checked,
     .lurk = strata__memory_lurk,
+    .health = strata__memory_health,
 };
 
 /* The constructor --------------------------------------------------------------------------------------------- */

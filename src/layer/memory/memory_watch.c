@@ -28,6 +28,7 @@ struct memory_watch {
     int failed;   /* the last look did */
     char file[FILE_ROOM];
     _Atomic(uint64_t) shrinks, grows, errors;
+    _Atomic(int64_t) short_ms; /* the budget has been less than all of it since; INT64_MIN: it is all */
 };
 
 /* 0 or an errno. */
@@ -90,6 +91,7 @@ int strata__memory_watch_start(struct memory *m, strata_error *err)
     struct memory_watch *w = strata__alloc_zero(m->mem, sizeof *w);
     if (w == NULL)
         return strata__fail_plain(err, STRATA_ENOMEM, m->base.name);
+    atomic_init(&w->short_ms, INT64_MIN);
     strata__pressure_init(&w->pressure, (uint32_t)m->options.pressure_floor_percent * (PRESSURE_WHOLE / 100));
     int rc = m->options.pressure_file != NULL ? STRATA_OK : strata__memory_group(&w->group, m->mem);
     int code = rc == STRATA_OK ? find_file(m, w, &s) : 0;
@@ -159,9 +161,26 @@ void strata__memory_watch(struct memory *m, int64_t now_ms)
         if (move != PRESSURE_HOLD) {
             atomic_fetch_add_explicit(move == PRESSURE_SHRINK ? &w->shrinks : &w->grows, 1, memory_order_relaxed);
             tell_move(m, &w->pressure, move);
+            if (w->pressure.share == PRESSURE_WHOLE)
+                atomic_store(&w->short_ms, INT64_MIN);
+            else if (atomic_load(&w->short_ms) == INT64_MIN)
+                atomic_store(&w->short_ms, now_ms);
         }
     }
     strata__memory_shrink(m, strata__pressure_part(m->max_bytes, w->pressure.share));
+}
+
+void strata__memory_health(strata_layer *layer, strata_part_health *out)
+{
+    struct memory *m = (struct memory *)(void *)layer;
+    int64_t since = m->watch != NULL ? atomic_load(&m->watch->short_ms) : INT64_MIN;
+    if (since == INT64_MIN)
+        return;
+    out->state = STRATA_HEALTH_LESS;
+    out->since_ms = m->host->now_ms(m->host) - since;
+    snprintf(out->words, sizeof out->words,
+             "memory was short %" PRId64 " ms ago: it takes %" PRIu64 " of %" PRIu64 " bytes, and more once it is not",
+             out->since_ms, out->budget_bytes, out->max_bytes);
 }
 
 void strata__memory_watch_stats(const struct memory *m, strata_layer_stats *out)
