@@ -25,5 +25,6 @@
 #include "strata/stats.h"
 #include "strata/value.h"
 #include "strata/version.h"
+#include "strata/warm.h"
 #include "strata/zone.h"
 #endif /* STRATA_STRATA_H */

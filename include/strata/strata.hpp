@@ -303,6 +303,26 @@ public:
         return set_only(STRATA_IF_PRESENT, key, bytes, version, p);
     }
 
+    /// Load many keys before anybody asks for them (strata/warm.h).
+    strata_warm_report warm(const strata_warm_options &options) const
+    {
+        strata_error err = STRATA_ERROR_INIT;
+        strata_warm_report report = STRATA_WARM_REPORT_INIT;
+        detail::check(strata_warm(raw_, &options, &report, &err), err);
+        return report;
+    }
+    /// The same for a list, with a loader as in get_or_load(), which is needed until the end of refreshes of what was stale.
+    template <class F> strata_warm_report warm(const std::vector<strata_warm_key> &keys, F &&loader) const
+    {
+        typedef typename std::remove_reference<F>::type callable;
+        strata_warm_options options = STRATA_WARM_OPTIONS_INIT;
+        options.keys = keys.data();
+        options.count = keys.size();
+        options.loader = &detail::passed<callable>::run;
+        options.loader_ctx = detail::passed<callable>::ctx(loader);
+        return warm(options);
+    }
+
     /// Store a decoded object, with `count` tags; the cache needs a codec, which frees it, also where this throws.
     void set_object(slice key, void *object, const strata_slice *tags = nullptr, std::size_t count = 0,
                     const strata_policy *p = nullptr) const

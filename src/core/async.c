@@ -158,6 +158,8 @@ static void finish_read(struct waiter *w)
 {
     struct async *a = of_waiter(w);
     struct root *root = a->root;
+    if (a->out_hit != NULL)
+        *a->out_hit = w->was_hit;
     if (a->timer_set && ex_cancel(root->ex, &a->timer)) {
         unref_async(a);
         root_leave(root);
@@ -288,9 +290,8 @@ int strata_get_async(strata *cache, strata_slice key, strata_queue *queue, strat
     return read_async(a, &want, err);
 }
 
-int strata_get_or_load_async(strata *cache, strata_slice key, strata_loader loader, void *loader_ctx,
-                             const strata_policy *policy, strata_queue *queue, strata_done done, void *ctx,
-                             strata_error *err)
+static int load_async(strata *cache, strata_slice key, strata_loader loader, void *loader_ctx,
+                      const strata_policy *policy, int *out_hit, const struct async_end *end, strata_error *err)
 {
     int rc = cache != NULL ? check_key(cache, key, err) : STRATA_OK;
     struct want want;
@@ -299,8 +300,27 @@ int strata_get_or_load_async(strata *cache, strata_slice key, strata_loader load
         rc = strata__want_init(&want, cache, loader, loader_ctx, policy, &resolved, err);
     if (rc != STRATA_OK)
         return rc;
-    struct async *a = strata__async_new(cache, key, queue, done, ctx, &rc, err);
-    return a != NULL ? read_async(a, &want, err) : rc;
+    struct async *a = strata__async_new(cache, key, end->queue, end->done, end->ctx, &rc, err);
+    if (a == NULL)
+        return rc;
+    a->out_hit = out_hit;
+    return read_async(a, &want, err);
+}
+
+int strata_get_or_load_async(strata *cache, strata_slice key, strata_loader loader, void *loader_ctx,
+                             const strata_policy *policy, strata_queue *queue, strata_done done, void *ctx,
+                             strata_error *err)
+{
+    const struct async_end end = { queue, done, ctx };
+    return load_async(cache, key, loader, loader_ctx, policy, NULL, &end, err);
+}
+
+int strata__load_reporting(strata *cache, strata_slice key, strata_loader loader, void *loader_ctx,
+                           const strata_policy *policy, int *out_hit, strata_done done, void *ctx, strata_error *err)
+{
+    const struct async_end end = { NULL, done, ctx };
+    *out_hit = 1; /* what is answered at once */
+    return load_async(cache, key, loader, loader_ctx, policy, out_hit, &end, err);
 }
 
 /* Writes -------------------------------------------------------------------------------------------------------- */

@@ -21,6 +21,7 @@ struct async {
     struct waiter waiter;
     struct write *write;
     _Atomic(unsigned char) parts; /* of a write that ends before its call returns: it, and a worker's readiness */
+    int *out_hit;                 /* strata__load_reporting() */
     int (*call)(struct async *a, strata_error *err); /* the blocking twin */
     strata_slice key;                                /* a copy, behind this struct */
     void *out;
@@ -59,6 +60,13 @@ struct async_end {
 /* A write, which was prepared as `pattern` is.  Takes over the reference to `value`, whatever it answers; NULL with what stores nothing. */
 int strata__write_async(strata *cache, strata_slice key, strata_value *value, const struct strata_tags *tags,
                         const struct write *pattern, const struct async_end *end, strata_error *err);
+
+/* strata_get_or_load_async() without a queue, which also says whether a layer had it. */
+int strata__load_reporting(strata *cache, strata_slice key, strata_loader loader, void *loader_ctx,
+                           const strata_policy *policy, int *out_hit, strata_done done, void *ctx, strata_error *err);
+/* strata_get_or_load_many(), which also says of which ones a layer had them (bulk.c). */
+int strata__load_many(strata *cache, strata_item *items, size_t count, strata_bulk_loader loader, void *loader_ctx,
+                      const strata_policy *policy, unsigned char *hits, strata_error *err);
 
 /* A set of bytes, which are copied; the cache is not NULL. */
 int strata__set_later(strata *cache, strata_slice key, strata_slice value, const struct strata_tags *tags,

@@ -5,6 +5,7 @@
  * once for all that are missing.  From there each flight goes on by itself: as soon as its own load is completed. */
 #include <string.h>
 
+#include "src/core/async_impl.h"
 #include "src/core/direct.h"
 #include "src/core/flight.h"
 #include "src/core/write.h"
@@ -344,6 +345,7 @@ struct bulk {
     struct want want;
     strata_item *items;
     size_t count;
+    unsigned char *hits;    /* which ones a layer had; NULL: nobody asks */
     struct waiter *waiters; /* one an item */
     strata_error *words;    /* of an error that this thread found */
     strata_error *told;     /* of an error that a flight told; the driver's lock */
@@ -368,6 +370,8 @@ static size_t look_first(struct bulk *k, int *worst, strata_error *err)
             item->status = STRATA_PENDING;
             left++;
         }
+        if (k->hits != NULL)
+            k->hits[i] = item->status != STRATA_PENDING;
         *worst = first_error(*worst, item->status);
     }
     return left;
@@ -506,6 +510,8 @@ static int finish_items(struct bulk *k, int worst)
             continue;
         item->status = w->status;
         item->value = w->value;
+        if (k->hits != NULL)
+            k->hits[i] = w->was_hit;
         worst = first_error(worst, item->status);
     }
     return worst;
@@ -582,8 +588,8 @@ int strata_get_many(strata *cache, strata_item *items, size_t count, strata_erro
     return rc != NOT_DIRECT ? rc : read_many(&k, err);
 }
 
-int strata_get_or_load_many(strata *cache, strata_item *items, size_t count, strata_bulk_loader loader,
-                            void *loader_ctx, const strata_policy *policy, strata_error *err)
+int strata__load_many(strata *cache, strata_item *items, size_t count, strata_bulk_loader loader, void *loader_ctx,
+                      const strata_policy *policy, unsigned char *hits, strata_error *err)
 {
     if (cache == NULL || (items == NULL && count != 0))
         return strata__no_argument(err, "strata_get_or_load_many() needs a cache and items");
@@ -593,8 +599,14 @@ int strata_get_or_load_many(strata *cache, strata_item *items, size_t count, str
     strata_policy resolved;
     strata__policy_resolve(&resolved, policy, &cache->policy);
     const struct want want = { .handle = cache, .bulk = loader, .loader_ctx = loader_ctx, .policy = &resolved };
-    struct bulk k = { .want = want, .items = items, .count = count };
+    struct bulk k = { .want = want, .items = items, .count = count, .hits = hits };
     if (loader == NULL)
         want_own_loader(&k.want, 1);
     return read_many(&k, err);
+}
+
+int strata_get_or_load_many(strata *cache, strata_item *items, size_t count, strata_bulk_loader loader,
+                            void *loader_ctx, const strata_policy *policy, strata_error *err)
+{
+    return strata__load_many(cache, items, count, loader, loader_ctx, policy, NULL, err);
 }

@@ -64,6 +64,7 @@ struct waiter {
     unsigned char keep;       /* its policy: background_completion */
     unsigned char done;       /* blocking: the driver's lock */
     unsigned char noted;      /* a loader sleeps for it; graph lock */
+    unsigned char was_hit;    /* a layer served it */
     unsigned char quiet;      /* an import's: no request of a user's, so its answer is not counted */
     int status;
     strata_value *value;                   /* one reference */

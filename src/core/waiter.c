@@ -103,6 +103,7 @@ void strata__waiters_give(struct flight *f, struct list_node *taken, const struc
         struct waiter *w = list_entry(node, struct waiter, link);
         if (!w->quiet)
             strata__answer_counted(w->handle, f->key.plain, a);
+        w->was_hit = a->is_hit != 0;
         strata__waiter_finish(w, a->status, a->value != NULL ? strata_value_ref(a->value) : NULL, a->err);
     }
 }

@@ -12,6 +12,7 @@
 #include "strata/rabbitmq.h"
 #include "strata/redis.h"
 #include "strata/snapshot.h"
+#include "strata/warm.h"
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 #define KIB ((uint64_t)1 << 10)
@@ -382,6 +383,26 @@ static const struct option_row policy_rows[] = {
 };
 #undef STRUCT
 
+#define STRUCT strata_warm_options
+static const struct option_row warm_rows[] = {
+    SIZE_ROW,
+    ROW(keys, OPTION_POINTER, 0, 0, 0, NULL, "what to load"),
+    ROW(count, OPTION_U64, 0, INT64_MAX, 0, NULL, "how many keys"),
+    ROW(next, OPTION_POINTER, 0, 0, 0, NULL, "gives the next key"),
+    ROW(next_ctx, OPTION_POINTER, 0, 0, 0, NULL, "handed to it"),
+    ROW(loader, OPTION_POINTER, 0, 0, 0, NULL, "of one key"),
+    ROW(bulk, OPTION_POINTER, 0, 0, 0, NULL, "of many keys"),
+    ROW(loader_ctx, OPTION_POINTER, 0, 0, 0, NULL, "handed to the loader"),
+    ROW(policy, OPTION_POINTER, 0, 0, 0, NULL, "of the loads"),
+    ROW(concurrency, OPTION_U32, 1, 1024, 4, NULL, "so many loads, or batches, at once"),
+    ROW(batch, OPTION_U32, 1, 10000, 64, NULL, "so many keys a call of the bulk loader"),
+    ROW(keep_going, OPTION_SWITCH, STRATA_OFF, STRATA_ON, STRATA_OFF, NULL, "the others go on where a load fails"),
+    ROW(reserved, OPTION_U32, 0, 0, 0, NULL, "0"),
+    ROW(progress, OPTION_POINTER, 0, 0, 0, NULL, "called for each key that is through"),
+    ROW(progress_ctx, OPTION_POINTER, 0, 0, 0, NULL, "handed to it"),
+};
+#undef STRUCT
+
 #define STRUCT strata_nats_options
 static const struct option_row nats_rows[] = {
     SIZE_ROW,
@@ -448,6 +469,8 @@ const struct option_rows strata__redis_tracking_rows = {
 const struct option_rows strata__snapshot_rows = {
     "strata_snapshot_options", "STRATA_SNAPSHOT_OPTIONS_INIT", sizeof(strata_snapshot_options), snapshot_rows,
     COUNT(snapshot_rows) };
+const struct option_rows strata__warm_rows = {
+    "strata_warm_options", "STRATA_WARM_OPTIONS_INIT", sizeof(strata_warm_options), warm_rows, COUNT(warm_rows) };
 const struct option_rows strata__nats_rows = {
     "strata_nats_options", "STRATA_NATS_OPTIONS_INIT", sizeof(strata_nats_options), nats_rows, COUNT(nats_rows) };
 /* clang-format on */

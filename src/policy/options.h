@@ -63,6 +63,7 @@ extern const struct option_rows strata__redis_rows;            /* strata_redis_o
 extern const struct option_rows strata__redis_bus_rows;        /* strata_redis_bus_options */
 extern const struct option_rows strata__redis_tracking_rows;   /* strata_redis_tracking_options */
 extern const struct option_rows strata__snapshot_rows;         /* strata_snapshot_options */
+extern const struct option_rows strata__warm_rows;             /* strata_warm_options */
 extern const struct option_rows strata__nats_rows;             /* strata_nats_options */
 
 /* Bounds of strata_memory_options.max_bytes: beyond 255 GiB a 32-bit reference would need steps that an entry's six bits of slack

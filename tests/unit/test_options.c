@@ -17,6 +17,7 @@
 #include "strata/nats.h"
 #include "strata/redis.h"
 #include "strata/snapshot.h"
+#include "strata/warm.h"
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 
@@ -37,6 +38,7 @@ static const struct {
     { &strata__redis_bus_rows, sizeof(strata_redis_bus_options), 4 },
     { &strata__redis_tracking_rows, sizeof(strata_redis_tracking_options), 0 },
     { &strata__snapshot_rows, sizeof(strata_snapshot_options), 0 },
+    { &strata__warm_rows, sizeof(strata_warm_options), 0 },
     { &strata__nats_rows, sizeof(strata_nats_options), 0 },
 };
 

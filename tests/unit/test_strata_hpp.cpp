@@ -240,6 +240,20 @@ static void compare_and_set()
     CHECK(thrown([&] { c.set_if("k", "x", none); }) == STRATA_EINVAL);
 }
 
+static void warming_up()
+{
+    cache c("memory:?max_bytes=1mb");
+    std::vector<strata_warm_key> keys(2);
+    keys[0].key = strata_str("a");
+    keys[1].key = strata_str("b");
+    strata_warm_report r = c.warm(keys, [](load &, slice key) { return key.str() + "!"; });
+    CHECK(r.loaded == 2 && c.get("b").str() == "b!");
+    CHECK(thrown([&] {
+              keys[0].key = strata_str("c");
+              c.warm(keys, [](load &l, slice) { return l.fail(STRATA_EIO, "gone"); });
+          }) == STRATA_EIO);
+}
+
 static void options_and_layers()
 {
     strata_layer *layers[] = { strata_memory_layer(nullptr), strata_memory_layer(nullptr) };
@@ -265,6 +279,7 @@ int main()
     queues();
     snapshots();
     compare_and_set();
+    warming_up();
     options_and_layers();
     return failures;
 }
