@@ -35,7 +35,7 @@ typedef struct strata_warm_options {
      *  status.  Not with `keys`. */
     int (*next)(strata_slice *out, void *ctx);
     void *next_ctx;             /**< handed to it */
-    strata_loader loader;       /**< as in strata_get_or_load(); NULL takes the namespace's own, unless there is `bulk` */
+    strata_loader loader;       /**< as in strata_get_or_load(); NULL takes the namespace's own, a bulk loader if it has one, unless there is `bulk` */
     strata_bulk_loader bulk;    /**< as in strata_get_or_load_many(), called for up to `batch` keys.  Not with `loader` */
     void *loader_ctx;           /**< handed to the loader; of a key that is stale also after the end */
     const strata_policy *policy; /**< of the loads; borrowed for the call; NULL inherits all */

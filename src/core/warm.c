@@ -43,6 +43,7 @@ struct warm {
     struct job *jobs;
     struct job *idle, *held; /* the pump's: the latter has keys, and there was no room for it */
     size_t running;          /* the pump's: jobs that are under way, and the timer */
+    int batches;             /* a bulk loader is called: the options', or the namespace's own */
     int ended, stopped, timed, status;
     strata_error err;
     struct key_mutex lock; /* of the following */
@@ -108,7 +109,7 @@ static int next_key(struct warm *w, strata_slice *out)
     return rc > 0;
 }
 
-static size_t batch_of(const struct warm *w) { return w->options.bulk != NULL ? w->options.batch : 1; }
+static size_t batch_of(const struct warm *w) { return w->batches ? w->options.batch : 1; }
 
 /* 1: it has something to do. */
 static int fill(struct warm *w, struct job *j)
@@ -178,7 +179,7 @@ static void run_batch(struct task *task)
 static int start(struct warm *w, struct job *j)
 {
     j->err = (strata_error)STRATA_ERROR_INIT;
-    if (w->options.bulk == NULL)
+    if (!w->batches)
         return strata__load_reporting(w->cache, j->items[0].key, w->options.loader, w->options.loader_ctx,
                                       w->options.policy, &j->hit, single_done, j, &j->err);
     j->task.run = run_batch;
@@ -212,7 +213,7 @@ static void tell(struct warm *w, strata_slice key, int status, int hit, const st
 static void tell_job(struct warm *w, struct job *j)
 {
     for (size_t i = 0; i < j->count; i++)
-        tell(w, j->items[i].key, j->items[i].status, w->options.bulk != NULL ? j->hits[i] : j->hit, &j->err);
+        tell(w, j->items[i].key, j->items[i].status, w->batches ? j->hits[i] : j->hit, &j->err);
     j->next = w->idle;
     w->idle = j;
 }
@@ -358,7 +359,7 @@ static int check_options(const strata *cache, const strata_warm_options *given, 
                             "a warm-up has its keys from a list or from next(), not from both");
     if (out->loader != NULL && out->bulk != NULL)
         return strata__fail(err, STRATA_EINVAL, "bulk", "a warm-up has a loader or a bulk loader, not both");
-    if (out->loader == NULL && out->bulk == NULL && cache->loader == NULL)
+    if (out->loader == NULL && out->bulk == NULL && !namespace_has_loader(cache))
         return strata__fail(err, STRATA_EINVAL, "loader",
                             "there is no loader: give the warm-up one, or the namespace (strata_namespace_options)");
     return STRATA_OK;
@@ -400,7 +401,8 @@ static void sort_order(size_t *order, size_t count, const strata_warm_key *keys)
 /* All in one block: jobs, their items and hits, the order of the list. */
 static struct warm *make(strata *cache, const strata_warm_options *o)
 {
-    size_t batch = o->bulk != NULL ? o->batch : 1, jobs = o->concurrency, keys = o->count;
+    int batches = o->bulk != NULL || (o->loader == NULL && cache->bulk_loader != NULL);
+    size_t batch = batches ? o->batch : 1, jobs = o->concurrency, keys = o->count;
     size_t each = sizeof(struct job) + batch * (sizeof(strata_item) + 1);
     if (keys > SIZE_MAX / 4 / sizeof(size_t))
         return NULL;
@@ -411,6 +413,7 @@ static struct warm *make(strata *cache, const strata_warm_options *o)
     w->root = cache->root;
     w->cache = cache;
     w->options = *o;
+    w->batches = batches;
     w->jobs = (struct job *)(void *)(w + 1);
     strata_item *items = (strata_item *)(void *)(w->jobs + jobs);
     w->order = keys != 0 ? (size_t *)(void *)(items + jobs * batch) : NULL;
