@@ -74,7 +74,7 @@ static void allow(struct write *w, struct layer_slot *slot, const strata_entry_v
             stop(w, STRATA_ECODEC, STOP_HERE);
             return;
         }
-        w->compares = (found != NULL ? STRATA_OP_SAME : STRATA_OP_NONE) >> COMPARES_SHIFT;
+        w->compares = (unsigned char)((found != NULL ? STRATA_OP_SAME : STRATA_OP_NONE) >> COMPARES_SHIFT);
         w->compared = found != NULL ? *found : (strata_entry_version){ 0, 0 };
     }
     w->decided = 1;
