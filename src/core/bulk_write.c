@@ -2,7 +2,7 @@
 #include "src/core/flight.h"
 #include "src/core/write.h"
 
-enum { WRITES_AT_ONCE = 64 };
+enum { WRITES_AT_ONCE = 512 }; /* more go in several trips: each takes memory for its operation */
 
 /* Up to WRITES_AT_ONCE of them side by side, so that slow layers work on all at once. */
 static int write_some(struct write *writes, strata_item *items, size_t count, int so_far, strata_error *err)

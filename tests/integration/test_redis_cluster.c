@@ -114,6 +114,53 @@ static void many_keys_over_all_nodes(void **state)
     strata_close(cache);
 }
 
+/* How often all masters together carried it out. */
+static int calls_of(const char *command)
+{
+    char name[128];
+    int calls = 0;
+    snprintf(name, sizeof name, "return (redis.call('INFO', 'commandstats'):match('cmdstat_%s:calls=(%%d+)') or '0')",
+             command);
+    for (size_t i = 0; i < CLUSTER_MASTERS; i++) {
+        struct redis_answer answer = redis_do(nodes.links[i], "EVAL", name, "0");
+        assert_int_equal(answer.status, STRATA_OK);
+        calls += atoi(answer.text);
+    }
+    return calls;
+}
+
+/* And a few that ask for the masters' lives, from time to time. */
+static void assert_about(int calls, int expected) { assert_true(calls >= expected && calls < expected + MANY / 5); }
+
+/* One command a key, to the node that has it, and all of a call under way at once: none is asked twice, or at the wrong place. */
+static void many_keys_cost_a_command_each(void **state)
+{
+    (void)state;
+    static char names[MANY][16];
+    static strata_item items[MANY];
+    redis_nodes_flush(&nodes);
+    strata *cache = open_cache("");
+    for (size_t i = 0; i < MANY; i++) {
+        (void)snprintf(names[i], sizeof names[i], "one %zu", i);
+        items[i] = (strata_item){ .key = strata_str(names[i]), .set = strata_str(names[i]) };
+    }
+    assert_int_equal(strata_set_many(cache, items, CLUSTER_MASTERS * 8, NULL, &err),
+                     STRATA_OK); /* the script is known */
+    assert_int_equal(strata_delete_many(cache, items, CLUSTER_MASTERS * 8, &err), STRATA_OK);
+    for (size_t i = 0; i < CLUSTER_MASTERS; i++)
+        (void)redis_do(nodes.links[i], "CONFIG", "RESETSTAT");
+    assert_int_equal(strata_set_many(cache, items, MANY, NULL, &err), STRATA_OK);
+    assert_about(calls_of("evalsha"), MANY);
+    assert_int_equal(strata_get_many(cache, items, MANY, &err), STRATA_OK);
+    for (size_t i = 0; i < MANY; i++)
+        strata_value_unref(items[i].value);
+    assert_about(calls_of("get"), MANY);
+    assert_int_equal(calls_of("mget"), 0);
+    assert_int_equal(strata_delete_many(cache, items, MANY, &err), STRATA_OK);
+    assert_about(calls_of("evalsha"), 2 * MANY);
+    assert_int_equal(strata_close(cache), STRATA_OK);
+}
+
 /* The parent's links, and the thread that asks, are not the child's. */
 static void reopen_in_a_child(strata *cache)
 {
@@ -414,9 +461,13 @@ static int stop(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(many_keys_over_all_nodes),   cmocka_unit_test(after_fork),
-        cmocka_unit_test(a_slot_moves_under_load),    cmocka_unit_test(order_holds_while_a_slot_moves),
-        cmocka_unit_test(a_clear_while_a_slot_moves), cmocka_unit_test(a_node_comes_and_goes),
+        cmocka_unit_test(many_keys_over_all_nodes),
+        cmocka_unit_test(many_keys_cost_a_command_each),
+        cmocka_unit_test(after_fork),
+        cmocka_unit_test(a_slot_moves_under_load),
+        cmocka_unit_test(order_holds_while_a_slot_moves),
+        cmocka_unit_test(a_clear_while_a_slot_moves),
+        cmocka_unit_test(a_node_comes_and_goes),
         cmocka_unit_test(a_failover_under_load), /* last: its nodes have changed places */
     };
     return cmocka_run_group_tests(tests, start, stop);

@@ -182,6 +182,30 @@ static void test_more_than_one_command_names(void **state)
     strata_queue_close(ended.queue);
 }
 
+/* Written: one script a key, and nothing else. */
+static void test_writes_take_a_command_each(void **state)
+{
+    (void)state;
+    static char keys[MANY][16];
+    static strata_item items[MANY];
+    cache = open_stack(0, server.port, PATIENT);
+    set("a", "1"); /* the script is known */
+    redis_do(other, "CONFIG", "RESETSTAT");
+    for (int i = 0; i < MANY; i++) {
+        snprintf(keys[i], sizeof keys[i], "key:%d", i);
+        items[i] = item(keys[i]);
+        items[i].set = strata_str(keys[i]);
+    }
+    assert_int_equal(strata_set_many(cache, items, MANY, NULL, &err), STRATA_OK);
+    int calls = calls_of("evalsha"); /* a few ask for the store's life, from time to time */
+    assert_true(calls >= MANY && calls < MANY + MANY / 10);
+    assert_int_equal(calls_of("set"), MANY); /* in it */
+    assert_int_equal(strata_delete_many(cache, items, MANY, &err), STRATA_OK);
+    calls = calls_of("evalsha");
+    assert_true(calls >= 2 * MANY && calls < 2 * MANY + MANY / 10);
+    assert_int_equal(calls_of("get"), 0);
+}
+
 /* Answers MGET with one element too few, GET with nil; or nothing at all. */
 static void serve_oddly(struct fake_server *f, int fd, int nth)
 {
@@ -236,7 +260,7 @@ int main(void)
 #define CASE(name) cmocka_unit_test_setup_teardown(name, start, stop)
     const struct CMUnitTest tests[] = {
         CASE(test_hits_take_one_trip),          CASE(test_nil_is_asked_again), CASE(test_a_server_that_refuses_mget),
-        CASE(test_more_than_one_command_names), CASE(test_odd_answers),
+        CASE(test_more_than_one_command_names), CASE(test_odd_answers),        CASE(test_writes_take_a_command_each),
     };
     return cmocka_run_group_tests(tests, start_server, stop_server);
 }

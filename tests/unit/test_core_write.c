@@ -335,6 +335,33 @@ static void test_storage_keys_differ(void **state)
     close_stack(&st);
 }
 
+/* Many keys are set and deleted side by side: as long as one takes. */
+static void test_many_take_one_trip(void **state)
+{
+    (void)state;
+    enum { MANY = 200 };
+    static char names[MANY][8];
+    static strata_item items[MANY];
+    struct stack st;
+    open_stack(&st, &(struct stack_options){ .with_slow = 1 });
+    st.slow->delay_ms = 10;
+    for (int i = 0; i < MANY; i++) {
+        snprintf(names[i], sizeof names[i], "k%d", i);
+        items[i] = (strata_item){ .key = strata_str(names[i]), .set = strata_str("v") };
+    }
+    int64_t began = ex_now_ms(st.ex);
+    assert_int_equal(strata_set_many(st.cache, items, MANY, NULL, &st.err), STRATA_OK);
+    assert_int_equal(ex_now_ms(st.ex) - began, 10);
+    assert_int_equal(st.slow->puts, MANY);
+    assert_int_equal(strata_delete_many(st.cache, items, MANY, &st.err), STRATA_OK);
+    assert_int_equal(ex_now_ms(st.ex) - began, 20);
+    assert_int_equal(st.slow->removes, MANY);
+    assert_int_equal(strata_get_many(st.cache, items, MANY, &st.err), STRATA_OK);
+    assert_int_equal(ex_now_ms(st.ex) - began, 30);
+    assert_int_equal(st.slow->submits, 2 * MANY + 1); /* one question for all */
+    close_stack(&st);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -348,6 +375,7 @@ int main(void)
         cmocka_unit_test(test_failing_layer),
         cmocka_unit_test(test_expire),
         cmocka_unit_test(test_clear_of_namespaces),
+        cmocka_unit_test(test_many_take_one_trip),
         cmocka_unit_test(test_storage_keys_differ),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
