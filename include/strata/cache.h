@@ -160,13 +160,25 @@ STRATA_API int strata_open_url(strata **out, const char *url, const strata_optio
  * Deletes that are kept for a server that is away (queued_deletes in its layer's stats), and messages for a bus that is (queued in
  * strata_health), are tried once more, and lost if it still can't be told.
  * On a namespace: gives back this reference only.
- * Values that are held stay valid.  Namespaces that are held answer STRATA_ECLOSED and must still be closed.
+ * Values that are held stay valid.  Namespaces that are held answer STRATA_ECLOSED and must still be closed; until the last one is,
+ * closing the cache again does nothing (STRATA_OK), as it does while another thread closes it.
  * @return STRATA_OK; STRATA_PENDING: closed, and such deletes or messages were lost, so others may find in that server, or in their
  *         memory, what was deleted or replaced here, until its time is over; STRATA_AGAIN when called from a callback or loader of this cache: it is marked
  *         closing, and the caller must close it again from outside.  NULL is a no-op.
- * Blocks: until loaders and callbacks that run have returned, and layers have written what they have to.
+ * Blocks: until loaders and callbacks that run have returned, and layers have written what they have to; strata_close_within()
+ * has a bound.
  */
 STRATA_API int strata_close(strata *cache);
+
+/**
+ * strata_close() that waits no longer than `timeout_ms` for loaders and callbacks that run, and for operations of layers: for a
+ * shutdown that may not hang on one that does not look at strata_load_canceled().  What comes before (goodbyes to buses, at most their
+ * timeouts) and after that (writing to the disk what it is to get, joining threads) takes what it takes.
+ * @param timeout_ms 0 to a day.
+ * @return as strata_close(); STRATA_ETIMEDOUT: some still run, and no memory or thread is given back: no more work is taken, and the caller
+ *         closes again, as often as it likes; STRATA_EINVAL.
+ */
+STRATA_API int strata_close_within(strata *cache, int64_t timeout_ms);
 
 /**
  * In a child after fork(): make the cache usable again, empty, with threads of its own.  Until then every call

@@ -187,6 +187,15 @@ public:
         return status;
     }
 
+    /// The same, and waits no longer than that for loaders and callbacks that run.  STRATA_ETIMEDOUT: some still do, close again.
+    int close_within(std::int64_t timeout_ms) noexcept
+    {
+        int status = strata_close_within(raw_, timeout_ms);
+        if (status != STRATA_AGAIN && status != STRATA_ETIMEDOUT && status != STRATA_EINVAL)
+            raw_ = nullptr;
+        return status;
+    }
+
     /// A namespace below this one.  The same name gives the same namespace: the first call's policy and loader hold.
     space open_space(const char *name, const strata_policy *p = nullptr) const
     {

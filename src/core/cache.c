@@ -16,7 +16,7 @@
 #include "src/core/log.h"
 #include "src/policy/options.h"
 
-enum { CLOSE_LOOKS_MS = 2 };
+enum { CLOSE_LOOKS_MS = 2, CLOSE_MOST_MS = 86400000 };
 
 static const _Atomic(uint32_t) never_forked;
 
@@ -314,43 +314,41 @@ static int busy_inside(struct root *root)
 }
 
 /* Whoever is on the hot path may come to hold the root before it leaves there (async_direct.c), never the other way round: so
- * it is looked for there first. */
-static void wait_until_idle(struct root *root)
+ * it is looked for there first.  0: the time is over. */
+static int wait_until_idle(struct root *root, int64_t deadline_ms)
 {
     struct parker parker = { 0 };
-    do {
+    for (;;) {
         strata__flights_cancel_all(root);
         strata__unleased_flush(root);
         strata__warden_flush(root);
         strata__host_closing(root);
         ex_park(root->ex, &parker, ex_now_ms(root->ex) + CLOSE_LOOKS_MS);
-    } while (busy_inside(root) || atomic_load(&root->active) != 0);
+        if (!busy_inside(root) && atomic_load(&root->active) == 0)
+            return 1;
+        if (ex_now_ms(root->ex) >= deadline_ms)
+            return 0;
+    }
 }
 
-static int close_root(strata *cache)
+/* What is done once, however often closing takes up where it was. */
+static void begin_close(struct root *root)
+{
+    if (root->close_begun)
+        return;
+    root->close_begun = 1;
+    strata__maintain_stop(root);
+    root->close_told = strata__coherence_stop(root);
+    strata__layers_hurry(root);
+}
+
+/* Nobody is inside any more. */
+static int end_close(strata *cache)
 {
     struct root *root = cache->root;
-    if (atomic_load_explicit(root->forks, memory_order_relaxed) !=
-        atomic_load_explicit(&root->forked, memory_order_relaxed)) {
-        /* The child's copy: nothing of the parent's threads, locks and layers may be touched; it is left as it is. */
-        return STRATA_OK;
-    }
-    shut(root);
-    if (strata__inside(root) || ex_on_worker(root->ex))
-        return STRATA_AGAIN;
-    key_mutex_lock(&root->tree_lock);
-    int first = !root->closing_thread;
-    root->closing_thread = 1;
-    key_mutex_unlock(&root->tree_lock);
-    if (!first)
-        return STRATA_OK; /* another thread is at it */
-    strata__maintain_stop(root);
-    int told = strata__coherence_stop(root);
-    strata__layers_hurry(root);
-    wait_until_idle(root);
     if (strata__demotions_close(root))
-        wait_until_idle(root);
-    told &= !strata__coherence_untold(root);
+        (void)wait_until_idle(root, INT64_MAX);
+    int told = root->close_told & !strata__coherence_untold(root);
     strata__coherence_close(root, 1);
     int rc = strata__layers_close(root);
     if (!told)
@@ -369,14 +367,61 @@ static int close_root(strata *cache)
     return rc;
 }
 
+/* This thread closes, or does so no more.  0: another one does, or has done. */
+static int take_closing(struct root *root, int on)
+{
+    key_mutex_lock(&root->tree_lock);
+    int is_mine = root->closing_thread != on;
+    root->closing_thread = on;
+    key_mutex_unlock(&root->tree_lock);
+    return is_mine;
+}
+
+static int close_root(strata *cache, int64_t timeout_ms)
+{
+    struct root *root = cache->root;
+    if (atomic_load_explicit(root->forks, memory_order_relaxed) !=
+        atomic_load_explicit(&root->forked, memory_order_relaxed)) {
+        /* The child's copy: nothing of the parent's threads, locks and layers may be touched; it is left as it is. */
+        return STRATA_OK;
+    }
+    if (strata__inside(root)) {
+        shut(root);
+        return STRATA_AGAIN;
+    }
+    if (!take_closing(root, 1)) /* another thread is at it, or was: then there is nothing left to look at */
+        return STRATA_OK;
+    shut(root);
+    if (ex_on_worker(root->ex)) {
+        (void)take_closing(root, 0);
+        return STRATA_AGAIN;
+    }
+    int64_t deadline = timeout_ms < 0 ? INT64_MAX : ex_now_ms(root->ex) + timeout_ms;
+    begin_close(root);
+    if (!wait_until_idle(root, deadline)) {
+        (void)take_closing(root, 0);
+        return STRATA_ETIMEDOUT;
+    }
+    return end_close(cache);
+}
+
 int strata_close(strata *cache)
 {
     if (cache == NULL)
         return STRATA_OK;
     if (cache->parent == NULL)
-        return close_root(cache);
+        return close_root(cache, -1);
     strata__handle_unref(cache);
     return STRATA_OK;
+}
+
+int strata_close_within(strata *cache, int64_t timeout_ms)
+{
+    if (cache == NULL || cache->parent != NULL)
+        return strata_close(cache);
+    if (timeout_ms < 0 || timeout_ms > CLOSE_MOST_MS)
+        return STRATA_EINVAL;
+    return close_root(cache, timeout_ms);
 }
 
 /* After fork -------------------------------------------------------------------------------------------------- */
@@ -397,7 +442,7 @@ static int forget_parent(struct root *root)
     strata__warden_init(root);
     strata__demotions_forget(root);
     strata__bans_reopen(root);
-    root->closing_thread = 0;
+    root->closing_thread = root->close_begun = 0;
     memset(&root->maintain_timer, 0, sizeof root->maintain_timer);
     for (size_t i = 0; i < root->events.count; i++)
         root->events.list[i]->running = 0;

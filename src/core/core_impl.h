@@ -212,6 +212,8 @@ struct root {
     struct task maintain_task;
     _Atomic(uint32_t) maintaining;
     int closing_thread; /* 1: some strata_close() is at work; tree lock */
+    int close_begun,
+        close_told; /* its first part is done, and all that buses were to be told has gone out; by who is at work */
 };
 
 /* Life ------------------------------------------------------------------------------------------------------- */
