@@ -26,6 +26,8 @@ int strata_bus_follow(strata_bus_host *host, strata_follow *how, strata_error *e
 {
     if (host->follow != NULL)
         return host->follow(host, how, err);
+    if (how->all)
+        return STRATA_OK;
     return strata__fail(err, STRATA_EUNSUPPORTED, how->kind, "nobody here reads anything that could be followed");
 }
 

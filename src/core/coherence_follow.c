@@ -15,13 +15,16 @@ static int is_one_store(const struct root *root)
     return stores < 2;
 }
 
+static int can_follow(const strata_layer *layer)
+{
+    const strata_layer_ops *ops = layer->ops;
+    return ops->size >= offsetof(strata_layer_ops, follow) + sizeof ops->follow && ops->follow != NULL;
+}
+
 static strata_layer *follower_of(struct root *root)
 {
     struct layer_slot *store = strata__store_of(root);
-    const strata_layer_ops *ops = store != NULL ? store->layer->ops : NULL;
-    int can = ops != NULL && ops->size >= offsetof(strata_layer_ops, follow) + sizeof ops->follow &&
-              ops->follow != NULL;
-    return can ? store->layer : NULL;
+    return store != NULL && can_follow(store->layer) ? store->layer : NULL;
 }
 
 static void followed(strata_follow *how, int status, const strata_error *why)
@@ -33,11 +36,28 @@ static void followed(strata_follow *how, int status, const strata_error *why)
     root_leave(root);
 }
 
+/* Of keys that it is told of whoever reads them: are they those of a store of this cache?  Another kind of store says nothing of that. */
+static int ask_all(const struct root *root, strata_follow *how, strata_error *err)
+{
+    int rc = STRATA_OK;
+    for (size_t i = 0; i < root->layer_count; i++) {
+        strata_layer *layer = root->layers[i].layer;
+        if (!(root->layers[i].flags & STRATA_LAYER_SHARED) || !can_follow(layer))
+            continue;
+        rc = layer->ops->follow(layer, how, err);
+        if (rc >= 0)
+            return rc;
+    }
+    return rc;
+}
+
 /* The root is held until it is done: a bus is closed only then. */
 int strata__bus_follow(struct bus_slot *b, strata_follow *how, strata_error *err)
 {
     struct root *root = b->c->root;
     strata_layer *layer = follower_of(root);
+    if (how->all)
+        return ask_all(root, how, err);
     if (layer == NULL)
         return strata__fail(err, STRATA_EUNSUPPORTED, b->bus->name,
                             "it is told of what is read in a store, and no shared layer of this cache has one that "

@@ -519,49 +519,6 @@ static void a_server_that_was_restarted_is_another_one(void **state)
     close_fleet(&f);
 }
 
-/* Opened with these, of a server that nobody asks; layers and buses are taken over. */
-static void is_refused(strata_layer **layers, size_t layer_count, size_t bus_count, int status, const char *words)
-{
-    strata *cache = NULL;
-    strata_error err = STRATA_ERROR_INIT;
-    strata_redis_tracking_options tracking = STRATA_REDIS_TRACKING_OPTIONS_INIT;
-    tracking.per_key = STRATA_ON;
-    strata_bus *buses[] = { strata_redis_tracking_bus(&tracking), strata_redis_tracking_bus(&tracking) };
-    if (bus_count < 2)
-        strata_bus_free(buses[1]);
-    strata_options options = STRATA_OPTIONS_INIT;
-    options.layers = layers;
-    options.layer_count = layer_count;
-    options.buses = buses;
-    options.bus_count = bus_count;
-    assert_int_equal(strata_open(&cache, &options, &err), status);
-    if (strstr(err.message, words) == NULL)
-        fail_msg("\"%s\" does not say \"%s\"", err.message, words);
-}
-
-static void per_key_wants_one_layer_that_can(void **state)
-{
-    char url[64];
-    struct fleet_of_two f;
-    strata_memory_options memory = STRATA_MEMORY_OPTIONS_INIT;
-    strata_redis_options near = STRATA_REDIS_OPTIONS_INIT, far = STRATA_REDIS_OPTIONS_INIT;
-    start_server(&f, state);
-    (void)snprintf(url, sizeof url, "redis://127.0.0.1:%u", (unsigned)f.server.port);
-    near.url = far.url = url;
-    near.prefix = "near:";
-    near.name = "near";
-    far.prefix = "far:";
-    far.name = "far";
-    strata_layer *none[] = { strata_memory_layer(&memory) };
-    is_refused(none, 1, 1, STRATA_EUNSUPPORTED, "put a Redis layer into the stack");
-    strata_layer *two[] = { strata_memory_layer(&memory), strata_redis_layer(&near), strata_redis_layer(&far) };
-    is_refused(two, 3, 1, STRATA_EUNSUPPORTED, "several shared layers");
-    strata_layer *one[] = { strata_memory_layer(&memory), strata_redis_layer(&far) };
-    is_refused(one, 2, 2, STRATA_EINVAL, "give it one with per_key");
-    strata__redis_close(f.redis_cli);
-    redis_server_stop(&f.server);
-}
-
 #define TWICE(test) \
     { #test " (RESP2)", test, NULL, NULL, &two }, { #test " (RESP3)", test, NULL, NULL, &three }
 #define KEYS(test) \
@@ -589,7 +546,6 @@ int main(void)
         KEYS(a_small_table_loses_nothing),
         ALL(readers_that_were_lost_are_noticed),
         ALL(a_server_that_was_restarted_is_another_one),
-        KEYS(per_key_wants_one_layer_that_can),
     };
     struct CMUnitTest tests[sizeof all / sizeof all[0]];
     size_t count = 0;

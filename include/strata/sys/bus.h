@@ -66,7 +66,9 @@ struct strata_follow {
     /** STRATA_OK: what was read since the last call for this listener that was good is followed, and was; STRATA_AGAIN: from now on; what
      *  was read before may not be.  < 0, with words: nothing is known.  Once, from any thread. */
     void (*done)(strata_follow *how, int status, const strata_error *why);
-    void *owner; /**< the bus' */
+    void *owner;         /**< the bus' */
+    strata_slice prefix; /**< which of the server's keys are told of: they begin with this.  A layer with another prefix refuses it */
+    int32_t all;         /**< 1: those are told of, read or not.  Only asks, of a cache that has such a layer, whether it is that layer's prefix */
 };
 
 /** A bus' functions.  Slots are only ever appended; optional ones are NULL. */

@@ -215,8 +215,7 @@ static int tracking_start(strata_bus *bus, strata_bus_host *host, const strata_b
         return rc;
     t->host = host;
     t->stopping = t->told_up = 0;
-    if (tracking_per_key(t))
-        rc = strata__tracking_keys_check(t, err);
+    rc = strata__tracking_keys_check(t, err);
     if (rc == STRATA_OK)
         rc = open_trackers(t, err);
     if (rc == STRATA_OK) {

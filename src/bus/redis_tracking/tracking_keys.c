@@ -19,7 +19,12 @@ static void followed(strata_follow *how, int status, const strata_error *why)
 
 int strata__tracking_keys_check(struct tracking *t, strata_error *err)
 {
-    t->follow = (strata_follow){ .size = sizeof t->follow, .kind = "redis", .done = followed, .owner = t };
+    t->follow = (strata_follow){ .size = sizeof t->follow,
+                                 .kind = "redis",
+                                 .done = followed,
+                                 .owner = t,
+                                 .prefix = t->prefix,
+                                 .all = !tracking_per_key(t) };
     return strata_bus_follow(t->host, &t->follow, err);
 }
 

@@ -135,11 +135,22 @@ static void ping_answered(struct redis_request *request)
         leave(one->round);
 }
 
+static int shown(strata_slice text) { return (int)(text.size < 40 ? text.size : 40); }
+
 static int check(struct redis_layer *r, const strata_follow *how, strata_error *err)
 {
     if (strcmp(how->kind, "redis") != 0)
         return strata__fail(err, STRATA_EUNSUPPORTED, r->base.name, "this layer's store is a Redis, not a \"%s\"",
                             how->kind);
+    if (how->prefix.size != r->prefix.size ||
+        (r->prefix.size != 0 && memcmp(how->prefix.data, r->prefix.data, r->prefix.size) != 0))
+        return strata__fail(
+            err, STRATA_EINVAL, r->base.name,
+            "keys stand in this layer behind \"%.*s\", and the bus is told of those behind \"%.*s\": give "
+            "both the same prefix",
+            shown(r->prefix), (const char *)r->prefix.data, shown(how->prefix), (const char *)how->prefix.data);
+    if (how->all)
+        return STRATA_OK;
     if (redis_is_cluster(r))
         return strata__fail(err, STRATA_EUNSUPPORTED, r->base.name,
                             "per_key needs one server, and this layer is over a Cluster: leave it out there");
@@ -152,7 +163,7 @@ int strata__redis_layer_follow(strata_layer *layer, strata_follow *how, strata_e
 {
     struct redis_layer *r = (struct redis_layer *)(void *)layer;
     int rc = check(r, how, err);
-    if (rc < 0 || how->server.size == 0)
+    if (rc < 0 || how->all || how->server.size == 0)
         return rc;
     const uint32_t count = strata__redis_connections(r->link);
     struct round *round = strata__alloc_zero(r->mem, sizeof *round + count * sizeof round->each[0]);
