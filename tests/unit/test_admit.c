@@ -23,7 +23,7 @@ static void test_memory_alone(void **state)
     for (char key[] = "a"; key[0] <= 'h'; key[0]++)
         assert_int_equal(set(&st, key, "hot", NULL), STRATA_OK);
     for (int i = 0; i < 1000; i++) {
-        char key[16];
+        char key[24];
         snprintf(key, sizeof key, "cold %d", i);
         assert_int_equal(set(&st, key, "x", &no_admit), STRATA_MISS);
         assert_get(&st, key, STRATA_MISS, NULL);

@@ -340,7 +340,7 @@ static void test_many_take_one_trip(void **state)
 {
     (void)state;
     enum { MANY = 200 };
-    static char names[MANY][8];
+    static char names[MANY][16];
     static strata_item items[MANY];
     struct stack st;
     open_stack(&st, &(struct stack_options){ .with_slow = 1 });

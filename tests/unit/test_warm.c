@@ -14,7 +14,13 @@ struct source {
     char order[64];
 };
 
-static int number_of(strata_slice key) { return atoi((const char *)key.data + 1); }
+static int number_of(strata_slice key)
+{
+    int n = 0;
+    for (size_t i = 1; i < key.size; i++)
+        n = n * 10 + (((const char *)key.data)[i] - '0');
+    return n;
+}
 
 static int give(strata_load *load, strata_slice key, struct source *s)
 {
@@ -58,7 +64,7 @@ static int load_many(strata_load *const *loads, const strata_slice *keys, size_t
 
 /* Keys "k0" on, each with its priority. */
 struct list {
-    char text[KEYS][8];
+    char text[KEYS][16];
     strata_warm_key keys[KEYS];
 };
 
@@ -221,7 +227,7 @@ static void test_progress_and_cancel(void **state)
 
 struct iterator {
     int at, end, fail;
-    char text[8];
+    char text[16];
 };
 
 static int next(strata_slice *out, void *ctx)
