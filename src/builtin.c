@@ -253,12 +253,16 @@ static const struct bus_kind *find_bus(const char *text, const char **out_rest)
     return NULL;
 }
 
-static int fail_bus(strata_error *err)
+/* What looks like a name is shown, and nothing that may be a password. */
+static int fail_bus(const char *text, strata_error *err)
 {
-    return strata__fail(
-        err, STRATA_EINVAL, "url",
-        "no such kind of bus; known: redis-stream, redis-pubsub, redis-tracking, nats, rabbitmq: write, for "
-        "example, \"bus:redis-stream://127.0.0.1?prefix=app:\"");
+    size_t name = strspn(text, "abcdefghijklmnopqrstuvwxyz-_");
+    int is_name = name > 0 && name < 24 && strchr(":+?", text[name]) != NULL;
+    return strata__fail(err, STRATA_EINVAL, "url",
+                        "no such kind of bus%s%.*s; known: redis-stream, redis-pubsub, redis-tracking, nats, rabbitmq "
+                        "(with TLS bus:rabbitmq:amqps://host): write, for example, "
+                        "\"bus:redis-stream://127.0.0.1?prefix=app:\"",
+                        is_name ? ": " : "", is_name ? (int)name : 0, text);
 }
 
 static const struct url_param *find_param(const struct url_layer *url, const char *name)
@@ -317,7 +321,7 @@ static int make_bus(const struct url_layer *url, const struct url_layer *redis, 
     const char *rest;
     const struct bus_kind *kind = find_bus(url->raw_rest, &rest);
     if (kind == NULL)
-        return fail_bus(err);
+        return fail_bus(url->raw_rest, err);
     if (strcmp(kind->scheme, "redis") != 0)
         redis = NULL;
     memset(&options, 0, sizeof options);

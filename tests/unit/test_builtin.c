@@ -62,6 +62,8 @@ static void test_refusals(void **state)
         { "disk:/tmp/x?segment_bytes=1kb", "disk", "segment_bytes" },
         { "memory: | nats://h", "url", "as \"bus:nats://host\"" },
         { "memory: | bus:", "url", "no such kind of bus; known: redis-stream, redis-pubsub" },
+        { "memory: | bus:redis_stream", "url", "no such kind of bus: redis_stream; known: redis-stream" },
+        { "memory: | bus:amqp://h", "url", "no such kind of bus: amqp; known: redis-stream" },
         { "memory: | bus:redis-streams://h", "url", "no such kind of bus" },
         { "bus:redis-stream://h", "layers", "" },
         { "memory: | bus:redis-stream://h?max_lenght=5", "redis-stream", "is it max_length?" },
