@@ -32,7 +32,8 @@ struct strata;
     X(LOAD_REFUSED, 20) /* status, message: a loader was not called, to protect the origin */          \
     X(BREAKER_OPEN, 21) /* message: a breaker of loads opened; key of the load that failed */          \
     X(BREAKER_CLOSED, 22) /* message: it closed; key of the load that succeeded */           \
-    X(PRESSURE, 23)     /* layer, message: memory is short, or not any more, and its budget follows */
+    X(PRESSURE, 23)     /* layer, message: memory is short, or not any more, and its budget follows */    \
+    X(LOAD_DETACHED, 24) /* a load took longer than load_limit_ms: its callers are answered without it */
 
 #define STRATA_EVENT_CONSTANT_(name, bit) STRATA_EVENT_##name = 1 << (bit),
 /** Kinds of events; or them together to choose. */

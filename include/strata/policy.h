@@ -110,10 +110,20 @@ typedef struct strata_policy {
     int32_t sliding_percent;           /**< 1 to 100: a hit does so once this share of the time has passed since the last did, so
                                             that hits don't write all the time; default 10 */
     int64_t sliding_max_ms;            /**< fresh for no longer than so since it was loaded or set, whatever is read; default off */
+    int64_t load_limit_ms;             /**< after that a load is detached: its callers get a stale value, if any window holds one, or
+                                            STRATA_ETIMEDOUT; the key is free for another load, and its place in max_loads for another;
+                                            a breaker counts a failure.  Loaders run on workers then: one that blocks keeps its worker,
+                                            and where all are kept nothing else goes on, so one that may hang had better return
+                                            STRATA_PENDING.  Default off */
+    int32_t late_result;               /**< what a detached load brings after all: STRATA_ON: stored, unless the key was written, invalidated
+                                            or loaded meanwhile; where a layer gives leases it is dropped in any case, since another node
+                                            may have the lease.  STRATA_OFF: dropped, and its loader is told that it is cancelled.
+                                            Default off */
+    uint32_t reserved;                 /**< 0 */
 } strata_policy;
 
 /** A policy that inherits everything. */
-#define STRATA_POLICY_INIT { sizeof(strata_policy), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, { 0 }, 0, 0, 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, 0, 0 }
+#define STRATA_POLICY_INIT { sizeof(strata_policy), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, { 0 }, 0, 0, 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, 0, 0, 0, 0, 0 }
 
 STRATA_END_DECLS
 #endif /* STRATA_POLICY_H */

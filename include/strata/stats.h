@@ -121,9 +121,10 @@ typedef struct strata_stats {
     uint64_t conflicts; /**< strata_set_if() calls that found something else, and wrote nothing */
     uint64_t limit_waits;     /**< loads that waited for their turn (strata_policy.max_loads, rate_loads) */
     uint64_t limit_refused;   /**< loads that such a limit refused */
+    uint64_t loads_detached;  /**< loads that ran for longer than load_limit_ms */
 } strata_stats;
 #define STRATA_STATS_INIT \
-    { sizeof(strata_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0, 0, 0, 0, 0 }, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+    { sizeof(strata_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0, 0, 0, 0, 0 }, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /** Read the counters.  @param[in,out] out its size set; what the library does not know is zero.
  *  @return STRATA_OK, STRATA_EINVAL, STRATA_ECLOSED.  Threads: any.  Blocks: never. */

@@ -160,7 +160,7 @@ static struct flight *leader(struct flight **flights, size_t count)
 }
 
 /* All that pass together are refused; how many are left. */
-static size_t refuse_together(struct flight **flights, size_t count, int late)
+static size_t refuse_together(struct flight **flights, size_t count, int why)
 {
     struct frame frame;
     frame_push(&frame, flights[0]->root, FRAME_STRAND);
@@ -172,7 +172,7 @@ static size_t refuse_together(struct flight **flights, size_t count, int late)
             flights[i] = flights[--count];
             strata__flight_let_go(f);
             answer_gets(f);
-            atomic_store(&f->way_in.state, late ? ADMIT_LATE : ADMIT_OUT);
+            atomic_store(&f->way_in.state, (unsigned char)why);
             end_past_limit(f);
         }
         strata__flight_unref(f);
@@ -188,7 +188,7 @@ int strata__admit_together(struct flight **flights, size_t *count, struct strand
         return 1;
     enum limit_answer a = strata__limit_enter(lead, strand, 1);
     if (a == LIMIT_REFUSES)
-        *count = refuse_together(flights, *count, 0);
+        *count = refuse_together(flights, *count, atomic_load(&lead->way_in.state));
     return a != LIMIT_WAITS;
 }
 
@@ -196,5 +196,5 @@ void strata__admitted_many(struct flight **flights, size_t *count)
 {
     const struct flight *lead = leader(flights, *count);
     if (lead != NULL && is_late(lead))
-        *count = refuse_together(flights, *count, 1);
+        *count = refuse_together(flights, *count, ADMIT_LATE);
 }

@@ -41,6 +41,7 @@ enum admitted {
     ADMIT_WAITS, /* in a queue: its strand will be woken with one of the following */
     ADMIT_IN,    /* it counts, and leaves when its load is over */
     ADMIT_LATE,  /* its time in the queue is over */
+    ADMIT_BARE,  /* there is no memory for a bucket, or all are in use */
     ADMIT_GONE   /* nobody waits for it any more, or the cache closes */
 };
 

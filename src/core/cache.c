@@ -434,6 +434,7 @@ static int forget_parent(struct root *root)
     strata__log_reopen(root);
     atomic_store(&root->active, 0);
     atomic_store(&root->flights, 0);
+    atomic_store(&root->detached, 0);
     atomic_store(&root->late, 0);
     atomic_store(&root->late_bytes, 0);
     atomic_store(&root->posted, 0);

@@ -187,8 +187,9 @@ struct root {
     int64_t trusted_until;       /* and all are from this moment on; tree lock */
     struct stripe *stripes;
     void *stripes_block;
-    _Atomic(uint64_t) stamps;  /* versions given out to entries that no store counts: write_if.c */
-    _Atomic(uint32_t) flights; /* that can be joined */
+    _Atomic(uint64_t) stamps;   /* versions given out to entries that no store counts: write_if.c */
+    _Atomic(uint32_t) flights;  /* that can be joined */
+    _Atomic(uint32_t) detached; /* that took too long, and may store what they bring yet: detach.c */
     _Atomic(uint32_t) late; /* flights whose callers have their answer, and that are still storing in slower layers */
     _Atomic(uint64_t) late_bytes;     /* of these: what they and their values take */
     _Atomic(uint32_t) posted, slides; /* answers of async_direct.c that wait for a worker; what slide.c has under way */

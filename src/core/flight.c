@@ -51,6 +51,8 @@ static int recheck_locked(const struct want *want, struct flight *f, struct wait
 int strata__flight_too_old(const struct flight *f, int64_t now)
 {
     int64_t limit = f->policy.refresh_timeout_ms;
+    if (f->phase == FLIGHT_LOADING && load_is_limited(&f->policy))
+        return f->detached; /* a timer sees to that */
     if (f->policy.hard_timeout_ms > limit)
         limit = f->policy.hard_timeout_ms;
     return f->phase <= FLIGHT_LOADING && limit > 0 && now - f->begun_ms > limit;

@@ -164,6 +164,9 @@ struct flight {
     unsigned char refresh;                /* begun as one */
     unsigned char delivered;              /* the result stands for joiners; key lock */
     unsigned char timer_set;              /* a reference is with the refresh timer; key lock */
+    unsigned char limit_set;              /* the same of the timer of load_limit_ms; key lock */
+    unsigned char detached;               /* it took longer than that: detach.c; key lock */
+    unsigned char late;                   /* and may be stored yet: counted in root->detached; key lock */
     _Atomic(unsigned char) loader_called; /* the load can be claimed */
     _Atomic(unsigned char) closed;        /* close was here; key lock */
     unsigned char refresh_after;          /* a stale value was served: refresh when this one has ended */
@@ -214,6 +217,8 @@ struct flight {
     struct flight *next_closed;
     struct timer refresh_timer;
     struct task refresh_task;
+    struct timer limit_timer;
+    struct task limit_task;
     const struct wait_note *waits; /* its loader sleeps for these; graph lock */
     uint64_t walked;               /* the last walk that came here; graph lock */
     struct flight *behind;         /* the superseded one that it waits for: one reference; graph lock */
@@ -311,17 +316,22 @@ int strata__no_loader(strata_error *err);
 /* Which loader, which policy; `resolved` is room for the latter.  STRATA_OK, STRATA_EINVAL. */
 int strata__want_init(struct want *want, strata *cache, strata_loader loader, void *loader_ctx,
                       const strata_policy *policy, strata_policy *resolved, strata_error *err);
+static inline int load_is_limited(const strata_policy *p)
+{
+    return p->load_limit_ms > 0 && p->load_limit_ms != STRATA_FOREVER;
+}
 /* Does a policy keep loaders off their callers' threads? */
 static inline int wants_worker(const struct want *want)
 {
     const strata_policy *p = want->policy;
     return want_loads(want) && (p->soft_timeout_ms > 0 || p->hard_timeout_ms > 0 || p->stale_while_revalidate_ms > 0 ||
-                                p->stale_if_error_ms > 0);
+                                p->stale_if_error_ms > 0 || load_is_limited(p));
 }
 /* Is the call's loader to be called on another thread?  A worker calls it itself, unless it must be able to leave. */
 static inline int want_posts(const struct want *want)
 {
-    int times_out = want->policy->soft_timeout_ms > 0 || want->policy->hard_timeout_ms > 0;
+    int times_out = want->policy->soft_timeout_ms > 0 || want->policy->hard_timeout_ms > 0 ||
+                    load_is_limited(want->policy);
     return wants_worker(want) && (times_out || !ex_on_worker(want->handle->root->ex));
 }
 /* Of values that are on their way to slower layers while their callers have them; but one of any size may be. */
@@ -345,6 +355,10 @@ void strata__flight_store(struct flight *f); /* plan and result; gives it to the
 int strata__load_begin(struct flight *f);
 /* What is noted and counted before a loader is called. */
 void strata__load_note_start(struct flight *f);
+/* It is detached after load_limit_ms (detach.c).  Under no lock; where it has one. */
+void strata__load_limit_start(struct flight *f);
+/* Where limit_set was taken back.  Under no lock, before the flight's last reference goes. */
+void strata__load_limit_stop(struct flight *f);
 /* Let it be cancelled after refresh_timeout_ms.  Key lock. */
 void strata__refresh_timer_locked(struct flight *f);
 /* The layers have no answer, and the flight is no batch's any more: 1: its loader is to be called; 0: it has ended, or

@@ -200,6 +200,8 @@ enum limit_answer strata__limit_enter(struct flight *f, struct strand *strand, i
         w->batched = (unsigned char)batched;
         atomic_store(&w->state, ADMIT_IN);
     }
+    if (b == NULL)
+        atomic_store(&w->state, ADMIT_BARE);
     if (answer == LIMITER_WAIT) {
         count_up(f->handle, COUNT_LIMIT_WAITS);
         stand_in_line_locked(f, b, now, &woken);
@@ -213,7 +215,7 @@ void strata__limit_refused(struct flight *f)
 {
     const strata_policy *p = &f->policy;
     char whose[160], bound[96];
-    int late = atomic_load(&f->way_in.state) == ADMIT_LATE;
+    int state = atomic_load(&f->way_in.state);
     if (p->max_loads > 0 && p->rate_loads > 0)
         snprintf(bound, sizeof bound, "max_loads=%d, rate_loads=%d in %lld ms", p->max_loads, p->rate_loads,
                  (long long)p->rate_ms);
@@ -222,8 +224,14 @@ void strata__limit_refused(struct flight *f)
     else
         snprintf(bound, sizeof bound, "rate_loads=%d in %lld ms", p->rate_loads, (long long)p->rate_ms);
     strata__scope_words(f, p->limit_scope, p->limit_name, whose, sizeof whose);
-    f->load.status = STRATA_ELIMIT;
-    if (late)
+    f->load.status = state == ADMIT_BARE ? STRATA_ENOMEM : STRATA_ELIMIT;
+    if (state == ADMIT_BARE)
+        strata__fail(
+            &f->load.err, STRATA_ENOMEM, "limit_scope",
+            "no memory to count the loads of the limit %s in, or %d such limits are in use: free some, or take a "
+            "wider limit_scope",
+            whose, WARDS_MOST);
+    else if (state == ADMIT_LATE)
         strata__fail(&f->load.err, STRATA_ELIMIT, "queue_ms",
                      "the limit %s (%s) did not let this load begin within queue_ms=%lld: raise one of them", whose,
                      bound, (long long)p->queue_ms);

@@ -124,6 +124,8 @@ void strata__load_note_start(struct flight *f)
             strata__refresh_timer_locked(f);
         stripe_unlock(s, &frame);
     }
+    if (load_is_limited(&f->policy))
+        strata__load_limit_start(f);
     event_fire(f->handle, STRATA_EVENT_LOAD_START, f->key.plain, NULL);
     if (!root_usable(root)) /* close may have looked before the load could be claimed */
         strata__load_abort(f, STRATA_ECLOSED, "the cache was closed before the loader was called");

@@ -59,6 +59,7 @@ static void add_handle(const strata *h, strata_stats *s, struct histogram *load_
         { COUNT_BREAKER_REFUSED, offsetof(strata_stats, breaker_refused) },
         { COUNT_LIMIT_WAITS, offsetof(strata_stats, limit_waits) },
         { COUNT_LIMIT_REFUSED, offsetof(strata_stats, limit_refused) },
+        { COUNT_LOADS_DETACHED, offsetof(strata_stats, loads_detached) },
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         *(uint64_t *)(void *)((char *)s + rows[i].offset) += get_count(h, rows[i].count);

@@ -370,15 +370,20 @@ static void settle(struct flight *f)
     root_leave(root);
 }
 
+/* Timers that are set still. */
+enum { TIMER_REFRESH = 1, TIMER_LIMIT = 2 };
+
 static int leave_table_locked(struct flight *f, struct stripe *s)
 {
     f->phase = FLIGHT_SETTLED;
     f->in_table = 0;
     strata__poison_one_locked(f);
     strata__busy_leave_locked(s, &f->busy);
-    int stop_timer = f->timer_set;
-    f->timer_set = 0;
-    return stop_timer;
+    int timers = (f->timer_set ? TIMER_REFRESH : 0) | (f->limit_set ? TIMER_LIMIT : 0);
+    f->timer_set = f->limit_set = 0;
+    if (f->late)
+        atomic_fetch_sub(&f->root->detached, 1);
+    return timers;
 }
 
 /* What a round has to say, under no lock. */
@@ -438,6 +443,8 @@ static int store_round(struct flight *f)
         strata__imported_fenced(f->import);
     if (fenced)
         p->kind = 0;
+    if (p->kind != 0 && f->load.status >= 0 && atomic_load(&root->detached) != 0)
+        strata__poison_detached_locked(s, f); /* what they bring is older */
     uint32_t stored = advance_locked(f);
     int slow = p->kind != 0 && p->layer < p->end;
     int give = !f->delivered && (!slow || gives_early(f));
@@ -447,18 +454,20 @@ static int store_round(struct flight *f)
         if (f->status < 0 || f->status == STRATA_MISS)
             strata__poison_one_locked(f); /* those who come now try for themselves */
     }
-    int delivered = f->delivered, stop_timer = 0;
+    int delivered = f->delivered, timers = 0;
     if (slow)
         f->phase = FLIGHT_STORING;
     else
-        stop_timer = leave_table_locked(f, s);
+        timers = leave_table_locked(f, s);
     stripe_unlock(s, &frame);
 
     tell_round(f, stored, fenced, &taken);
-    if (stop_timer && ex_cancel(root->ex, &f->refresh_timer)) {
+    if (timers & TIMER_REFRESH && ex_cancel(root->ex, &f->refresh_timer)) {
         strata__flight_unref(f);
         root_leave(root);
     }
+    if (timers & TIMER_LIMIT)
+        strata__load_limit_stop(f);
     if (slow)
         return go_on_slow(f, delivered);
     if (root->reads_back && p->kind == STRATA_OP_PUT && !p->is_backfill)

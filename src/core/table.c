@@ -190,7 +190,7 @@ int strata__key_loads_locked(struct stripe *s, uint64_t hash, uint32_t space, st
         if (b->is_write || !same_key(b, hash, space, key))
             continue;
         const struct flight *f = flight_of_busy(b);
-        if (f->joinable || (f->refresh && !f->poisoned))
+        if (f->joinable || (f->refresh && !f->poisoned && !f->detached))
             return 1;
     }
     return 0;
@@ -236,6 +236,18 @@ void strata__give_up_superseded_locked(struct stripe *s, uint64_t hash, uint32_t
         struct flight *f = flight_of_busy(b);
         if (f->superseded && !f->poisoned && strata__flight_too_old(f, now))
             strata__poison_one_locked(f);
+    }
+}
+
+void strata__poison_detached_locked(struct stripe *s, const struct flight *newer)
+{
+    LIST_EACH(node, bucket(s, newer->busy.hash))
+    {
+        struct busy *b = list_entry(node, struct busy, chain);
+        if (b == &newer->busy)
+            return;
+        if (!b->is_write && same_key(b, newer->busy.hash, newer->busy.space, newer->busy.key) && flight_of_busy(b)->late)
+            strata__poison_one_locked(flight_of_busy(b));
     }
 }
 

@@ -66,6 +66,8 @@ struct flight *strata__flight_find_locked(struct stripe *s, uint64_t hash, uint3
 /* An invalidation of the key: no flight of it stores anything any more. */
 void strata__poison_locked(struct root *root, struct stripe *s, uint64_t hash, uint32_t space, strata_slice key);
 void strata__poison_one_locked(struct flight *f);
+/* Those of this one's key that took too long, and began before it. */
+void strata__poison_detached_locked(struct stripe *s, const struct flight *newer);
 void strata__flight_supersede_locked(struct flight *f);
 void strata__give_up_superseded_locked(struct stripe *s, uint64_t hash, uint32_t space, strata_slice key, int64_t now);
 /* The superseded flight that this one has to wait for; NULL: it waits for a write. */

@@ -212,6 +212,9 @@ void strata__policy_resolve(strata_policy *out, const strata_policy *call, const
     out->sliding = switched(c.sliding, b.sliding);
     out->sliding_percent = switched(c.sliding_percent, b.sliding_percent);
     out->sliding_max_ms = duration(c.sliding_max_ms, b.sliding_max_ms);
+    out->load_limit_ms = duration(c.load_limit_ms, b.load_limit_ms);
+    out->late_result = switched(c.late_result, b.late_result);
+    out->reserved = 0;
     out->align_zone = c.align_zone != NULL ? c.align_zone : b.align_zone;
 }
 

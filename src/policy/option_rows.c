@@ -380,6 +380,9 @@ static const struct option_row policy_rows[] = {
     ROW(sliding, OPTION_SWITCH, STRATA_OFF, STRATA_ON, STRATA_OFF, NULL, "hits make an entry fresh once more"),
     ROW(sliding_percent, OPTION_PERCENT, 1, 100, 10, NULL, "of its time that has to have passed for that"),
     ROW(sliding_max_ms, OPTION_DURATION, STRATA_OFF, INT64_MAX, STRATA_OFF, NULL, "fresh for no longer since it was loaded"),
+    DURATION_ROW(load_limit_ms, STRATA_OFF, "after that a load is detached, and its key free for another"),
+    ROW(late_result, OPTION_SWITCH, STRATA_OFF, STRATA_ON, STRATA_OFF, NULL, "what such a load brings is stored"),
+    ROW(reserved, OPTION_U32, 0, 0, 0, NULL, "0"),
 };
 #undef STRUCT
 

@@ -353,6 +353,38 @@ static void async_calls(struct world *w, strata_queue *queue)
 
 static void script_async_queue(struct world *w) { async_calls(w, w->queue); }
 
+/* Breakers, a load that hangs and is detached, others that wait for its place, and its late result. */
+static void script_guarded(struct world *w)
+{
+    const strata_policy policy = {
+        STRATA_SIZED(strata_policy), .breaker_failures = 1000, .breaker_scope = STRATA_SCOPE_KEY, .max_loads = 1,
+        .rate_loads = 1000,          .load_limit_ms = 50,      .late_result = STRATA_ON
+    };
+    strata_error err = STRATA_ERROR_INIT;
+    strata_load *kept = NULL;
+    strata_item items[MANY];
+    get_or_load(w, w->cache, "a", load_copy, &policy);
+    get_or_load(w, w->cache, "b", load_fail, &policy);
+    accept(w,
+           strata_get_or_load_async(w->cache, strata_str("hangs"), load_and_keep, &kept, &policy, NULL, count_done, w,
+                                    &err),
+           &err);
+    accept(w,
+           strata_get_or_load_async(w->cache, strata_str("waits"), load_copy, NULL, &policy, NULL, count_done, w, &err),
+           &err);
+    strata__executor_sim_advance(w->ex, 20);
+    name_items(items);
+    int status = strata_get_or_load_many(w->cache, items, MANY, load_many, NULL, &policy, &err);
+    end_items(w, items, status, &err);
+    strata__executor_sim_advance(w->ex, 100);
+    if (kept != NULL) {
+        int rc = strata_load_copy(kept, "late", 4);
+        assert_true(rc == STRATA_OK || rc == STRATA_ENOMEM || rc == STRATA_EALREADY);
+        strata_load_unref(kept);
+    }
+    strata__executor_sim_advance(w->ex, 20);
+}
+
 static void script_async_workers(struct world *w) { async_calls(w, NULL); }
 
 static void on_event(const strata_event *event, void *ctx)
@@ -503,6 +535,7 @@ static void run_script(void (*script)(struct world *), make_layers *make)
 ON_EACH_STACK(miss_and_hit)
 ON_EACH_STACK(loaders)
 ON_EACH_STACK(stale)
+ON_EACH_STACK(guarded)
 ON_EACH_STACK(writes)
 ON_EACH_STACK(bans)
 ON_EACH_STACK(looks)
@@ -521,12 +554,13 @@ static void events_are_told_or_not(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(miss_and_hit_on_each_stack), cmocka_unit_test(loaders_on_each_stack),
-        cmocka_unit_test(stale_on_each_stack),        cmocka_unit_test(writes_on_each_stack),
-        cmocka_unit_test(bans_on_each_stack),         cmocka_unit_test(looks_on_each_stack),
-        cmocka_unit_test(namespace_on_each_stack),    cmocka_unit_test(many_on_each_stack),
-        cmocka_unit_test(async_queue_on_each_stack),  cmocka_unit_test(async_workers_on_each_stack),
-        cmocka_unit_test(close_on_each_stack),        cmocka_unit_test(events_are_told_or_not),
+        cmocka_unit_test(miss_and_hit_on_each_stack),  cmocka_unit_test(loaders_on_each_stack),
+        cmocka_unit_test(guarded_on_each_stack),       cmocka_unit_test(stale_on_each_stack),
+        cmocka_unit_test(writes_on_each_stack),        cmocka_unit_test(bans_on_each_stack),
+        cmocka_unit_test(looks_on_each_stack),         cmocka_unit_test(namespace_on_each_stack),
+        cmocka_unit_test(many_on_each_stack),          cmocka_unit_test(async_queue_on_each_stack),
+        cmocka_unit_test(async_workers_on_each_stack), cmocka_unit_test(close_on_each_stack),
+        cmocka_unit_test(events_are_told_or_not),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -125,11 +125,40 @@ static void test_one_try_in_retry_ms(void **state)
     }
 }
 
+/* A load that hangs gives up its lease: another node loads the key at once.  What it brings late is held by nobody. */
+static void test_a_detached_load_gives_up_its_lease(void **state)
+{
+    (void)state;
+    struct fleet fleet;
+    struct origin hangs = { .pending = 1, .value = "late" }, o = { .value = "v" };
+    struct call c[2];
+    const strata_policy p = { STRATA_SIZED(strata_policy), .load_limit_ms = 50, .late_result = STRATA_ON };
+    strata_value *v = NULL;
+    fleet_open(&fleet, &(struct fleet_options){ .policy = &p, .wait_ms = 100000 });
+    ask(&fleet, 0, &hangs, NULL, &c[0]);
+    fleet_run(&fleet);
+    ask(&fleet, 1, &o, NULL, &c[1]);
+    fleet_pass(&fleet, 49);
+    assert_int_equal(c[0].done + c[1].done, 0); /* it waits for the other node */
+    fleet_pass(&fleet, 11);
+    assert_answer(&c[0], STRATA_ETIMEDOUT, "");
+    assert_answer(&c[1], STRATA_OK, "v");
+    complete_kept(&hangs);
+    fleet_run(&fleet);
+    for (int n = 0; n < NODES; n++) {
+        assert_int_equal(strata_get(fleet.node[n], strata_str("k"), &v, NULL), STRATA_OK);
+        assert_memory_equal(strata_value_data(v), "v", 1);
+        strata_value_unref(v);
+    }
+    fleet_close(&fleet);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_cap_holds_with_the_store_and_without),
         cmocka_unit_test(test_one_try_in_retry_ms),
+        cmocka_unit_test(test_a_detached_load_gives_up_its_lease),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
