@@ -110,13 +110,17 @@ static int room_for_one(struct root *root)
     return STRATA_OK;
 }
 
+/* A namespace that is held keeps the cache's handle, so that closing that again is no error. */
 static void free_handle(strata *h)
 {
     struct root *root = h->root;
     strata__generation_free(h);
     strata__free(root->mem, h->prefix);
     strata__free(root->mem, atomic_load(&h->load_latency));
+    int has_parent = h->parent != NULL;
     strata__free(root->mem, h->block);
+    if (has_parent)
+        strata__handle_unref(root->handle);
     strata__root_unref(root);
 }
 
@@ -189,6 +193,7 @@ int strata__handle_new_locked(struct root *root, strata *parent, const char *nam
     }
     if (parent != NULL) {
         h->path_hash = strata__path_hash(ban_path(h));
+        atomic_fetch_add_explicit(&root->handle->refs, 1, memory_order_relaxed);
         list_push_back(&parent->children, &h->sibling);
         strata **at = chain(root->names, root->space_room - 1, parent, name);
         h->next_name = *at;
