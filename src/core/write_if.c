@@ -263,7 +263,8 @@ int strata__write_compared(struct write *w)
         return 0;
     }
     if (w->op.status > 0) {
-        refuse(w, slot, STRATA_ELAYER, "did not take the value");
+        refuse(w, slot, STRATA_ELAYER,
+               "did not take the value: it has no room for it, or its user may not run scripts, which compare");
         return 0;
     }
     w->stops = STOP_FORGETS; /* nobody knows whether it has it, and so nobody here has it, either */

@@ -173,14 +173,14 @@ static int add_put(struct batch *b, strata_op *op)
         redis_count(&r->rejections);
         return STRATA_AGAIN;
     }
-    const int compares = (op->flags & STRATA_OP_NONE) != 0 || ((op->flags & STRATA_OP_SAME) && op->meta.version != 0);
-    if (op->lease != 0 || compares) { /* of when there were scripts: nobody can tell whether it stands */
-        if (op->lease != 0)
-            (void)strata__redis_lease_take(r, op->lease, token);
+    if (op->lease != 0) { /* of when there were scripts: nobody can tell whether it stands */
+        (void)strata__redis_lease_take(r, op->lease, token);
         op->flags |= STRATA_OP_LOST;
         return STRATA_AGAIN;
     }
-    if (ttl_ms == 0) { /* nobody needs it, but what it replaces must go */
+    if ((op->flags & STRATA_OP_NONE) != 0 || ((op->flags & STRATA_OP_SAME) && op->meta.version != 0))
+        return STRATA_AGAIN; /* nobody can compare */
+    if (ttl_ms == 0) {       /* nobody needs it, but what it replaces must go */
         (void)add_job(b, op, remove_command(r));
         return STRATA_OK;
     }
