@@ -5,7 +5,7 @@
 #include "src/core/coherence_impl.h"
 #include "src/policy/options.h"
 
-enum { FLUSH_MS = 1000, LOOK_MS = 2 };
+enum { FLUSH_MS = 1000, LOOK_MS = 2, WINDOWS = 8 };
 
 /* Life ------------------------------------------------------------------------------------------------------------ */
 
@@ -146,6 +146,7 @@ int strata__coherence_take(struct root *root, const strata_options *options, str
     root->publish_ban = strata__publish_ban;
     c->heartbeat_ms = known.heartbeat_ms;
     c->trust_ms = known.trust_ms;
+    c->window_ms = known.trust_ms / WINDOWS + 1;
     c->suspect_ms = known.suspect_ms;
     c->open_wait_ms = known.open_wait_ms;
     c->max_queued = known.max_queued;

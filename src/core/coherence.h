@@ -75,6 +75,8 @@ int strata__unpublished_fails(struct root *root, strata_error *err);
 int strata__clear_apply(struct root *root, strata_slice prefix);
 /* The same, and wait. */
 int strata__publish_blocking(struct root *root, const struct bus_item *item);
+/* What is about to be loaded or written has its time of trust from now on, where the buses are silent.  Under no lock. */
+void strata__trust_window(struct root *root);
 /* What was born here or later may be moved up as far as bans go: strata__suspect_cap() says nothing less. */
 uint32_t strata__suspect_begin(struct root *root);
 

@@ -5,7 +5,8 @@
  * was found in a shared store, in an epoch was right when that began or later, so it is trusted until `until`, trust_ms after.  The
  * epochs from `lost` on have missed nothing since, as far as messages came: as long as proofs come in, all of them are trusted until
  * trust_ms after the moment that was last proven.  A loss begins a new `lost` epoch; so what was born before can't be proven any more.
- * Where proofs stay out, a new epoch begins whenever the last one's time is over, so that what is loaded meanwhile is trusted for a while.
+ * Where proofs stay out, a new epoch begins with the next load or write whenever the last one is an eighth of trust_ms old: so what is
+ * loaded meanwhile is trusted for about trust_ms, each from when it was, and the origin is not asked for everything at once.
  *
  * All of it is the coherence lock's (locks.h), if nothing else is said. */
 #ifndef STRATA_CORE_COHERENCE_IMPL_H
@@ -15,7 +16,7 @@
 #include "src/format/bus_message.h"
 #include "src/format/bus_note.h"
 
-enum { BUSES_MAX = OUTGOING_BUSES, EPOCHS = 16, PEERS_MAX = 1024, CHECK_BUCKETS = 256 };
+enum { BUSES_MAX = OUTGOING_BUSES, EPOCHS = 40, PEERS_MAX = 1024, CHECK_BUCKETS = 256 };
 #define NEVER INT64_MIN
 
 struct epoch {
@@ -109,9 +110,11 @@ struct coherence {
     /* Trust */
     struct epoch epochs[EPOCHS];
     uint32_t epoch_count, lost;
-    int64_t proven;          /* the least of the buses' */
-    int said_trusted;        /* as listeners were last told */
-    int64_t untrusted_since; /* clock; meaningful where it is not trusted */
+    int64_t window_ms;           /* while no proof comes, what is born so far apart is of two epochs */
+    _Atomic(int64_t) window_due; /* strata__trust_window() has something to do */
+    int64_t proven;              /* the least of the buses' */
+    int said_trusted;            /* as listeners were last told */
+    int64_t untrusted_since;     /* clock; meaningful where it is not trusted */
     uint64_t losses;
     /* What durable layers hold from before: coherence_note.c. */
     struct note_life lives[NOTE_LIVES]; /* whose entries have missed nothing up to the cursors; life_count of them */

@@ -27,14 +27,41 @@ static void fold_locked(struct coherence *c)
     c->lost -= c->lost >= 2;
 }
 
+/* Epochs whose time is over need not be told apart as finely as those that are trusted: one in trust_ms is enough for suspect_ms. */
+static void thin_locked(struct coherence *c, int64_t now)
+{
+    uint32_t kept = 0, lost = c->lost;
+    for (uint32_t i = 1; i < c->epoch_count; i++) {
+        struct epoch *last = &c->epochs[kept];
+        const struct epoch next = c->epochs[i];
+        if (i != lost && next.until <= now && last->until <= now && next.until - last->until < c->trust_ms)
+            last->until = last->until < next.until ? last->until : next.until;
+        else
+            c->epochs[++kept] = next;
+        if (i == lost)
+            c->lost = kept;
+    }
+    c->epoch_count = kept + 1;
+}
+
 /* Tree lock. */
 static void new_epoch_locked(struct coherence *c, int64_t now)
 {
+    thin_locked(c, now);
     if (c->epoch_count == EPOCHS)
         fold_locked(c);
     uint32_t begin = next_position(c->root);
     c->epochs[c->epoch_count++] = (struct epoch){ .begin = begin, .until = now + c->trust_ms };
     publish_position(c->root, begin);
+}
+
+/* From when on is what is born to have an epoch of its own?  As long as proofs come, never: with the next one it would be none.  Two
+ * heartbeats without one, and what is loaded may have to do without. */
+static int64_t window_due(const struct coherence *c, int64_t now)
+{
+    int64_t due = c->epochs[c->epoch_count - 1].until - c->trust_ms + c->window_ms;
+    int64_t overdue = proven_until(c) > now ? c->proven + 2 * c->heartbeat_ms : NEVER;
+    return larger(due, overdue < proven_until(c) ? overdue : proven_until(c));
 }
 
 /* What the hot paths compare.  Lines are never lowered, for bans draw them, too: as long as there is no proof, and an epoch has begun
@@ -51,8 +78,25 @@ static void tell_handles_locked(struct coherence *c, int64_t now)
         root->suspect_line = 0;
         root->trusted_until = INT64_MAX;
     }
+    atomic_store_explicit(&c->window_due, window_due(c, now), memory_order_relaxed);
     for (uint32_t i = 0; i < root->space_count; i++)
         trust_set_locked(root->spaces[i]);
+}
+
+void strata__trust_window(struct root *root)
+{
+    struct coherence *c = root->coherence;
+    if (c == NULL || ex_now_ms(root->ex) < atomic_load_explicit(&c->window_due, memory_order_relaxed))
+        return;
+    key_mutex_lock(&root->tree_lock);
+    int64_t now = ex_now_ms(root->ex);
+    key_mutex_lock(&c->lock);
+    if (now >= window_due(c, now)) { /* nobody was faster */
+        new_epoch_locked(c, now);
+        tell_handles_locked(c, now);
+    }
+    key_mutex_unlock(&c->lock);
+    key_mutex_unlock(&root->tree_lock);
 }
 
 static uint32_t epoch_of(const struct coherence *c, uint32_t position)

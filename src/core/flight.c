@@ -223,6 +223,7 @@ enum entered strata__flight_enter(const struct want *want, strata_slice key, uin
     *out = NULL;
     if (try_join(want, key, hash, w, &entered, err))
         return entered;
+    strata__trust_window(root);
     struct flight *f = strata__flight_new(want, key, hash, err);
     if (f == NULL) {
         w->status = STRATA_ENOMEM;
@@ -341,6 +342,7 @@ void strata__refresh_start(const struct want *want, strata_slice key, uint64_t h
     struct early early = seen != NULL ? early_of(seen, ex_now_ms(root->ex)) : (struct early){ 0 };
     if (!early_due(root, want->policy, &early))
         return;
+    strata__trust_window(root);
     strata_error err = STRATA_ERROR_INIT;
     struct flight *f = strata__flight_new(want, key, hash, &err);
     if (f == NULL)
@@ -352,8 +354,10 @@ void strata__refresh_start(const struct want *want, strata_slice key, uint64_t h
     }
     struct frame frame;
     struct stripe *s = stripe_lock(root, hash, &frame);
-    int begin = root_usable(root) && !strata__key_loads_locked(s, hash, want->handle->space, key) &&
-                still_seen_locked(f);
+    struct flight *other = strata__key_loads_locked(s, hash, want->handle->space, key);
+    if (other != NULL && other->refresh && want_loads(want))
+        bring_loader_locked(other, want); /* a plain get's, which only asks the store */
+    int begin = root_usable(root) && other == NULL && still_seen_locked(f);
     if (begin) {
         born_now(f);
         f->background = 1;

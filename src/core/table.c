@@ -182,18 +182,18 @@ int strata__key_busy_locked(struct stripe *s, uint64_t hash, uint32_t space, str
 }
 
 /* A refresh can't be joined where single_flight is off or max_flights is reached, and is one for all the same. */
-int strata__key_loads_locked(struct stripe *s, uint64_t hash, uint32_t space, strata_slice key)
+struct flight *strata__key_loads_locked(struct stripe *s, uint64_t hash, uint32_t space, strata_slice key)
 {
     LIST_EACH(node, bucket(s, hash))
     {
         struct busy *b = list_entry(node, struct busy, chain);
         if (b->is_write || !same_key(b, hash, space, key))
             continue;
-        const struct flight *f = flight_of_busy(b);
+        struct flight *f = flight_of_busy(b);
         if (f->joinable || (f->refresh && !f->poisoned && !f->detached))
-            return 1;
+            return f;
     }
-    return 0;
+    return NULL;
 }
 
 /* Poison ------------------------------------------------------------------------------------------------------ */

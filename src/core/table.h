@@ -60,8 +60,8 @@ void strata__busy_leave_locked(struct stripe *s, struct busy *item);
 /* Does something before `item` forbid it to begin? */
 int strata__busy_must_wait_locked(struct stripe *s, const struct busy *item);
 int strata__key_busy_locked(struct stripe *s, uint64_t hash, uint32_t space, strata_slice key);
-/* Is the key being loaded already, by a flight that others can join or by a refresh? */
-int strata__key_loads_locked(struct stripe *s, uint64_t hash, uint32_t space, strata_slice key);
+/* The flight that loads the key already, which others can join or which is a refresh; NULL. */
+struct flight *strata__key_loads_locked(struct stripe *s, uint64_t hash, uint32_t space, strata_slice key);
 struct flight *strata__flight_find_locked(struct stripe *s, uint64_t hash, uint32_t space, strata_slice key);
 /* An invalidation of the key: no flight of it stores anything any more. */
 void strata__poison_locked(struct root *root, struct stripe *s, uint64_t hash, uint32_t space, strata_slice key);

@@ -24,6 +24,7 @@
 static void set_meta(strata *cache, const strata_policy *policy, strata_meta *meta)
 {
     struct root *root = cache->root;
+    strata__trust_window(root);
     *meta = (strata_meta){ .life = root->life,
                            .born_ms = ex_now_ms(root->ex),
                            .born_wall_ms = ex_wall_ms(root->ex),
