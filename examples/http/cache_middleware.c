@@ -12,7 +12,9 @@ enum { NOT_STORED_MS = 5000 }; /* for so long nobody waits for another's respons
 int http_cache_open(struct http_cache **out, const struct http_cache_options *options, strata_error *err)
 {
     strata_policy policy = { STRATA_SIZED(strata_policy), .uncacheable_ms = NOT_STORED_MS };
+    strata_policy reloads = { STRATA_SIZED(strata_policy), .uncacheable_ms = STRATA_OFF };
     strata_namespace_options space = { STRATA_SIZED(strata_namespace_options), .policy = &policy };
+    strata_namespace_options below = { STRATA_SIZED(strata_namespace_options), .policy = &reloads };
     struct http_cache *cache = calloc(1, sizeof *cache);
     *out = NULL;
     if (cache == NULL)
@@ -22,11 +24,14 @@ int http_cache_open(struct http_cache **out, const struct http_cache_options *op
         cache->options.name = "strata";
     if (cache->options.key == NULL)
         cache->options.key = http_key_default;
+    if (options->timeout_ms > 0)
+        policy.hard_timeout_ms = options->timeout_ms;
+    policy.background_completion = STRATA_ON; /* what comes too late for one is there for the next */
     pthread_mutex_init(&cache->lock, NULL);
     int status = strata_namespace(options->cache, options->space != NULL ? options->space : "http", &space,
                                   &cache->space, err);
     if (status >= 0)
-        status = strata_namespace(cache->space, "reloads", NULL, &cache->reloads, err);
+        status = strata_namespace(cache->space, "reloads", &below, &cache->reloads, err);
     if (status < 0)
         http_cache_close(cache);
     else
@@ -55,10 +60,13 @@ struct ticket *http__ticket_take(struct http_cache *cache, const struct http_req
     struct ticket *ticket = cache->idle;
     if (ticket != NULL)
         cache->idle = ticket->next;
-    else
-        ticket = calloc(1, sizeof *ticket);
-    if (ticket != NULL)
-        *ticket = (struct ticket){ .cache = cache, .serial = ++cache->serials, .request = request };
+    else if ((ticket = calloc(1, sizeof *ticket)) != NULL)
+        ticket->cache = cache; /* which never changes: loaders of earlier holders read it without the lock */
+    if (ticket != NULL) {
+        ticket->serial = ++cache->serials;
+        ticket->held = ticket->loaded = 0;
+        ticket->request = request;
+    }
     pthread_mutex_unlock(&cache->lock);
     return ticket;
 }
@@ -115,10 +123,18 @@ static void answer_plainly(struct http_answer *answer, int status, const char *t
     answer->body_size = strlen(text);
 }
 
+static void answer_failed(struct http_answer *answer, int status)
+{
+    if (status == STRATA_ETIMEDOUT)
+        answer_plainly(answer, 504, "The handler takes too long.\n");
+    else
+        answer_plainly(answer, 502, "The handler failed.\n");
+}
+
 static void answer_with(struct http_answer *answer, struct http_response *response)
 {
     if (response == NULL) {
-        answer_plainly(answer, 502, "The handler failed.\n");
+        answer_failed(answer, STRATA_ELOADER);
         return;
     }
     answer->status = response->status;
@@ -261,13 +277,16 @@ static int answer_reloaded(struct visit *v, struct http_answer *answer)
     strata_value *value = NULL;
     int loaded;
     http__ticket_key(v->ticket, key);
-    strata_get_or_load(v->cache->reloads, key, http__reload, v->ticket, NULL, &value, &v->err);
+    int status = strata_get_or_load(v->cache->reloads, key, http__reload, v->ticket, NULL, &value, &v->err);
     strata_value_unref(value);
     struct http_response *response = http__ticket_give_back(v->ticket, &loaded);
     v->ticket = NULL;
-    if (!loaded)
+    if (response == NULL && status >= 0)
         return 0;
-    answer_with(answer, response);
+    if (response != NULL)
+        answer_with(answer, response);
+    else
+        answer_failed(answer, status);
     say(v->cache, answer, "MISS", "fwd=request");
     return 1;
 }
@@ -290,8 +309,8 @@ static void answer_found(struct visit *v, int status, struct http_answer *answer
         say(v->cache, answer, "MISS", "detail=only-if-cached");
     } else if (status == STRATA_EKEYSIZE) {
         bypass(v->cache, v->request, "key-too-long", answer);
-    } else if (loaded && status < 0) { /* the handler has failed for this one */
-        answer_plainly(answer, 502, "The handler failed.\n");
+    } else if (status == STRATA_ETIMEDOUT || (loaded && status < 0)) { /* the handler has failed for this one */
+        answer_failed(answer, status);
         say(v->cache, answer, "MISS", "fwd=uri-miss");
     } else { /* waited for a response that is not for others, or the cache has a problem of its own */
         pass(v->cache, v->request, "fwd=uri-miss", answer);

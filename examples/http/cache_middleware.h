@@ -33,7 +33,7 @@
 typedef int (*http_key)(const struct http_request *request, struct http_text *out, void *ctx);
 
 struct http_cache_options {
-    strata *cache;        /* borrowed: closed after the http_cache, which is closed after the server has stopped */
+    strata *cache;        /* borrowed: see http_cache_close() */
     const char *space;    /* its namespace there; NULL: "http" */
     const char *name;     /* in Cache-Status, a token; NULL: "strata" */
     http_handler handler; /* any thread, several at once */
@@ -41,13 +41,17 @@ struct http_cache_options {
     http_key key; /* NULL: http_key_default() */
     void *key_ctx;
     int64_t default_ttl_s; /* 0: what says nothing of its freshness is not stored */
+    int64_t timeout_ms; /* nobody waits longer for the handler: 504, or what is stored, where stale-if-error says so.  The handler goes on,
+                              and what it says may still be stored.  0: as long as it takes */
     int ignore_reloads; /* 1: no-cache and max-age of requests are not heeded: nobody outside can make the handler run */
 };
 struct http_cache;
 
 /* STRATA_OK, or what strata_namespace() answers. */
 int http_cache_open(struct http_cache **out, const struct http_cache_options *options, strata_error *err);
-void http_cache_close(struct http_cache *cache); /* NULL is a no-op */
+/* At the end stop the server, close the strata, and then this: handlers may run behind answers that were given, and the strata's
+ * close waits for them.  NULL is a no-op. */
+void http_cache_close(struct http_cache *cache);
 
 /* Host, path, and the query with its parameters in order of their names: "GET example.org /users?a=1&b=2". */
 int http_key_default(const struct http_request *request, struct http_text *out, void *ctx);
@@ -63,7 +67,7 @@ struct http_answer {
     strata_value *value;            /* where fields and body are from; or */
     struct http_response *response; /* this */
 };
-/* Always gives an answer: 502 where the handler failed, 500 without memory. */
+/* Always gives an answer: 502 where the handler failed, 504 where it took too long. */
 void http_cache_handle(struct http_cache *cache, const struct http_request *request, struct http_answer *out);
 void http_answer_free(struct http_answer *answer);
 

@@ -71,8 +71,8 @@ int main(int argc, char **argv)
         while (getchar() != EOF) {}
     }
     http_server_stop(server); /* first: its threads are in calls of the cache */
+    strata_close(cache);      /* waits for handlers that refresh something */
     http_cache_close(http);
-    strata_close(cache);
     users_api_close(api);
     return status < 0;
 }

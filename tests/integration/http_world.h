@@ -19,6 +19,7 @@ struct origin {
     int status, fails;
     long pause_ms;
     atomic_int asked;
+    atomic_int held; /* 1: no answer until it is 0 again */
 };
 
 struct world {
@@ -36,6 +37,8 @@ static inline int answer(const struct http_request *request, struct http_respons
     struct timespec pause = { .tv_nsec = origin->pause_ms * 1000000 };
     if (origin->pause_ms > 0)
         nanosleep(&pause, NULL);
+    while (atomic_load(&origin->held))
+        nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
     response->status = origin->status;
     for (size_t i = 0; origin->fields[i] != NULL; i += 2)
         http_response_field(response, origin->fields[i], origin->fields[i + 1]);
@@ -57,8 +60,8 @@ static inline void open_with(struct world *w, const struct http_cache_options *m
 
 static inline void close_world(struct world *w)
 {
-    http_cache_close(w->http);
     strata_close(w->cache);
+    http_cache_close(w->http);
 }
 
 #define SAYS(w, ...) \

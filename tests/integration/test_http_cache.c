@@ -240,6 +240,14 @@ static void expire(struct world *w, const char *target)
     strata_close(space);
 }
 
+static void await_status(struct world *w, const char *target, int status)
+{
+    struct reply reply = { 0 };
+    for (int i = 0; i < 10000 && reply.status != status; i++)
+        reply = GET(w, target);
+    assert_int_equal(reply.status, status);
+}
+
 static void await_body(struct world *w, const char *target, const char *body)
 {
     struct reply reply = { 0 };
@@ -286,6 +294,29 @@ static void a_stale_one_is_served_while_the_origin_fails(void **state)
     expect(&stale, "STALE", "2 -");
     struct reply none = GET(&w, "/c");
     assert_int_equal(none.status, 502);
+    close_world(&w);
+}
+
+/* Nobody waits for a handler that hangs; what it says later is there for others. */
+static void a_handler_that_hangs(void **state)
+{
+    struct world w;
+    const struct http_cache_options options = { .timeout_ms = 20 };
+    (void)state;
+    open_with(&w, &options);
+    SAYS(&w, "Cache-Control", "max-age=60, stale-if-error=600");
+    atomic_store(&w.origin.held, 1);
+    struct reply late = GET(&w, "/a"), reload = GET(&w, "/b", "Cache-Control", "no-cache");
+    assert_int_equal(late.status, 504);
+    assert_int_equal(reload.status, 504);
+    atomic_store(&w.origin.held, 0);
+    await_status(&w, "/a", 200);
+    expire(&w, "/a");
+    atomic_store(&w.origin.held, 1);
+    struct reply stale = GET(&w, "/a");
+    expect(&stale, "STALE", NULL);
+    assert_int_equal(stale.status, 200);
+    atomic_store(&w.origin.held, 0);
     close_world(&w);
 }
 
@@ -384,6 +415,7 @@ int main(void)
         cmocka_unit_test(who_has_it_is_told_so),
         cmocka_unit_test(a_stale_one_is_served_while_one_refresh_runs),
         cmocka_unit_test(a_stale_one_is_served_while_the_origin_fails),
+        cmocka_unit_test(a_handler_that_hangs),
         cmocka_unit_test(must_revalidate_forbids_it),
         cmocka_unit_test(what_became_private_is_forgotten),
         cmocka_unit_test(a_change_is_seen),
