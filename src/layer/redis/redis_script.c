@@ -322,7 +322,14 @@
 #define OTHER \
     "local function folded(of)\n" \
     "  local f = ''\n" \
-    "  for i = 1, #of / 2 do f = f .. string.char(bit.bxor(string.byte(of, i), string.byte(of, i + 4))) end\n" \
+    "  for i = 1, #of / 2 do\n" \
+    "    local a, b, x = string.byte(of, i), string.byte(of, i + 4), 0\n" \
+    "    for k = 0, 7 do\n" \
+    "      if a % 2 ~= b % 2 then x = x + 2 ^ k end\n" \
+    "      a = math.floor(a / 2); b = math.floor(b / 2)\n" \
+    "    end\n" \
+    "    f = f .. string.char(x)\n" \
+    "  end\n" \
     "  return f == '\\0\\0\\0\\0' and '\\1\\0\\0\\0' or f\n" \
     "end\n" \
     "local function other(e, what, of)\n" \
