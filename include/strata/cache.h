@@ -68,8 +68,11 @@ typedef struct strata_options {
     void *logger_ctx;                  /**< handed to it */
     const char *log;                   /**< what the logger gets: "warn", the default; "info,bus=debug"; strata/log.h has the words.
                                             Borrowed for the call.  STRATA_EINVAL where a word is wrong, or there is no logger */
+    uint32_t adaptive_profiles;        /**< keys whose hits are counted where a policy is adaptive, 8 bytes each, from the first such policy on;
+                                            beyond that those that are read least go; default 100,000 */
+    uint32_t reserved;                 /**< 0 */
 } strata_options;
-#define STRATA_OPTIONS_INIT { sizeof(strata_options), NULL, 0, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, NULL, NULL, NULL, NULL, NULL }
+#define STRATA_OPTIONS_INIT { sizeof(strata_options), NULL, 0, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, NULL, NULL, NULL, NULL, NULL, 0, 0 }
 
 /** How a namespace differs from its parent. */
 typedef struct strata_namespace_options {

@@ -120,10 +120,19 @@ typedef struct strata_policy {
                                             may have the lease.  STRATA_OFF: dropped, and its loader is told that it is cancelled.
                                             Default off */
     uint32_t reserved;                 /**< 0 */
+    int32_t adaptive;                  /**< STRATA_ON: what is loaded is fresh for longer the more its key is read: for adaptive_step_ms
+                                            more for each adaptive_hits hits, up to adaptive_max_ms.  Hits of this process count, of any
+                                            layer; half of them are forgotten with each load, and all with a delete, so that a key that
+                                            cools is fresh for ttl_ms again.  jitter_ms comes on top; align_ms replaces it; a set has its
+                                            ttl_ms.  For a cache or namespace: a call, or a loader, may switch it off, and say
+                                            by how much.  strata_options.adaptive_profiles bounds for how many keys.  Default off */
+    int32_t adaptive_hits;             /**< default 3 */
+    int64_t adaptive_step_ms;          /**< default: half of ttl_ms */
+    int64_t adaptive_max_ms;           /**< default: ttl_ms and four steps */
 } strata_policy;
 
 /** A policy that inherits everything. */
-#define STRATA_POLICY_INIT { sizeof(strata_policy), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, { 0 }, 0, 0, 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, 0, 0, 0, 0, 0 }
+#define STRATA_POLICY_INIT { sizeof(strata_policy), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, { 0 }, 0, 0, 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 STRATA_END_DECLS
 #endif /* STRATA_POLICY_H */

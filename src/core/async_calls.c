@@ -2,6 +2,7 @@
  * worker. */
 #include <string.h>
 
+#include "src/core/adaptive.h"
 #include "src/core/async_impl.h"
 
 static void run_call(struct task *task)
@@ -112,7 +113,7 @@ static int many_call(strata *cache, strata_item *items, size_t count, const stra
                      strata_bulk_loader bulk, void *loader_ctx, int (*call)(struct async *, strata_error *),
                      strata_queue *queue, strata_done done, void *ctx, strata_error *err)
 {
-    int rc = strata__policy_check(policy, err);
+    int rc = strata__call_policy_check(cache, policy, err);
     if (rc == STRATA_OK && items == NULL && count != 0)
         rc = strata__no_argument(err, "a bulk call needs items");
     if (rc != STRATA_OK)

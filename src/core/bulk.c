@@ -4,6 +4,7 @@
  * joined; the new flights form a batch (bulk_batch.c), and the caller sleeps until all of them have an answer. */
 #include <string.h>
 
+#include "src/core/adaptive.h"
 #include "src/core/async_impl.h"
 #include "src/core/bulk_batch.h"
 #include "src/core/direct.h"
@@ -260,7 +261,8 @@ int strata__load_many(strata *cache, strata_item *items, size_t count, strata_bu
 {
     if (cache == NULL || (items == NULL && count != 0))
         return strata__no_argument(err, "strata_get_or_load_many() needs a cache and items");
-    int rc = loader != NULL || namespace_has_loader(cache) ? strata__policy_check(policy, err) : strata__no_loader(err);
+    int rc = loader != NULL || namespace_has_loader(cache) ? strata__call_policy_check(cache, policy, err)
+                                                           : strata__no_loader(err);
     if (rc != STRATA_OK)
         return rc;
     strata_policy resolved;

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "src/core/adaptive.h"
 #include "src/core/bans.h"
 #include "src/core/demote.h"
 #include "src/core/flight.h"
@@ -240,6 +241,7 @@ static int open_checked(strata **out, const strata_options *known, struct execut
     if (root != NULL) {
         strata__stripes_free(root);
         strata__key_marks_free(root);
+        strata__adaptive_free(root);
         if (root->handle != NULL)
             strata__handle_unref(root->handle);
         drop_handles(root);
@@ -359,6 +361,7 @@ static int end_close(strata *cache)
     root->ex = NULL;
     strata__stripes_free(root);
     strata__key_marks_free(root);
+    strata__adaptive_free(root);
     strata__warden_free(root);
     strata__root_ref(root);
     drop_handles(root);

@@ -65,6 +65,7 @@ struct strata {
     strata *parent;                 /* NULL: this is the root */
     _Atomic(uint32_t) refs;         /* the users', and one of the tree until the cache is closed */
     strata_policy policy;           /* all fields resolved */
+    uint32_t adaptive_most;         /* hits of a key are counted up to here; 0: not at all */
     int quick_set;                  /* 1: a plain set may take the short way (set_quick.c) */
     strata_meta set_meta;           /* what such a set stores, but for its birth */
     int64_t set_span_ms;            /* from birth to when nobody needs it; STRATA_FOREVER */
@@ -177,7 +178,9 @@ struct root {
     int plain_keys;                      /* every layer knows spaces: no storage keys are needed */
     unsigned char set_order[LAYERS_MAX]; /* of a set: shared stores, the furthest first; then the others, nearest first */
     uint32_t lease_layer;                /* the one that is asked for leases; LAYERS_MAX: none is */
-    int stats, has_maintain, reads_back;     /* the last: a bus is told only of what is read in the store */
+    int stats, has_maintain, reads_back; /* the last: a bus is told only of what is read in the store */
+    struct profiles *profiles; /* hits by key (adaptive_hits.c), and their memory; NULL: none yet.  Tree lock to write */
+    void *profiles_block;
     _Atomic(struct key_notes *) uncacheable; /* key_marks.c; NULL: none yet */
     strata_layer_host host;
     struct demotions *demotions; /* NULL: no layer is STRATA_LAYER_DEMOTED */

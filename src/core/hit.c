@@ -5,6 +5,7 @@
  * forked, nobody listens to hits".  Everything else is behind a call: judge what was found, wait for a flight. */
 #include <string.h>
 
+#include "src/core/adaptive.h"
 #include "src/core/flight.h"
 #include "src/core/slide.h"
 
@@ -361,7 +362,7 @@ int strata__want_init(struct want *want, strata *cache, strata_loader loader, vo
         return strata__no_loader(err);
     if (policy == NULL)
         return STRATA_OK;
-    int rc = strata__policy_check(policy, err);
+    int rc = strata__call_policy_check(cache, policy, err);
     if (rc == STRATA_OK) {
         strata__policy_resolve(resolved, policy, &cache->policy);
         want->policy = resolved;

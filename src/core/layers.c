@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "src/core/adaptive.h"
 #include "src/core/bans.h"
 #include "src/core/demote.h"
 #include "src/core/strand.h"
@@ -228,6 +229,7 @@ void strata__handle_rewire_locked(strata *h)
                 (root->coherence == NULL || (root->layers[0].flags & STRATA_LAYER_SHARED));
     h->direct_async = h->direct && !(root->layers[0].flags & STRATA_LAYER_BLOCKS);
     strata__set_quick_init(h);
+    strata__adaptive_wire(h);
     h->ex = root->ex;
     h->now_ms = root->ex->ops->now_ms;
     h->forks = root->forks;

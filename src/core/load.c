@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "src/core/adaptive.h"
 #include "src/core/bans.h"
 #include "src/core/flight.h"
 
@@ -376,7 +377,8 @@ const strata_value *strata_load_previous(const strata_load *load)
 
 int strata_load_set_policy(strata_load *load, const strata_policy *policy)
 {
-    if (load == NULL || policy == NULL || strata__policy_check(policy, NULL) != STRATA_OK)
+    if (load == NULL || policy == NULL ||
+        strata__call_policy_check(flight_of_load(load)->handle, policy, NULL) != STRATA_OK)
         return STRATA_EINVAL;
     if (atomic_load(&load->claimed))
         return STRATA_EALREADY;

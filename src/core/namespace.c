@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "src/core/adaptive.h"
 #include "src/core/bans.h"
 #include "src/core/generation.h"
 #include "src/policy/options.h"
@@ -183,9 +184,10 @@ int strata__handle_new_locked(struct root *root, strata *parent, const char *nam
     }
     fill_handle(root, h, parent, options);
     snprintf(h->name, sizeof h->name, "%s", name);
-    int rc = parent == NULL || build_prefix(root, h) == STRATA_OK
-                 ? strata__generation_give_locked(h, options->generation, err)
-                 : strata__fail_plain(err, STRATA_ENOMEM, "namespace");
+    int rc = parent == NULL || build_prefix(root, h) == STRATA_OK ? strata__adaptive_open_locked(h, err)
+                                                                  : strata__fail_plain(err, STRATA_ENOMEM, "namespace");
+    if (rc == STRATA_OK)
+        rc = strata__generation_give_locked(h, options->generation, err);
     if (rc != STRATA_OK) {
         strata__free(root->mem, h->prefix);
         strata__free(root->mem, block);

@@ -1,4 +1,5 @@
 /* plan.c - what becomes of a load's result: what is stored, for how long, and where; or what of before is served instead. */
+#include "src/core/adaptive.h"
 #include "src/core/plan.h"
 
 #include "src/core/generation.h"
@@ -58,6 +59,8 @@ void strata__plan_load(struct flight *f, int64_t elapsed_ns)
         .load_ms = (uint32_t)(elapsed_ns / 1000000 < UINT32_MAX ? elapsed_ns / 1000000 : UINT32_MAX),
         .codec = f->value != NULL && f->value->object != NULL && f->root->codec != NULL ? f->root->codec->id : 0,
     };
+    if (!negative)
+        strata__adaptive_load(f->handle, f->key.hash, &policy);
     strata__policy_to_meta(&policy, negative, &p->meta);
     if (strata__ttl_is_drawn(&policy))
         strata__ttl_draw(&policy, 1, ex_random(f->root->ex), &p->meta);

@@ -4,6 +4,7 @@
  * nobody listening, needs no more than: poison the key's flights and put, under one hold of the key lock.  It does
  * what the general way in write.c does, without its state machine; whatever is unusual goes there.  Nothing here is
  * written that threads share but the lock's stripe and the layer. */
+#include "src/policy/sliding.h"
 #include "src/core/flight.h"
 #include "src/core/write.h"
 #include "src/policy/ttl.h"
@@ -24,8 +25,10 @@ void strata__set_quick_init(strata *handle)
     handle->set_meta = (strata_meta){ .life = root->life };
     strata__policy_to_meta(&handle->policy, 0, &handle->set_meta);
     const int64_t most = strata__ttl_in_layer(slot->max_ttl_ms, handle->policy.layer_ttl_ms, 0);
-    if (most > 0)
+    if (most > 0) {
         strata__deadlines_cap(&handle->set_meta, 0, most);
+        strata__slide_cap(&handle->set_meta, most);
+    }
     strata__deadlines(&handle->set_meta, 0, &d);
     handle->set_span_ms = d.gone_at;
     handle->wall_offset_ms = ex_wall_ms(root->ex) - ex_now_ms(root->ex);

@@ -2,6 +2,7 @@
  *
  * A waiter stands in its flight's list until somebody takes it out under the key lock: the flight, with a result; its own
  * deadline; or close.  Who took it out answers it, so that it is answered exactly once. */
+#include "src/core/adaptive.h"
 #include "src/core/flight.h"
 
 static int64_t moment(int64_t now, int64_t ms) { return ms > 0 && ms < INT64_MAX - now ? now + ms : INT64_MAX; }
@@ -43,6 +44,8 @@ void strata__answer_counted(strata *handle, strata_slice key, const struct answe
     struct root *root = handle->root;
     if (a->is_hit) {
         count_up(handle, COUNT_HITS);
+        if (handle->adaptive_most != 0)
+            strata__adaptive_hit(handle, handle_hash(handle, key));
         if (a->status == STRATA_ABSENT)
             count_up(handle, COUNT_NEGATIVE_HITS);
         event_fire(handle, STRATA_EVENT_HIT, key, layer_name(root, a->layer));

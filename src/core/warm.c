@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "src/core/adaptive.h"
 #include "src/core/async_impl.h"
 #include "src/policy/options.h"
 
@@ -347,7 +348,7 @@ static int check_options(const strata *cache, const strata_warm_options *given, 
         return strata__no_argument(err, "strata_warm() needs a cache, and options that say which keys");
     int rc = strata__options_check(&strata__warm_rows, given, given->size, out, sizeof *out, err);
     if (rc == STRATA_OK)
-        rc = strata__policy_check(out->policy, err);
+        rc = strata__call_policy_check(cache, out->policy, err);
     if (rc != STRATA_OK)
         return rc;
     strata__options_fill(&strata__warm_rows, out);

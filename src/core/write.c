@@ -12,6 +12,7 @@
  * layers once more, as a delete (write_outcome.c). */
 #include <string.h>
 
+#include "src/core/adaptive.h"
 #include "src/core/bans.h"
 #include "src/core/flight.h"
 #include "src/core/write.h"
@@ -385,7 +386,7 @@ void strata__write_begin(struct write *w, strata *cache, uint32_t kind)
 /* What set and its twins prepare.  `value` NULL: nothing may be stored, the key is emptied. */
 int strata__write_prepare_set(struct write *w, strata *cache, const strata_policy *policy, strata_error *err)
 {
-    int rc = strata__policy_check(policy, err);
+    int rc = strata__call_policy_check(cache, policy, err);
     if (rc != STRATA_OK)
         return rc;
     strata_policy resolved;

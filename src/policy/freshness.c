@@ -211,6 +211,10 @@ void strata__policy_resolve(strata_policy *out, const strata_policy *call, const
     out->limit_name = c.limit_name != NULL ? c.limit_name : b.limit_name;
     out->sliding = switched(c.sliding, b.sliding);
     out->sliding_percent = switched(c.sliding_percent, b.sliding_percent);
+    out->adaptive = switched(c.adaptive, b.adaptive);
+    out->adaptive_hits = switched(c.adaptive_hits, b.adaptive_hits);
+    out->adaptive_step_ms = duration(c.adaptive_step_ms, b.adaptive_step_ms);
+    out->adaptive_max_ms = duration(c.adaptive_max_ms, b.adaptive_max_ms);
     out->sliding_max_ms = duration(c.sliding_max_ms, b.sliding_max_ms);
     out->load_limit_ms = duration(c.load_limit_ms, b.load_limit_ms);
     out->late_result = switched(c.late_result, b.late_result);

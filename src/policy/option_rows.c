@@ -295,6 +295,8 @@ static const struct option_row cache_rows[] = {
     ROW(logger, OPTION_POINTER, 0, 0, 0, NULL, "takes what the cache has to say"),
     ROW(logger_ctx, OPTION_POINTER, 0, 0, 0, NULL, "handed to the logger"),
     ROW(log, OPTION_STRING, 0, 255, 0, NULL, "what the logger gets"),
+    ROW(adaptive_profiles, OPTION_U32, 1, 1u << 26, 100000, NULL, "keys whose hits are counted"),
+    ROW(reserved, OPTION_U32, 0, 0, 0, NULL, "0"),
 };
 #undef STRUCT
 
@@ -383,6 +385,10 @@ static const struct option_row policy_rows[] = {
     DURATION_ROW(load_limit_ms, STRATA_OFF, "after that a load is detached, and its key free for another"),
     ROW(late_result, OPTION_SWITCH, STRATA_OFF, STRATA_ON, STRATA_OFF, NULL, "what such a load brings is stored"),
     ROW(reserved, OPTION_U32, 0, 0, 0, NULL, "0"),
+    ROW(adaptive, OPTION_SWITCH, STRATA_OFF, STRATA_ON, STRATA_OFF, NULL, "fresh for longer the more it is read"),
+    TIMES_ROW(adaptive_hits, 1000000, 3, "for a step more"),
+    DURATION_ROW(adaptive_step_ms, STRATA_OFF, "the step; off: half of ttl_ms"),
+    DURATION_ROW(adaptive_max_ms, STRATA_OFF, "fresh for no longer than that; off: ttl_ms and four steps"),
 };
 #undef STRUCT
 
