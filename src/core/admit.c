@@ -181,6 +181,14 @@ static size_t refuse_together(struct flight **flights, size_t count, int why)
     return count;
 }
 
+/* One place for all of them, from now on. */
+static void ride_together(struct flight **flights, size_t count, struct flight *lead)
+{
+    for (size_t i = 0; i < count; i++)
+        if (policy_limits(&flights[i]->policy) && passes_together(flights[i]))
+            strata__limit_ride(flights[i], lead);
+}
+
 int strata__admit_together(struct flight **flights, size_t *count, struct strand *strand)
 {
     struct flight *lead = leader(flights, *count);
@@ -189,12 +197,18 @@ int strata__admit_together(struct flight **flights, size_t *count, struct strand
     enum limit_answer a = strata__limit_enter(lead, strand, 1);
     if (a == LIMIT_REFUSES)
         *count = refuse_together(flights, *count, atomic_load(&lead->way_in.state));
+    else if (a == LIMIT_GO)
+        ride_together(flights, *count, lead);
     return a != LIMIT_WAITS;
 }
 
 void strata__admitted_many(struct flight **flights, size_t *count)
 {
-    const struct flight *lead = leader(flights, *count);
-    if (lead != NULL && is_late(lead))
+    struct flight *lead = leader(flights, *count);
+    if (lead == NULL)
+        return;
+    if (is_late(lead))
         *count = refuse_together(flights, *count, ADMIT_LATE);
+    else
+        ride_together(flights, *count, lead);
 }

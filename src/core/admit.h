@@ -49,7 +49,9 @@ enum admitted {
 struct way_in {
     struct ward *breaker; /* it is to be told how the load went */
     uint64_t ticket;
-    struct ward *bucket; /* where it waits or counts, for all its batch's where `batched` */
+    struct ward *bucket; /* where it waits or counts, for all that pass with it where `batched` */
+    struct flight *lead; /* whose place it shares: one reference; NULL: it has its own, or none */
+    uint32_t riders;     /* so many share this one's, itself included */
     struct list_node link;
     struct due due;
     struct strand *strand;
@@ -102,6 +104,8 @@ enum limit_answer strata__limit_enter(struct flight *f, struct strand *strand, i
 /* Words for who was refused, or waited too long: its load has failed with them. */
 void strata__limit_refused(struct flight *f);
 void strata__limit_leave(struct flight *f);
+/* From now on `f` shares the place of `lead`, which is left when the last of those that do is over. */
+void strata__limit_ride(struct flight *f, struct flight *lead);
 /* Nobody wants what it waits to load.  Key lock. */
 void strata__limit_quit_locked(struct flight *f);
 

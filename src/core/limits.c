@@ -245,29 +245,52 @@ void strata__limit_refused(struct flight *f)
 
 /* Leaving -------------------------------------------------------------------------------------------------------- */
 
-void strata__limit_leave(struct flight *f)
+static void leave_locked(struct flight *f, struct list_node *woken)
 {
     struct root *root = f->root;
     struct warden *o = &root->warden;
+    struct ward *ward = f->way_in.bucket;
+    if (ward == NULL)
+        return;
+    int64_t now = ex_now_ms(root->ex);
+    struct bucket *b = of_ward(ward);
+    f->way_in.bucket = NULL;
+    atomic_store(&f->way_in.state, ADMIT_OUT);
+    strata__limiter_leave(&b->limiter);
+    pump_locked(o, b, now, woken);
+    arm_locked(root);
+    if (--ward->users == 0 && strata__limiter_idle(&b->limiter, now))
+        strata__ward_drop(&o->buckets, f->mem, ward);
+}
+
+void strata__limit_leave(struct flight *f)
+{
+    struct warden *o = &f->root->warden;
     struct list_node woken;
     if (!policy_limits(&f->policy))
         return;
     list_init(&woken);
     key_mutex_lock(&o->lock);
-    struct ward *ward = f->way_in.bucket;
-    f->way_in.bucket = NULL;
-    if (ward != NULL) {
-        int64_t now = ex_now_ms(root->ex);
-        struct bucket *b = of_ward(ward);
-        atomic_store(&f->way_in.state, ADMIT_OUT);
-        strata__limiter_leave(&b->limiter);
-        pump_locked(o, b, now, &woken);
-        arm_locked(root);
-        if (--ward->users == 0 && strata__limiter_idle(&b->limiter, now))
-            strata__ward_drop(&o->buckets, f->mem, ward);
-    }
+    struct flight *lead = f->way_in.lead;
+    f->way_in.lead = NULL;
+    if (lead == NULL && f->way_in.riders == 0)
+        leave_locked(f, &woken);
+    else if (lead != NULL && --lead->way_in.riders == 0)
+        leave_locked(lead, &woken);
     key_mutex_unlock(&o->lock);
     wake_all(&woken);
+    strata__flight_unref(lead);
+}
+
+void strata__limit_ride(struct flight *f, struct flight *lead)
+{
+    struct warden *o = &f->root->warden;
+    key_mutex_lock(&o->lock);
+    if (lead->way_in.bucket != NULL && f->way_in.lead == NULL) {
+        f->way_in.lead = flight_ref(lead);
+        lead->way_in.riders++;
+    }
+    key_mutex_unlock(&o->lock);
 }
 
 static void wake_gone(struct task *task)

@@ -405,7 +405,13 @@ static void test_a_bulk_call_is_one(void **state)
     finish(&k, 0);
     assert_int_equal(k.calls, 2);
     assert_int_equal(k.count, 4);
-    finish_from(&k, 1);
+    ask(&k, 5, NULL);
+    finish(&k, 1);
+    finish(&k, 2);
+    assert_int_equal(k.calls, 2); /* until its last key is through */
+    finish(&k, 3);
+    assert_int_equal(k.calls, 3);
+    finish(&k, 4);
     assert_int_equal(end.count, 1);
     check_three(items, STRATA_OK);
     close_stack(&st);
