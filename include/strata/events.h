@@ -24,10 +24,10 @@ struct strata;
     X(NEGATIVE_SET, 12)                                                                                \
     X(BACKFILL, 13)     /* from_layer, layer */                                                        \
     X(EVICT, 14)        /* layer */                                                                    \
-    X(ERROR, 15)        /* status, layer, message; of one layer's writes that fail: the first, then one a second */ \
+    X(ERROR, 15)        /* status, layer, message; of a layer's gets, puts, removes that fail: the first, then one a second */ \
     X(SUSPECT, 16)      /* message: what is held is not trusted any more */                            \
     X(TRUSTED, 17)      /* what comes from now on is again */                                          \
-    X(BUS_DOWN, 18)     /* layer: the bus' name; status, message */                                    \
+    X(BUS_DOWN, 18)     /* layer: the bus' name; status, message; the first */                  \
     X(BUS_UP, 19)       /* layer: the bus' name */                                                     \
     X(LOAD_REFUSED, 20) /* status, message: a loader was not called, to protect the origin */          \
     X(BREAKER_OPEN, 21) /* message: a breaker of loads opened; key of the load that failed */          \

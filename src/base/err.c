@@ -75,6 +75,30 @@ int strata__fail_plain(strata_error *err, int status, const char *where)
     return status;
 }
 
+void strata__words_fit(char *out, size_t room, const char *words)
+{
+    static const char gap[] = "... ";
+    size_t size = strlen(words);
+    if (size < room || room <= 2 * sizeof gap) {
+        snprintf(out, room, "%s", words);
+        return;
+    }
+    size_t head = (room - sizeof gap) / 3, at = size - (room - sizeof gap - head);
+    for (size_t i = head; i > head / 2; i--) /* whole words, where there are */
+        if (words[i] == ' ') {
+            head = i;
+            break;
+        }
+    for (size_t i = at; i < at + (size - at) / 2; i++)
+        if (words[i - 1] == ' ') {
+            at = i;
+            break;
+        }
+    memcpy(out, words, head);
+    memcpy(out + head, gap, sizeof gap - 1);
+    memcpy(out + head + sizeof gap - 1, words + at, size - at + 1);
+}
+
 void strata__bug(const char *file, int line, const char *what)
 {
     /* The one place that writes anywhere: the process is about to end, and the reason must not be lost. */

@@ -13,6 +13,10 @@ int strata__fail_os(strata_error *err, int status, int os_errno, const char *whe
 /* Fill with the status' own sentence, if nothing has been said yet. */
 int strata__fail_plain(strata_error *err, int status, const char *where);
 
+/* Copy words to where there may not be room for all of them: then the middle is left out, for the beginning says who it was, and the end
+ * what to do. */
+void strata__words_fit(char *out, size_t room, const char *words);
+
 /* A broken invariant of our own: says where, and aborts. */
 #define STRATA_BUG(what) strata__bug(__FILE__, __LINE__, (what))
 _Noreturn void strata__bug(const char *file, int line, const char *what);

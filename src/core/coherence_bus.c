@@ -193,13 +193,20 @@ static void came_up(struct bus_slot *b)
         b->heartbeat_due = 1;
     }
     key_mutex_unlock(&c->lock);
-    fire(b, STRATA_EVENT_BUS_UP, STRATA_OK, NULL);
+    if (b->told != TOLD_UP) {
+        b->told = TOLD_UP;
+        fire(b, STRATA_EVENT_BUS_UP, STRATA_OK, NULL);
+    }
     strata__out_pump(b);
 }
 
+/* Each try that fails says why, and strata_health_bus() tells of the last: a change is the first alone. */
 static void went_down(struct bus_slot *b)
 {
     strata_error why;
+    if (b->told == TOLD_DOWN)
+        return;
+    b->told = TOLD_DOWN;
     key_mutex_lock(&b->c->lock);
     why = b->down;
     key_mutex_unlock(&b->c->lock);

@@ -24,6 +24,8 @@ struct epoch {
     int64_t until;
 };
 
+enum told { TOLD_NOTHING, TOLD_UP, TOLD_DOWN };
+
 /* Somebody who was heard on a bus. */
 struct peer {
     struct list_node link;
@@ -51,6 +53,7 @@ struct bus_slot {
     strata_bus *bus;
     uint32_t flags;
     unsigned char index, started, up, was_up, publishes;
+    unsigned char told;      /* enum told: what listeners heard of it last; the worker's */
     unsigned char proved;    /* something was proven since it began to listen */
     unsigned char lost_soon; /* told so, or no memory for what came */
     char lost_words[120];
@@ -113,6 +116,7 @@ struct coherence {
     int64_t window_ms;           /* while no proof comes, what is born so far apart is of two epochs */
     _Atomic(int64_t) window_due; /* strata__trust_window() has something to do */
     int64_t proven;              /* the least of the buses' */
+    int was_trusted;             /* once, since it was opened */
     int said_trusted;            /* as listeners were last told */
     int64_t untrusted_since;     /* clock; meaningful where it is not trusted */
     uint64_t losses;

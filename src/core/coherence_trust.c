@@ -171,9 +171,11 @@ static void note_locked(struct coherence *c, int64_t now, const char *why, struc
         c->untrusted_since = why != NULL ? now : larger(proven_until(c), c->untrusted_since);
     out->kind = trusted ? STRATA_EVENT_TRUSTED : STRATA_EVENT_SUSPECT;
     snprintf(out->words, sizeof out->words, "%s",
-             trusted       ? "every message is here again: what comes from now on is trusted"
+             trusted       ? c->was_trusted ? "every message is here again: what comes from now on is trusted"
+                                            : "the first heartbeats have come back: what is held from now on is trusted"
              : why != NULL ? why
                            : "no proof that every message came: what is held is served as stale, and asked for anew");
+    c->was_trusted |= trusted;
 }
 
 static void tell(struct coherence *c, const struct news *news)
@@ -202,6 +204,7 @@ void strata__trust_begin(struct coherence *c)
     c->proven = NEVER;
     new_epoch_locked(c, now);
     c->lost = 1;
+    c->said_trusted = c->was_trusted = 0;
     c->untrusted_since = now;
     key_mutex_unlock(&c->lock);
     tell_handles_locked(c, now);

@@ -125,9 +125,9 @@ struct layer_slot {
     _Atomic(uint64_t) hits, misses, puts, removes, errors;
     _Atomic(uint64_t) own_hits, own_misses; /* looks of our own that the layer counted and nobody asked for */
     _Atomic(uint64_t) refused;              /* finds that the layer counted as hits, and that could not be served */
-    _Atomic(int64_t) told_ms[2];            /* when listeners were last told of a put, a remove that failed; 0 never */
-    _Atomic(uint64_t) unadmitted;           /* values with admit off, whose keys it does not hold */
-    _Atomic(uint64_t) passed;               /* values that were not put there: too many were on their way (late_most) */
+    _Atomic(int64_t) told_ms[3];  /* when listeners were last told of a put, remove, get that failed; 0 never */
+    _Atomic(uint64_t) unadmitted; /* values with admit off, whose keys it does not hold */
+    _Atomic(uint64_t) passed;     /* values that were not put there: too many were on their way (late_most) */
     struct trouble trouble;
     strata_layer_stats base;  /* what a reset takes off; tree lock */
     struct histogram latency; /* nanoseconds */

@@ -74,35 +74,50 @@ static void fill(struct coherence *c, strata_health *out)
 static const char *served(const struct coherence *c, const strata_health *out)
 {
     if (c->suspect_ms <= 0)
-        return "what is held from before is not served";
+        return "what was held is not served";
     if (out->untrusted_ms >= c->suspect_ms)
-        return "what is held from before is served only if a load fails";
-    return "what is held from before is served as stale, and asked for anew";
+        return "what was held is served only if a load fails";
+    return "what was held is served as stale, and asked for anew";
 }
 
-static void put_suspect(const struct coherence *c, strata_health *out)
+/* "1 of 1 buses up, hears 3 other nodes"; who is heard on several buses counts once. */
+static void put_buses(struct coherence *c, const strata_health *out, char *words, size_t room)
+{
+    uint32_t most = 0, publishes = 0;
+    int n = snprintf(words, room, "%u of %u bus%s up", out->buses_up, out->buses, out->buses == 1 ? "" : "es");
+    key_mutex_lock(&c->lock);
+    for (size_t i = 0; i < c->count; i++) {
+        publishes += c->buses[i].publishes;
+        most = c->buses[i].peer_count > most ? c->buses[i].peer_count : most;
+    }
+    key_mutex_unlock(&c->lock);
+    if (publishes != 0 && n >= 0 && (size_t)n < room) /* a store that tells of its keys does not say who else listens */
+        snprintf(words + n, room - (size_t)n, ", hears %u other node%s", most, most == 1 ? "" : "s");
+}
+
+static void put_suspect(const struct coherence *c, const char *buses, strata_health *out)
 {
     size_t room = sizeof out->words;
-    int n = snprintf(out->words, room, "not trusted for %lld ms: %s; %u of %u buses up", (long long)out->untrusted_ms,
-                     served(c, out), out->buses_up, out->buses);
-    if (n < 0 || (size_t)n >= room)
-        return;
     const char *why = out->buses_up != out->buses ? out->last.message
                       : c->publish_only           ? "it only publishes (publish_only)"
                       : out->rejected != 0        ? "messages were refused: give all nodes the same secret and version"
-                                                  : "waiting for proof that nothing is missing";
-    if (why[0] == '\0' || room - (size_t)n < 8)
-        return;
-    room -= (size_t)n;
-    int fits = strlen(why) + sizeof "; " <= room;
-    snprintf(out->words + n, room, "; %.*s%s", (int)(room - (fits ? sizeof "; " : sizeof "; ...")), why,
-             fits ? "" : "...");
+                      : c->was_trusted            ? "waiting for proof that nothing is missing"
+                                                  : "waiting for its first heartbeats to come back, a second or two";
+    int n = c->was_trusted ? snprintf(out->words, room, "not trusted for %lld ms: %s; %s%s",
+                                      (long long)out->untrusted_ms, served(c, out), buses, why[0] != '\0' ? "; " : "")
+                           : snprintf(out->words, room, "opened %lld ms ago, and not trusted yet; %s%s",
+                                      (long long)out->untrusted_ms, buses, why[0] != '\0' ? "; " : "");
+    if (n >= 0 && (size_t)n < room)
+        strata__words_fit(out->words + n, room - (size_t)n, why);
 }
 
 static void put_words(const struct root *root, strata_health *out)
 {
     char *words = out->words;
     size_t room = sizeof out->words;
+    char buses[64] = "";
+    if (out->coherent)
+        put_buses(root->coherence, out, buses, sizeof buses);
     if (!out->coherent && copies(root))
         snprintf(words, room,
                  "no bus: what another node writes or deletes is served here until its time is over; give "
@@ -114,14 +129,13 @@ static void put_words(const struct root *root, strata_health *out)
         snprintf(
             words, room,
             "trusted, but for %llu messages that were refused, and not carried out: give all nodes the same secret "
-            "and version (STRATA_EVENT_ERROR has said why); %u of %u buses up",
-            (unsigned long long)out->rejected, out->buses_up, out->buses);
+            "and version (STRATA_EVENT_ERROR has said why); %s",
+            (unsigned long long)out->rejected, buses);
     else if (out->trusted)
-        snprintf(words, room,
-                 "trusted: nothing that was invalidated more than %lld ms ago is served; %u of %u buses up",
-                 (long long)out->bound_ms, out->buses_up, out->buses);
+        snprintf(words, room, "trusted: nothing that was invalidated more than %lld ms ago is served; %s",
+                 (long long)out->bound_ms, buses);
     else
-        put_suspect(root->coherence, out);
+        put_suspect(root->coherence, buses, out);
 }
 
 int strata_health_get(strata *cache, strata_health *out, strata_error *err)

@@ -59,11 +59,12 @@ static void put_layer_words(strata_part_health *h, const strata_layer_stats *s)
         ADD("; it is yet to be told of %" PRIu64 " deletes and clears", h->waiting);
     if (s->unleased)
         ADD("; the store gives neither leases nor versions, for want of rights");
-    if (h->state != STRATA_HEALTH_WELL && h->last.status != 0)
-        ADD("; %s", h->last.message);
+    if (h->state != STRATA_HEALTH_WELL && h->last.status != 0) {
+        ADD("; ");
+        if (n >= 0 && (size_t)n < room)
+            strata__words_fit(out + n, room - (size_t)n, h->last.message);
+    }
 #undef ADD
-    if (n >= 0 && (size_t)n >= room) /* it says that there was more */
-        memcpy(out + room - sizeof "...", "...", sizeof "...");
 }
 
 static void fill_layer(struct root *root, struct layer_slot *slot, strata_part_health *h)
@@ -102,8 +103,7 @@ static void put_bus_words(const struct bus_slot *b, strata_part_health *h)
     size_t room = sizeof h->words;
     int n;
     if (h->state == STRATA_HEALTH_DOWN)
-        n = snprintf(out, room, "down for %" PRId64 " ms: %" PRIu64 " messages wait; %s", h->since_ms, h->waiting,
-                     h->last.status != 0 ? h->last.message : "it has not been up yet");
+        n = snprintf(out, room, "down for %" PRId64 " ms: %" PRIu64 " messages wait; ", h->since_ms, h->waiting);
     else if (h->state == STRATA_HEALTH_WELL)
         n = snprintf(out, room, "up for %" PRId64 " ms, and nothing is missing", h->since_ms);
     else
@@ -111,8 +111,8 @@ static void put_bus_words(const struct bus_slot *b, strata_part_health *h)
                      b->c->publish_only ? "it only publishes (publish_only)"
                      : b->rejected != 0 ? "messages were refused: give all nodes the same secret and version"
                                         : "it waits for proof that nothing is missing");
-    if (n >= 0 && (size_t)n >= room)
-        memcpy(out + room - sizeof "...", "...", sizeof "...");
+    if (h->state == STRATA_HEALTH_DOWN && n >= 0)
+        strata__words_fit(out + n, room - (size_t)n, h->last.status != 0 ? h->last.message : "it has not been up yet");
 }
 
 static void fill_bus(struct bus_slot *b, strata_part_health *h)

@@ -237,12 +237,11 @@ void strata__handle_rewire_locked(strata *h)
 
 int strata__op_found(const strata_op *op) { return op->status == STRATA_OK || op->status == STRATA_STALE; }
 
-/* Where a layer can't be written to, every key would be told of: the first is, and then one a second. */
+/* Where a layer can't be asked or written to, every key would be told of: the first is, and then one a second. */
 static int may_tell(struct layer_slot *slot, const strata_op *op, int64_t now)
 {
-    if (op->kind == STRATA_OP_GET)
-        return 1;
-    _Atomic(int64_t) *told = &slot->told_ms[op->kind == STRATA_OP_REMOVE];
+    int reads = op->kind == STRATA_OP_GET || op->kind == STRATA_OP_LEASE;
+    _Atomic(int64_t) *told = &slot->told_ms[reads ? 2 : op->kind == STRATA_OP_REMOVE];
     int64_t last = atomic_load_explicit(told, memory_order_relaxed);
     return (last == 0 || now + 1 - last >= 1000) && atomic_compare_exchange_strong(told, &last, now + 1);
 }

@@ -1,6 +1,7 @@
 /* guard.c - a layer that stands before a remote one: its operations.  See guard.h. */
 #include "src/layer/guard.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "src/base/err.h"
@@ -116,13 +117,19 @@ static void note_refusal_locked(const struct guard *g, int64_t now, struct refus
 static int refused_words(const struct guard *g, strata_error *err, const struct refusal *r)
 {
     long long since = (long long)(r->now_ms - r->since_ms), until = (long long)(r->until_ms - r->now_ms);
+    char owed[64] = "";
+    if (r->owed != 0)
+        snprintf(owed, sizeof owed, ", with %llu delete%s to be told first", (unsigned long long)r->owed,
+                 r->owed == 1 ? "" : "s");
     int rc = strata__fail(err, STRATA_ELAYER, g->base.name,
-                          "left alone for %lld ms, after %u failures in a row; the next try is in %lld ms, with %llu "
-                          "delete%s to be told first; the last failure: %s",
-                          since, r->in_a_row, until > 0 ? until : 0, (unsigned long long)r->owed,
-                          r->owed == 1 ? "" : "s", r->why.message);
-    if (err != NULL)
-        err->os_errno = r->why.os_errno;
+                          "left alone for %lld ms, after %u failures in a row; the next try is in %lld ms%s; the last "
+                          "failure: ",
+                          since, r->in_a_row, until > 0 ? until : 0, owed);
+    if (err == NULL)
+        return rc;
+    size_t n = strlen(err->message);
+    strata__words_fit(err->message + n, sizeof err->message - n, r->why.message);
+    err->os_errno = r->why.os_errno;
     return rc;
 }
 

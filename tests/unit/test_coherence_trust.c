@@ -1,5 +1,6 @@
 /* test_coherence_trust.c - a node that no bus reaches: how often it loads, how long it trusts what it has loaded, and what it says. */
 #include "strata/strata.h"
+#include "src/base/err.h"
 #include "tests/unit/coherence_fixture.h"
 
 struct origin_state {
@@ -188,6 +189,117 @@ static void test_a_get_keeps_no_loader_from_running(void **state)
     nodes_close(&n);
 }
 
+/* What it says ------------------------------------------------------------------------------------------------------ */
+
+struct heard {
+    int suspect, trusted, up, down, errors;
+    char trusted_words[256];
+};
+
+static void hear(const strata_event *e, void *ctx)
+{
+    struct heard *h = ctx;
+    h->suspect += e->kind == STRATA_EVENT_SUSPECT;
+    h->trusted += e->kind == STRATA_EVENT_TRUSTED;
+    h->up += e->kind == STRATA_EVENT_BUS_UP;
+    h->down += e->kind == STRATA_EVENT_BUS_DOWN;
+    h->errors += e->kind == STRATA_EVENT_ERROR;
+    if (e->kind == STRATA_EVENT_TRUSTED)
+        snprintf(h->trusted_words, sizeof h->trusted_words, "%s", e->message);
+}
+
+/* A bus is tried again and again, and each try says why it failed: listeners hear of changes. */
+static void test_changes_are_told_once(void **state)
+{
+    (void)state;
+    struct nodes n;
+    struct heard h = { 0 };
+    uint64_t id;
+    nodes_open(&n, &(struct nodes_options){ .no_store = 1 });
+    assert_int_equal(strata_on(n.node[0], STRATA_EVENT_ALL, hear, &h, &id), STRATA_OK);
+    nodes_pass(&n, 5000);
+    assert_int_equal(h.trusted, 1);
+    assert_string_equal(h.trusted_words, "the first heartbeats have come back: what is held from now on is trusted");
+    for (int round = 1; round <= 2; round++) {
+        for (int i = 0; i < 4; i++) {
+            sim_net_away(n.net, 0, 1);
+            nodes_pass(&n, TRUST_MS);
+        }
+        assert_int_equal(h.down, round);
+        assert_int_equal(h.suspect, round);
+        sim_net_back(n.net, 0);
+        nodes_pass(&n, 5000);
+        assert_int_equal(h.up, round);
+        assert_int_equal(h.trusted, 1 + round);
+        assert_non_null(strstr(h.trusted_words, "every message is here again"));
+    }
+    nodes_close(&n);
+}
+
+/* A store that can't be asked: the first read that fails is told, and then one a second. */
+static void test_failing_reads_are_told_now_and_then(void **state)
+{
+    (void)state;
+    struct nodes n;
+    struct heard h = { 0 };
+    uint64_t id;
+    char key[16], text[64];
+    nodes_open(&n, &(struct nodes_options){ .count = 1 });
+    assert_int_equal(strata_on(n.node[0], STRATA_EVENT_ERROR, hear, &h, &id), STRATA_OK);
+    lease_store_fail(n.store, STRATA_OP_GET, STRATA_ELAYER);
+    for (int second = 1; second <= 3; second++) {
+        for (int i = 0; i < 100; i++) {
+            snprintf(key, sizeof key, "%d", i);
+            assert_int_equal(get_text(n.node[0], key, text), STRATA_ELAYER);
+        }
+        assert_int_equal(h.errors, second);
+        nodes_pass(&n, 1000);
+    }
+    nodes_close(&n);
+}
+
+static void test_words_of_the_health(void **state)
+{
+    (void)state;
+    struct nodes n;
+    nodes_open(&n, &(struct nodes_options){ .no_store = 1 });
+    strata_health h = health_of(n.node[0]);
+    const char *words = h.words;
+    assert_false(h.trusted);
+    assert_non_null(strstr(words, "ms ago, and not trusted yet; 1 of 1 bus up, hears 1 other node; waiting for "
+                                  "its first heartbeats to come back, a second or two"));
+    nodes_pass(&n, 5000);
+    h = health_of(n.node[0]);
+    assert_string_equal(words, "trusted: nothing that was invalidated more than 33000 ms ago is served; 1 of 1 bus up, "
+                               "hears 1 other node");
+    sim_net_away(n.net, 0, 1);
+    nodes_pass(&n, TRUST_MS + 2000);
+    h = health_of(n.node[0]);
+    assert_non_null(strstr(words, "what was held is served as stale"));
+    assert_non_null(strstr(words, h.last.message));
+    nodes_close(&n);
+}
+
+/* What has no room for all of it leaves out the middle. */
+static void test_words_that_are_too_long(void **state)
+{
+    (void)state;
+    static const char all[] =
+        "127.0.0.1:6379: it did not answer a request in time: is it there, and the way to it open?";
+    char out[sizeof all + 1];
+    for (size_t room = 1; room <= sizeof out; room++) {
+        memset(out, '#', sizeof out);
+        strata__words_fit(out, room, all);
+        assert_true(strlen(out) < room);
+        if (room >= sizeof all)
+            assert_string_equal(out, all);
+        for (size_t i = room; i < sizeof out; i++)
+            assert_int_equal(out[i], '#');
+    }
+    strata__words_fit(out, 60, all);
+    assert_string_equal(out, "127.0.0.1:6379: it... is it there, and the way to it open?");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -196,6 +308,10 @@ int main(void)
         cmocka_unit_test(test_each_set_has_its_time),
         cmocka_unit_test(test_a_long_outage),
         cmocka_unit_test(test_a_get_keeps_no_loader_from_running),
+        cmocka_unit_test(test_changes_are_told_once),
+        cmocka_unit_test(test_failing_reads_are_told_now_and_then),
+        cmocka_unit_test(test_words_of_the_health),
+        cmocka_unit_test(test_words_that_are_too_long),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -280,7 +280,7 @@ static void test_a_disk_whose_dictionary_changes(void **state)
     /* Without it each is a miss with words, and stays. */
     cache = open_disk(file_b, NULL);
     assert_int_equal(found(cache), 0);
-    assert_int_equal(told, VALUES);
+    assert_in_range(told, 1, VALUES - 1); /* listeners hear of one a second */
     snprintf(digits, sizeof digits, "%llu", (unsigned long long)id_a);
     assert_non_null(strstr(last_words, digits));
     assert_int_equal(strata_stats_layer(cache, 0, &stats), STRATA_OK);
