@@ -161,7 +161,7 @@ STRATA_API int strata_open_url(strata **out, const char *url, const strata_optio
  * that is as much as max_queued says, or 16 MiB.
  * What a memory layer holds is put into the disk below it where that has admit_on=eviction.
  * Deletes that are kept for a server that is away (queued_deletes in its layer's stats), and messages for a bus that is (queued in
- * strata_health), are tried once more, and lost if it still can't be told.
+ * strata_health), are tried once more, the former on a connection that is made for it, and lost if it still can't be told.
  * On a namespace: gives back this reference only.
  * Values that are held stay valid.  Namespaces that are held answer STRATA_ECLOSED and must still be closed; until the last one is,
  * closing the cache again does nothing (STRATA_OK), as it does while another thread closes it.

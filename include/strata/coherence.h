@@ -59,10 +59,11 @@ typedef struct strata_health {
                                 it was or there was nothing to be lost */
     uint64_t overflows;    /**< invalidations that became the clear of a namespace, because too many were queued */
     strata_error last;     /**< why a bus is, or was last, down; stays when it is up again; status 0: none ever was */
-    char words[256];       /**< all of it in a sentence */
+    char words[256];       /**< all of it in a sentence, and before it which layers are left alone or owe a store something */
+    uint64_t owed;         /**< deletes, clears and bans that layers keep for a store that is away; strata_health_layer() says which */
 } strata_health;
 #define STRATA_HEALTH_INIT \
-    { sizeof(strata_health), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, STRATA_ERROR_INIT, { 0 } }
+    { sizeof(strata_health), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, STRATA_ERROR_INIT, { 0 }, 0 }
 
 /** How coherent the cache is with the nodes that share its data.  @param[in,out] out its size set.  @return STRATA_OK, STRATA_EINVAL,
  *  STRATA_ECLOSED, STRATA_EFORKED.  Threads: any.  Blocks: never. */

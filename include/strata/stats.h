@@ -50,7 +50,7 @@ typedef struct strata_layer_stats {
     uint32_t unleased;        /**< 1: the store gives this node neither leases nor versions, for want of rights */
     uint64_t breaker_opened;  /**< how often it opened */
     uint64_t breaker_refused; /**< operations that were answered without asking the layer, because it was open */
-    uint64_t queued_deletes;  /**< now: keys and clears that the layer will be told of when it is back */
+    uint64_t queued_deletes;  /**< now: keys, clears and bans that the layer will be told of when it is back */
     uint64_t leases;          /**< loads that this node was given the right to */
     uint64_t leases_awaited;  /**< loads of other nodes that were waited for */
     uint64_t leases_lost;     /**< loaded values that were not stored, because something had happened to the key */
@@ -136,8 +136,8 @@ STRATA_API size_t strata_layer_count(const struct strata *cache);
 /** Read one layer's counters; layer 0 is the nearest.  @return STRATA_OK, STRATA_EINVAL, STRATA_ECLOSED. */
 STRATA_API int strata_stats_layer(struct strata *cache, size_t layer, strata_layer_stats *out);
 
-/** Ask one layer, whether it is there and well: a server is really asked, even while its breaker keeps others from it; what is in
- *  this process is always well.  For probes: a cache works on without a layer, so what this answers is no reason to stop it.
+/** Ask one layer, whether it is there and well: a server is really asked, on a new connection if need be, even while its breaker keeps others
+ *  from it; what is in this process is always well.  For probes: a cache works on without a layer: what this answers is no reason to stop it.
  *  @return STRATA_OK; STRATA_EINVAL, STRATA_ECLOSED, STRATA_EFORKED; the layer's own: STRATA_ETIMEDOUT, STRATA_EIO,
  *          STRATA_ELAYER, with words.
  *  Threads: any.  Blocks: up to the layer's timeouts. */

@@ -154,7 +154,7 @@ static int issue_entered(strata *cache, struct ban *ban, strata_error *err)
     ban->position = position;
     rc = tell_layers(cache, ban, err);
     if (root->publish_ban != NULL) {
-        int told = root->publish_ban(root, ban, rc >= 0 ? err : NULL);
+        int told = root->publish_ban(root, ban, rc != STRATA_OK, rc >= 0 ? err : NULL);
         rc = rc < 0 || told == STRATA_OK ? rc : told;
     }
     return rc;

@@ -333,13 +333,22 @@ static int wait_until_idle(struct root *root, int64_t deadline_ms)
     }
 }
 
+/* What stores are yet to be told, while others can still be told that they were. */
+static void settle(struct root *root, int64_t deadline_ms)
+{
+    struct parker parker = { 0 };
+    while (strata__layers_settle(root) && ex_now_ms(root->ex) < deadline_ms)
+        ex_park(root->ex, &parker, ex_now_ms(root->ex) + CLOSE_LOOKS_MS);
+}
+
 /* What is done once, however often closing takes up where it was. */
-static void begin_close(struct root *root)
+static void begin_close(struct root *root, int64_t deadline_ms)
 {
     if (root->close_begun)
         return;
     root->close_begun = 1;
     strata__maintain_stop(root);
+    settle(root, deadline_ms);
     root->close_told = strata__coherence_stop(root);
     strata__layers_hurry(root);
 }
@@ -400,7 +409,7 @@ static int close_root(strata *cache, int64_t timeout_ms)
         return STRATA_AGAIN;
     }
     int64_t deadline = timeout_ms < 0 ? INT64_MAX : ex_now_ms(root->ex) + timeout_ms;
-    begin_close(root);
+    begin_close(root, deadline);
     if (!wait_until_idle(root, deadline)) {
         (void)take_closing(root, 0);
         return STRATA_ETIMEDOUT;

@@ -174,7 +174,7 @@ static int publish_clear(strata *cache, int rc, strata_error *err)
 {
     struct root *root = cache->root;
     struct bus_item item = { .kind = BUS_ITEM_CLEAR, .all = 1, .key = strata_bytes(cache->prefix, cache->prefix_size) };
-    if (root->coherence == NULL || strata__publish_blocking(root, &item) == STRATA_OK || rc < 0)
+    if (root->coherence == NULL || strata__publish_blocking(root, &item, rc != STRATA_OK) == STRATA_OK || rc < 0)
         return rc;
     return root->options.write_policy == STRATA_WRITE_STRICT ? strata__unpublished_fails(root, err) : STRATA_PENDING;
 }

@@ -339,7 +339,7 @@ int strata__coherence_reopen(struct root *root, strata_error *err)
     key_mutex_init(&c->lock);
     list_init(&c->waits);
     strata__checks_init(c);
-    c->work_posted = c->work_again = c->beat_due = c->beating = c->stopping = 0;
+    c->work_posted = c->work_again = c->beat_due = c->beating = c->stopping = c->waiting = 0;
     for (size_t i = 0; i < c->count; i++)
         if (c->buses[i].bus->ops->reopen == NULL)
             return strata__fail(

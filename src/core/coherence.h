@@ -65,8 +65,8 @@ struct outgoing {
     int64_t since_ms;
     void (*over)(struct outgoing *outgoing); /* the last touch; under no lock */
 };
-/* Where there are buses: tell them.  1: over() was or will be called; 0: nothing to wait for, `pending` stands. */
-int strata__publish(struct root *root, const struct bus_item *item, struct outgoing *outgoing);
+/* Where there are buses: tell them.  store_away: a shared layer did not answer, so its own bus is not waited for.  1: over() was or will be called; 0: nothing to wait for, `pending` stands. */
+int strata__publish(struct root *root, const struct bus_item *item, int store_away, struct outgoing *outgoing);
 /* The same, and nobody waits for it. */
 void strata__publish_late(struct root *root, const struct bus_item *item);
 /* What a strict write_policy makes of that, in words (write_outcome.c): STRATA_ELAYER. */
@@ -74,7 +74,7 @@ int strata__unpublished_fails(struct root *root, strata_error *err);
 /* A peer has cleared a namespace, of which this is the prefix: here, and in no shared store.  < 0: some layer could not. */
 int strata__clear_apply(struct root *root, strata_slice prefix);
 /* The same, and wait. */
-int strata__publish_blocking(struct root *root, const struct bus_item *item);
+int strata__publish_blocking(struct root *root, const struct bus_item *item, int store_away);
 /* What is about to be loaded or written has its time of trust from now on, where the buses are silent.  Under no lock. */
 void strata__trust_window(struct root *root);
 /* What was born here or later may be moved up as far as bans go: strata__suspect_cap() says nothing less. */

@@ -210,6 +210,7 @@ static void went_down(struct bus_slot *b)
     key_mutex_lock(&b->c->lock);
     why = b->down;
     key_mutex_unlock(&b->c->lock);
+    strata__out_gone(b);
     fire(b, STRATA_EVENT_BUS_DOWN, why.status, why.message);
 }
 

@@ -128,7 +128,8 @@ struct coherence {
     /* Work */
     struct task work; /* what came in, and what the clock brings: one thread at a time */
     unsigned char work_posted, work_again, beat_due, beating, stopping;
-    unsigned char untold; /* what a store took after the buses' goodbye */
+    unsigned char waiting; /* a timer looks after `waits` */
+    unsigned char untold;  /* what a store took after the buses' goodbye */
     struct timer beat;
     struct list_node waits; /* struct outgoing, all that wait */
     /* Keys that are compared with the store (coherence_echo.c). */
@@ -188,13 +189,17 @@ void strata__peers_prove(struct bus_slot *b);
 
 /* Going out (coherence_out.c) ------------------------------------------------------------------------------------ */
 
-int strata__publish_ban(struct root *root, const struct ban *ban, strata_error *err);
+int strata__publish_ban(struct root *root, const struct ban *ban, int store_away, strata_error *err);
 /* Send what is due, unless a message is out.  Under no lock. */
 void strata__out_pump(struct bus_slot *b);
 int strata__out_init(struct bus_slot *b, strata_error *err);
 void strata__out_deinit(struct bus_slot *b);
 /* Nobody waits any more (older than `since`). */
 void strata__out_release(struct coherence *c, int64_t since);
+/* The bus is down: nobody waits for it any more. */
+void strata__out_gone(struct bus_slot *b);
+/* Look then whether somebody has waited for too long; c->waiting is set. */
+void strata__out_wait(struct coherence *c, int64_t delay_ms);
 
 /* Coming in (coherence_apply.c) ---------------------------------------------------------------------------------- */
 

@@ -2,13 +2,17 @@
  *
  * A message is sent again as it was, with its number, until the bus has taken it; what is written meanwhile waits behind it.  So numbers
  * come in order, and a number that is missing somewhere was lost there.  In the queue the last word on a key wins.  Past the bound, and
- * without memory, what is queued becomes a clear of its namespace or of all: too much goes then, and nothing is forgotten. */
+ * without memory, what is queued becomes a clear of its namespace or of all: too much goes then, and nothing is forgotten.
+ *
+ * Who writes waits until the message is taken, for OUT_WAIT_MS at most, and not at all for a bus that takes nothing just now: what is
+ * queued stays so, and the write is STRATA_PENDING. */
 #include <string.h>
 
 #include "src/core/bans.h"
 #include "src/core/coherence_impl.h"
 
 enum { VALUES_MOST = 1000, TABLE = 1024, MESSAGE_MOST = 256 << 10, PAUSE_LEAST_MS = 20, PAUSE_MOST_MS = 1000 };
+enum { OUT_WAIT_MS = 1000 };
 
 /* Who waits ------------------------------------------------------------------------------------------------------ */
 
@@ -28,6 +32,12 @@ static void answer_all_locked(struct list_node *waiters, int pending, struct lis
 {
     LIST_EACH(node, waiters)
     answer_locked(list_entry(node, struct outgoing_wait, link), pending, over);
+}
+
+static void answer_queue_locked(struct list_node *items, struct list_node *over)
+{
+    LIST_EACH(node, items)
+    answer_all_locked(&list_entry(node, struct out_item, link)->waiters, 1, over);
 }
 
 static void say_over(struct list_node *over)
@@ -55,6 +65,45 @@ void strata__out_release(struct coherence *c, int64_t since)
     }
     key_mutex_unlock(&c->lock);
     say_over(&over);
+}
+
+void strata__out_gone(struct bus_slot *b)
+{
+    struct list_node over;
+    list_init(&over);
+    key_mutex_lock(&b->c->lock);
+    if (!b->up) {
+        answer_queue_locked(&b->queue, &over);
+        answer_queue_locked(&b->sending, &over);
+    }
+    key_mutex_unlock(&b->c->lock);
+    say_over(&over);
+}
+
+/* One timer for all that wait: at the end of the oldest one's time, or before it. */
+static void waited(void *ctx)
+{
+    struct coherence *c = ctx;
+    struct root *root = c->root;
+    strata__out_release(c, ex_now_ms(root->ex) - OUT_WAIT_MS);
+    key_mutex_lock(&c->lock);
+    /* A cache that closes cuts every pause short, and releases all by itself. */
+    int64_t left = 0;
+    if (!list_empty(&c->waits) && !c->stopping && !atomic_load(&root->host.closing))
+        left = list_entry(c->waits.next, struct outgoing, link)->since_ms + OUT_WAIT_MS - ex_now_ms(root->ex);
+    c->waiting = left > 0;
+    key_mutex_unlock(&c->lock);
+    if (left > 0)
+        strata__out_wait(c, left);
+}
+
+void strata__out_wait(struct coherence *c, int64_t delay_ms)
+{
+    if (c->root->host.after(&c->root->host, delay_ms, waited, c) == STRATA_OK)
+        return;
+    key_mutex_lock(&c->lock);
+    c->waiting = 0; /* no memory: the next write tries again, and heartbeats look, too */
+    key_mutex_unlock(&c->lock);
 }
 
 /* The queue ------------------------------------------------------------------------------------------------------ */
@@ -343,8 +392,8 @@ static void failed_locked(struct bus_slot *b, struct list_node *over)
     b->counted.failed++;
     b->pause_ms = b->pause_ms == 0 ? PAUSE_LEAST_MS : b->pause_ms * 2 < PAUSE_MOST_MS ? b->pause_ms * 2 : PAUSE_MOST_MS;
     b->again_at = ex_now_ms(b->c->root->ex) + b->pause_ms;
-    LIST_EACH(node, &b->sending)
-    answer_all_locked(&list_entry(node, struct out_item, link)->waiters, 1, over);
+    answer_queue_locked(&b->sending, over);
+    answer_queue_locked(&b->queue, over); /* which wait behind it */
 }
 
 static void message_done(strata_publish *message)
@@ -413,10 +462,16 @@ void strata__out_deinit(struct bus_slot *b)
 
 /* For the writes ------------------------------------------------------------------------------------------------- */
 
-static void enqueue_locked(struct bus_slot *b, const struct bus_item *item, struct outgoing *o)
+/* The store of a write did not answer: neither will its own bus, which is the same server. */
+static int is_away(const struct bus_slot *b, int store_away)
+{
+    return !b->up || b->failed || (store_away && b->bus == b->c->own_bus);
+}
+
+static void enqueue_locked(struct bus_slot *b, const struct bus_item *item, int store_away, struct outgoing *o)
 {
     struct out_item *q = put_locked(b, item);
-    if (q == NULL || !b->up) {
+    if (q == NULL || is_away(b, store_away)) {
         o->pending = 1;
         return;
     }
@@ -426,7 +481,7 @@ static void enqueue_locked(struct bus_slot *b, const struct bus_item *item, stru
     o->left++;
 }
 
-int strata__publish(struct root *root, const struct bus_item *item, struct outgoing *o)
+int strata__publish(struct root *root, const struct bus_item *item, int store_away, struct outgoing *o)
 {
     struct coherence *c = root->coherence;
     memset(o->waits, 0, sizeof o->waits);
@@ -440,12 +495,17 @@ int strata__publish(struct root *root, const struct bus_item *item, struct outgo
         if (c->stopping)
             o->pending = 1;
         else
-            enqueue_locked(&c->buses[i], item, o);
+            enqueue_locked(&c->buses[i], item, store_away, o);
     }
     int waits = o->left != 0;
     if (waits)
         list_push_back(&c->waits, &o->link);
+    int watches = waits && !c->waiting; /* from now on, `o` may be over and gone */
+    if (watches)
+        c->waiting = 1;
     key_mutex_unlock(&c->lock);
+    if (watches)
+        strata__out_wait(c, OUT_WAIT_MS);
     for (size_t i = 0; i < c->count; i++)
         strata__out_pump(&c->buses[i]);
     return waits;
@@ -496,13 +556,13 @@ static void wake(struct outgoing *o)
     strata__driver_done(&s->driver, nothing_to_write, NULL);
 }
 
-int strata__publish_blocking(struct root *root, const struct bus_item *item)
+int strata__publish_blocking(struct root *root, const struct bus_item *item, int store_away)
 {
     struct sleeper s;
     s.outgoing.over = wake;
     strata__driver_init(&s.driver, root->ex, 0);
     s.driver.left = 1;
-    int waits = strata__publish(root, item, &s.outgoing);
+    int waits = strata__publish(root, item, store_away, &s.outgoing);
     while (waits) {
         key_mutex_lock(&s.driver.lock);
         waits = s.driver.left != 0;
@@ -515,7 +575,7 @@ int strata__publish_blocking(struct root *root, const struct bus_item *item)
 }
 
 /* root->publish_ban. */
-int strata__publish_ban(struct root *root, const struct ban *ban, strata_error *err)
+int strata__publish_ban(struct root *root, const struct ban *ban, int store_away, strata_error *err)
 {
     struct bus_item item = { .kind = BUS_ITEM_BAN,
                              .ban = (uint8_t)ban->kind,
@@ -525,7 +585,7 @@ int strata__publish_ban(struct root *root, const struct ban *ban, strata_error *
                              .text = ban->text,
                              .tag_count = ban->tag_count,
                              .tags = ban->tags };
-    if (strata__publish_blocking(root, &item) == STRATA_OK)
+    if (strata__publish_blocking(root, &item, store_away) == STRATA_OK)
         return STRATA_OK;
     return root->options.write_policy == STRATA_WRITE_STRICT ? strata__unpublished_fails(root, err) : STRATA_PENDING;
 }

@@ -113,6 +113,9 @@ struct trouble {
     strata_error err;          /* the last */
 };
 enum { TROUBLE_PAUSE_MS = 10000 };
+struct layer_slot;
+/* How one layer is: health_parts.c. */
+void strata__health_layer_fill(struct root *root, struct layer_slot *slot, strata_part_health *h);
 void strata__trouble_note(struct trouble *t, int64_t now_ms, int status, const strata_error *err);
 
 struct layer_slot {
@@ -198,8 +201,8 @@ struct root {
     _Atomic(uint32_t) posted, slides; /* answers of async_direct.c that wait for a worker; what slide.c has under way */
     _Atomic(uint32_t) position;
     struct bans *bans;
-    /* A ban of this node's callers is told to others: see bans.h.  NULL: there are none. */
-    int (*publish_ban)(struct root *root, const struct ban *ban, strata_error *err);
+    /* A ban of this node's callers is told to others: see bans.h; store_away as strata__publish().  NULL: there are none. */
+    int (*publish_ban)(struct root *root, const struct ban *ban, int store_away, strata_error *err);
     struct key_mutex tree_lock;
     strata **spaces; /* by number; tree lock */
     uint32_t space_count, space_room;
@@ -302,6 +305,8 @@ int strata__layers_reopen(struct root *root, strata_error *err);
 int strata__layers_close(struct root *root);
 /* No lease is waited for any more.  Once, when the cache closes. */
 void strata__layers_hurry(struct root *root);
+/* What is kept for stores that were away is tried once more.  1: it is under way. */
+int strata__layers_settle(struct root *root);
 void strata__layers_heard(struct root *root, uint64_t store_position); /* ops->heard() of each */
 void strata__host_init(struct root *root);
 void strata__host_closing(struct root *root); /* cut delays short */

@@ -80,6 +80,33 @@ static const char *served(const struct coherence *c, const strata_health *out)
     return "what was held is served as stale, and asked for anew";
 }
 
+/* Which layers don't answer, or owe their store something: it is why calls are STRATA_PENDING while the buses are well.  Where the
+ * rest of the words is to begin. */
+static size_t put_layers(struct root *root, strata_health *out)
+{
+    size_t room = sizeof out->words / 2, n = 0; /* so that the rest fits behind it */
+    for (size_t i = 0; i < root->layer_count; i++) {
+        strata_part_health h = STRATA_PART_HEALTH_INIT;
+        char text[128], retry[64] = "";
+        strata__health_layer_fill(root, &root->layers[i], &h);
+        out->owed += h.waiting;
+        int alone = h.breaker != STRATA_BREAKER_CLOSED;
+        if (h.waiting == 0 && !alone)
+            continue;
+        if (alone)
+            snprintf(retry, sizeof retry, " is left alone for %lld ms more%s", (long long)h.retry_ms,
+                     h.waiting != 0 ? ", and" : "");
+        int size = snprintf(text, sizeof text, "layer \"%s\"%s", h.name, retry);
+        if (h.waiting != 0 && size > 0 && (size_t)size < sizeof text)
+            size += snprintf(text + size, sizeof text - (size_t)size,
+                             " is yet to be told of %llu deletes, clears or bans", (unsigned long long)h.waiting);
+        if (size < 0 || (size_t)size >= sizeof text || n + (size_t)size + sizeof "; " > room)
+            continue;
+        n += (size_t)snprintf(out->words + n, room - n, "%s; ", text);
+    }
+    return n;
+}
+
 /* "1 of 1 buses up, hears 3 other nodes"; who is heard on several buses counts once. */
 static void put_buses(struct coherence *c, const strata_health *out, char *words, size_t room)
 {
@@ -95,26 +122,27 @@ static void put_buses(struct coherence *c, const strata_health *out, char *words
         snprintf(words + n, room - (size_t)n, ", hears %u other node%s", most, most == 1 ? "" : "s");
 }
 
-static void put_suspect(const struct coherence *c, const char *buses, strata_health *out)
+static void put_suspect(const struct coherence *c, const char *buses, strata_health *out, size_t from)
 {
-    size_t room = sizeof out->words;
+    char *words = out->words + from;
+    size_t room = sizeof out->words - from;
     const char *why = out->buses_up != out->buses ? out->last.message
                       : c->publish_only           ? "it only publishes (publish_only)"
                       : out->rejected != 0        ? "messages were refused: give all nodes the same secret and version"
                       : c->was_trusted            ? "waiting for proof that nothing is missing"
                                                   : "waiting for its first heartbeats to come back, a second or two";
-    int n = c->was_trusted ? snprintf(out->words, room, "not trusted for %lld ms: %s; %s%s",
-                                      (long long)out->untrusted_ms, served(c, out), buses, why[0] != '\0' ? "; " : "")
-                           : snprintf(out->words, room, "opened %lld ms ago, and not trusted yet; %s%s",
+    int n = c->was_trusted ? snprintf(words, room, "not trusted for %lld ms: %s; %s%s", (long long)out->untrusted_ms,
+                                      served(c, out), buses, why[0] != '\0' ? "; " : "")
+                           : snprintf(words, room, "opened %lld ms ago, and not trusted yet; %s%s",
                                       (long long)out->untrusted_ms, buses, why[0] != '\0' ? "; " : "");
     if (n >= 0 && (size_t)n < room)
-        strata__words_fit(out->words + n, room - (size_t)n, why);
+        strata__words_fit(words + n, room - (size_t)n, why);
 }
 
-static void put_words(const struct root *root, strata_health *out)
+static void put_words(struct root *root, strata_health *out)
 {
-    char *words = out->words;
-    size_t room = sizeof out->words;
+    size_t from = put_layers(root, out), room = sizeof out->words - from;
+    char *words = out->words + from;
     char buses[64] = "";
     if (out->coherent)
         put_buses(root->coherence, out, buses, sizeof buses);
@@ -135,7 +163,7 @@ static void put_words(const struct root *root, strata_health *out)
         snprintf(words, room, "trusted: nothing that was invalidated more than %lld ms ago is served; %s",
                  (long long)out->bound_ms, buses);
     else
-        put_suspect(root->coherence, buses, out);
+        put_suspect(root->coherence, buses, out, from);
 }
 
 int strata_health_get(strata *cache, strata_health *out, strata_error *err)

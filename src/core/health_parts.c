@@ -56,7 +56,7 @@ static void put_layer_words(strata_part_health *h, const strata_layer_stats *s)
         n = snprintf(out, room, h->state == STRATA_HEALTH_LESS ? "not as it should be" : "well");
 #define ADD(...) n += n >= 0 && (size_t)n < room ? snprintf(out + n, room - (size_t)n, __VA_ARGS__) : 0
     if (h->waiting != 0)
-        ADD("; it is yet to be told of %" PRIu64 " deletes and clears", h->waiting);
+        ADD("; it is yet to be told of %" PRIu64 " deletes, clears and bans", h->waiting);
     if (s->unleased)
         ADD("; the store gives neither leases nor versions, for want of rights");
     if (h->state != STRATA_HEALTH_WELL && h->last.status != 0) {
@@ -67,7 +67,7 @@ static void put_layer_words(strata_part_health *h, const strata_layer_stats *s)
 #undef ADD
 }
 
-static void fill_layer(struct root *root, struct layer_slot *slot, strata_part_health *h)
+void strata__health_layer_fill(struct root *root, struct layer_slot *slot, strata_part_health *h)
 {
     strata_layer *layer = slot->layer;
     const strata_layer_ops *ops = layer->ops;
@@ -155,7 +155,7 @@ int strata_health_layer(strata *cache, size_t layer, strata_part_health *out, st
     int rc = root_enter(cache->root, err);
     if (rc != STRATA_OK)
         return rc;
-    fill_layer(cache->root, &cache->root->layers[layer], &h);
+    strata__health_layer_fill(cache->root, &cache->root->layers[layer], &h);
     put_out(out, &h);
     root_leave(cache->root);
     return STRATA_OK;

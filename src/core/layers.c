@@ -171,6 +171,17 @@ void strata__layers_heard(struct root *root, uint64_t store_position)
     }
 }
 
+int strata__layers_settle(struct root *root)
+{
+    int busy = 0;
+    for (size_t i = 0; i < root->layer_count; i++) {
+        const strata_layer_ops *ops = root->layers[i].layer->ops;
+        if (ops->size >= offsetof(strata_layer_ops, settle) + sizeof ops->settle && ops->settle != NULL)
+            busy |= ops->settle(root->layers[i].layer);
+    }
+    return busy;
+}
+
 void strata__layers_hurry(struct root *root)
 {
     for (size_t i = 0; i < root->layer_count; i++)

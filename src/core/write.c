@@ -126,6 +126,8 @@ int strata__write_put(struct write *w, struct layer_slot *slot, uint32_t kind)
     strata__write_op(w, slot, bytes != NULL ? STRATA_OP_PUT : STRATA_OP_REMOVE);
     if (bytes != NULL)
         fill_put(w, slot, bytes);
+    else if (w->told_as == STRATA_OP_PUT && w->pending) /* taken back, where some layer could not be told already */
+        w->op.flags |= STRATA_OP_UNDO;
     if (w->kind == WRITE_EXPIRE && (slot->flags & STRATA_LAYER_LEASES)) {
         w->op.flags |= STRATA_OP_SAME;
         w->op.meta.version = w->meta.version;
@@ -183,7 +185,9 @@ static int slow_answered(struct write *w, struct layer_slot *slot)
     strata__write_note(w, slot);
     note_version(w, slot);
     if (w->op.kind == STRATA_OP_PUT && (w->op.status != STRATA_OK || cleared_meanwhile(w, slot))) {
+        int failed = w->op.status < 0;
         strata__write_op(w, slot, STRATA_OP_REMOVE);
+        w->op.flags |= failed ? STRATA_OP_UNDO : 0;
         return strata__write_submit(w, slot) ? 2 : 0;
     }
     return w->kind == WRITE_EXPIRE ? strata__expire_answered(w, slot) : 1;

@@ -46,7 +46,8 @@ int strata__write_publish(struct write *w)
     strand_expect(&w->strand, 1);
     unsigned char *envelope = strata__prime_write(w, &item);
     const strata_allocator *mem = w->root->mem;
-    int over = !strata__publish(w->root, &item, &w->outgoing); /* 0: somebody else may have gone on with it by now */
+    int over = !strata__publish(w->root, &item, w->pending,
+                                &w->outgoing); /* 0: somebody else may have gone on with it by now */
     strata__free(mem, envelope);
     return over || strand_asked(&w->strand);
 }

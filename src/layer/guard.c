@@ -182,6 +182,8 @@ static void decide_locked(struct guard *g, strata_op *op, int64_t now, struct re
         op->status = op->kind == STRATA_OP_GET   ? STRATA_MISS
                      : op->kind == STRATA_OP_PUT ? STRATA_AGAIN
                                                  : STRATA_PENDING;
+    } else if (closed && (op->flags & STRATA_OP_UNDO) && strata__owed_fences(&g->owed, op->space, op->key)) {
+        op->status = STRATA_PENDING; /* noted when the put failed; to ask once more would wait for as long again */
     } else if (waits || strata__breaker_ask(&g->breaker, now, &ticket) == BREAKER_REFUSE) {
         op->status = refuse_locked(g, op, now, r);
     } else {
@@ -210,7 +212,7 @@ static void submit_carefully(struct guard *g, strata_op *const *ops, size_t coun
     int64_t now = strata_host_now_ms(g->host);
     r.told = 0;
     os_lock_take(&g->lock);
-    g->cut = 0;
+    g->cut = g->settled = 0;
     for (size_t i = 0; i < count; i++)
         decide_locked(g, ops[i], now, &r);
     struct guard_todo todo = strata__guard_plan_locked(g, now);
@@ -342,6 +344,8 @@ static int guard_keys(strata_layer *layer, int (*each)(uint32_t, strata_slice, v
 static int guard_ping(strata_layer *layer, strata_error *err)
 {
     struct guard *g = downcast(layer);
+    if (g->inner->ops->rouse != NULL)
+        g->inner->ops->rouse(g->inner);
     return g->inner->ops->ping(g->inner, err);
 }
 
@@ -357,7 +361,7 @@ static void guard_stats(strata_layer *layer, strata_layer_stats *out)
                                                       : STRATA_BREAKER_HALF_OPEN;
     out->breaker_opened = g->breaker.opened;
     out->breaker_refused = g->refused;
-    out->queued_deletes = g->owed.key_count + g->owed.clear_count + (g->owed.all.stamp != 0);
+    out->queued_deletes += g->owed.key_count + g->owed.clear_count + (g->owed.all.stamp != 0);
     os_lock_give(&g->lock);
 }
 
@@ -385,6 +389,8 @@ static void guard_hurry(strata_layer *layer)
     g->inner->ops->hurry(g->inner);
 }
 
+static int guard_settle(strata_layer *layer) { return strata__guard_settle(downcast(layer)); }
+
 static void guard_maintain(strata_layer *layer, int64_t now_ms, uint64_t budget_us)
 {
     struct guard *g = downcast(layer);
@@ -404,7 +410,7 @@ static int begin(struct guard *g, strata_layer_host *host, strata_error *err)
                             sizeof *g->replay);
     g->host = host;
     g->lock = (struct os_lock){ 0 };
-    g->armed = g->lingering = g->working = g->replaying = g->cut = 0;
+    g->armed = g->lingering = g->working = g->replaying = g->cut = g->settled = 0;
     g->backoff_ms = GUARD_BACKOFF_MS;
     strata__breaker_init(&g->breaker, o->breaker_failures, o->breaker_open_ms, o->probe_ms);
     strata__owed_init(&g->owed, host->mem, (size_t)o->max_queued_deletes, (size_t)o->max_queued_bytes,
@@ -463,6 +469,7 @@ static void fill_ops(struct guard *g)
                                  .stats = guard_stats,
                                  .health = guard_health,
                                  .maintain = in->maintain != NULL ? guard_maintain : NULL,
+                                 .settle = guard_settle,
                                  .reopen = in->reopen != NULL ? guard_reopen : NULL,
                                  .close = guard_close,
                                  .hurry = in->hurry != NULL ? guard_hurry : NULL };

@@ -50,6 +50,8 @@ struct guard {
     int working;      /* what a timer was for is being done: the next one is set at its end */
     int replaying;    /* ... a replay, and the guard may not be closed */
     int cut;          /* a delay was cut short: the cache closes, unless something is submitted again */
+    int settled;      /* the cache closes, and what was noted was tried once more: nothing was submitted since */
+    int there;        /* ... and the layer answered then */
     int64_t due_ms, delay_ms;      /* of the timer */
     int64_t backoff_ms;            /* between replays while the breaker is closed */
     uint64_t hidden;               /* failures that were answered as STRATA_PENDING */
@@ -70,6 +72,8 @@ static inline enum breaker_verdict guard_judge(const struct guard *g, int status
 
 /* guard.c: a failure's words, for those who are not let through. */
 void strata__guard_note_why_locked(struct guard *g, enum breaker_verdict verdict, int status, const strata_error *err);
+/* The layer's settle(). */
+int strata__guard_settle(struct guard *g);
 /* guard_replay.c: after anything that may have changed what is to come.  Then, without the lock, what it says. */
 struct guard_todo strata__guard_plan_locked(struct guard *g, int64_t now_ms);
 void strata__guard_do(struct guard *g, struct guard_todo todo);

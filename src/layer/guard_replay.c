@@ -3,8 +3,9 @@
  * While something is noted, or the breaker is not closed and the layer can be pinged, one timer is out.  When it fires,
  * the notes are told in batches, clears first; the layer may answer a batch elsewhere, and the next is sent by a worker.  A
  * second timer that never fires keeps the cache open as long as a batch is out: the cache cuts it short to close, and then it
- * waits for the batch.  A cut is also how the guard knows that there is no later: what is noted is tried once more, whatever
- * the breaker says, and then left. */
+ * waits for the batch.  A cache that closes asks for it all to be tried once more (settle), while its buses can still tell others of it.
+ * What is noted after that, the cut is for: it says that there is no later.  Both ask whatever the breaker says, and look first
+ * whether the layer answers, on a connection that is made for it. */
 #include "src/base/err.h"
 #include "src/base/mem.h"
 #include "src/layer/guard_impl.h"
@@ -235,10 +236,25 @@ static void linger(void *ctx)
     }
 }
 
+/* Is it there, now? */
+static int answers(struct guard *g)
+{
+    const strata_layer_ops *in = g->inner->ops;
+    strata_error err = STRATA_ERROR_INIT;
+    if (in->rouse != NULL)
+        in->rouse(g->inner);
+    int rc = in->ping != NULL ? in->ping(g->inner, &err) : STRATA_OK;
+    enum breaker_verdict verdict = guard_judge(g, rc);
+    os_lock_take(&g->lock);
+    strata__guard_note_why_locked(g, verdict, rc, &err);
+    os_lock_give(&g->lock);
+    return verdict != BREAKER_SICK;
+}
+
 static void replay(struct guard *g)
 {
     os_lock_take(&g->lock);
-    int lingering = g->lingering;
+    int lingering = g->lingering, last = g->cut && !g->settled;
     g->lingering = 1;
     os_lock_give(&g->lock);
     if (!lingering && strata_host_after(g->host, linger_on_ms, linger, g) < 0) {
@@ -249,7 +265,10 @@ static void replay(struct guard *g)
         end_pass(g, BREAKER_UNSURE);
         return;
     }
-    resume(g);
+    if (last && !answers(g))
+        end_pass(g, BREAKER_SICK);
+    else
+        resume(g);
 }
 
 static void ping(struct guard *g, uint64_t ticket)
@@ -273,7 +292,8 @@ static enum due due_locked(struct guard *g, int64_t now, uint64_t *out_ticket)
 {
     int closed = g->breaker.state == BREAKER_CLOSED, owes = !owed_empty(&g->owed);
     *out_ticket = 0;
-    if (g->working || g->replaying || (closed && !owes) || (!owes && (g->cut || g->inner->ops->ping == NULL)))
+    if (g->working || g->replaying || (g->cut && g->settled) || (closed && !owes) ||
+        (!owes && (g->cut || g->inner->ops->ping == NULL)))
         return DUE_NOTHING;
     if (strata__breaker_ask(&g->breaker, now, out_ticket) == BREAKER_REFUSE && !g->cut)
         return DUE_NOTHING;
@@ -304,4 +324,56 @@ static void tick(void *ctx)
         replay(g);
     else if (due == DUE_PING)
         ping(g, ticket);
+}
+
+/* Closing ----------------------------------------------------------------------------------------------------------- */
+
+static uint64_t owed_inside(struct guard *g)
+{
+    strata_layer_stats stats = STRATA_LAYER_STATS_INIT;
+    if (g->inner->ops->settle == NULL || g->inner->ops->stats == NULL)
+        return 0;
+    g->inner->ops->stats(g->inner, &stats);
+    return stats.queued_deletes;
+}
+
+static void settle_now(void *ctx)
+{
+    struct guard *g = ctx;
+    int there = answers(g);
+    os_lock_take(&g->lock);
+    g->there = there;
+    g->working = there && !owed_empty(&g->owed);
+    g->replaying = g->working;
+    if (g->working) {
+        uint64_t ticket = 0;
+        (void)strata__breaker_ask(&g->breaker, strata_host_now_ms(g->host), &ticket);
+        begin_pass_locked(g, ticket, 0);
+    }
+    int replays = g->replaying;
+    os_lock_give(&g->lock);
+    if (replays)
+        replay(g);
+}
+
+int strata__guard_settle(struct guard *g)
+{
+    uint64_t inside = owed_inside(g);
+    os_lock_take(&g->lock);
+    int busy = g->working || g->replaying, there = g->settled && g->there;
+    int start = !busy && !g->settled && (inside != 0 || !owed_empty(&g->owed));
+    if (start) {
+        g->settled = g->cut = g->working = 1;
+        g->there = 0;
+    }
+    os_lock_give(&g->lock);
+    if (start && strata_host_post(g->host, settle_now, g) == STRATA_OK)
+        return 1;
+    if (start) {
+        os_lock_take(&g->lock);
+        g->working = 0;
+        os_lock_give(&g->lock);
+        return 0;
+    }
+    return busy || (there && g->inner->ops->settle != NULL && g->inner->ops->settle(g->inner));
 }

@@ -254,6 +254,17 @@ int strata__redis_cluster_open(struct redis_cluster **out, const struct redis_li
     return STRATA_OK;
 }
 
+void strata__redis_cluster_rouse(struct redis_cluster *cl)
+{
+    os_lock_take(&cl->lock);
+    size_t count = atomic_load(&cl->node_count);
+    for (size_t i = 0; i < count; i++)
+        if (cl->nodes[i]->link != NULL)
+            strata__redis_rouse(cl->nodes[i]->link);
+    os_lock_give(&cl->lock);
+    strata__redis_cluster_want(cl);
+}
+
 /* From now on nothing is sent on; what the thread waits for is answered. */
 static void hurry(struct redis_cluster *cl)
 {

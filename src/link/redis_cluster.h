@@ -13,6 +13,8 @@ struct redis_cluster;
 int strata__redis_cluster_open(struct redis_cluster **out, const struct redis_link_options *options, strata_error *err);
 void strata__redis_cluster_close(struct redis_cluster *cl);
 void strata__redis_cluster_abandon(struct redis_cluster *cl);
+/* strata__redis_rouse() for each node, and the map is asked for anew. */
+void strata__redis_cluster_rouse(struct redis_cluster *cl);
 void strata__redis_cluster_submit(struct redis_cluster *cl, struct redis_request *const *requests, size_t count);
 void strata__redis_cluster_call(struct redis_cluster *cl, struct redis_request *request);
 int strata__redis_cluster_settle(struct redis_cluster *cl, int64_t timeout_ms, strata_error *err);

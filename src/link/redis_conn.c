@@ -136,7 +136,7 @@ static void lose(struct redis_conn *c, int64_t now)
     struct redis_request *list = strata__redis_queue_drop(c, at_once ? c->queue.sent : c->queue.count);
     c->disconnects += was_up != 0;
     c->state = at_once ? REDIS_CONNECTING : REDIS_AWAY;
-    c->broken = c->blocked = c->unread = 0;
+    c->broken = c->blocked = c->unread = c->roused = 0;
     c->address_count = 0;
     c->retry_ms = now + pause_ms(c->link, c->failures);
     drop_socket(c);
@@ -376,6 +376,16 @@ static int may_lose(struct redis_conn *c)
     return broken && free;
 }
 
+static void end_pause(struct redis_conn *c, int64_t now)
+{
+    os_lock_take(&c->lock);
+    if (c->roused || now >= c->retry_ms) {
+        c->state = REDIS_CONNECTING;
+        c->roused = 0;
+    }
+    os_lock_give(&c->lock);
+}
+
 int64_t strata__redis_conn_service(struct redis_conn *c, int64_t now)
 {
     int64_t next = watch_time(c, now), moment = INT64_MAX;
@@ -383,8 +393,8 @@ int64_t strata__redis_conn_service(struct redis_conn *c, int64_t now)
     watch_old(c);
     if (may_lose(c))
         lose(c, now);
-    if (c->state == REDIS_AWAY && now >= c->retry_ms)
-        set_state(c, REDIS_CONNECTING);
+    if (c->state == REDIS_AWAY)
+        end_pause(c, now);
     if (c->state == REDIS_CONNECTING || c->state == REDIS_SECURING || c->state == REDIS_GREETING)
         moment = service_connecting(c, now);
     else if (c->state == REDIS_AWAY)

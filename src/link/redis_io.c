@@ -313,7 +313,7 @@ int strata__redis_enqueue(struct redis_conn *c, struct redis_request *request, i
     int status = STRATA_OK, borrow = 0;
     if (c->state == REDIS_CLOSED) {
         status = strata__fail_plain(&why, STRATA_ECLOSED, c->link->options.name);
-    } else if (c->state == REDIS_AWAY) {
+    } else if (c->state == REDIS_AWAY && !c->roused) {
         why = c->reason;
         status = STRATA_EIO;
     } else {

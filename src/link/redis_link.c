@@ -344,6 +344,21 @@ static struct redis_conn *pick(struct redis_link *link, uint64_t affinity)
     return &link->conns[((strata__mix64(affinity) >> 32) * link->conn_count) >> 32];
 }
 
+void strata__redis_rouse(struct redis_link *link)
+{
+    if (link->cluster != NULL) {
+        strata__redis_cluster_rouse(link->cluster);
+        return;
+    }
+    for (size_t i = 0; i < link->conn_count; i++) {
+        struct redis_conn *c = &link->conns[i];
+        os_lock_take(&c->lock);
+        c->roused = c->state == REDIS_AWAY;
+        os_lock_give(&c->lock);
+    }
+    strata__redis_wake(link);
+}
+
 /* The last that a thread does with a link: it may be closed from here on. */
 static void leave(struct redis_conn *c)
 {

@@ -119,6 +119,9 @@ void strata__redis_close(struct redis_link *link);
 /* In a child after fork: the thread is not there, sockets are the parent's: closes the descriptors, gives memory back. */
 void strata__redis_abandon(struct redis_link *link);
 
+/* Somebody wants to know now whether the server is back: connections that pause between two attempts make the next one at once, and
+ * what is asked from here on waits for how that goes. */
+void strata__redis_rouse(struct redis_link *link);
 /* Those with one affinity stay in order.  Never blocks on the network. */
 void strata__redis_submit(struct redis_link *link, struct redis_request *const *requests, size_t count);
 /* One, on the connection with this number, below strata__redis_connections(). */

@@ -77,6 +77,7 @@ struct redis_conn {
     int blocked;            /* the socket took no more: who writes next waits until it is writable */
     int old_fd;          /* the socket before, where something was out, until the server closes it; else -1.  Written by
                                the link's thread alone */
+    int roused;          /* AWAY: the next attempt is now, and who asks waits for it */
     int broken;          /* to be closed by the link's thread, which says why with: */
     strata_error reason; /* also why the last attempt failed */
     struct redis_queue queue;

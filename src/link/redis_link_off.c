@@ -28,6 +28,8 @@ void strata__redis_close(struct redis_link *link) { never(link); }
 
 void strata__redis_abandon(struct redis_link *link) { never(link); }
 
+void strata__redis_rouse(struct redis_link *link) { never(link); }
+
 void strata__redis_submit(struct redis_link *link, struct redis_request *const *requests, size_t count)
 {
     (void)requests;

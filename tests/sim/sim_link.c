@@ -379,6 +379,9 @@ int strata__redis_open(struct redis_link **out, const struct redis_link_options 
     return STRATA_OK;
 }
 
+/* Pauses are what the schedule makes of them. */
+void strata__redis_rouse(struct redis_link *link) { (void)link; }
+
 static void forget(struct asks *list)
 {
     struct ask *ask;

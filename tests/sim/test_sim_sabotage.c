@@ -68,13 +68,13 @@ void __wrap_strata__trust_lost(struct coherence *c, struct bus_slot *b, const ch
         __real_strata__trust_lost(c, b, why);
 }
 
-int __real_strata__publish(struct root *root, const struct bus_item *item, struct outgoing *outgoing);
-int __wrap_strata__publish(struct root *root, const struct bus_item *item, struct outgoing *outgoing);
+int __real_strata__publish(struct root *root, const struct bus_item *item, int store_away, struct outgoing *outgoing);
+int __wrap_strata__publish(struct root *root, const struct bus_item *item, int store_away, struct outgoing *outgoing);
 
-int __wrap_strata__publish(struct root *root, const struct bus_item *item, struct outgoing *outgoing)
+int __wrap_strata__publish(struct root *root, const struct bus_item *item, int store_away, struct outgoing *outgoing)
 {
     if (!is_at_work("publish"))
-        return __real_strata__publish(root, item, outgoing);
+        return __real_strata__publish(root, item, store_away, outgoing);
     outgoing->pending = 0;
     return 0;
 }

@@ -135,6 +135,28 @@ static void a_failed_delete_is_counted_once(void **state)
 #name, name, open_cache, close_cache, NULL \
     }
 
+/* It is asked once, whatever its breaker says, and told all that was kept, if it answers. */
+static void closing_tells_what_was_kept(void **state)
+{
+    (void)state;
+    break_it();
+    assert_int_equal(strata_delete(cache, strata_str("a"), &err), STRATA_PENDING);
+    sick_layer_fail(&sick, 0, 0);
+    sick.log[0] = 0;
+    assert_int_equal(strata_close(cache), STRATA_OK);
+    assert_true(sick_layer_did(&sick, "ping, remove a, "));
+}
+
+static void closing_in_vain_asks_once(void **state)
+{
+    (void)state;
+    break_it();
+    assert_int_equal(strata_delete(cache, strata_str("a"), &err), STRATA_PENDING);
+    sick.log[0] = 0;
+    assert_int_equal(strata_close(cache), STRATA_PENDING);
+    assert_true(sick_layer_did(&sick, "ping, "));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -142,6 +164,8 @@ int main(void)
         CASE(loads_go_on_without_it),
         CASE(the_asynchronous_twin_says_so_too),
         CASE(a_failed_delete_is_counted_once),
+        cmocka_unit_test_setup(closing_tells_what_was_kept, open_cache),
+        cmocka_unit_test_setup(closing_in_vain_asks_once, open_cache),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

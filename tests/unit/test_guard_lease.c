@@ -1,5 +1,5 @@
 /* test_guard_lease.c - leases through a guard: none is asked for while the layer is sick or a delete is owed, one that waits says
- * nothing about it, and one that is held is released though its put never gets there. */
+ * nothing about it, and one that is held is released though its put never gets there.  And what undoes a put. */
 #include <string.h>
 
 #include "tests/support/cmocka_all.h"
@@ -42,7 +42,7 @@ static int tear_down(void **state)
 
 static void done(strata_op *op) { (void)op; }
 
-static strata_op run(uint32_t kind, const char *key, uint64_t lease)
+static strata_op run_as(uint32_t kind, uint32_t flags, const char *key, uint64_t lease)
 {
     strata_op op = { .size = sizeof op,
                      .kind = kind,
@@ -50,6 +50,7 @@ static strata_op run(uint32_t kind, const char *key, uint64_t lease)
                      .now_ms = atomic_load(&host.now_ms),
                      .expires_ms = STRATA_FOREVER,
                      .lease = lease,
+                     .flags = flags,
                      .err = &words,
                      .done = done };
     strata_op *ops[] = { &op };
@@ -62,6 +63,8 @@ static strata_op run(uint32_t kind, const char *key, uint64_t lease)
     strata_value_unref(op.value);
     return op;
 }
+
+static strata_op run(uint32_t kind, const char *key, uint64_t lease) { return run_as(kind, 0, key, lease); }
 
 static uint32_t breaker(void)
 {
@@ -137,6 +140,23 @@ static void a_delete_that_is_owed_keeps_leases_away(void **state)
     assert_int_equal(run(STRATA_OP_LEASE, "b", 0).status, STRATA_MISS);
 }
 
+/* The put was noted when it failed: its undoing waits for the layer no second time, where the note is there. */
+static void undoing_a_put_asks_no_second_time(void **state)
+{
+    (void)state;
+    sick_layer_fail(&sick, STRATA_ETIMEDOUT, 0);
+    assert_int_equal(run(STRATA_OP_PUT, "a", 0).status, STRATA_ETIMEDOUT);
+    assert_int_equal(run_as(STRATA_OP_REMOVE, STRATA_OP_UNDO, "a", 0).status, STRATA_PENDING);
+    assert_true(sick_layer_did(&sick, "put a, "));
+    assert_int_equal(breaker(), STRATA_BREAKER_CLOSED);
+    sick_layer_fail(&sick, 0, 0);
+    assert_int_equal(run_as(STRATA_OP_REMOVE, STRATA_OP_UNDO, "b", 0).status, STRATA_OK);
+    assert_true(sick_layer_did(&sick, "remove b, "));
+    test_host_advance(&host, OPEN_MS);
+    assert_true(sick_layer_did(&sick, "remove a, "));
+    assert_int_equal(run_as(STRATA_OP_REMOVE, STRATA_OP_UNDO, "a", 0).status, STRATA_OK);
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -145,6 +165,7 @@ int main(void)
         CASE(asks_for_none_of_a_sick_layer),
         CASE(a_put_that_is_not_let_through_releases),
         CASE(a_delete_that_is_owed_keeps_leases_away),
+        CASE(undoing_a_put_asks_no_second_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

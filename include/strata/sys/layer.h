@@ -113,8 +113,10 @@ enum {
                                where that very entry still stands, and end a lease to replace it.  Elsewhere STRATA_AGAIN, and LOST */
     STRATA_OP_NONE = 256, /**< PUT, REMOVE, of STRATA_LAYER_LEASES: only where no entry stands; a lease to load one ends.  Elsewhere
                                STRATA_AGAIN, and LOST.  Not with SAME */
-    STRATA_OP_UPDATE = 512 /**< PUT, of STRATA_LAYER_INSTANT: only in place of what is held of the key, fresh or not; else STRATA_MISS,
+    STRATA_OP_UPDATE = 512, /**< PUT, of STRATA_LAYER_INSTANT: only in place of what is held of the key, fresh or not; else STRATA_MISS,
                                 and nothing changes */
+    STRATA_OP_UNDO = 1024 /**< REMOVE: of a PUT that has just failed in the layer.  One that keeps removes for a store that is away, and has
+                               kept this one when the PUT failed, may answer STRATA_PENDING at once */
 };
 
 /** One operation.  Belongs to the cache; the layer has it from submit() until it calls strata_op_done(). */
@@ -294,6 +296,14 @@ typedef struct strata_layer_ops {
      *  be set; where `words` stay empty, the cache writes them.  May make the state worse alone.  Any thread; does not block.  NULL:
      *  nothing. */
     void (*health)(strata_layer *layer, strata_part_health *out);
+    /** Somebody wants to know now whether the store is there: strata_ping(), or closing.  One that pauses between two attempts to
+     *  connect makes the next at once, and what it is asked from here on waits for that.  Any thread; does not block.  NULL: it
+     *  makes no pauses. */
+    void (*rouse)(strata_layer *layer);
+    /** The cache is closing, and its buses still speak: what is kept for a store that was away is tried once more, whatever is
+     *  thought of the store.  Called again and again by one thread, while it returns 1: that is under way; 0: it is over.  Does not
+     *  block.  NULL: nothing is kept. */
+    int (*settle)(strata_layer *layer);
 } strata_layer_ops;
 
 /** The base of a layer: the first member of its own struct. */

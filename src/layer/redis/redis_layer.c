@@ -193,6 +193,13 @@ static int redis_ping(strata_layer *layer, strata_error *err)
     return p.rc;
 }
 
+static void redis_rouse(strata_layer *layer)
+{
+    struct redis_layer *r = downcast(layer);
+    if (r->host != NULL)
+        strata__redis_rouse(r->link);
+}
+
 /* How many entries there are only the server could say, and what of its memory is ours not even it. */
 static void redis_stats(strata_layer *layer, strata_layer_stats *out)
 {
@@ -205,6 +212,7 @@ static void redis_stats(strata_layer *layer, strata_layer_stats *out)
     out->unleased = atomic_load_explicit(&r->life.scripts, memory_order_relaxed) == SCRIPTS_OFF;
     out->foreign = atomic_load_explicit(&r->foreign, memory_order_relaxed);
     out->swept = atomic_load_explicit(&r->sweep.swept, memory_order_relaxed);
+    out->queued_deletes = strata__redis_list_owed(r);
     os_lock_take(&r->life.lock);
     memcpy(out->server, r->life.server, sizeof out->server);
     os_lock_give(&r->life.lock);
@@ -225,6 +233,8 @@ static const strata_layer_ops redis_ops = {
     .ban = strata__redis_layer_ban,
     .heard = strata__redis_layer_heard,
     .follow = strata__redis_layer_follow,
+    .rouse = redis_rouse,
+    .settle = strata__redis_list_settle,
 };
 
 /* The constructor --------------------------------------------------------------------------------------------- */

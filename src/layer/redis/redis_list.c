@@ -337,6 +337,28 @@ int strata__redis_layer_ban(strata_layer *layer, strata_ban_op *what, strata_err
     return STRATA_PENDING;
 }
 
+uint64_t strata__redis_list_owed(struct redis_layer *r)
+{
+    struct redis_list *l = &r->list;
+    os_lock_take(&l->lock);
+    uint64_t owed = (uint64_t)l->owed_count + (l->owes_all != 0) + (uint64_t)l->owed_out;
+    os_lock_give(&l->lock);
+    return owed;
+}
+
+int strata__redis_list_settle(strata_layer *layer)
+{
+    struct redis_layer *r = (struct redis_layer *)(void *)layer;
+    struct redis_list *l = &r->list;
+    if (!l->settled)
+        send_owed(r);
+    l->settled = 1;
+    os_lock_take(&l->lock);
+    int under_way = l->owed_out != 0;
+    os_lock_give(&l->lock);
+    return under_way;
+}
+
 void strata__redis_layer_heard(strata_layer *layer, uint64_t store_position)
 {
     struct redis_layer *r = (struct redis_layer *)(void *)layer;

@@ -35,6 +35,7 @@ struct redis_list {
     uint32_t owed_count;
     int owes_all; /* there was no room: everything; lock */
     int owed_out; /* owed ones that are on their way; lock */
+    int settled;  /* what was owed when the cache began to close was sent; of the thread that closes it */
     int ticking;  /* somebody looks until nothing is owed; lock */
 };
 
@@ -45,6 +46,10 @@ strata_slice strata__redis_list_known(struct redis_layer *r, unsigned char out[L
 void strata__redis_list_came(struct redis_layer *r, const struct redis_told *told);
 /* The layer's ban(). */
 int strata__redis_layer_ban(strata_layer *layer, strata_ban_op *what, strata_error *err);
+/* How many bans are yet to be sent, or to arrive. */
+uint64_t strata__redis_list_owed(struct redis_layer *r);
+/* The layer's settle(). */
+int strata__redis_list_settle(strata_layer *layer);
 void strata__redis_layer_heard(strata_layer *layer, uint64_t store_position);
 
 #endif /* STRATA_LAYER_REDIS_LIST_H */
