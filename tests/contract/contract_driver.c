@@ -44,7 +44,7 @@ int contract_open(struct contract *c, const struct contract_subject *subject, co
 
 void contract_close_layer(struct contract *c)
 {
-    test_host_drain(&c->host); /* as a cache does: what was posted has run */
+    test_host_drain(&c->host);   /* as a cache does: what was posted has run */
     strata_layer_free(c->layer); /* with the bus that it may bring */
     c->layer = NULL;
 }
