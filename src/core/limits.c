@@ -43,7 +43,8 @@ static void due_locked(struct warden *o, struct due *due, int64_t at_ms)
         strata__heap_insert(&o->dues, &due->node);
 }
 
-/* Out of the queue, for this reason, onto a list of those to be woken. */
+/* Out of the queue, for this reason, onto a list of those to be woken.  A bucket that nobody waits in may be forgotten: it is due
+ * nowhere. */
 static void take_out_locked(struct warden *o, struct way_in *w, enum admitted state, struct list_node *woken)
 {
     undue_locked(o, &w->due);
@@ -52,7 +53,10 @@ static void take_out_locked(struct warden *o, struct way_in *w, enum admitted st
     atomic_store(&w->state, (unsigned char)state);
     if (state == ADMIT_IN)
         return;
-    w->bucket->users--;
+    struct bucket *b = of_ward(w->bucket);
+    if (list_empty(&b->queue))
+        undue_locked(o, &b->due);
+    b->ward.users--;
     w->bucket = NULL;
 }
 

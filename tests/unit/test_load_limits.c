@@ -206,6 +206,36 @@ static void test_stale_instead_of_waiting(void **state)
     close_stack(&st);
 }
 
+/* A bucket that is forgotten for want of room is due nowhere: its last who waited went before its next was to be let in. */
+static void test_a_forgotten_bucket_is_not_due(void **state)
+{
+    (void)state;
+    struct stack st;
+    struct kept k = { .st = &st };
+    struct origin o = { .st = &st, .value = "v" };
+    strata_policy p = STRATA_POLICY_INIT;
+    char key[16];
+    p.rate_loads = 1;
+    p.rate_ms = 1000000;
+    p.queue_ms = 50;
+    p.limit_scope = STRATA_SCOPE_KEY;
+    open_policy(&st, &p);
+    ask(&k, 0, NULL);
+    finish(&k, 0);
+    assert_int_equal(strata_delete(st.cache, key_of(0), NULL), STRATA_OK);
+    ask(&k, 0, NULL);
+    pass(&st, 50);
+    assert_int_equal(k.ends[0].status, STRATA_ELIMIT);
+    assert_null(heap_peek(&warden_of(&st)->dues));
+    for (int i = 0; i < WARDS_MOST; i++) {
+        snprintf(key, sizeof key, "k%d", i);
+        assert_load(&st, key, &o, NULL, STRATA_OK, "v");
+    }
+    assert_int_equal(warden_of(&st)->buckets.count, WARDS_MOST);
+    pass(&st, 2000000);
+    close_stack(&st);
+}
+
 /* Who gives up leaves the queue at once: it takes no room there, and no beginning. */
 static void test_who_gives_up_leaves(void **state)
 {
@@ -500,6 +530,7 @@ int main(void)
         cmocka_unit_test(test_blocking_callers_wait_too),
         cmocka_unit_test(test_waits_so_long),
         cmocka_unit_test(test_stale_instead_of_waiting),
+        cmocka_unit_test(test_a_forgotten_bucket_is_not_due),
         cmocka_unit_test(test_who_gives_up_leaves),
         cmocka_unit_test(test_close_lets_all_go),
         cmocka_unit_test(test_scopes),
