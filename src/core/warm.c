@@ -52,7 +52,7 @@ struct warm {
     int pumping, again;
 };
 
-static void pump(struct warm *w);
+static void come_back(struct warm *w, struct job *j);
 
 /* What is next ---------------------------------------------------------------------------------------------------- */
 
@@ -139,15 +139,7 @@ static int fill(struct warm *w, struct job *j)
 
 /* Jobs ------------------------------------------------------------------------------------------------------------ */
 
-static void job_over(struct job *j)
-{
-    struct warm *w = j->warm;
-    key_mutex_lock(&w->lock);
-    j->next = w->finished;
-    w->finished = j;
-    key_mutex_unlock(&w->lock);
-    pump(w);
-}
+static void job_over(struct job *j) { come_back(j->warm, j); }
 
 static void single_done(int status, strata_value *value, const strata_error *err, void *ctx)
 {
@@ -221,11 +213,7 @@ static void tell_job(struct warm *w, struct job *j)
 
 static void timer_task(struct task *task)
 {
-    struct warm *w = (struct warm *)(void *)((char *)task - offsetof(struct warm, task));
-    key_mutex_lock(&w->lock);
-    w->timed = 1;
-    key_mutex_unlock(&w->lock);
-    pump(w);
+    come_back((struct warm *)(void *)((char *)task - offsetof(struct warm, task)), NULL);
 }
 
 static void timer_due(struct timer *timer)
@@ -299,16 +287,10 @@ static void finish(struct warm *w)
     strata__async_complete(call, status, NULL, &err);
 }
 
+/* By who has set w->pumping, or begins. */
 static void pump(struct warm *w)
 {
     struct frame frame;
-    key_mutex_lock(&w->lock);
-    w->again = 1;
-    int is_mine = !w->pumping;
-    w->pumping = 1;
-    key_mutex_unlock(&w->lock);
-    if (!is_mine)
-        return;
     frame_push(&frame, w->root, FRAME_CALLBACK); /* strata_close() in next() or progress() is noticed */
     int over = 0;
     key_mutex_lock(&w->lock);
@@ -336,7 +318,31 @@ static void pump(struct warm *w)
         finish(w);
 }
 
-static void begin(struct task *task) { pump((struct warm *)(void *)((char *)task - offsetof(struct warm, task))); }
+/* Of a job, or, where it is NULL, of the timer.  What came back is told, and who is to pump settled, under one hold of the lock: another
+ * one who pumps may find that it was the last, and then there is no warm-up any more. */
+static void come_back(struct warm *w, struct job *j)
+{
+    key_mutex_lock(&w->lock);
+    if (j != NULL) {
+        j->next = w->finished;
+        w->finished = j;
+    } else {
+        w->timed = 1;
+    }
+    w->again = 1;
+    int is_mine = !w->pumping;
+    w->pumping = 1;
+    key_mutex_unlock(&w->lock);
+    if (is_mine)
+        pump(w);
+}
+
+static void begin(struct task *task)
+{
+    struct warm *w = (struct warm *)(void *)((char *)task - offsetof(struct warm, task));
+    w->again = w->pumping = 1;
+    pump(w);
+}
 
 /* The call -------------------------------------------------------------------------------------------------------- */
 

@@ -490,6 +490,37 @@ static void test_threads(void **state)
         }
 }
 
+/* Who brings back a job may be overtaken by the end of all of it, and touches nothing then. */
+static void test_the_last_come_together(void **state)
+{
+    (void)state;
+    strata_layer *layers[] = { strata_memory_layer(NULL) };
+    strata_options options = STRATA_OPTIONS_INIT;
+    strata_policy on_workers = STRATA_POLICY_INIT;
+    _Atomic(int) calls = 0;
+    struct list l;
+    strata *cache;
+    options.layers = layers;
+    options.layer_count = 1;
+    options.workers = 4;
+    on_workers.load_limit_ms = 60000;
+    assert_int_equal(strata_open(&cache, &options, NULL), STRATA_OK);
+    make_list(&l);
+    for (int round = 1; round <= 300; round++) {
+        strata_warm_options o = STRATA_WARM_OPTIONS_INIT;
+        o.keys = l.keys;
+        o.count = 4;
+        o.concurrency = 4;
+        o.loader = load_plain;
+        o.loader_ctx = &calls;
+        o.policy = &on_workers;
+        assert_int_equal(strata_warm(cache, &o, NULL, NULL), STRATA_OK);
+        assert_int_equal(calls, round * 4);
+        assert_int_equal(strata_clear(cache, NULL), STRATA_OK);
+    }
+    assert_int_equal(strata_close(cache), STRATA_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -506,6 +537,7 @@ int main(void)
         cmocka_unit_test(test_wrong_arguments),
         cmocka_unit_test(test_without_memory),
         cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_the_last_come_together),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
