@@ -194,6 +194,10 @@ void strata__generation_tag(const strata *h, strata_value **tags, uint32_t *coun
     }
     strata_value_unref(*tags);
     *tags = all;
+    if (all == NULL && *count == 0) { /* rather without its validator than of no generation */
+        *tags = strata_value_ref(g->ids);
+        *count = g->count;
+    }
 }
 
 /* Calls ---------------------------------------------------------------------------------------------------------- */
