@@ -86,7 +86,7 @@ static void test_each_load_has_its_time(void **state)
     (void)state;
     struct nodes n;
     struct origin_state o = { 0 };
-    char key[8];
+    char key[16];
     nodes_open(&n, &(struct nodes_options){ .count = 1, .no_store = 1, .net.flags = ORDERED });
     nodes_pass(&n, 2000);
     sim_net_away(n.net, 0, 0);
