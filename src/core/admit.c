@@ -189,17 +189,29 @@ static void ride_together(struct flight **flights, size_t count, struct flight *
             strata__limit_ride(flights[i], lead);
 }
 
+/* One stands in the queue for all of them; NULL: none does. */
+static void stand_together(struct flight **flights, size_t count, struct flight *lead)
+{
+    for (size_t i = 0; i < count; i++)
+        if (policy_limits(&flights[i]->policy) && passes_together(flights[i]))
+            strata__limit_with(flights[i], lead);
+}
+
 int strata__admit_together(struct flight **flights, size_t *count, struct strand *strand)
 {
     struct flight *lead = leader(flights, *count);
     if (lead == NULL || strata__breaker_refuses(lead))
         return 1;
+    stand_together(flights, *count, lead);
     enum limit_answer a = strata__limit_enter(lead, strand, 1);
+    if (a == LIMIT_WAITS)
+        return 0;
+    stand_together(flights, *count, NULL);
     if (a == LIMIT_REFUSES)
         *count = refuse_together(flights, *count, atomic_load(&lead->way_in.state));
     else if (a == LIMIT_GO)
         ride_together(flights, *count, lead);
-    return a != LIMIT_WAITS;
+    return 1;
 }
 
 void strata__admitted_many(struct flight **flights, size_t *count)
@@ -207,6 +219,7 @@ void strata__admitted_many(struct flight **flights, size_t *count)
     struct flight *lead = leader(flights, *count);
     if (lead == NULL)
         return;
+    stand_together(flights, *count, NULL);
     if (is_late(lead))
         *count = refuse_together(flights, *count, ADMIT_LATE);
     else

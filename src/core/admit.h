@@ -52,10 +52,12 @@ struct way_in {
     struct ward *bucket; /* where it waits or counts, for all that pass with it where `batched` */
     struct flight *lead; /* whose place it shares: one reference; NULL: it has its own, or none */
     uint32_t riders;     /* so many share this one's, itself included */
+    struct flight *with; /* the one that stands in the queue for it and others of its batch; NULL: none does */
     struct list_node link;
     struct due due;
     struct strand *strand;
     unsigned char batched;
+    unsigned char hurries;        /* a loader waits for it */
     _Atomic(unsigned char) state; /* enum admitted */
 };
 
@@ -106,6 +108,10 @@ void strata__limit_refused(struct flight *f);
 void strata__limit_leave(struct flight *f);
 /* From now on `f` shares the place of `lead`, which is left when the last of those that do is over. */
 void strata__limit_ride(struct flight *f, struct flight *lead);
+/* `lead` is about to stand in the queue for it; NULL: does so no more. */
+void strata__limit_with(struct flight *f, struct flight *lead);
+/* A loader waits for it, and may hold the place that it waits for: it waits no more.  Under no lock. */
+void strata__limit_hurry(struct flight *f);
 /* Nobody wants what it waits to load.  Key lock. */
 void strata__limit_quit_locked(struct flight *f);
 

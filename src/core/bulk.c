@@ -103,6 +103,7 @@ static void note_waits(struct bulk *k)
         struct waiter *w = &k->waiters[i];
         if (w->flight == NULL)
             continue;
+        strata__waiter_hurry(&k->want, w);
         int rc = strata__wait_begin(root, &k->note, w, k->items[i].key, k->words);
         if (rc != STRATA_OK && strata__waiter_withdraw(w)) {
             w->status = rc;

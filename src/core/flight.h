@@ -294,6 +294,8 @@ enum entered strata__flight_enter(const struct want *want, strata_slice key, uin
                                   struct flight **out, strata_error *err);
 /* A caller on a worker must not wait for a free worker: it runs what it waits for, if nobody else does. */
 void strata__waiter_help(struct waiter *w, struct driver *d);
+/* A loader that waits for a load holds a place, and is not to wait until it is free. */
+void strata__waiter_hurry(const struct want *want, struct waiter *w);
 /* A caller whose flight waits behind a write, or another flight, drives it, unless its policy keeps loaders off its thread. */
 void strata__queued_help(const struct want *want, struct waiter *w, struct driver *d);
 /* Before the waiter goes: give back what it held of its flight. */

@@ -490,6 +490,15 @@ void strata__waiter_leave(struct waiter *w, struct driver *d)
     strata__flight_unref(w->flight);
 }
 
+void strata__waiter_hurry(const struct want *want, struct waiter *w)
+{
+    if (w->flight == NULL || !want_loads(want) || !strata__inside(want->handle->root))
+        return;
+    strata__limit_hurry(w->flight);
+    if (w->behind != NULL)
+        strata__limit_hurry(w->behind);
+}
+
 void strata__join_counted(strata *cache, strata_slice key)
 {
     count_up(cache, COUNT_JOINS);
@@ -511,6 +520,7 @@ static void wait_for(const struct want *want, strata_slice key, struct waiter *w
             *w->err = words;
         return;
     }
+    strata__waiter_hurry(want, w);
     if (entered == ENTERED_STARTED)
         start(want, f, d);
     else if (entered == ENTERED_QUEUED)

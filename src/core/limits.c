@@ -191,7 +191,7 @@ enum limit_answer strata__limit_enter(struct flight *f, struct strand *strand, i
     key_mutex_lock(&o->lock);
     int64_t now = ex_now_ms(root->ex);
     struct bucket *b = made_locked(f, now);
-    if (b != NULL && passes) {
+    if (b != NULL && (passes || w->hurries)) {
         strata__limiter_force(&b->limiter, now); /* a loader's own loads don't wait for it to end */
         answer = LIMITER_PASS;
     } else if (b != NULL) {
@@ -295,6 +295,34 @@ void strata__limit_ride(struct flight *f, struct flight *lead)
         lead->way_in.riders++;
     }
     key_mutex_unlock(&o->lock);
+}
+
+void strata__limit_with(struct flight *f, struct flight *lead)
+{
+    struct warden *o = &f->root->warden;
+    key_mutex_lock(&o->lock);
+    f->way_in.with = lead;
+    if (lead != NULL)
+        lead->way_in.hurries |= f->way_in.hurries;
+    key_mutex_unlock(&o->lock);
+}
+
+void strata__limit_hurry(struct flight *f)
+{
+    struct warden *o = &f->root->warden;
+    struct list_node woken;
+    list_init(&woken);
+    key_mutex_lock(&o->lock);
+    struct way_in *w = f->way_in.with != NULL ? &f->way_in.with->way_in : &f->way_in;
+    f->way_in.hurries = w->hurries = 1;
+    if (atomic_load(&w->state) == ADMIT_WAITS) {
+        struct bucket *b = of_ward(w->bucket);
+        strata__limiter_quit(&b->limiter);
+        strata__limiter_force(&b->limiter, ex_now_ms(f->root->ex));
+        take_out_locked(o, w, ADMIT_IN, &woken);
+    }
+    key_mutex_unlock(&o->lock);
+    wake_all(&woken);
 }
 
 static void wake_gone(struct task *task)
