@@ -271,9 +271,10 @@ void strata__write_instant(struct write *w)
     struct root *root = w->root;
     struct frame frame;
     struct stripe *s = stripe_lock(root, w->key.hash, &frame);
-    strata__poison_locked(root, s, w->key.hash, w->handle->space, w->key.plain);
     if (w->when != 0)
         strata__write_decide_locked(w);
+    if (!w->unchanged) /* what runs may be stored where nothing is written */
+        strata__poison_locked(root, s, w->key.hash, w->handle->space, w->key.plain);
     if (w->stops == STOP_NOT)
         do
             for (uint32_t i = 0; i < root->layer_count; i++)

@@ -132,6 +132,27 @@ static void test_loads(void **state)
     in_every_stack(loads);
 }
 
+/* Where nothing is written, a load that runs is stored: or who tries again and again would keep the key from ever being loaded. */
+static void test_a_conflict_spoils_no_load(void **state)
+{
+    (void)state;
+    struct stack st;
+    struct origin o = { .st = &st, .pending = 1 };
+    struct ended end = { 0 };
+    open_local(&st, 1, 0);
+    assert_int_equal(
+        strata_get_or_load_async(st.cache, strata_str("k"), origin_loader, &o, NULL, NULL, on_done, &end, NULL),
+        STRATA_PENDING);
+    run(&st);
+    assert_int_equal(set_if(&st, "mine", STRATA_IF_PRESENT, none, NULL), STRATA_ECONFLICT);
+    assert_int_equal(strata_load_copy(o.kept, "loaded", 6), STRATA_OK);
+    strata_load_unref(o.kept);
+    run(&st);
+    assert_int_equal(end.status, STRATA_OK);
+    assert_get(&st, "k", STRATA_OK, "loaded");
+    close_stack(&st);
+}
+
 /* "Absent" is nothing that a reader gets; a value in its windows for failed loads isn't, either, but it is of its version. */
 static void test_what_is_there(void **state)
 {
@@ -279,15 +300,11 @@ static void test_without_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_versions),
-        cmocka_unit_test(test_presence),
-        cmocka_unit_test(test_loads),
-        cmocka_unit_test(test_what_is_there),
-        cmocka_unit_test(test_a_ban_takes_what_was_read),
-        cmocka_unit_test(test_wrong_arguments),
-        cmocka_unit_test(test_a_layer_that_cannot_be_read),
-        cmocka_unit_test(test_asynchronous),
-        cmocka_unit_test(test_without_memory),
+        cmocka_unit_test(test_versions),        cmocka_unit_test(test_presence),
+        cmocka_unit_test(test_loads),           cmocka_unit_test(test_a_conflict_spoils_no_load),
+        cmocka_unit_test(test_what_is_there),   cmocka_unit_test(test_a_ban_takes_what_was_read),
+        cmocka_unit_test(test_wrong_arguments), cmocka_unit_test(test_a_layer_that_cannot_be_read),
+        cmocka_unit_test(test_asynchronous),    cmocka_unit_test(test_without_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
