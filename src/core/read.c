@@ -277,15 +277,14 @@ void strata__flight_after_layers(struct flight *f)
     }
     if (is_suspect && !root_leases(f->root))
         f->lease_state = LEASE_FAILED; /* so many at once: the whole cache may be suspect */
-    if (root_leases(f->root) || is_suspect) {
-        strata__flight_let_go(f);
-        if (!strata__flight_ends_unloaded(f))
-            strata__lease_run(f);
-    } else if (policy_guards(&f->policy)) {
-        strata__flight_let_go(f);
-        if (!strata__flight_ends_unloaded(f))
-            strata__admit(f);
-    } else if (strata__flight_needs_load(f, NULL)) {
+    strata__flight_let_go(f);
+    if (strata__flight_ends_unloaded(f))
+        return;
+    /* From here on it has its loader and its policy for good: whoever joins brings none. */
+    if (root_leases(f->root) || is_suspect)
+        strata__lease_run(f);
+    else if (policy_guards(&f->policy))
+        strata__admit(f);
+    else if (strata__admit_last(f, NULL) && strata__load_begin(f))
         strata__load_run(f);
-    }
 }

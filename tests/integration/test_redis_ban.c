@@ -125,6 +125,22 @@ static void lose_list(struct redis_link *link)
     assert_int_equal(redis_do(link, "EVAL", "return redis.call('DEL', 'app:\\0\\255bans')", "0").integer, 1);
 }
 
+/* What its caller sets behind a ban is not taken by it, whatever connection which of them went by. */
+static void who_bans_may_set_at_once(void **state)
+{
+    (void)state;
+    char key[16];
+    strata *alone = redis_cache_open(URL "&connections=4", server.port);
+    for (int i = 0; i < 300; i++) {
+        (void)snprintf(key, sizeof key, "k%d", i);
+        ban_tag(alone, "red", STRATA_OK);
+        set_tagged(alone, key, "red");
+        redis_cache_expect(alone, key, STRATA_OK, "v");
+        redis_cache_expect(two, key, STRATA_OK, "v");
+    }
+    strata_close(alone);
+}
+
 /* The server has thrown it away, and what it had banned with it: who knew it begins another one, which takes all that was stored. */
 static void a_list_that_is_lost(void **state)
 {
@@ -312,6 +328,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(others_hear_of_it, start, stop),
         cmocka_unit_test_setup_teardown(a_list_that_is_full, start, stop),
+        cmocka_unit_test_setup_teardown(who_bans_may_set_at_once, start, stop),
         cmocka_unit_test_setup_teardown(a_list_that_is_lost, start, stop),
         cmocka_unit_test_setup_teardown(a_list_that_only_a_disk_knows, start, stop),
         cmocka_unit_test_setup_teardown(a_ban_while_the_store_is_away, start, stop),

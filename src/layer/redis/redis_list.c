@@ -250,6 +250,26 @@ static void look_again(struct redis_layer *r)
         strata__redis_call_send(call);
 }
 
+static void listed_for(struct redis_call *call, const struct redis_told *told)
+{
+    struct ban_wait *w = call->owner;
+    listed(call, told);
+    strata__os_unpark(&w->over);
+}
+
+/* The same for who has just banned something, and may set it next: he waits until his ban is known here as the list has it. */
+static void look_for(struct redis_layer *r, uint64_t position)
+{
+    struct ban_wait w = { .status = STRATA_OK };
+    if (atomic_load(&r->host->store_position) >= position)
+        return;
+    struct redis_call *call = strata__redis_life_call(r, strata_bytes("", 0), listed_for, &w);
+    if (call == NULL)
+        return;
+    strata__redis_call_send(call);
+    (void)strata__os_park(&w.over, INT64_MAX);
+}
+
 /* What is owed goes with a look, and whoever owes something looks until it has arrived. */
 static void owed_tick(void *ctx)
 {
@@ -324,7 +344,7 @@ int strata__redis_layer_ban(strata_layer *layer, strata_ban_op *what, strata_err
     }
     if (w.status == STRATA_OK) {
         what->store_position = w.position;
-        look_again(r);
+        look_for(r, w.position);
         strata__redis_sweep_add(r, what, w.position);
         strata__redis_sweep_start(r);
         return STRATA_OK;
