@@ -39,7 +39,8 @@ static int grow(struct box *box, size_t wanted)
 static int is_known(const struct redis_replies *replies, int type)
 {
 #if HIREDIS_MAJOR >= 1
-    if (replies->resp3 && (type == REDIS_REPLY_MAP || type == REDIS_REPLY_SET || type == REDIS_REPLY_PUSH))
+    if (replies->resp3 && (type == REDIS_REPLY_MAP || type == REDIS_REPLY_SET || type == REDIS_REPLY_PUSH ||
+                           type == REDIS_REPLY_VERB))
         return 1;
 #else
     (void)replies;
@@ -90,6 +91,14 @@ static void *make_string(const redisReadTask *task, char *bytes, size_t size)
     struct box *box = size < SIZE_MAX ? make(task, size + 1) : NULL;
     if (box == NULL)
         return NULL;
+#if HIREDIS_MAJOR >= 1
+    enum { FORMAT = 4 }; /* "txt:": a text says so, as INFO does in RESP3 */
+    if (task->type == REDIS_REPLY_VERB) {
+        box->reply.type = REDIS_REPLY_STRING;
+        bytes += size < FORMAT ? size : FORMAT;
+        size -= size < FORMAT ? size : FORMAT;
+    }
+#endif
     box->reply.str = (char *)(box + 1);
     memcpy(box->reply.str, bytes, size);
     box->reply.str[size] = '\0';
