@@ -115,7 +115,7 @@ static void one_key(struct batch *batch, strata_slice storage, struct change cha
     strata *handle = strata__handle_of_storage(root, storage, &key.plain);
     struct held primed;
     int unopened = handle == NULL;
-    batch->b->applied++;
+    atomic_fetch_add_explicit(&batch->b->applied, 1, memory_order_relaxed);
     if (unopened) { /* a namespace that nothing was read from, in this life: a disk may have it from another one */
         if (batch->writes == NULL || storage.size == 0)
             return;
@@ -166,7 +166,7 @@ static void one_ban(struct batch *batch, const struct bus_item *item)
     struct ban ban = { .kind = item->ban, .soft = item->soft, .path = item->key, .text = item->text };
     uint64_t *tags = NULL;
     run_batch(batch);
-    batch->b->applied++;
+    atomic_fetch_add_explicit(&batch->b->applied, 1, memory_order_relaxed);
     if (item->tag_count != 0) {
         tags = strata__alloc_array(root->mem, item->tag_count, sizeof *tags);
         for (uint32_t i = 0; tags != NULL && i < item->tag_count; i++)
@@ -190,7 +190,7 @@ static void one_ban(struct batch *batch, const struct bus_item *item)
 static void one_space(struct batch *batch, strata_slice prefix)
 {
     run_batch(batch);
-    batch->b->applied++;
+    atomic_fetch_add_explicit(&batch->b->applied, 1, memory_order_relaxed);
     batch->failed |= strata__clear_apply(batch->b->c->root, prefix) < 0;
 }
 
@@ -218,7 +218,10 @@ static void own(struct bus_slot *b, const struct bus_message *m)
 {
     struct bus_item item;
     size_t cursor = 0;
-    if (m->sequence <= b->number_lost || m->sequence > b->number)
+    key_mutex_lock(&b->c->lock);
+    int proves = m->sequence > b->number_lost && m->sequence <= b->number;
+    key_mutex_unlock(&b->c->lock);
+    if (!proves)
         return;
     while (strata__bus_item_next(m, &cursor, &item)) {
         if (item.kind != BUS_ITEM_HEARTBEAT)
@@ -246,7 +249,7 @@ static void reject(struct bus_slot *b, int verdict, const struct bus_message *m)
                           ? "a message was not signed with our secret: give all nodes the same one"
                           : "a message was not understood, and not carried out";
     int64_t now = ex_now_ms(b->c->root->ex);
-    b->rejected++;
+    atomic_fetch_add_explicit(&b->rejected, 1, memory_order_relaxed);
     if (b->told_ms != 0 && now + 1 - b->told_ms < 1000)
         return;
     b->told_ms = now + 1;
@@ -275,7 +278,7 @@ void strata__apply_message(struct bus_slot *b, strata_slice bytes)
         return;
     }
     if (strata__peer_heard(b, &m) == HEARD_BEFORE) {
-        b->duplicates++;
+        atomic_fetch_add_explicit(&b->duplicates, 1, memory_order_relaxed);
         return;
     }
     if (m.unknown != 0)

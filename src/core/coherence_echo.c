@@ -288,7 +288,7 @@ void strata__apply_key(struct bus_slot *b, strata_slice storage)
     int here = look(handle, &key, 0, 0);
     if (here == 0 && !has_slow_local(root))
         return;
-    b->applied++;
+    atomic_fetch_add_explicit(&b->applied, 1, memory_order_relaxed);
     struct check *k = joined == 0 ? begin(b, handle, &key) : NULL;
     if (k == NULL) {
         strata__apply_change(b, storage, 0);

@@ -86,9 +86,9 @@ struct bus_slot {
     uint32_t before_count;
     int mourns; /* it does not hear somebody any more who said no goodbye, nor anybody since */
     strata_bus_stats counted;
-    uint64_t applied, rejected, duplicates, overflows;
-    int64_t doubted_ms;                  /* when a message was last rejected; NEVER */
-    int doubts;                          /* 1: since the last heartbeat; the worker's */
+    _Atomic(uint64_t) applied, rejected, duplicates, overflows; /* relaxed */
+    int64_t doubted_ms;                                         /* when a message was last rejected; NEVER */
+    int doubts;                                                 /* 1: since the last heartbeat; the worker's */
     int64_t told_ms;                     /* when listeners were last told of a message that was rejected; 0 never */
     strata_error down;                   /* why it is, or was */
     int64_t since_ms, down_ms;           /* it has been up, or not, since; `down` came then */

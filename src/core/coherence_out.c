@@ -208,7 +208,7 @@ static struct out_item *fold_locked(struct bus_slot *b, strata_slice key)
         list_push_back(&b->table[hash % TABLE], &q->chain);
         b->queued++;
     }
-    b->overflows++;
+    atomic_fetch_add_explicit(&b->overflows, 1, memory_order_relaxed);
     LIST_EACH(node, &b->queue)
     {
         struct out_item *other = list_entry(node, struct out_item, link);

@@ -39,8 +39,8 @@ static int grow(struct box *box, size_t wanted)
 static int is_known(const struct redis_replies *replies, int type)
 {
 #if HIREDIS_MAJOR >= 1
-    if (replies->resp3 && (type == REDIS_REPLY_MAP || type == REDIS_REPLY_SET || type == REDIS_REPLY_PUSH ||
-                           type == REDIS_REPLY_VERB))
+    if (replies->resp3 &&
+        (type == REDIS_REPLY_MAP || type == REDIS_REPLY_SET || type == REDIS_REPLY_PUSH || type == REDIS_REPLY_VERB))
         return 1;
 #else
     (void)replies;

@@ -110,7 +110,7 @@ static void redact_urls(char *text)
 {
     while ((text = strstr(text, "://")) != NULL) {
         text += 3;
-        size_t word = strcspn(text, " \t\r\n\"'");
+        size_t word = strcspn(text, " \t\r\n");
         size_t user = 0;
         for (size_t i = 0; i < word; i++)
             if (text[i] == '@')

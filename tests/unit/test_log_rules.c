@@ -101,6 +101,7 @@ static void test_secrets(void **state)
     (void)state;
     expect_redacted("redis://shop:hunter2@10.0.0.1:6379 is away", "redis://***@10.0.0.1:6379 is away");
     expect_redacted("redis://:p@ss/w:ord?x@h/0", "redis://***@h/0");
+    expect_redacted("redis://:it's\"it@h/0", "redis://***@h/0");
     expect_redacted("a://x@b, c://y:z@d", "a://*@b, c://***@d");
     expect_redacted("nats://host:4222 is away; ask me@example.org", "nats://host:4222 is away; ask me@example.org");
     expect_redacted("password=hunter2&x=1", "password=***&x=1");
