@@ -185,9 +185,10 @@ static int slow_answered(struct write *w, struct layer_slot *slot)
     strata__write_note(w, slot);
     note_version(w, slot);
     if (w->op.kind == STRATA_OP_PUT && (w->op.status != STRATA_OK || cleared_meanwhile(w, slot))) {
-        int failed = w->op.status < 0;
+        int timed_out = w->op.status == STRATA_ETIMEDOUT;
         strata__write_op(w, slot, STRATA_OP_REMOVE);
-        w->op.flags |= failed ? STRATA_OP_UNDO : 0;
+        w->op.flags |= timed_out ? STRATA_OP_UNDO
+                                 : 0; /* else it may well be there again: who sets next is not to find a note */
         return strata__write_submit(w, slot) ? 2 : 0;
     }
     return w->kind == WRITE_EXPIRE ? strata__expire_answered(w, slot) : 1;

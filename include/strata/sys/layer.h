@@ -115,7 +115,7 @@ enum {
                                STRATA_AGAIN, and LOST.  Not with SAME */
     STRATA_OP_UPDATE = 512, /**< PUT, of STRATA_LAYER_INSTANT: only in place of what is held of the key, fresh or not; else STRATA_MISS,
                                 and nothing changes */
-    STRATA_OP_UNDO = 1024 /**< REMOVE: of a PUT that has just failed in the layer.  One that keeps removes for a store that is away, and has
+    STRATA_OP_UNDO = 1024 /**< REMOVE: of a PUT that the layer has just let time out.  One that keeps removes for a store that is away, and has
                                kept this one when the PUT failed, may answer STRATA_PENDING at once */
 };
 
