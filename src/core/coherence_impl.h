@@ -116,7 +116,7 @@ struct coherence {
     int64_t window_ms;           /* while no proof comes, what is born so far apart is of two epochs */
     _Atomic(int64_t) window_due; /* strata__trust_window() has something to do */
     int64_t proven;              /* the least of the buses' */
-    int was_trusted;             /* once, since it was opened */
+    _Atomic(int) was_trusted;    /* once, since it was opened */
     int said_trusted;            /* as listeners were last told */
     int64_t untrusted_since;     /* clock; meaningful where it is not trusted */
     uint64_t losses;

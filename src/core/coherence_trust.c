@@ -175,7 +175,8 @@ static void note_locked(struct coherence *c, int64_t now, const char *why, struc
                                             : "the first heartbeats have come back: what is held from now on is trusted"
              : why != NULL ? why
                            : "no proof that every message came: what is held is served as stale, and asked for anew");
-    c->was_trusted |= trusted;
+    if (trusted)
+        c->was_trusted = 1;
 }
 
 static void tell(struct coherence *c, const struct news *news)
