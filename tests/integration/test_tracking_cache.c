@@ -9,6 +9,7 @@
 #include "tests/support/cmocka_all.h"
 #include "tests/support/redis_cache.h"
 #include "tests/support/redis_do.h"
+#include "tests/support/trusted.h"
 
 enum { NODES = 2, LOOKS = 12000, SLOW_MS = 150, SHORT_MS = 800 };
 
@@ -63,27 +64,6 @@ static strata *open_node(const struct fleet_of_two *f, int listens, int64_t trus
         fail_msg("%s: %s", err.where, err.message);
     return cache;
 }
-
-static strata_health health_of(strata *cache)
-{
-    strata_health health = STRATA_HEALTH_INIT;
-    strata_error err = STRATA_ERROR_INIT;
-    assert_int_equal(strata_health_get(cache, &health, &err), STRATA_OK);
-    return health;
-}
-
-static void until_trust_is(strata *cache, int wanted)
-{
-    for (int i = 0; i < LOOKS; i++) {
-        if (!health_of(cache).trusted == !wanted)
-            return;
-        redis_cache_nap(5);
-    }
-    fail_msg("never %strusted: %s", wanted ? "" : "un", health_of(cache).words);
-}
-
-/* Until it is known that nothing is missing. */
-static void until_trusted(strata *cache) { until_trust_is(cache, 1); }
 
 static void start_server(struct fleet_of_two *f, void **state)
 {

@@ -11,6 +11,7 @@
 #include "tests/support/redis_cache.h"
 #include "tests/support/redis_do.h"
 #include "tests/support/redis_nodes.h"
+#include "tests/support/trusted.h"
 
 enum { LOOKS = 12000, KEYS = 24, TRUST_MS = 1500, LONG_MS = 600000 };
 
@@ -55,26 +56,6 @@ static strata *open_node(struct world *w, int listens)
         fail_msg("%s: %s", err.where, err.message);
     return cache;
 }
-
-static strata_health health_of(strata *cache)
-{
-    strata_health health = STRATA_HEALTH_INIT;
-    strata_error err = STRATA_ERROR_INIT;
-    assert_int_equal(strata_health_get(cache, &health, &err), STRATA_OK);
-    return health;
-}
-
-static void until_trust_is(strata *cache, int wanted)
-{
-    for (int i = 0; i < LOOKS; i++) {
-        if (!health_of(cache).trusted == !wanted)
-            return;
-        redis_cache_nap(5);
-    }
-    fail_msg("never %strusted: %s", wanted ? "" : "un", health_of(cache).words);
-}
-
-static void until_trusted(strata *cache) { until_trust_is(cache, 1); }
 
 static void open_trusting(struct world *w, int replicas, int64_t trust_ms)
 {

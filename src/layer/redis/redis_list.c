@@ -236,38 +236,31 @@ static void send_owed(struct redis_layer *r)
     }
 }
 
+/* `w` NULL: nobody waits. */
 static void listed(struct redis_call *call, const struct redis_told *told)
 {
+    struct ban_wait *w = call->owner;
     if (told->status == STRATA_OK)
         strata__redis_list_came(call->r, told);
+    if (w != NULL)
+        strata__os_unpark(&w->over);
 }
 
-/* What came before it, so that what is loaded from now on is known to be younger. */
-static void look_again(struct redis_layer *r)
+/* What came before it, so that what is loaded from now on is known to be younger.  0: no memory, and nobody is told. */
+static int look_again(struct redis_layer *r, struct ban_wait *w)
 {
-    struct redis_call *call = strata__redis_life_call(r, strata_bytes("", 0), listed, NULL);
+    struct redis_call *call = strata__redis_life_call(r, strata_bytes("", 0), listed, w);
     if (call != NULL)
         strata__redis_call_send(call);
+    return call != NULL;
 }
 
-static void listed_for(struct redis_call *call, const struct redis_told *told)
-{
-    struct ban_wait *w = call->owner;
-    listed(call, told);
-    strata__os_unpark(&w->over);
-}
-
-/* The same for who has just banned something, and may set it next: he waits until his ban is known here as the list has it. */
+/* For who has just banned something, and may set it next: he waits until his ban is known here as the list has it. */
 static void look_for(struct redis_layer *r, uint64_t position)
 {
     struct ban_wait w = { .status = STRATA_OK };
-    if (atomic_load(&r->host->store_position) >= position)
-        return;
-    struct redis_call *call = strata__redis_life_call(r, strata_bytes("", 0), listed_for, &w);
-    if (call == NULL)
-        return;
-    strata__redis_call_send(call);
-    (void)strata__os_park(&w.over, INT64_MAX);
+    if (atomic_load(&r->host->store_position) < position && look_again(r, &w))
+        (void)strata__os_park(&w.over, INT64_MAX);
 }
 
 /* What is owed goes with a look, and whoever owes something looks until it has arrived. */
@@ -285,7 +278,7 @@ static void owed_tick(void *ctx)
     strata__redis_sweep_start(r);
     if (!owes)
         return;
-    look_again(r);
+    (void)look_again(r, NULL);
     if (strata_host_after(r->host, LIST_CHECK_MS, owed_tick, r) == STRATA_OK)
         return;
     os_lock_take(&l->lock);
@@ -387,5 +380,5 @@ void strata__redis_layer_heard(strata_layer *layer, uint64_t store_position)
     if (store_position == 0)
         strata__redis_life_look(r, NULL, strata_bytes("", 0));
     else if (store_position > atomic_load(&r->host->store_position))
-        look_again(r);
+        (void)look_again(r, NULL);
 }
