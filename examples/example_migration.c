@@ -63,6 +63,26 @@ static int product_key(strata_key *key, long long id, const char *language)
     return strata_key_text(key, strata_str(language));
 }
 
+/* ttlPolicy: a function.  Prices hold until the exchange closes: at 17:30 of its zone. */
+static int64_t at_closing(int64_t now_ms, strata_slice key, void *zone)
+{
+    (void)key;
+    const int64_t day = 86400000, closing = 17 * 3600000 + 30 * 60000;
+    int64_t local = now_ms + strata_zone_offset_ms(zone, now_ms);
+    int64_t end = local / day * day + closing;
+    if (end <= local)
+        end += day;
+    return end - strata_zone_offset_ms(zone, end - strata_zone_offset_ms(zone, now_ms));
+}
+
+static int open_prices(strata *cache, strata_zone *zone, strata **out, strata_error *err)
+{
+    const strata_policy policy = { STRATA_SIZED(strata_policy), .align = at_closing, .align_ctx = zone };
+    const strata_namespace_options options = { STRATA_SIZED(strata_namespace_options), .policy = &policy,
+                                               .loader = load_row };
+    return strata_namespace(cache, "prices", &options, out, err);
+}
+
 /* From lazy-layers-cache */
 static int open_orders(strata *cache, strata **out, strata_error *err)
 {
@@ -85,6 +105,23 @@ static int get_product(strata *products, long long id, const char *language, str
     product_key(&key, id, language);
     int status = strata_get(products, strata_key_slice(&key), &row, err);
     strata_value_unref(row);
+    return status;
+}
+
+static int use_prices(strata *cache, strata_zone *zone, strata_error *err)
+{
+    strata *prices = NULL;
+    strata_value *row = NULL;
+    int64_t left = 0;
+    int status = open_prices(cache, zone, &prices, err);
+    if (status >= 0)
+        status = strata_get_or_load(prices, strata_str("ACME"), NULL, NULL, NULL, &row, err);
+    if (status >= 0)
+        status = strata_ttl(prices, strata_str("ACME"), &left, err);
+    if (status >= 0)
+        printf("a price is fresh for %lld minutes\n", (long long)left / 60000);
+    strata_value_unref(row);
+    strata_close(prices);
     return status;
 }
 
@@ -119,14 +156,20 @@ static int use(strata *cache, strata_error *err)
 
 int main(void)
 {
-    strata *cache;
+    strata *cache = NULL;
+    strata_zone *zone = NULL;
     strata_error err = STRATA_ERROR_INIT;
-    int status = strata_open_url(&cache, "memory:?max_bytes=16mb", NULL, &err);
+    int status = strata_zone_new(&zone, "EST5EDT,M3.2.0,M11.1.0", &err);
+    if (status >= 0)
+        status = strata_open_url(&cache, "memory:?max_bytes=16mb", NULL, &err);
     if (status >= 0)
         status = use(cache, &err);
+    if (status >= 0)
+        status = use_prices(cache, zone, &err);
     if (status < 0)
         fprintf(stderr, "%s: %s\n", err.where, err.message);
     strata_close(cache);
+    strata_zone_free(zone);
     printf("%d queries\n", queries);
-    return status < 0 || queries != 4;
+    return status < 0 || queries != 5;
 }

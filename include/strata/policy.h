@@ -22,6 +22,18 @@ enum {
 };
 
 /**
+ * When what is loaded or set ends to be fresh, where that is for the application to say (strata_policy.align): called once for each
+ * value that is stored, and not for "absent".
+ * @param now_ms when its load began, or it was set: Unix time in milliseconds
+ * @param key    as callers name it; borrowed for the call
+ * @return Unix time in milliseconds; what is past already is fresh for 1 ms; STRATA_FOREVER: never.  0: no answer for this key,
+ *         align_ms or ttl_ms counts.
+ * Threads: any, several at once: the one that loads or sets.  No lock is held.  It must return at once, and not call the cache; of C++,
+ * not throw.
+ */
+typedef int64_t (*strata_align)(int64_t now_ms, strata_slice key, void *ctx);
+
+/**
  * One struct, used at four levels: cache, namespace, call, and the loader's own word (strata_load_set_policy).
  * In each field 0 inherits from the level before, STRATA_OFF switches off what was inherited.
  * An entry runs through the states
@@ -129,10 +141,15 @@ typedef struct strata_policy {
     int32_t adaptive_hits;             /**< default 3 */
     int64_t adaptive_step_ms;          /**< default: half of ttl_ms */
     int64_t adaptive_max_ms;           /**< default: ttl_ms and four steps */
+    strata_align align;                /**< says, instead of ttl_ms and before align_ms, when a value ends to be fresh.  jitter_ms only makes
+                                            it earlier; stale windows count from there; sliding counts for nothing.  A level that says
+                                            ttl_ms or align_ms (STRATA_OFF, too), and not this, has those.  Only code can give it, no
+                                            URL.  NULL inherits; default none */
+    void *align_ctx;                   /**< handed to it; borrowed, outlives the cache */
 } strata_policy;
 
 /** A policy that inherits everything. */
-#define STRATA_POLICY_INIT { sizeof(strata_policy), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, { 0 }, 0, 0, 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+#define STRATA_POLICY_INIT { sizeof(strata_policy), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, { 0 }, 0, 0, 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL }
 
 STRATA_END_DECLS
 #endif /* STRATA_POLICY_H */

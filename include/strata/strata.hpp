@@ -154,6 +154,20 @@ private:
 
 } // namespace detail
 
+/// Lets `align(int64 now_ms, slice key)` say when what is stored by policy `p` ends to be fresh, Unix time in milliseconds: see
+/// strata_align.  0, or an exception: no answer, ttl_ms counts.  `align` is borrowed, and outlives the cache.
+template <class F> void align_by(strata_policy &p, F &align) noexcept
+{
+    p.align_ctx = const_cast<void *>(static_cast<const void *>(std::addressof(align)));
+    p.align = [](std::int64_t now_ms, strata_slice key, void *ctx) noexcept -> std::int64_t {
+        try {
+            return (*static_cast<F *>(ctx))(now_ms, slice(key));
+        } catch (...) {
+            return 0;
+        }
+    };
+}
+
 /// A namespace of a cache: keys, policy, loader and counters of its own.  Threads: every call is safe from any thread.
 class space {
 public:

@@ -18,6 +18,10 @@ typedef struct strata_zone strata_zone;
  */
 STRATA_API int strata_zone_new(strata_zone **out, const char *name, strata_error *err);
 
+/** How many milliseconds its clocks are ahead of UTC at a moment, Unix time in milliseconds; `zone` NULL is UTC.  For functions that
+ *  work out moments themselves (strata_policy.align).  Threads: any number at once. */
+STRATA_API int64_t strata_zone_offset_ms(const strata_zone *zone, int64_t unix_ms);
+
 /** Give it back.  NULL is a no-op. */
 STRATA_API void strata_zone_free(strata_zone *zone);
 

@@ -443,7 +443,7 @@ int strata__set_later(strata *cache, strata_slice key, strata_slice value, const
     int rc = root_enter(root, err); /* a closed cache has no clock */
     if (rc != STRATA_OK)
         return rc;
-    rc = strata__write_prepare_set(&pattern, cache, policy, err);
+    rc = strata__write_prepare_set(&pattern, cache, key, policy, err);
     if (rc == STRATA_OK)
         rc = strata__value_fits(root, value.size, err);
     if (rc == STRATA_OK && only != NULL)

@@ -24,7 +24,9 @@ static int write_some(struct write *writes, strata_item *items, size_t count, in
     return so_far;
 }
 
-static int prepare_one(struct write *w, strata *cache, strata_item *item, const struct write *pattern)
+/* `resolved`: of sets. */
+static int prepare_one(struct write *w, strata *cache, strata_item *item, const struct write *pattern,
+                       const strata_policy *resolved)
 {
     *w = *pattern;
     int rc = check_key(cache, item->key, &w->err);
@@ -32,6 +34,7 @@ static int prepare_one(struct write *w, strata *cache, strata_item *item, const 
         rc = strata__forms_make(cache, item->key, &w->key, &w->storage);
     if (rc == STRATA_OK && pattern->told_as == STRATA_OP_PUT) {
         struct strata_tags tags = { item->tags, item->tag_count };
+        strata__write_draw(w, resolved, item->key);
         rc = strata__item_value(cache, item, &w->value, &w->err);
         if (rc == STRATA_OK && w->value->object != NULL)
             w->meta.codec = cache->root->codec->id;
@@ -44,7 +47,7 @@ static int prepare_one(struct write *w, strata *cache, strata_item *item, const 
 }
 
 static int write_slow_many(strata *cache, strata_item *items, size_t count, const struct write *pattern,
-                           strata_error *err)
+                           const strata_policy *resolved, strata_error *err)
 {
     struct root *root = cache->root;
     size_t room = count < WRITES_AT_ONCE ? count : WRITES_AT_ONCE;
@@ -58,7 +61,7 @@ static int write_slow_many(strata *cache, strata_item *items, size_t count, cons
     for (size_t at = 0; at < count; at += room) {
         size_t n = count - at < room ? count - at : room;
         for (size_t i = 0; i < n; i++)
-            prepare_one(&writes[i], cache, &items[at + i], pattern);
+            prepare_one(&writes[i], cache, &items[at + i], pattern, resolved);
         worst = write_some(writes, items + at, n, worst, err);
     }
     strata__free(root->mem, writes);
@@ -81,10 +84,11 @@ static int set_one(strata *cache, strata_item *item, const strata_policy *policy
 static int set_many(strata *cache, strata_item *items, size_t count, const strata_policy *policy, strata_error *err)
 {
     struct write pattern = { .status = STRATA_OK };
+    strata_policy resolved;
     int rc = root_enter(cache->root, err); /* a closed cache has no clock */
     if (rc != STRATA_OK)
         return rc;
-    rc = strata__write_prepare_set(&pattern, cache, policy, err);
+    rc = strata__write_prepare_sets(&pattern, cache, policy, &resolved, err);
     if (rc != STRATA_OK || count == 0) {
         root_leave(cache->root);
         return rc;
@@ -95,7 +99,7 @@ static int set_many(strata *cache, strata_item *items, size_t count, const strat
             rc = first_error(rc, items[i].status);
         }
     } else {
-        rc = write_slow_many(cache, items, count, &pattern, err);
+        rc = write_slow_many(cache, items, count, &pattern, &resolved, err);
     }
     root_leave(cache->root);
     return rc;
@@ -125,7 +129,7 @@ int strata_delete_many(strata *cache, strata_item *items, size_t count, strata_e
     } else {
         struct write pattern = { .status = STRATA_OK };
         strata__write_begin(&pattern, cache, STRATA_OP_REMOVE);
-        rc = write_slow_many(cache, items, count, &pattern, err);
+        rc = write_slow_many(cache, items, count, &pattern, NULL, err);
     }
     root_leave(cache->root);
     return rc;

@@ -63,7 +63,7 @@ void strata__plan_load(struct flight *f, int64_t elapsed_ns)
         strata__adaptive_load(f->handle, f->key.hash, &policy);
     strata__policy_to_meta(&policy, negative, &p->meta);
     if (strata__ttl_is_drawn(&policy))
-        strata__ttl_draw(&policy, 1, ex_random(f->root->ex), &p->meta);
+        strata__ttl_draw(&policy, f->key.plain, 1, ex_random(f->root->ex), &p->meta);
     if (policy.ttl_ms == STRATA_OFF)
         strata__uncacheable_note(f, &policy);
     else

@@ -32,8 +32,12 @@ static void set_meta(strata *cache, const strata_policy *policy, strata_meta *me
                            .store_position = atomic_load(&root->host.store_position),
                            .position = atomic_load(&root->position) };
     strata__policy_to_meta(policy, 0, meta);
-    if (strata__ttl_is_drawn(policy))
-        strata__ttl_draw(policy, 0, ex_random(root->ex), meta);
+}
+
+void strata__write_draw(struct write *w, const strata_policy *resolved, strata_slice key)
+{
+    if (strata__ttl_is_drawn(resolved))
+        strata__ttl_draw(resolved, key, 0, ex_random(w->root->ex), &w->meta);
 }
 
 /* Instant layers ------------------------------------------------------------------------------------------------ */
@@ -390,20 +394,30 @@ void strata__write_begin(struct write *w, strata *cache, uint32_t kind)
 }
 
 /* What set and its twins prepare.  `value` NULL: nothing may be stored, the key is emptied. */
-int strata__write_prepare_set(struct write *w, strata *cache, const strata_policy *policy, strata_error *err)
+int strata__write_prepare_sets(struct write *w, strata *cache, const strata_policy *policy, strata_policy *resolved,
+                               strata_error *err)
 {
     int rc = strata__call_policy_check(cache, policy, err);
     if (rc != STRATA_OK)
         return rc;
-    strata_policy resolved;
-    strata__policy_resolve(&resolved, policy, &cache->policy);
+    strata__policy_resolve(resolved, policy, &cache->policy);
     strata__write_begin(w, cache, STRATA_OP_PUT);
-    set_meta(cache, &resolved, &w->meta);
-    memcpy(w->layer_ttls, resolved.layer_ttl_ms, sizeof w->layer_ttls);
-    w->admit = resolved.admit;
-    if (resolved.ttl_ms == STRATA_OFF)
+    set_meta(cache, resolved, &w->meta);
+    memcpy(w->layer_ttls, resolved->layer_ttl_ms, sizeof w->layer_ttls);
+    w->admit = resolved->admit;
+    if (resolved->ttl_ms == STRATA_OFF)
         w->kind = STRATA_OP_REMOVE; /* what was there is superseded all the same */
     return STRATA_OK;
+}
+
+int strata__write_prepare_set(struct write *w, strata *cache, strata_slice key, const strata_policy *policy,
+                              strata_error *err)
+{
+    strata_policy resolved;
+    int rc = strata__write_prepare_sets(w, cache, policy, &resolved, err);
+    if (rc == STRATA_OK)
+        strata__write_draw(w, &resolved, key);
+    return rc;
 }
 
 int strata__write_tag(struct write *w, const struct strata_tags *tags, strata_error *err)
@@ -442,7 +456,7 @@ int strata__set_entered(strata *cache, strata_slice key, strata_slice value, con
     struct root *root = cache->root;
     struct write w;
     struct lent_value lent;
-    int rc = strata__write_prepare_set(&w, cache, policy, err);
+    int rc = strata__write_prepare_set(&w, cache, key, policy, err);
     if (rc == STRATA_OK)
         rc = strata__value_fits(root, value.size, err);
     if (rc == STRATA_OK && only != NULL)

@@ -75,7 +75,12 @@ static inline struct write *write_of_busy(struct busy *b)
 }
 void strata__write_begin(struct write *w, strata *cache, uint32_t kind);
 /* The same for a set: policy checked, meta made.  The value is the caller's to put in. */
-int strata__write_prepare_set(struct write *w, strata *cache, const strata_policy *policy, strata_error *err);
+int strata__write_prepare_set(struct write *w, strata *cache, strata_slice key, const strata_policy *policy,
+                              strata_error *err);
+/* Of many keys what all have in common; then, for each one's copy of it, what is decided for each entry anew. */
+int strata__write_prepare_sets(struct write *w, strata *cache, const strata_policy *policy, strata_policy *resolved,
+                               strata_error *err);
+void strata__write_draw(struct write *w, const strata_policy *resolved, strata_slice key);
 /* Tags as a caller gives them. */
 struct strata_tags {
     const strata_slice *list;

@@ -59,7 +59,7 @@ static int set_object(strata *cache, strata_slice key, void *object, const struc
         strata_value_unref(value);
         return rc;
     }
-    rc = strata__write_prepare_set(&w, cache, policy, err);
+    rc = strata__write_prepare_set(&w, cache, key, policy, err);
     w.meta.codec = root->codec->id;
     if (rc == STRATA_OK)
         rc = set(cache, key, value, tags, &w, end, err);

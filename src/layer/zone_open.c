@@ -104,6 +104,12 @@ int strata_zone_new(strata_zone **out, const char *name, strata_error *err)
     return rc;
 }
 
+int64_t strata_zone_offset_ms(const strata_zone *zone, int64_t unix_ms)
+{
+    /* Whole seconds, downwards. */
+    return zone != NULL ? 1000 * strata__zone_offset(zone, unix_ms / 1000 - (unix_ms % 1000 < 0)) : 0;
+}
+
 void strata_zone_free(strata_zone *zone)
 {
     if (zone == NULL)

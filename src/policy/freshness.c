@@ -220,6 +220,9 @@ void strata__policy_resolve(strata_policy *out, const strata_policy *call, const
     out->late_result = switched(c.late_result, b.late_result);
     out->reserved = 0;
     out->align_zone = c.align_zone != NULL ? c.align_zone : b.align_zone;
+    const strata_policy *aligns = c.align != NULL || c.align_ms != 0 || c.ttl_ms > 0 ? &c : &b;
+    out->align = aligns->align;
+    out->align_ctx = aligns->align_ctx;
 }
 
 void strata__policy_defaults(strata_policy *out)

@@ -389,6 +389,8 @@ static const struct option_row policy_rows[] = {
     TIMES_ROW(adaptive_hits, 1000000, 3, "for a step more"),
     DURATION_ROW(adaptive_step_ms, STRATA_OFF, "the step; off: half of ttl_ms"),
     DURATION_ROW(adaptive_max_ms, STRATA_OFF, "fresh for no longer than that; off: ttl_ms and four steps"),
+    ROW(align, OPTION_POINTER, 0, 0, 0, NULL, "says when an entry ends, instead of those"),
+    ROW(align_ctx, OPTION_POINTER, 0, 0, 0, NULL, "handed to it"),
 };
 #undef STRUCT
 

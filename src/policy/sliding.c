@@ -8,8 +8,8 @@
 void strata__slide_init(const strata_policy *resolved, strata_meta *meta)
 {
     meta->slide_ms = meta->slide_step_ms = meta->slide_max_ms = 0;
-    if (resolved->sliding != STRATA_ON || meta->negative || resolved->align_ms > 0 || meta->fresh_ms <= 0 ||
-        meta->fresh_ms == STRATA_FOREVER)
+    if (resolved->sliding != STRATA_ON || meta->negative || resolved->align_ms > 0 || resolved->align != NULL ||
+        meta->fresh_ms <= 0 || meta->fresh_ms == STRATA_FOREVER)
         return;
     int64_t percent = resolved->sliding_percent > 0 ? resolved->sliding_percent : 10;
     int64_t step = meta->fresh_ms / 100 * percent + meta->fresh_ms % 100 * percent / 100;

@@ -12,7 +12,8 @@ enum { XFETCH_SPAN = 18 }; /* load times; exp(-18) = 1.5e-8 */
 
 int strata__ttl_is_drawn(const strata_policy *resolved)
 {
-    return resolved->jitter_ms > 0 || resolved->xfetch == STRATA_ON || resolved->align_ms > 0;
+    return resolved->jitter_ms > 0 || resolved->xfetch == STRATA_ON || resolved->align_ms > 0 ||
+           resolved->align != NULL;
 }
 
 int64_t strata__ttl_jitter(int64_t ttl_ms, int64_t jitter_ms, uint64_t random)
@@ -49,22 +50,40 @@ static int64_t xfetch_margin(const strata_meta *meta)
     return margin < meta->fresh_ms ? margin : meta->fresh_ms;
 }
 
-/* Until the next multiple; with jitter, up to so much before it. */
-static int64_t aligned(const strata_policy *resolved, uint64_t random, const strata_meta *meta)
+/* From `now_ms` to what the application says; 0: it does not. */
+static int64_t span_to_its_word(const strata_policy *resolved, strata_slice key, int64_t now_ms)
 {
-    int64_t ms = strata__zone_next(resolved->align_zone, meta->born_wall_ms, resolved->align_ms) - meta->born_wall_ms;
+    int64_t end, ms;
+    if (resolved->align == NULL || resolved->ttl_ms == STRATA_OFF)
+        return 0;
+    end = resolved->align(now_ms, key, resolved->align_ctx);
+    if (end == 0 || end == STRATA_FOREVER)
+        return end;
+    if (end <= now_ms)
+        return 1;
+    return __builtin_sub_overflow(end, now_ms, &ms) ? STRATA_FOREVER : ms;
+}
+
+/* How long until the application's moment, or the next multiple; with jitter, up to so much before it.  0: neither is asked for. */
+static int64_t aligned(const strata_policy *resolved, strata_slice key, uint64_t random, const strata_meta *meta)
+{
+    int64_t ms = span_to_its_word(resolved, key, meta->born_wall_ms);
+    if (ms == STRATA_FOREVER)
+        return ms;
+    if (ms == 0 && resolved->align_ms > 0)
+        ms = strata__zone_next(resolved->align_zone, meta->born_wall_ms, resolved->align_ms) - meta->born_wall_ms;
+    if (ms == 0)
+        return 0;
     if (resolved->jitter_ms > 0)
         ms -= (int64_t)(random % ((uint64_t)resolved->jitter_ms + 1));
     return ms > 0 ? ms : 1;
 }
 
-void strata__ttl_draw(const strata_policy *resolved, int loaded, uint64_t random, strata_meta *meta)
+void strata__ttl_draw(const strata_policy *resolved, strata_slice key, int loaded, uint64_t random, strata_meta *meta)
 {
     int64_t given = meta->fresh_ms;
-    if (resolved->align_ms > 0 && !meta->negative)
-        meta->fresh_ms = aligned(resolved, random, meta);
-    else
-        meta->fresh_ms = strata__ttl_jitter(given, resolved->jitter_ms, random);
+    int64_t until = meta->negative ? 0 : aligned(resolved, key, random, meta);
+    meta->fresh_ms = until > 0 ? until : strata__ttl_jitter(given, resolved->jitter_ms, random);
     /* A memory layer keeps a short list of the times to live that many entries share, and entries without another moment of their
      * own are told by it.  Numbers that hardly two have would fill it, so these have one: it is past. */
     if (meta->fresh_ms != given)

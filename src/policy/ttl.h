@@ -9,8 +9,9 @@
 
 /* Is anything drawn for entries of this policy?  If not, all of them have the same durations. */
 int strata__ttl_is_drawn(const strata_policy *resolved);
-/* Draw.  `meta` has its birth, what its load took where it was loaded, and what strata__policy_to_meta() says. */
-void strata__ttl_draw(const strata_policy *resolved, int loaded, uint64_t random, strata_meta *meta);
+/* Draw.  `meta` has its birth, what its load took where it was loaded, and what strata__policy_to_meta() says.  Asks the
+ * application's own function, if the policy has one, with the key: no lock is held. */
+void strata__ttl_draw(const strata_policy *resolved, strata_slice key, int loaded, uint64_t random, strata_meta *meta);
 
 /* How long what is put into layer `index` may be held there: what the layer says, or the policy (`layer_ttls`, may be NULL), if that
  * is shorter; 0: as long as it is wanted.  Both are durations from the put. */

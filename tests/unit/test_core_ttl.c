@@ -39,6 +39,36 @@ static void test_jitter_draws_once_an_entry(void **state)
     close_stack(&st);
 }
 
+/* What is set with one call neither. */
+static void test_many_draw_each(void **state)
+{
+    (void)state;
+    struct stack st;
+    strata_policy p = STRATA_POLICY_INIT;
+    strata_item items[40];
+    char keys[40][16];
+    p.ttl_ms = 10000;
+    p.jitter_ms = 1000;
+    for (int slow = 0; slow < 2; slow++) {
+        int differ = 0;
+        open_stack(&st, &(struct stack_options){ .policy = &p, .with_slow = slow });
+        memset(items, 0, sizeof items);
+        for (int i = 0; i < 40; i++) {
+            name_key(keys[i], sizeof keys[i], i);
+            items[i].key = strata_str(keys[i]);
+            items[i].set = strata_str("v");
+        }
+        assert_int_equal(strata_set_many(st.cache, items, 40, NULL, &st.err), STRATA_OK);
+        run(&st);
+        for (int i = 0; i < 40; i++) {
+            assert_in_range(ttl_of(&st, keys[i]), 9000, 11000);
+            differ += ttl_of(&st, keys[i]) != ttl_of(&st, keys[0]);
+        }
+        assert_in_range(differ, 30, 39);
+        close_stack(&st);
+    }
+}
+
 /* Cache, namespace, call and loader: the nearest word counts, and off is off. */
 static void test_jitter_at_every_level(void **state)
 {
@@ -273,6 +303,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_jitter_draws_once_an_entry),
         cmocka_unit_test(test_jitter_at_every_level),
+        cmocka_unit_test(test_many_draw_each),
         cmocka_unit_test(test_jitter_of_absent),
         cmocka_unit_test(test_a_share_of_freshness_refreshes),
         cmocka_unit_test(test_xfetch_draws_by_what_the_load_took),

@@ -68,7 +68,7 @@ static void test_jitter_is_kept(void **state)
     p.jitter_ms = 400;
     for (uint64_t random = 0; random < 801; random++) {
         strata_meta m = meta_of(&p, 0);
-        strata__ttl_draw(&p, 1, random, &m);
+        strata__ttl_draw(&p, strata_str("k"), 1, random, &m);
         assert_int_equal(m.slide_ms, m.fresh_ms);
         assert_int_equal(m.slide_step_ms, m.fresh_ms * 50 / 100);
     }

@@ -254,6 +254,23 @@ static void warming_up()
           }) == STRATA_EIO);
 }
 
+static void ends_of_freshness()
+{
+    cache c("memory:?max_bytes=1mb");
+    auto align = [](std::int64_t now_ms, slice key) -> std::int64_t {
+        if (key.str() == "thrown")
+            throw 1;
+        return now_ms + 5000;
+    };
+    strata_policy p = STRATA_POLICY_INIT;
+    strata_cpp::align_by(p, align);
+    c.set("k", "v", &p);
+    c.set("thrown", "v", &p);
+    std::int64_t left = 0;
+    CHECK(strata_ttl(c.raw(), strata_str("k"), &left, nullptr) == STRATA_OK && left > 0 && left <= 5000);
+    CHECK(strata_ttl(c.raw(), strata_str("thrown"), &left, nullptr) == STRATA_OK && left > 3000000);
+}
+
 static void options_and_layers()
 {
     strata_layer *layers[] = { strata_memory_layer(nullptr), strata_memory_layer(nullptr) };
@@ -280,6 +297,7 @@ int main()
     snapshots();
     compare_and_set();
     warming_up();
+    ends_of_freshness();
     options_and_layers();
     return failures;
 }

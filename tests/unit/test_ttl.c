@@ -69,12 +69,12 @@ static void test_what_is_drawn(void **state)
     assert_true(strata__ttl_is_drawn(&r));
     strata_meta m = { .born_ms = 77 };
     strata__policy_to_meta(&r, 1, &m);
-    strata__ttl_draw(&r, 1, 0, &m); /* the shortest */
+    strata__ttl_draw(&r, strata_str("k"), 1, 0, &m); /* the shortest */
     assert_int_equal(m.fresh_ms, 1);
     assert_int_equal(m.early_ms, 0);
     assert_int_equal(m.retry_at_ms, 77); /* which is past, so that it is not throttled */
     strata__policy_to_meta(&r, 0, &m);
-    strata__ttl_draw(&r, 0, 1000, &m); /* the longest; the share is one of it */
+    strata__ttl_draw(&r, strata_str("k"), 0, 1000, &m); /* the longest; the share is one of it */
     assert_int_equal(m.fresh_ms, 3600500);
     assert_int_equal(m.early_ms, 360050);
     strata_policy off = { .size = sizeof off, .jitter_ms = STRATA_OFF, .refresh_ahead_percent = STRATA_OFF };
@@ -159,13 +159,13 @@ static void test_xfetch_margin(void **state)
     strata_meta m = { .load_ms = 100 };
     strata__policy_to_meta(&p, 0, &m);
     assert_int_equal(m.early_ms, 0);
-    strata__ttl_draw(&p, 1, 3, &m);
+    strata__ttl_draw(&p, strata_str("k"), 1, 3, &m);
     assert_int_equal(m.early_ms, 1800);
     assert_int_equal(m.retry_at_ms, 0);
     m.load_ms = 3600000; /* no longer than it is fresh */
-    strata__ttl_draw(&p, 1, 3, &m);
+    strata__ttl_draw(&p, strata_str("k"), 1, 3, &m);
     assert_int_equal(m.early_ms, m.fresh_ms);
-    strata__ttl_draw(&p, 0, 3, &m); /* a set */
+    strata__ttl_draw(&p, strata_str("k"), 0, 3, &m); /* a set */
     assert_int_equal(m.early_ms, 0);
 }
 

@@ -215,20 +215,20 @@ static void test_entries_end_there(void **state)
     strata__policy_resolve(&p, &given, NULL);
     assert_true(strata__ttl_is_drawn(&p));
     strata__policy_to_meta(&p, 0, &m);
-    strata__ttl_draw(&p, 0, 1, &m);
+    strata__ttl_draw(&p, strata_str("k"), 0, 1, &m);
     assert_int_equal(m.fresh_ms, HOUR - 1000);
     assert_int_equal(m.early_ms, (HOUR - 1000) / 2);
     p.jitter_ms = 3;
     for (uint64_t random = 0; random < 4; random++) {
-        strata__ttl_draw(&p, 0, random, &m);
+        strata__ttl_draw(&p, strata_str("k"), 0, random, &m);
         assert_int_equal(m.fresh_ms, HOUR - 1000 - (int64_t)random);
     }
     m.born_wall_ms = 4 * (int64_t)HOUR - 1;
-    strata__ttl_draw(&p, 0, 3, &m);
+    strata__ttl_draw(&p, strata_str("k"), 0, 3, &m);
     assert_int_equal(m.fresh_ms, 1);
     p.jitter_ms = 0;
     strata__policy_to_meta(&p, 1, &m);
-    strata__ttl_draw(&p, 1, 3, &m);
+    strata__ttl_draw(&p, strata_str("k"), 1, 3, &m);
     assert_int_equal(m.fresh_ms, 7);
     strata__policy_resolve(&r, &own, &p);
     assert_int_equal(r.align_ms, 0);
@@ -241,9 +241,146 @@ static void test_entries_end_there(void **state)
     assert_int_equal(r.align_ms, DAY);
 }
 
+/* What the application says, by its own function. */
+struct word {
+    int64_t end;
+    int64_t asked_at;
+    int asked;
+    char key[8];
+};
+
+static int64_t say(int64_t now_ms, strata_slice key, void *ctx)
+{
+    struct word *w = ctx;
+    w->asked_at = now_ms;
+    w->asked++;
+    assert_true(key.size < sizeof w->key);
+    memcpy(w->key, key.data, key.size);
+    w->key[key.size] = 0;
+    return w->end;
+}
+
+static strata_meta said(const strata_policy *given, const strata_policy *base, int64_t now, uint64_t random,
+                        int negative)
+{
+    strata_policy p, b;
+    strata_meta m = { .born_wall_ms = now, .born_ms = 77 };
+    strata__policy_resolve(&b, base, NULL);
+    strata__policy_resolve(&p, given, &b);
+    assert_int_equal(strata__ttl_is_drawn(&p), 1);
+    strata__policy_to_meta(&p, negative, &m);
+    strata__ttl_draw(&p, strata_str("key"), 1, random, &m);
+    return m;
+}
+
+static void test_the_application_s_word(void **state)
+{
+    (void)state;
+    const int64_t now = INT64_C(1780000000000);
+    struct word w = { .end = now + 5000 };
+    strata_policy p = { .size = sizeof p,
+                        .ttl_ms = HOUR,
+                        .align = say,
+                        .align_ctx = &w,
+                        .sliding = STRATA_ON,
+                        .refresh_ahead_percent = 10,
+                        .stale_while_revalidate_ms = 9,
+                        .negative_ttl_ms = 7 };
+    strata_meta m = said(&p, NULL, now, 1, 0);
+    assert_int_equal(m.fresh_ms, 5000);
+    assert_int_equal(m.early_ms, 500);
+    assert_int_equal(m.stale_ms, 9);
+    assert_int_equal(m.slide_ms, 0);
+    assert_int_equal(w.asked_at, now);
+    assert_string_equal(w.key, "key");
+    static const struct {
+        int64_t end, fresh;
+    } cases[] = { { INT64_C(1780000000001), 1 },
+                  { INT64_C(1780000000000), 1 },
+                  { 1, 1 },
+                  { INT64_MIN, 1 },
+                  { -1, 1 },
+                  { 0, HOUR },
+                  { INT64_MAX, INT64_MAX },
+                  { INT64_MAX - 1, INT64_MAX - 1 - INT64_C(1780000000000) } };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        w.end = cases[i].end;
+        assert_true(said(&p, NULL, now, 1, 0).fresh_ms == cases[i].fresh);
+    }
+    w.asked = 0;
+    assert_int_equal(said(&p, NULL, now, 1, 1).fresh_ms, 7); /* "absent" */
+    assert_int_equal(w.asked, 0);
+    w.end = 0; /* no answer: what stands beside it */
+    p.align_ms = HOUR;
+    assert_int_equal(said(&p, NULL, now, 1, 0).fresh_ms, HOUR - now % HOUR);
+    p.ttl_ms = STRATA_OFF;
+    w.asked = 0;
+    (void)said(&p, NULL, now, 1, 0);
+    assert_int_equal(w.asked, 0); /* nothing is stored */
+    w.end = 1;
+    p.ttl_ms = HOUR;
+    assert_int_equal(said(&p, NULL, -5000, 1, 0).fresh_ms, 5001); /* before 1970 */
+    w.end = INT64_MAX - 1;
+    assert_true(said(&p, NULL, -5000, 1, 0).fresh_ms == STRATA_FOREVER);
+}
+
+/* The nearest level that says anything of it has it. */
+static void test_whose_word_counts(void **state)
+{
+    (void)state;
+    struct word outer = { .end = 1 }, inner = { .end = 2 };
+    const strata_policy base = { .size = sizeof base, .align = say, .align_ctx = &outer, .jitter_ms = 1 };
+    const strata_policy calls[] = { { .size = sizeof base, .stale_if_error_ms = 5 },
+                                    { .size = sizeof base, .ttl_ms = 5 },
+                                    { .size = sizeof base, .align_ms = HOUR },
+                                    { .size = sizeof base, .align_ms = STRATA_OFF },
+                                    { .size = sizeof base, .align = say, .align_ctx = &inner },
+                                    { .size = sizeof base, .ttl_ms = 5, .align = say, .align_ctx = &inner } };
+    static const int asked[][2] = { { 1, 0 }, { 0, 0 }, { 0, 0 }, { 0, 0 }, { 0, 1 }, { 0, 1 } };
+    for (size_t i = 0; i < COUNT(calls); i++) {
+        outer.asked = inner.asked = 0;
+        (void)said(&calls[i], &base, 1000, 0, 0);
+        assert_int_equal(outer.asked, asked[i][0]);
+        assert_int_equal(inner.asked, asked[i][1]);
+    }
+    strata_policy old = { .size = offsetof(strata_policy, align), .ttl_ms = 0 },
+                  r; /* of a program that does not know it */
+    old.align = say;
+    strata__policy_resolve(&r, &old, &base);
+    assert_ptr_equal(r.align_ctx, &outer);
+}
+
+/* Whatever it answers, whenever: at least 1 ms, never past its moment, and with jitter no more than so much before it. */
+static void test_any_word(void **state)
+{
+    (void)state;
+    uint64_t r = 7;
+    for (int i = 0; i < 200000; i++) {
+        r = strata__mix64(r);
+        int64_t now = (int64_t)(r >> (r % 40 + 1)), jitter = (int64_t)(r % 5000);
+        r = strata__mix64(r);
+        struct word w = { .end = (int64_t)(r >> (1 + r % 63)) };
+        if (r & 64)
+            w.end = -w.end;
+        if (r & 128)
+            w.end = now + (int64_t)(strata__mix64(r) % 10000) - 100;
+        strata_policy p = { .size = sizeof p, .ttl_ms = 123, .align = say, .align_ctx = &w, .jitter_ms = jitter };
+        strata_meta m = said(&p, NULL, now, r, 0), at_once = said(&p, NULL, now, 0, 0);
+        assert_true(m.fresh_ms >= 1);
+        if (w.end == 0 || w.end == STRATA_FOREVER)
+            continue;
+        int64_t left = w.end > now ? w.end - now : 1;
+        assert_true(m.fresh_ms <= left && at_once.fresh_ms == left);
+        assert_true(m.fresh_ms == 1 || m.fresh_ms >= left - jitter);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_the_application_s_word),
+        cmocka_unit_test(test_whose_word_counts),
+        cmocka_unit_test(test_any_word),
         cmocka_unit_test(test_offsets_are_libc_s),
         cmocka_unit_test(test_next_multiple),
         cmocka_unit_test(test_known_days),

@@ -161,13 +161,89 @@ static void test_a_cache_until_the_hour(void **state)
     strata_zone_free(zone);
 }
 
+/* A shop's day ends at 17:30 in its zone: a key each, one of them without an end. */
+struct closing {
+    const strata_zone *zone;
+    int asked;
+};
+
+static int64_t at_closing(int64_t now_ms, strata_slice key, void *ctx)
+{
+    struct closing *c = ctx;
+    c->asked++;
+    if (key.size == 4 && memcmp(key.data, "open", 4) == 0)
+        return 0;
+    int64_t offset = strata_zone_offset_ms(c->zone, now_ms), day = 86400000, local = now_ms + offset;
+    int64_t end = local / day * day + INT64_C(63000000);
+    return (end > local ? end : end + day) - offset;
+}
+
+static void note_done(int status, strata_value *value, const strata_error *err, void *ctx)
+{
+    (void)ctx, (void)err;
+    assert_int_equal(status, STRATA_OK);
+    strata_value_unref(value);
+}
+
+static int64_t left_of(struct stack *st, const char *key)
+{
+    int64_t left = -1;
+    assert_int_equal(strata_ttl(st->cache, strata_str(key), &left, NULL), STRATA_OK);
+    return left;
+}
+
+/* Set, set with others, set later and loaded: the function is asked once for each, and never for what is read. */
+static void test_a_cache_until_closing(void **state)
+{
+    (void)state;
+    struct stack st;
+    strata_zone *zone = NULL;
+    assert_int_equal(strata_zone_new(&zone, "<+0545>-5:45", NULL), STRATA_OK);
+    assert_int_equal(strata_zone_offset_ms(zone, -1), 20700000);
+    assert_int_equal(strata_zone_offset_ms(NULL, 5), 0);
+    struct closing c = { .zone = zone };
+    strata_policy p = STRATA_POLICY_INIT;
+    p.align = at_closing;
+    p.align_ctx = &c;
+    for (int slow = 0; slow < 2; slow++) {
+        struct origin o = { .st = &st, .value = "v" };
+        open_stack(&st, &(struct stack_options){ .policy = &p, .with_slow = slow });
+        int64_t want = at_closing(ex_wall_ms(st.ex), strata_str("k"), &c) - ex_wall_ms(st.ex);
+        c.asked = 0;
+        strata_item items[2] = { { .key = strata_str("m"), .set = strata_str("v") },
+                                 { .key = strata_str("open"), .set = strata_str("v") } };
+        assert_int_equal(strata_set(st.cache, strata_str("s"), strata_str("v"), NULL, NULL), STRATA_OK);
+        assert_int_equal(strata_set_many(st.cache, items, 2, NULL, NULL), STRATA_OK);
+        assert_int_equal(strata_set_async(st.cache, strata_str("a"), strata_str("v"), NULL, NULL, note_done, &st, NULL),
+                         STRATA_PENDING);
+        assert_load(&st, "l", &o, NULL, STRATA_OK, "v");
+        run(&st);
+        assert_int_equal(c.asked, 5);
+        for (const char *const *key = (const char *const[]){ "s", "m", "a", "l", NULL }; *key != NULL; key++)
+            assert_int_equal(left_of(&st, *key), want);
+        assert_int_equal(left_of(&st, "open"), 3600000);
+        pass(&st, want - 1);
+        assert_get(&st, "l", STRATA_OK, "v");
+        pass(&st, 1);
+        assert_get(&st, "l", STRATA_MISS, NULL);
+        assert_int_equal(c.asked, 5);
+        assert_load(&st, "l", &o, NULL, STRATA_OK, "v");
+        assert_int_equal(left_of(&st, "l"), 86400000);
+        strata_policy own = STRATA_POLICY_INIT; /* a call's ttl_ms is nearer */
+        own.ttl_ms = 50;
+        assert_int_equal(strata_set(st.cache, strata_str("s"), strata_str("v"), &own, NULL), STRATA_OK);
+        assert_int_equal(left_of(&st, "s"), 50);
+        close_stack(&st);
+    }
+    strata_zone_free(zone);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_named_zones),
-        cmocka_unit_test(test_wrong_names),
-        cmocka_unit_test(test_files_that_lie),
-        cmocka_unit_test(test_a_cache_until_the_hour),
+        cmocka_unit_test(test_named_zones),           cmocka_unit_test(test_wrong_names),
+        cmocka_unit_test(test_files_that_lie),        cmocka_unit_test(test_a_cache_until_the_hour),
+        cmocka_unit_test(test_a_cache_until_closing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
