@@ -195,6 +195,7 @@ struct root {
     void *stripes_block;
     _Atomic(uint64_t) stamps;   /* versions given out to entries that no store counts: write_if.c */
     _Atomic(uint32_t) flights;  /* that can be joined */
+    _Atomic(uint32_t) deciding; /* writes that look what is there before they write anything: write_if.c */
     _Atomic(uint32_t) detached; /* that took too long, and may store what they bring yet: detach.c */
     _Atomic(uint32_t) late; /* flights whose callers have their answer, and that are still storing in slower layers */
     _Atomic(uint64_t) late_bytes;     /* of these: what they and their values take */

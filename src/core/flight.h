@@ -166,6 +166,7 @@ struct flight {
     unsigned char timer_set;              /* a reference is with the refresh timer; key lock */
     unsigned char limit_set;              /* the same of the timer of load_limit_ms; key lock */
     unsigned char detached;               /* it took longer than that: detach.c; key lock */
+    unsigned char outdated;               /* what it found is: only what it loads is stored; key lock */
     unsigned char late;                   /* and may be stored yet: counted in root->detached; key lock */
     _Atomic(unsigned char) loader_called; /* the load can be claimed */
     _Atomic(unsigned char) closed;        /* close was here; key lock */

@@ -229,6 +229,8 @@ static int may_store_locked(const struct flight *f)
     const struct plan *p = &f->plan;
     if (f->poisoned || cleared_since(f->handle, f->position))
         return 0;
+    if (f->outdated && (p->is_backfill || f->load.status < 0))
+        return 0; /* it was found, not loaded */
     return p->kind != STRATA_OP_PUT ||
            !strata__banned_since(f->handle, f->key.plain, p->meta.position, p->meta.tag_count, p->tags);
 }
@@ -443,6 +445,8 @@ static int store_round(struct flight *f)
         strata__imported_fenced(f->import);
     if (fenced)
         p->kind = 0;
+    if (p->kind != 0 && p->layer < p->end && atomic_load(&root->deciding) != 0)
+        strata__disturb_locked(s, f);
     if (p->kind != 0 && f->load.status >= 0 && atomic_load(&root->detached) != 0)
         strata__poison_detached_locked(s, f); /* what they bring is older */
     uint32_t stored = advance_locked(f);

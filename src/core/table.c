@@ -262,6 +262,26 @@ void strata__poison_locked(struct root *root, struct stripe *s, uint64_t hash, u
     }
 }
 
+void strata__disturb_locked(struct stripe *s, const struct flight *storing)
+{
+    LIST_EACH(node, bucket(s, storing->busy.hash))
+    {
+        struct busy *b = list_entry(node, struct busy, chain);
+        if (b->is_write && !b->waiting && same_key(b, storing->busy.hash, storing->busy.space, storing->busy.key))
+            write_of_busy(b)->disturbed = write_of_busy(b)->deciding;
+    }
+}
+
+void strata__outdate_locked(struct stripe *s, uint64_t hash, uint32_t space, strata_slice key)
+{
+    LIST_EACH(node, bucket(s, hash))
+    {
+        struct busy *b = list_entry(node, struct busy, chain);
+        if (!b->is_write && same_key(b, hash, space, key))
+            flight_of_busy(b)->outdated = 1;
+    }
+}
+
 void strata__supersede_locked(struct stripe *s, uint64_t hash, uint32_t space, strata_slice key, uint64_t version)
 {
     LIST_EACH(node, bucket(s, hash))

@@ -76,6 +76,10 @@ struct flight *strata__flight_ahead_locked(struct stripe *s, const struct flight
 int strata__another_loads_locked(struct stripe *s, const struct flight *f, int64_t now);
 /* Another node wrote the key: writes of ours that are under way put nothing into layers of this node, unless they are that version. */
 void strata__supersede_locked(struct stripe *s, uint64_t hash, uint32_t space, strata_slice key, uint64_t version);
+/* A flight of the key stores: writes that are still looking what is there look again. */
+void strata__disturb_locked(struct stripe *s, const struct flight *storing);
+/* What flights of the key have found so far is out of date: nothing of it is put anywhere, but what they load is. */
+void strata__outdate_locked(struct stripe *s, uint64_t hash, uint32_t space, strata_slice key);
 /* That, poison, and what instant layers of this node hold of the key (coherence_apply.c). */
 void strata__peer_drop_locked(strata *handle, struct stripe *s, const struct key_forms *key, const struct change *made);
 void strata__flights_cancel_all(struct root *root); /* used by close */

@@ -1,6 +1,7 @@
 /* write.c - set, delete, expire.
  *
- * A write poisons the flights of its key first, so that nothing loaded before is stored after.  With instant layers alone
+ * A write poisons the flights of its key first (one that depends on what is there, once it knows that it writes), so that nothing
+ * loaded before is stored after.  With instant layers alone
  * that, and the layers' operations, happen under one hold of the key lock.  Otherwise the write stands in the table while
  * it is at work in slower layers: later writes and flights of the key wait for it.  A set, and an expire, goes to shared stores
  * first, the furthest before the others, and then to this node's layers, nearest first, with the version that the store gave it: what
@@ -296,6 +297,8 @@ int strata__write_enter(struct write *w)
     struct stripe *s = stripe_lock(root, w->key.hash, &frame);
     if (w->peer)
         strata__peer_drop_locked(w->handle, s, &w->key, &w->change);
+    else if (w->when != 0)
+        strata__write_look_locked(w); /* it may not write at all */
     else
         strata__poison_locked(root, s, w->key.hash, w->handle->space, w->key.plain);
     strata__busy_enter_locked(root, s, &w->busy);
@@ -308,6 +311,7 @@ void strata__write_withdraw(struct write *w)
 {
     struct frame frame;
     struct stripe *s = stripe_lock(w->root, w->key.hash, &frame);
+    strata__write_looked_locked(w);
     strata__busy_leave_locked(s, &w->busy);
     stripe_unlock(s, &frame);
 }

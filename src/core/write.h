@@ -28,9 +28,11 @@ struct write {
     unsigned char decided;  /* it is known what is there, */
     unsigned char compares; /* STRATA_OP_SAME or _NONE >> 7: and the store is to see to it that it still is, */
     unsigned char stops;    /* enum write_stop: and what comes of that */
-    unsigned char unchanged;                 /* it has written nothing */
-    unsigned char at;                        /* the layer that is asked for it, where no store decides */
-    unsigned char lost;                      /* so often it was something else by the time of writing */
+    unsigned char unchanged; /* it has written nothing */
+    unsigned char deciding;  /* it has written nothing yet, and may not: counted in root->deciding; key lock, */
+    unsigned char disturbed; /* and a load of the key was stored since it began to look; key lock */
+    unsigned char at;        /* the layer that is asked for it, where no store decides */
+    unsigned char lost;      /* so often it was something else by the time of writing */
     strata_entry_version expected, compared; /* what the caller has read; what was read there now */
     strata_entry_version *out_version;       /* the caller's, or NULL */
     unsigned char unadmitted;                /* memory holds nothing of the key, and was not to take it */
@@ -138,6 +140,9 @@ int strata__expire_again(struct write *w, struct layer_slot *slot);
 strata_value *strata__write_bytes(struct write *w);
 /* A set that depends on what is there (write_if.c).  1: it is decided; 0: somebody else goes on. */
 int strata__write_decide(struct write *w);
+/* From here on until it knows, loads of the key go on, and tell it when they store.  Key lock. */
+void strata__write_look_locked(struct write *w);
+void strata__write_looked_locked(struct write *w);
 void strata__write_decide_locked(struct write *w); /* all layers are instant */
 /* Is this the store that compares?  Then w->op, a put, is told with what; and has answered.  0: it is to be decided anew. */
 int strata__write_decides(const struct write *w, const struct layer_slot *slot);

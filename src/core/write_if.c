@@ -5,7 +5,10 @@
  * does not come back.  Without a store this cache's own layers decide, while the key is this write's alone: whose entry has a
  * version only once somebody asked for it (strata_get_version), and that one is of this cache's own.
  *
- * Where the condition does not hold nothing is written.  But a copy that this node holds, of what the store has no more, goes: who
+ * Loads of the key go on while it looks, and are poisoned once it is to write.  One that is stored in between makes it look again; one
+ * that slower layers are just taking is waited for first.  A version that is put back into a slow layer is such a write, too.
+ *
+ * Where the condition does not hold nothing is written, and loads stay what they are.  But a copy that this node holds, of what the store has no more, goes: who
  * reads again and tries again is not to be told the same. */
 #include "src/core/flight.h"
 #include "src/core/op_put.h"
@@ -208,6 +211,64 @@ static void decide_answered(struct write *w, struct layer_slot *slot)
     w->decided = 1;
 }
 
+/* Looking, among loads of the key ---------------------------------------------------------------------------------- */
+
+void strata__write_look_locked(struct write *w)
+{
+    w->deciding = 1;
+    atomic_fetch_add(&w->root->deciding, 1);
+}
+
+void strata__write_looked_locked(struct write *w)
+{
+    if (w->deciding)
+        atomic_fetch_sub(&w->root->deciding, 1);
+    w->deciding = w->disturbed = 0;
+}
+
+/* It writes nothing: loads go on.  But what this node has found of what the store no longer has is put nowhere. */
+static void leave_alone(struct write *w)
+{
+    struct frame frame;
+    struct stripe *s = stripe_lock(w->root, w->key.hash, &frame);
+    if (w->stops == STOP_FORGETS)
+        strata__outdate_locked(s, w->key.hash, w->handle->space, w->key.plain);
+    strata__write_looked_locked(w);
+    stripe_unlock(s, &frame);
+}
+
+enum begun {
+    BEGUN,       /* what was seen is still there, and nobody else stores */
+    BEGUN_AGAIN, /* a load was stored meanwhile: look again */
+    BEGUN_WAITS  /* the same, once that has come to its end: somebody else goes on */
+};
+
+/* It is to write: what is being loaded is older.  A load that is just being stored in slower layers comes first, and is looked at. */
+static enum begun begin_writing(struct write *w)
+{
+    enum begun begun = BEGUN;
+    strata_value *value = NULL, *tags = NULL, *encoded = NULL;
+    struct frame frame;
+    struct stripe *s = stripe_lock(w->root, w->key.hash, &frame);
+    if (!w->disturbed) {
+        strata__write_looked_locked(w);
+        strata__poison_locked(w->root, s, w->key.hash, w->handle->space, w->key.plain);
+    } else {
+        w->disturbed = w->decided = w->at = 0;
+        if (w->when == WHEN_STAMP) { /* what it has read; else they are its caller's */
+            value = w->value, tags = w->tags, encoded = w->encoded;
+            w->value = w->tags = w->encoded = NULL;
+        }
+        w->busy.waiting = (unsigned char)strata__busy_must_wait_locked(s, &w->busy);
+        begun = w->busy.waiting ? BEGUN_WAITS : BEGUN_AGAIN;
+    }
+    stripe_unlock(s, &frame);
+    strata_value_unref(value);
+    strata_value_unref(tags);
+    strata_value_unref(encoded);
+    return begun;
+}
+
 /* 1: it is answered; 0: somebody else goes on. */
 static int ask(struct write *w, struct layer_slot *slot)
 {
@@ -225,20 +286,35 @@ static int ask(struct write *w, struct layer_slot *slot)
     return strata__write_submit(w, slot);
 }
 
+/* What is there is known.  1: go on with it; 0: somebody else does; 2: look again. */
+static int conclude(struct write *w)
+{
+    enum begun begun = BEGUN;
+    if (w->decided == 2 && strata__write_bytes(w) == NULL)
+        w->compared = (strata_entry_version){ 0, 0 }, w->decided = 1;
+    if (w->when == WHEN_STAMP && w->decided == 1)
+        stop(w, STRATA_OK, STOP_HERE);
+    if (w->stops != STOP_NOT)
+        leave_alone(w);
+    else if (w->deciding) /* else it has lost, and looks again */
+        begun = begin_writing(w);
+    if (begun == BEGUN_WAITS)
+        return 0;
+    return begun == BEGUN && w->decided == 1 ? 1 : 2;
+}
+
 int strata__write_decide(struct write *w)
 {
-    do {
+    for (;;) {
         struct layer_slot *store = store_of(w->root), *slot = store != NULL ? store : &w->root->layers[w->at];
         if (!w->asked && !ask(w, slot))
             return 0;
         if (w->asked)
             decide_answered(w, slot);
-        if (w->decided == 2 && strata__write_bytes(w) == NULL)
-            w->compared = (strata_entry_version){ 0, 0 }, w->decided = 1;
-    } while (w->decided != 1);
-    if (w->when == WHEN_STAMP)
-        stop(w, STRATA_OK, STOP_HERE);
-    return 1;
+        int rc = w->decided ? conclude(w) : 2;
+        if (rc != 2)
+            return rc;
+    }
 }
 
 /* Comparing ------------------------------------------------------------------------------------------------------- */

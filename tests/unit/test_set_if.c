@@ -132,25 +132,125 @@ static void test_loads(void **state)
     in_every_stack(loads);
 }
 
+static void begin_load(struct stack *st, struct origin *o, struct ended *end)
+{
+    *o = (struct origin){ .st = st, .pending = 1 };
+    *end = (struct ended){ 0 };
+    assert_int_equal(
+        strata_get_or_load_async(st->cache, strata_str("k"), origin_loader, o, NULL, NULL, on_done, end, NULL),
+        STRATA_PENDING);
+    pass(st, 10);
+    assert_non_null(o->kept);
+}
+
+static void end_load(struct stack *st, struct origin *o, const char *text)
+{
+    (void)strata_load_copy(o->kept, text, strlen(text));
+    strata_load_unref(o->kept);
+    o->kept = NULL;
+    pass(st, 10);
+}
+
 /* Where nothing is written, a load that runs is stored: or who tries again and again would keep the key from ever being loaded. */
+static void conflict_meanwhile(struct stack *st)
+{
+    struct origin o;
+    struct ended end;
+    begin_load(st, &o, &end);
+    assert_int_equal(set_if(st, "mine", STRATA_IF_PRESENT, none, NULL), STRATA_ECONFLICT);
+    assert_int_equal(set_if(st, "mine", STRATA_IF_VERSION, (strata_entry_version){ 1, 1 }, NULL), STRATA_ECONFLICT);
+    end_load(st, &o, "loaded");
+    assert_int_equal(end.status, STRATA_OK);
+    assert_get(st, "k", STRATA_OK, "loaded");
+    assert_int_equal(set_if(st, "mine", STRATA_IF_ABSENT, none, NULL), STRATA_ECONFLICT);
+    assert_get(st, "k", STRATA_OK, "loaded");
+    assert_int_equal(atomic_load(&st->cache->root->deciding), 0);
+}
+
 static void test_a_conflict_spoils_no_load(void **state)
 {
     (void)state;
-    struct stack st;
-    struct origin o = { .st = &st, .pending = 1 };
-    struct ended end = { 0 };
-    open_local(&st, 1, 0);
-    assert_int_equal(
-        strata_get_or_load_async(st.cache, strata_str("k"), origin_loader, &o, NULL, NULL, on_done, &end, NULL),
-        STRATA_PENDING);
-    run(&st);
-    assert_int_equal(set_if(&st, "mine", STRATA_IF_PRESENT, none, NULL), STRATA_ECONFLICT);
-    assert_int_equal(strata_load_copy(o.kept, "loaded", 6), STRATA_OK);
-    strata_load_unref(o.kept);
-    run(&st);
-    assert_int_equal(end.status, STRATA_OK);
-    assert_get(&st, "k", STRATA_OK, "loaded");
-    close_stack(&st);
+    in_every_stack(conflict_meanwhile);
+}
+
+/* ... and what writes after all does: it is younger than what is being loaded. */
+static void set_meanwhile(struct stack *st)
+{
+    struct origin o;
+    struct ended end;
+    begin_load(st, &o, &end);
+    assert_int_equal(set_if(st, "mine", STRATA_IF_ABSENT, none, NULL), STRATA_OK);
+    end_load(st, &o, "loaded");
+    assert_string_equal(end.text, "loaded");
+    assert_get(st, "k", STRATA_OK, "mine");
+    assert_int_equal(atomic_load(&st->cache->root->deciding), 0);
+}
+
+static void test_a_set_fences_loads(void **state)
+{
+    (void)state;
+    in_every_stack(set_meanwhile);
+}
+
+/* What a load brings between the look and the write is not written over unseen. */
+static void test_a_load_comes_while_it_looks(void **state)
+{
+    (void)state;
+    static const int32_t only[] = { STRATA_IF_ABSENT, STRATA_IF_PRESENT };
+    for (int with_memory = 0; with_memory < 2; with_memory++) {
+        for (int i = 0; i < 2; i++) {
+            struct stack st;
+            struct origin o;
+            struct ended load, set = { 0 };
+            strata_condition c = STRATA_CONDITION_INIT;
+            c.only = only[i];
+            open_local(&st, with_memory, 1);
+            begin_load(&st, &o, &load);
+            st.slow->hold = 1;
+            assert_int_equal(strata_set_if_async(st.cache, strata_str("k"), strata_str("mine"), &c, NULL, NULL, NULL,
+                                                 on_done, &set, &st.err),
+                             STRATA_PENDING);
+            run(&st);
+            assert_int_equal(st.slow->held_count, 1); /* it looks */
+            end_load(&st, &o, "loaded");
+            while (st.slow->held_count != 0) {
+                script_release(st.slow);
+                st.slow->hold = 1;
+                run(&st);
+            }
+            st.slow->hold = 0;
+            assert_int_equal(set.count, 1);
+            assert_int_equal(set.status, STRATA_ECONFLICT);
+            assert_get(&st, "k", STRATA_OK, "loaded");
+            assert_int_equal(atomic_load(&st.cache->root->deciding), 0);
+            close_stack(&st);
+        }
+    }
+}
+
+/* Reading a version gives one to what is there, and is no write to a refresh of it. */
+static void test_a_version_spoils_no_refresh(void **state)
+{
+    (void)state;
+    for (int with_slow = 0; with_slow < 2; with_slow++) {
+        struct stack st;
+        strata_policy policy = STRATA_POLICY_INIT;
+        policy.ttl_ms = 100;
+        policy.stale_while_revalidate_ms = 100000;
+        struct origin o = { .st = &st, .value = "1" };
+        open_local(&st, 1, with_slow);
+        assert_load(&st, "k", &o, &policy, STRATA_OK, "1");
+        pass(&st, 200);
+        o.pending = 1;
+        assert_load(&st, "k", &o, &policy, STRATA_STALE, "1");
+        run(&st);
+        assert_int_equal(o.calls, 2);
+        assert_non_null(o.kept);
+        (void)version_of(&st);
+        end_load(&st, &o, "2");
+        assert_get(&st, "k", STRATA_OK, "2");
+        close_stack(&st);
+    }
 }
 
 /* "Absent" is nothing that a reader gets; a value in its windows for failed loads isn't, either, but it is of its version. */
@@ -300,11 +400,19 @@ static void test_without_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_versions),        cmocka_unit_test(test_presence),
-        cmocka_unit_test(test_loads),           cmocka_unit_test(test_a_conflict_spoils_no_load),
-        cmocka_unit_test(test_what_is_there),   cmocka_unit_test(test_a_ban_takes_what_was_read),
-        cmocka_unit_test(test_wrong_arguments), cmocka_unit_test(test_a_layer_that_cannot_be_read),
-        cmocka_unit_test(test_asynchronous),    cmocka_unit_test(test_without_memory),
+        cmocka_unit_test(test_versions),
+        cmocka_unit_test(test_presence),
+        cmocka_unit_test(test_loads),
+        cmocka_unit_test(test_a_conflict_spoils_no_load),
+        cmocka_unit_test(test_a_set_fences_loads),
+        cmocka_unit_test(test_a_load_comes_while_it_looks),
+        cmocka_unit_test(test_a_version_spoils_no_refresh),
+        cmocka_unit_test(test_what_is_there),
+        cmocka_unit_test(test_a_ban_takes_what_was_read),
+        cmocka_unit_test(test_wrong_arguments),
+        cmocka_unit_test(test_a_layer_that_cannot_be_read),
+        cmocka_unit_test(test_asynchronous),
+        cmocka_unit_test(test_without_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

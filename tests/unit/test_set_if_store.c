@@ -87,6 +87,60 @@ static void write_meanwhile(void *ctx)
     assert_int_equal(rc, STRATA_OK);
 }
 
+/* A conflict writes nothing, so a load that runs here is stored, with its lease. */
+static void test_a_conflict_spoils_no_load(void **state)
+{
+    (void)state;
+    static const int32_t only[] = { STRATA_IF_PRESENT, STRATA_IF_VERSION };
+    for (int no_memory = 0; no_memory < 2; no_memory++) {
+        struct fleet fleet;
+        struct origin o = { .value = "loaded", .pending = 1 };
+        struct call c;
+        fleet_open(&fleet, &(struct fleet_options){ .no_memory = no_memory });
+        ask(&fleet, 0, &o, NULL, &c);
+        fleet_run(&fleet);
+        assert_non_null(o.kept);
+        for (int i = 0; i < 2; i++)
+            assert_int_equal(set_if(&fleet, 0, "mine", only[i], (strata_entry_version){ 1, 1 }, NULL), STRATA_ECONFLICT);
+        complete_kept(&o);
+        fleet_run(&fleet);
+        assert_answer(&c, STRATA_OK, "loaded");
+        assert_stored(&fleet, "loaded");
+        assert_int_equal(set_if(&fleet, 0, "mine", STRATA_IF_PRESENT, none, NULL), STRATA_OK);
+        assert_stored(&fleet, "mine");
+        assert_int_equal(atomic_load(&fleet.node[0]->root->deciding), 0);
+        fleet_close(&fleet);
+    }
+}
+
+/* What this node holds is out of date, as the conflict shows: nor does a load that fails then bring it back. */
+static void test_a_conflict_is_not_undone(void **state)
+{
+    (void)state;
+    const strata_policy policy = { STRATA_SIZED(strata_policy), .ttl_ms = 1000, .stale_if_error_ms = 50000,
+                                   .retry_ms = 10 };
+    struct fleet fleet;
+    struct origin o = { .value = "1" };
+    struct call c;
+    fleet_open(&fleet, &(struct fleet_options){ .policy = &policy });
+    assert_load(&fleet, 0, &o, STRATA_OK, "1");
+    strata_entry_version seen = version_of(&fleet, 0);
+    fleet_pass(&fleet, 2000);
+    o.pending = 1;
+    ask(&fleet, 0, &o, NULL, &c);
+    fleet_run(&fleet);
+    assert_non_null(o.kept); /* with "1" in its hand */
+    assert_int_equal(strata_set(fleet.node[1], strata_str("k"), strata_str("2"), NULL, NULL), STRATA_OK);
+    assert_int_equal(set_if(&fleet, 0, "x", STRATA_IF_VERSION, seen, NULL), STRATA_ECONFLICT);
+    assert_int_equal(in_memory(&fleet, 0, NULL), 0);
+    o.fail = STRATA_ELOADER;
+    complete_kept(&o);
+    fleet_run(&fleet);
+    assert_int_equal(in_memory(&fleet, 0, NULL), 0);
+    assert_node(&fleet, 0, STRATA_OK, "2");
+    fleet_close(&fleet);
+}
+
 /* Between the look and the write another node writes. */
 static void test_overtaken(void **state)
 {
@@ -298,6 +352,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_one_node_wins),
+        cmocka_unit_test(test_a_conflict_spoils_no_load),
+        cmocka_unit_test(test_a_conflict_is_not_undone),
         cmocka_unit_test(test_overtaken),
         cmocka_unit_test(test_another_life),
         cmocka_unit_test(test_regress_an_expire_compares_lives),
