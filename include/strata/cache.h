@@ -100,7 +100,7 @@ typedef struct strata_entry_version {
 
 /** What strata_set_if() wants to be there. */
 enum {
-    STRATA_IF_ABSENT = 1,  /**< nothing that strata_get() would give: no value, or "absent" */
+    STRATA_IF_ABSENT = 1,  /**< nothing that strata_get() would give: no value, or "absent".  No lock: see strata_set_if() */
     STRATA_IF_PRESENT = 2, /**< a value that strata_get() would give, whichever it is */
     STRATA_IF_VERSION = 3  /**< the value of strata_condition.version, fresh or not */
 };
@@ -294,7 +294,12 @@ STRATA_API int strata_set_tagged(strata *cache, strata_slice key, strata_slice v
  * @param[out] version of what was stored, for the next such call; written with STRATA_OK and STRATA_PENDING.  May be NULL.
  * @return as strata_set(), and STRATA_ECONFLICT: something else is there, nothing was written.  STRATA_EUNSUPPORTED: the store can't
  *         compare.  STRATA_ELAYER, where its words don't say "nothing was changed": nobody knows whether the store has
- *         it, and the key is emptied, as after any set that fails.
+ *         it, and the key is emptied, as after any set that fails: also of what another node set there since, for which version
+ *         ours got is just what was not heard.
+ * What is set so is a cached value, and STRATA_IF_ABSENT is no lock: a value is evicted when room is needed, expires, and is gone with a
+ * clear, a ban, a delete by whoever knows the key, a failed set (above) and a store that restarts or fails over; then the next one who
+ * asks is told that there is none, while the first still believes that it is its own.  Where two at once would do harm, use what
+ * hands out locks with fencing numbers.
  */
 STRATA_API int strata_set_if(strata *cache, strata_slice key, strata_slice value, const strata_condition *only,
                              const strata_policy *policy, strata_entry_version *version, strata_error *err);
