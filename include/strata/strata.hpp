@@ -314,8 +314,8 @@ public:
     {
         return set_only(STRATA_IF_VERSION, key, bytes, version, p);
     }
-    /// Only where there is no value; only where there is one.  False: it was otherwise, and nothing was written.
-    /// Only where there is none.  No lock: a cached value may go at any time (strata_set_if()).
+    /// Only where there is no value; only where there is one.
+    /// False: it was otherwise, and nothing was written.  No lock: a cached value may go at any time (strata_set_if()).
     bool set_if_absent(slice key, slice bytes, const strata_policy *p = nullptr) const
     {
         strata_entry_version version = { 0, 0 };
