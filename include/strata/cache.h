@@ -164,7 +164,8 @@ STRATA_API int strata_open_url(strata **out, const char *url, const strata_optio
  * strata_health), are tried once more, the former on a connection that is made for it, and lost if it still can't be told.
  * On a namespace: gives back this reference only.
  * Values that are held stay valid.  Namespaces that are held answer STRATA_ECLOSED and must still be closed; until the last one is,
- * closing the cache again does nothing (STRATA_OK), as it does while another thread closes it.
+ * closing the cache again does nothing (STRATA_OK).  While another thread closes it, this waits for that one, goes on where its time is
+ * over, and returns what came of it: the cache is closed then.
  * @return STRATA_OK; STRATA_PENDING: closed, and such deletes or messages were lost, so others may find in that server, or in their
  *         memory, what was deleted or replaced here, until its time is over; STRATA_AGAIN when called from a callback or loader of this cache: it is marked
  *         closing, and the caller must close it again from outside.  NULL is a no-op.
@@ -180,6 +181,8 @@ STRATA_API int strata_close(strata *cache);
  * @param timeout_ms 0 to a day.
  * @return as strata_close(); STRATA_ETIMEDOUT: some still run, and no memory or thread is given back: no more work is taken, and the caller
  *         closes again, as often as it likes; STRATA_EINVAL.
+ * Threads: several may close; each waits as long as it says.  Who is told STRATA_ETIMEDOUT while another thread may have closed the cache
+ *         since closes again only where a namespace is held, which keeps its memory.
  */
 STRATA_API int strata_close_within(strata *cache, int64_t timeout_ms);
 

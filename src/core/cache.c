@@ -353,6 +353,24 @@ static void begin_close(struct root *root, int64_t deadline_ms)
     strata__layers_hurry(root);
 }
 
+/* Threads that close: one is at it at a time. */
+static _Thread_local char this_thread;
+
+/* Others that came to close meanwhile leave, and take what came of it along. */
+static void close_over(struct root *root, int rc)
+{
+    struct parker parker = { 0 };
+    key_mutex_lock(&root->tree_lock);
+    root->closed = 1;
+    root->close_rc = rc;
+    while (root->closers > 1) {
+        key_mutex_unlock(&root->tree_lock);
+        ex_park(root->ex, &parker, ex_now_ms(root->ex) + CLOSE_LOOKS_MS);
+        key_mutex_lock(&root->tree_lock);
+    }
+    key_mutex_unlock(&root->tree_lock);
+}
+
 /* Nobody is inside any more. */
 static int end_close(strata *cache)
 {
@@ -365,6 +383,7 @@ static int end_close(strata *cache)
     if (!told)
         rc = STRATA_PENDING;
     strata__log_closed(root, rc);
+    close_over(root, rc);
     atomic_store(&root->state, ROOT_CLOSED);
     root->ex->ops->stop(root->ex);
     root->ex = NULL;
@@ -372,49 +391,83 @@ static int end_close(strata *cache)
     strata__key_marks_free(root);
     strata__adaptive_free(root);
     strata__warden_free(root);
-    strata__root_ref(root);
     drop_handles(root);
-    strata__root_unref(root);
     strata__handle_unref(cache);
     return rc;
 }
 
-/* This thread closes, or does so no more.  0: another one does, or has done. */
-static int take_closing(struct root *root, int on)
+/* 1: the root's memory and executor stay until this thread leaves; 0: it is closed already. */
+static int come_to_close(struct root *root)
 {
     key_mutex_lock(&root->tree_lock);
-    int is_mine = root->closing_thread != on;
-    root->closing_thread = on;
+    int open = !root->closed;
+    root->closers += (uint32_t)open;
+    if (open)
+        strata__root_ref(root);
     key_mutex_unlock(&root->tree_lock);
-    return is_mine;
+    return open;
+}
+
+/* `closer` is this thread's, or NULL where it was never its turn.  The root may be gone after this. */
+static int leave_close(struct root *root, const void *closer, int rc)
+{
+    key_mutex_lock(&root->tree_lock);
+    root->closers--;
+    if (root->closer == closer)
+        root->closer = NULL;
+    key_mutex_unlock(&root->tree_lock);
+    strata__root_unref(root);
+    return rc;
+}
+
+static int closes_itself(struct root *root)
+{
+    key_mutex_lock(&root->tree_lock);
+    int itself = root->closer == &this_thread;
+    key_mutex_unlock(&root->tree_lock);
+    return itself;
+}
+
+/* Wait for whoever is at it.  1: it is this thread's turn now; 0: *rc says what came of it. */
+static int wait_for_turn(struct root *root, int64_t deadline_ms, int *rc)
+{
+    struct parker parker = { 0 };
+    for (;;) {
+        key_mutex_lock(&root->tree_lock);
+        int closed = root->closed, mine = !closed && root->closer == NULL;
+        if (mine)
+            root->closer = &this_thread;
+        *rc = closed ? root->close_rc : STRATA_ETIMEDOUT;
+        key_mutex_unlock(&root->tree_lock);
+        if (closed || mine || ex_now_ms(root->ex) >= deadline_ms)
+            return mine;
+        ex_park(root->ex, &parker, ex_now_ms(root->ex) + CLOSE_LOOKS_MS);
+    }
 }
 
 static int close_root(strata *cache, int64_t timeout_ms)
 {
     struct root *root = cache->root;
+    int rc;
     if (atomic_load_explicit(root->forks, memory_order_relaxed) !=
         atomic_load_explicit(&root->forked, memory_order_relaxed)) {
         /* The child's copy: nothing of the parent's threads, locks and layers may be touched; it is left as it is. */
         return STRATA_OK;
     }
-    if (strata__inside(root)) {
-        shut(root);
-        return STRATA_AGAIN;
-    }
-    if (!take_closing(root, 1)) /* another thread is at it, or was: then there is nothing left to look at */
+    if (!come_to_close(root))
         return STRATA_OK;
     shut(root);
-    if (ex_on_worker(root->ex)) {
-        (void)take_closing(root, 0);
-        return STRATA_AGAIN;
-    }
+    /* Called from a loader, a callback, or a layer's own code, which the close would wait for. */
+    if (strata__inside(root) || ex_on_worker(root->ex) || closes_itself(root))
+        return leave_close(root, NULL, STRATA_AGAIN);
     int64_t deadline = timeout_ms < 0 ? INT64_MAX : ex_now_ms(root->ex) + timeout_ms;
+    if (!wait_for_turn(root, deadline, &rc))
+        return leave_close(root, NULL, rc);
     begin_close(root, deadline);
-    if (!wait_until_idle(root, deadline)) {
-        (void)take_closing(root, 0);
-        return STRATA_ETIMEDOUT;
-    }
-    return end_close(cache);
+    if (!wait_until_idle(root, deadline))
+        return leave_close(root, &this_thread, STRATA_ETIMEDOUT);
+    rc = end_close(cache);
+    return leave_close(root, &this_thread, rc);
 }
 
 int strata_close(strata *cache)
@@ -455,7 +508,9 @@ static int forget_parent(struct root *root)
     strata__warden_init(root);
     strata__demotions_forget(root);
     strata__bans_reopen(root);
-    root->closing_thread = root->close_begun = 0;
+    root->closer = NULL;
+    root->closers = 0;
+    root->close_begun = 0;
     memset(&root->maintain_timer, 0, sizeof root->maintain_timer);
     for (size_t i = 0; i < root->events.count; i++)
         root->events.list[i]->running = 0;

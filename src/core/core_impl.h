@@ -219,7 +219,9 @@ struct root {
     struct timer maintain_timer;
     struct task maintain_task;
     _Atomic(uint32_t) maintaining;
-    int closing_thread; /* 1: some strata_close() is at work; tree lock */
+    const void *closer;   /* the thread that closes, by something of its own; NULL: none; tree lock */
+    uint32_t closers;     /* threads in strata_close(), that one among them: they need the executor; tree lock */
+    int closed, close_rc; /* 1: there is nothing left to close, and what came of it; tree lock */
     int close_begun,
         close_told; /* its first part is done, and all that buses were to be told has gone out; by who is at work */
 };

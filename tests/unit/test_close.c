@@ -125,13 +125,35 @@ static void test_twice(void **state)
 
 struct closer {
     strata *cache;
+    _Atomic(int) rc;
+};
+
+struct bounded {
+    strata *cache;
+    int64_t ms;
     int rc;
 };
+
+static void *close_in_time(void *ctx)
+{
+    struct bounded *b = ctx;
+    b->rc = strata_close_within(b->cache, b->ms);
+    return NULL;
+}
+
+static void *close_until_closed(void *ctx)
+{
+    struct bounded *b = ctx;
+    do
+        b->rc = strata_close_within(b->cache, b->ms);
+    while (b->rc == STRATA_ETIMEDOUT);
+    return NULL;
+}
 
 static void *close_it(void *ctx)
 {
     struct closer *c = ctx;
-    c->rc = strata_close(c->cache);
+    atomic_store(&c->rc, strata_close(c->cache));
     return NULL;
 }
 
@@ -144,13 +166,87 @@ static void test_from_several_threads(void **state)
         struct closer c[4];
         assert_int_equal(strata_namespace(cache, "ns", NULL, &ns, NULL), STRATA_OK); /* keeps its memory */
         for (int i = 0; i < 4; i++) {
-            c[i] = (struct closer){ cache, 1 };
+            c[i].cache = cache;
+            atomic_init(&c[i].rc, 1);
             assert_int_equal(pthread_create(&threads[i], NULL, close_it, &c[i]), 0);
         }
         for (int i = 0; i < 4; i++) {
             assert_int_equal(pthread_join(threads[i], NULL), 0);
-            assert_int_equal(c[i].rc, STRATA_OK);
+            assert_int_equal(atomic_load(&c[i].rc), STRATA_OK);
         }
+        assert_int_equal(strata_close(ns), STRATA_OK);
+    }
+}
+
+/* One that gives up in between: who has no bound takes over, and is told nothing before the cache is closed. */
+static void test_one_takes_over(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 20; round++) {
+        struct door g;
+        strata *ns, *cache = open_memory();
+        strata_value *v;
+        pthread_t thread;
+        struct closer c = { cache, 1 };
+        door_init(&g);
+        assert_int_equal(strata_namespace(cache, "ns", NULL, &ns, NULL), STRATA_OK);
+        assert_int_equal(strata_get_or_load_async(cache, strata_str("k"), stubborn, &g, NULL, NULL, done, &g, NULL),
+                         STRATA_PENDING);
+        door_wait_entered(&g);
+        if (round % 2 != 0) {
+            assert_int_equal(pthread_create(&thread, NULL, close_it, &c), 0);
+            while (strata_get(cache, strata_str("k"), &v, NULL) != STRATA_ECLOSED)
+                ;
+            assert_int_equal(strata_close_within(cache, 10), STRATA_ETIMEDOUT);
+        } else {
+            struct bounded b = { cache, 100, 1 };
+            pthread_t first;
+            assert_int_equal(pthread_create(&first, NULL, close_in_time, &b), 0);
+            while (strata_get(cache, strata_str("k"), &v, NULL) != STRATA_ECLOSED)
+                ;
+            assert_int_equal(pthread_create(&thread, NULL, close_it, &c), 0);
+            assert_int_equal(pthread_join(first, NULL), 0);
+            assert_int_equal(b.rc, STRATA_ETIMEDOUT);
+        }
+        assert_int_equal(atomic_load(&c.rc), 1); /* it waits */
+        door_open(&g);
+        assert_int_equal(pthread_join(thread, NULL), 0);
+        assert_int_equal(atomic_load(&c.rc), STRATA_OK);
+        assert_int_equal(atomic_load(&g.ended), 1); /* nothing of it runs any more */
+        assert_int_equal(strata_close_within(cache, 10), STRATA_OK);
+        assert_int_equal(strata_close(ns), STRATA_OK);
+    }
+}
+
+/* All of them at once, each as patient as it likes: whoever is told that it is closed finds it closed. */
+static void test_many_of_both_kinds(void **state)
+{
+    (void)state;
+    enum { CLOSERS = 6 };
+    for (int round = 0; round < 20; round++) {
+        struct door g;
+        strata *ns, *cache = open_memory();
+        pthread_t threads[CLOSERS], plain;
+        struct bounded b[CLOSERS];
+        struct closer c = { cache, 1 };
+        door_init(&g);
+        assert_int_equal(strata_namespace(cache, "ns", NULL, &ns, NULL), STRATA_OK);
+        assert_int_equal(strata_get_or_load_async(cache, strata_str("k"), stubborn, &g, NULL, NULL, done, &g, NULL),
+                         STRATA_PENDING);
+        door_wait_entered(&g);
+        for (int i = 0; i < CLOSERS; i++) {
+            b[i] = (struct bounded){ cache, i % 3, 1 };
+            assert_int_equal(pthread_create(&threads[i], NULL, close_until_closed, &b[i]), 0);
+        }
+        assert_int_equal(pthread_create(&plain, NULL, close_it, &c), 0);
+        door_open(&g);
+        assert_int_equal(pthread_join(plain, NULL), 0);
+        assert_int_equal(atomic_load(&c.rc), STRATA_OK);
+        for (int i = 0; i < CLOSERS; i++) {
+            assert_int_equal(pthread_join(threads[i], NULL), 0);
+            assert_int_equal(b[i].rc, STRATA_OK);
+        }
+        assert_int_equal(atomic_load(&g.ended), 1);
         assert_int_equal(strata_close(ns), STRATA_OK);
     }
 }
@@ -206,6 +302,8 @@ int main(void)
         cmocka_unit_test(test_a_plain_close_after_one_in_time),
         cmocka_unit_test(test_twice),
         cmocka_unit_test(test_from_several_threads),
+        cmocka_unit_test(test_one_takes_over),
+        cmocka_unit_test(test_many_of_both_kinds),
         cmocka_unit_test(test_threads_are_joined),
         cmocka_unit_test(test_operations_of_layers),
     };
