@@ -2,8 +2,48 @@
  *
  * What it brings after all is dropped, as that of any flight that was given up; or, with late_result, stored where nothing newer has
  * come to the key since: then the flight is not poisoned, only joined by nobody, until a write of the key, or what a
- * younger flight of it stores, poisons it.  It holds no lease, so that a layer that gives leases has nothing of it either way. */
+ * younger flight of it stores, poisons it.  It holds no lease, so that a layer that gives leases has nothing of it either way.
+ *
+ * So two flights of a key may come to store at once, and a slower layer may carry out the later of two puts first.  As long as any load is
+ * detached, the flights of a key go there one after the other.  And what others have found before a late one is stored is put nowhere
+ * after it. */
 #include "src/core/flight.h"
+
+/* Storing, among those that are detached ------------------------------------------------------------------------ */
+
+void strata__late_store_locked(struct stripe *s, struct flight *f, int slow)
+{
+    if (f->load.status >= 0)
+        strata__poison_detached_locked(s, f);
+    if (f->late && f->load.status >= 0)
+        strata__outdate_locked(s, f->key.hash, f->handle->space, f->key.plain);
+    if (slow && f->phase != FLIGHT_STORING && strata__another_stores_locked(s, f))
+        f->behind_late = BEHIND_LATE;
+}
+
+int strata__late_waits(struct flight *f)
+{
+    struct frame frame;
+    struct stripe *s = stripe_lock(f->root, f->key.hash, &frame);
+    int waits = strata__another_stores_locked(s, f);
+    f->behind_late = waits ? BEHIND_PARKED : BEHIND_NONE;
+    f->step = STEP_STORE;
+    s->parked += (uint32_t)waits;
+    stripe_unlock(s, &frame);
+    return waits;
+}
+
+void strata__late_leave_locked(struct stripe *s, const struct flight *f)
+{
+    struct flight *next = strata__first_parked_locked(s, f);
+    if (next == NULL || strata__another_stores_locked(s, next))
+        return;
+    next->behind_late = BEHIND_NONE;
+    s->parked--;
+    strata__strand_wake(&next->strand);
+}
+
+/* Being detached ------------------------------------------------------------------------------------------------ */
 
 static void detach_locked(struct flight *f, struct list_node *waiters, struct held *held)
 {

@@ -29,6 +29,13 @@ enum flight_phase { FLIGHT_WAITING, FLIGHT_READING, FLIGHT_LEASING, FLIGHT_LOADI
 /* Where a flight's strand goes on when it is run again. */
 enum flight_step { STEP_READ, STEP_LEASE, STEP_ADMIT, STEP_UNLEASED, STEP_LOAD, STEP_LOADED, STEP_STORE, STEP_STORED };
 
+/* Among detached loads a flight may find another one of its key at work in slower layers, and goes there after it (detach.c). */
+enum behind_late {
+    BEHIND_NONE,
+    BEHIND_LATE,  /* it is to wait, and has something to do first */
+    BEHIND_PARKED /* its strand is to be woken */
+};
+
 /* What a flight knows of the lease of its key (lease.c).  From LEASE_HELD on, what it loads is not put into the leasing layer
  * in its turn: it was put there first, with the lease, or it may not go there. */
 enum lease_state {
@@ -167,6 +174,7 @@ struct flight {
     unsigned char limit_set;              /* the same of the timer of load_limit_ms; key lock */
     unsigned char detached;               /* it took longer than that: detach.c; key lock */
     unsigned char outdated;               /* what it found is: only what it loads is stored; key lock */
+    unsigned char behind_late;            /* enum behind_late; key lock to write */
     unsigned char late;                   /* and may be stored yet: counted in root->detached; key lock */
     _Atomic(unsigned char) loader_called; /* the load can be claimed */
     _Atomic(unsigned char) closed;        /* close was here; key lock */
@@ -360,6 +368,13 @@ int strata__load_begin(struct flight *f);
 void strata__load_note_start(struct flight *f);
 /* It is detached after load_limit_ms (detach.c).  Under no lock; where it has one. */
 void strata__load_limit_start(struct flight *f);
+/* It stores something, and some load is detached: what those of its key bring is older, or, of such a one itself, what others have found is.
+ * `slow`: a slower layer comes next.  Key lock. */
+void strata__late_store_locked(struct stripe *s, struct flight *f, int slow);
+/* Before it asks the first slower layer.  1: it is woken when it may; 0: it may. */
+int strata__late_waits(struct flight *f);
+/* It has left: the next one of its key goes on.  Key lock. */
+void strata__late_leave_locked(struct stripe *s, const struct flight *f);
 /* Where limit_set was taken back.  Under no lock, before the flight's last reference goes. */
 void strata__load_limit_stop(struct flight *f);
 /* Let it be cancelled after refresh_timeout_ms.  Key lock. */

@@ -381,6 +381,8 @@ static int leave_table_locked(struct flight *f, struct stripe *s)
     f->in_table = 0;
     strata__poison_one_locked(f);
     strata__busy_leave_locked(s, &f->busy);
+    if (s->parked != 0)
+        strata__late_leave_locked(s, f);
     int timers = (f->timer_set ? TIMER_REFRESH : 0) | (f->limit_set ? TIMER_LIMIT : 0);
     f->timer_set = f->limit_set = 0;
     if (f->late)
@@ -419,6 +421,8 @@ static int go_on_slow(struct flight *f, int delivered)
     }
     if (delivered)
         strata__strand_detach(&f->strand);
+    if (f->behind_late != BEHIND_NONE && strata__late_waits(f))
+        return 0;
     return put_slow(f);
 }
 
@@ -447,10 +451,11 @@ static int store_round(struct flight *f)
         p->kind = 0;
     if (p->kind != 0 && p->layer < p->end && atomic_load(&root->deciding) != 0)
         strata__disturb_locked(s, f);
-    if (p->kind != 0 && f->load.status >= 0 && atomic_load(&root->detached) != 0)
-        strata__poison_detached_locked(s, f); /* what they bring is older */
+    const int late = p->kind != 0 && p->layer < p->end && atomic_load(&root->detached) != 0;
     uint32_t stored = advance_locked(f);
     int slow = p->kind != 0 && p->layer < p->end;
+    if (late)
+        strata__late_store_locked(s, f, slow);
     int give = !f->delivered && (!slow || gives_early(f));
     if (give) {
         f->delivered = 1;

@@ -251,6 +251,31 @@ void strata__poison_detached_locked(struct stripe *s, const struct flight *newer
     }
 }
 
+int strata__another_stores_locked(struct stripe *s, const struct flight *f)
+{
+    LIST_EACH(node, bucket(s, f->busy.hash))
+    {
+        struct busy *b = list_entry(node, struct busy, chain);
+        if (b == &f->busy || b->is_write || !same_key(b, f->busy.hash, f->busy.space, f->busy.key))
+            continue;
+        if (flight_of_busy(b)->phase == FLIGHT_STORING && flight_of_busy(b)->behind_late == BEHIND_NONE)
+            return 1;
+    }
+    return 0;
+}
+
+struct flight *strata__first_parked_locked(struct stripe *s, const struct flight *f)
+{
+    LIST_EACH(node, bucket(s, f->busy.hash))
+    {
+        struct busy *b = list_entry(node, struct busy, chain);
+        if (!b->is_write && same_key(b, f->busy.hash, f->busy.space, f->busy.key) &&
+            flight_of_busy(b)->behind_late == BEHIND_PARKED)
+            return flight_of_busy(b);
+    }
+    return NULL;
+}
+
 void strata__poison_locked(struct root *root, struct stripe *s, uint64_t hash, uint32_t space, strata_slice key)
 {
     (void)root;

@@ -21,6 +21,7 @@ struct stripe {
     _Alignas(64) struct key_mutex lock;
     struct list_node *buckets;
     uint32_t mask;
+    uint32_t parked;         /* flights that wait for another one to be stored: detach.c; key lock */
     _Atomic(uint32_t) count; /* of busy keys; key lock to write */
     struct value_hold hold;  /* what layers give up while the lock is held */
 };
@@ -68,6 +69,10 @@ void strata__poison_locked(struct root *root, struct stripe *s, uint64_t hash, u
 void strata__poison_one_locked(struct flight *f);
 /* Those of this one's key that took too long, and began before it. */
 void strata__poison_detached_locked(struct stripe *s, const struct flight *newer);
+/* Is another flight of its key at work in slower layers, one that waits for nobody? */
+int strata__another_stores_locked(struct stripe *s, const struct flight *f);
+/* The first flight of this one's key that is BEHIND_PARKED; NULL. */
+struct flight *strata__first_parked_locked(struct stripe *s, const struct flight *f);
 void strata__flight_supersede_locked(struct flight *f);
 void strata__give_up_superseded_locked(struct stripe *s, uint64_t hash, uint32_t space, strata_slice key, int64_t now);
 /* The superseded flight that this one has to wait for; NULL: it waits for a write. */

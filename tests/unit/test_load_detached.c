@@ -186,6 +186,127 @@ static void test_a_load_that_runs_is_newer(void **state)
     close_stack(&st);
 }
 
+static void answer_last_first(struct stack *st)
+{
+    while (st->slow->held_count != 0) {
+        struct script *s = st->slow;
+        script_do(s->held[--s->held_count]);
+        run(st);
+    }
+}
+
+static void assert_slow_holds(struct stack *st, const char *text)
+{
+    size_t found = 0;
+    for (int i = 0; i < SCRIPT_ROOM; i++) {
+        const struct script_entry *entry = &st->slow->entries[i];
+        if (!entry->used)
+            continue;
+        found++;
+        assert_int_equal(entry->size, strlen(text));
+        assert_memory_equal(entry->bytes, text, entry->size);
+    }
+    assert_int_equal(found, 1);
+}
+
+/* A slow layer may carry out the later of two puts first: so it has one at a time, whether it takes the older one well or not. */
+static void test_regress_a_slow_layer_keeps_the_newer_one(void **state)
+{
+    (void)state;
+    for (int variant = 0; variant < 4; variant++) {
+        struct stack st;
+        struct origin hangs = { .st = &st }, o = { .st = &st };
+        struct ended end, second;
+        strata_policy p = limited(1);
+        open_stack(&st, &(struct stack_options){ .policy = &p, .with_slow = 1, .only_slow = variant % 2 });
+        ask(&st, "k", &hangs, NULL, &end);
+        pass(&st, LIMIT_MS);
+        ask(&st, "k", &o, NULL, &second);
+        st.slow->hold_puts = 1;
+        bring(&st, &hangs, "late");
+        assert_int_equal(st.slow->held_count, 1);
+        if (variant >= 2)
+            st.slow->no_room = 1; /* then it is told to forget the key */
+        bring(&st, &o, "newer");
+        assert_int_equal(st.slow->held_count, 1); /* that comes after */
+        if (variant % 2 == 0)
+            assert_string_equal(second.text, "newer"); /* its caller waits for no slow layer */
+        answer_last_first(&st);
+        st.slow->no_room = 0;
+        answer_last_first(&st);
+        assert_string_equal(second.text, "newer");
+        if (variant < 2)
+            assert_slow_holds(&st, "newer");
+        if (variant != 3)
+            assert_get(&st, "k", STRATA_OK, "newer");
+        assert_int_equal(atomic_load(&st.cache->root->detached), 0);
+        close_stack(&st);
+    }
+}
+
+/* A write waits for both, and comes last; and closing does. */
+static void test_a_write_behind_both(void **state)
+{
+    (void)state;
+    for (int closes = 0; closes < 2; closes++) {
+        struct stack st;
+        struct origin hangs = { .st = &st }, o = { .st = &st };
+        struct ended end, second, set = { 0 };
+        strata_policy p = limited(1);
+        open_stack(&st, &(struct stack_options){ .policy = &p, .with_slow = 1 });
+        ask(&st, "k", &hangs, NULL, &end);
+        pass(&st, LIMIT_MS);
+        ask(&st, "k", &o, NULL, &second);
+        st.slow->hold_puts = 1;
+        bring(&st, &hangs, "late");
+        bring(&st, &o, "newer");
+        if (closes) {
+            assert_int_equal(strata_close_within(st.cache, 50), STRATA_ETIMEDOUT);
+            script_release(st.slow);
+            close_stack(&st);
+            continue;
+        }
+        assert_int_equal(strata_set_async(st.cache, strata_str("k"), strata_str("set"), NULL, NULL, on_done, &set, NULL),
+                         STRATA_PENDING);
+        run(&st);
+        assert_int_equal(st.slow->held_count, 1);
+        answer_last_first(&st);
+        assert_int_equal(set.status, STRATA_OK);
+        assert_slow_holds(&st, "set");
+        assert_get(&st, "k", STRATA_OK, "set");
+        close_stack(&st);
+    }
+}
+
+/* A younger load that fails puts back what was there when it began; but not over what came late. */
+static void test_regress_a_failed_load_undoes_no_late_one(void **state)
+{
+    (void)state;
+    for (int only_slow = 0; only_slow < 2; only_slow++) {
+        struct stack st;
+        struct origin old = { .st = &st, .value = "old" }, hangs = { .st = &st }, fails = { .st = &st };
+        struct ended end, second;
+        strata_policy p = limited(1);
+        p.ttl_ms = 2000;
+        p.stale_if_error_ms = 1000000;
+        p.retry_ms = 10;
+        open_stack(&st, &(struct stack_options){ .policy = &p, .only_slow = only_slow });
+        assert_load(&st, "k", &old, NULL, STRATA_OK, "old");
+        pass(&st, 2000);
+        ask(&st, "k", &hangs, NULL, &end);
+        pass(&st, LIMIT_MS + 10);
+        ask(&st, "k", &fails, NULL, &second);
+        assert_int_equal(fails.calls, 1);
+        bring(&st, &hangs, "late");
+        (void)strata_load_fail(fails.kept, STRATA_ELOADER, "down");
+        strata_load_unref(fails.kept);
+        run(&st);
+        assert_int_equal(second.status, STRATA_STALE);
+        assert_get(&st, "k", STRATA_OK, "late");
+        close_stack(&st);
+    }
+}
+
 /* It gives back its place in max_loads, and a breaker hears of it. */
 static void test_places_and_breakers(void **state)
 {
@@ -326,6 +447,9 @@ int main(void)
         cmocka_unit_test(test_late_results_are_fenced),
         cmocka_unit_test(test_the_younger_one_stays),
         cmocka_unit_test(test_a_load_that_runs_is_newer),
+        cmocka_unit_test(test_regress_a_slow_layer_keeps_the_newer_one),
+        cmocka_unit_test(test_a_write_behind_both),
+        cmocka_unit_test(test_regress_a_failed_load_undoes_no_late_one),
         cmocka_unit_test(test_places_and_breakers),
         cmocka_unit_test(test_refreshes),
         cmocka_unit_test(test_one_key_of_many),
