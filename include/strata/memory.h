@@ -41,7 +41,8 @@ typedef struct strata_memory_options {
                                 Costs a hit nothing.  STRATA_EVENT_PRESSURE tells of each step; budget_bytes in the stats.
                                 Linux alone: strata_open() answers STRATA_EUNSUPPORTED where the kernel does not count.  Default off */
     int32_t pressure_floor_percent; /**< of max_bytes: not below that; 10 to 100; default 25 */
-    int32_t reserved;      /**< 0 */
+    int32_t resident_percent; /**< of the budget (of the entries, too, where max_entries is given): what strata_policy.resident keeps
+                                may be no more; 1 to 90; default 50.  Each shard holds to its part */
     const char *pressure_file; /**< what to read instead, in the kernel's format of /proc/pressure/memory: of another control group, say;
                                 memory.high is not looked at then.  At most 255 bytes; copied.  NULL: memory.pressure of the group that
                                 the process is in, or the machine's */

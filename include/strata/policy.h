@@ -131,7 +131,14 @@ typedef struct strata_policy {
                                             or loaded meanwhile; where a layer gives leases it is dropped in any case, since another node
                                             may have the lease.  STRATA_OFF: dropped, and its loader is told that it is cancelled.
                                             Default off */
-    uint32_t reserved;                 /**< 0 */
+    int32_t resident;                  /**< STRATA_ON: what is set or loaded, or found in a slower layer, stays in a memory layer: eviction does
+                                            not choose it (others call such an entry pinned, or of priority "never remove").  It
+                                            expires, and is deleted, banned and cleared, as any other; counts against the budget;
+                                            and is at most resident_percent of that (strata_memory_options).  What is more is held
+                                            as any entry is, and is no error: `unkept` in strata_layer_stats.  Who is resident stays
+                                            so in what replaces it by a policy that says nothing; STRATA_OFF ends it.  "Absent" is
+                                            never resident.  A hit costs nothing more.  Default: neither, which is off for what is
+                                            new */
     int32_t adaptive;                  /**< STRATA_ON: what is loaded is fresh for longer the more its key is read: for adaptive_step_ms
                                             more for each adaptive_hits hits, up to adaptive_max_ms.  Hits of this process count, of any
                                             layer; half of them are forgotten with each load, and all with a delete, so that a key that

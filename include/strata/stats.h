@@ -67,9 +67,13 @@ typedef struct strata_layer_stats {
     uint64_t pressure_shrinks; /**< how often the budget shrank */
     uint64_t pressure_grows;   /**< and grew again */
     uint64_t unadmitted;      /**< of memory: values that were not put there, because their policy has admit off and the key was not there */
+    uint64_t residents;       /**< of `entries`: now resident (strata_policy.resident), which eviction does not choose */
+    uint64_t resident_bytes;  /**< now: what those take, without the index */
+    uint64_t unkept;          /**< entries that were to be resident and are not, or no longer: they would have been more than
+                                   resident_percent of the budget */
 } strata_layer_stats;
 #define STRATA_LAYER_STATS_INIT \
-    { sizeof(strata_layer_stats), { 0 }, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0, 0, 0, 0, 0 }, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0 }, 0, 0, 0, 0, 0, 0, 0 }
+    { sizeof(strata_layer_stats), { 0 }, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0, 0, 0, 0, 0 }, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0 }, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /** One bus. */
 typedef struct strata_bus_stats {

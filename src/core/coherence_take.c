@@ -140,6 +140,7 @@ static int put_locked(strata *handle, struct layer_slot *slot, const struct key_
     op_init(&op, handle, slot, key, STRATA_OP_PUT, ex_now_ms(handle->root->ex), &words);
     op.value = value;
     op_put(&op, slot, layer_ttls, meta, tags);
+    op_resides(&op, slot, handle->policy.resident);
     strata__instant_submit(slot, &op);
     return op.status == STRATA_OK;
 }

@@ -28,6 +28,13 @@ static inline void op_update_only(strata_op *op, const struct layer_slot *slot, 
         op->flags |= STRATA_OP_UPDATE;
 }
 
+/* By a policy that says so, or not; 0: as what it replaces. */
+static inline void op_resides(strata_op *op, const struct layer_slot *slot, int32_t resident)
+{
+    if (resident != 0 && slot_instant(slot))
+        op->flags |= resident == STRATA_ON ? STRATA_OP_RESIDENT : STRATA_OP_EVICTABLE;
+}
+
 /* It was not admitted. */
 static inline int op_unadmitted(const strata_op *op, struct layer_slot *slot)
 {

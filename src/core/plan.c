@@ -40,6 +40,7 @@ void strata__plan_load(struct flight *f, int64_t elapsed_ns)
     strata__policy_resolve(&policy, load->has_policy ? &load->policy : NULL, &f->policy);
     memcpy(f->policy.layer_ttl_ms, policy.layer_ttl_ms, sizeof policy.layer_ttl_ms);
     f->policy.admit = policy.admit;
+    f->policy.resident = policy.resident;
     struct plan *p = &f->plan;
     *p = (struct plan){ .end = (uint32_t)f->root->layer_count, .value = f->value };
     if (load->declined) {

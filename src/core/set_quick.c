@@ -21,7 +21,8 @@ void strata__set_quick_init(strata *handle)
     handle->quick_set = root->layer_count == 1 && slot_instant(slot) && (slot->flags & STRATA__LAYER_COPIES) != 0 &&
                         (slot->flags & STRATA_LAYER_SPACES) != 0 && root->codec == NULL && root->stats &&
                         root->coherence == NULL && handle->generation == NULL && handle->policy.ttl_ms != STRATA_OFF &&
-                        handle->policy.admit != STRATA_OFF && !strata__ttl_is_drawn(&handle->policy);
+                        handle->policy.admit != STRATA_OFF && handle->policy.resident == 0 &&
+                        !strata__ttl_is_drawn(&handle->policy);
     handle->set_meta = (strata_meta){ .life = root->life };
     strata__policy_to_meta(&handle->policy, 0, &handle->set_meta);
     const int64_t most = strata__ttl_in_layer(slot->max_ttl_ms, handle->policy.layer_ttl_ms, 0);

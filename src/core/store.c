@@ -112,6 +112,7 @@ static void fill_put(struct flight *f, const struct layer_slot *slot, strata_op 
     op->value = p->meta.negative ? NULL : p->value;
     op_put(op, slot, f->policy.layer_ttl_ms, &p->meta, p->tags);
     op_update_only(op, slot, f->policy.admit);
+    op_resides(op, slot, f->policy.resident);
 }
 
 /* 1: that was it, for all that is told of it. */

@@ -53,6 +53,7 @@ static void fill_put(struct write *w, const struct layer_slot *slot, strata_valu
     w->op.value = value;
     op_put(&w->op, slot, w->layer_ttls, &w->meta, w->tags);
     op_update_only(&w->op, slot, w->admit);
+    op_resides(&w->op, slot, w->resident);
 }
 
 static void write_now_locked(struct write *w, struct layer_slot *slot)
@@ -409,6 +410,7 @@ int strata__write_prepare_sets(struct write *w, strata *cache, const strata_poli
     set_meta(cache, resolved, &w->meta);
     memcpy(w->layer_ttls, resolved->layer_ttl_ms, sizeof w->layer_ttls);
     w->admit = resolved->admit;
+    w->resident = resolved->resident;
     if (resolved->ttl_ms == STRATA_OFF)
         w->kind = STRATA_OP_REMOVE; /* what was there is superseded all the same */
     return STRATA_OK;

@@ -46,7 +46,7 @@ struct write {
     strata_value *tags;                      /* the same of its tags */
     strata_value *encoded;
     strata_meta meta;
-    int32_t admit;                    /* a set's policy's */
+    int32_t admit, resident;          /* a set's policy's */
     int64_t layer_ttls[LAYERS_MAX];   /* a set's: held no longer there; 0: as the layer says */
     uint64_t told_version;            /* what others are told of: the last store's */
     struct change change;             /* a peer's */

@@ -201,6 +201,7 @@ void strata__policy_resolve(strata_policy *out, const strata_policy *call, const
     out->breaker_open_ms = first_of(c.breaker_open_ms, b.breaker_open_ms);
     out->breaker_name = c.breaker_name != NULL ? c.breaker_name : b.breaker_name;
     out->admit = switched(c.admit, b.admit);
+    out->resident = switched(c.resident, b.resident);
     out->max_loads = (int32_t)duration(c.max_loads, b.max_loads);
     out->rate_loads = (int32_t)duration(c.rate_loads, b.rate_loads);
     out->rate_ms = first_of(c.rate_ms, b.rate_ms);
@@ -218,7 +219,6 @@ void strata__policy_resolve(strata_policy *out, const strata_policy *call, const
     out->sliding_max_ms = duration(c.sliding_max_ms, b.sliding_max_ms);
     out->load_limit_ms = duration(c.load_limit_ms, b.load_limit_ms);
     out->late_result = switched(c.late_result, b.late_result);
-    out->reserved = 0;
     out->align_zone = c.align_zone != NULL ? c.align_zone : b.align_zone;
     const strata_policy *aligns = c.align != NULL || c.align_ms != 0 || c.ttl_ms > 0 ? &c : &b;
     out->align = aligns->align;

@@ -82,7 +82,7 @@ static const struct option_row memory_rows[] = {
     ROW(max_percent, OPTION_PERCENT, 1, 95, 0, NULL, "the budget as a share of the memory that there is for us"),
     ROW(pressure, OPTION_SWITCH, STRATA_OFF, STRATA_ON, STRATA_OFF, NULL, "take less while memory is short"),
     ROW(pressure_floor_percent, OPTION_PERCENT, 10, 100, 25, NULL, "but not below that share of the budget"),
-    ROW(reserved, OPTION_U32, 0, 0, 0, NULL, "0"),
+    ROW(resident_percent, OPTION_PERCENT, 1, 90, 50, NULL, "share of the budget that eviction may be kept off by"),
     ROW(pressure_file, OPTION_STRING, 0, 255, 0, NULL, "where the kernel says how short memory is"),
 };
 #undef STRUCT
@@ -384,7 +384,7 @@ static const struct option_row policy_rows[] = {
     ROW(sliding_max_ms, OPTION_DURATION, STRATA_OFF, INT64_MAX, STRATA_OFF, NULL, "fresh for no longer since it was loaded"),
     DURATION_ROW(load_limit_ms, STRATA_OFF, "after that a load is detached, and its key free for another"),
     ROW(late_result, OPTION_SWITCH, STRATA_OFF, STRATA_ON, STRATA_OFF, NULL, "what such a load brings is stored"),
-    ROW(reserved, OPTION_U32, 0, 0, 0, NULL, "0"),
+    ROW(resident, OPTION_SWITCH, STRATA_OFF, STRATA_ON, 0, NULL, "on: eviction in memory does not choose it"),
     ROW(adaptive, OPTION_SWITCH, STRATA_OFF, STRATA_ON, STRATA_OFF, NULL, "fresh for longer the more it is read"),
     TIMES_ROW(adaptive_hits, 1000000, 3, "for a step more"),
     DURATION_ROW(adaptive_step_ms, STRATA_OFF, "the step; off: half of ttl_ms"),

@@ -55,6 +55,19 @@ static void check_index(struct shard *s, uint64_t *heap)
     assert_int_equal(n, s->entries);
 }
 
+static void check_residents(struct shard *s)
+{
+    const struct queue *q = &s->queues[QUEUE_RESIDENT];
+    uint64_t bytes = 0;
+    for (uint32_t ref = q->head; ref != 0; ref = entry_at(s, ref)->next) {
+        const struct entry *e = entry_at(s, ref);
+        bytes += (uint64_t)entry_units(e) * UNIT + ((e->kind & KIND_HEAP) != 0 ? entry_heap(e)->cost : 0);
+    }
+    assert_int_equal(s->resident_bytes, bytes);
+    assert_true(bytes <= s->limit_bytes / 2);
+    assert_true(s->limit_entries == UINT64_MAX || q->count <= s->limit_entries / 2);
+}
+
 static void check_queues(struct shard *s)
 {
     uint64_t all = 0;
@@ -77,6 +90,7 @@ static void check_queues(struct shard *s)
     assert_int_equal(all, s->entries);
     if (s->hand != 0)
         assert_int_equal(queue_in(entry_at(s, s->hand)), QUEUE_FIRST);
+    check_residents(s);
 }
 
 struct blocks {
@@ -168,7 +182,7 @@ static void check_layer(struct memory_fixture *f)
 /* The model --------------------------------------------------------------------------------------------------- */
 
 struct known {
-    int there, negative;
+    int there, negative, resident;
     unsigned char fill;
     size_t size;
     int64_t gone;
@@ -185,7 +199,8 @@ struct model {
     struct known keys[KEYS];
     struct held pins[PINS];
     uint64_t hits;
-    size_t most; /* the largest value that is put */
+    size_t most;   /* the largest value that is put */
+    int residents; /* some are to be resident */
 };
 
 static unsigned char room[MOST_BYTES];
@@ -206,12 +221,54 @@ static size_t draw_size(struct model *m)
     return size <= m->most ? size : size % 500;
 }
 
+static uint64_t unkept(struct model *m)
+{
+    struct memory *layer = (struct memory *)(void *)m->f.layer;
+    uint64_t sum = 0;
+    for (size_t i = 0; i < layer->shard_count; i++)
+        sum += layer->shards[i].unkept;
+    return sum;
+}
+
+static int stands_resident(struct model *m, uint64_t n)
+{
+    char text[600];
+    struct memory *layer = (struct memory *)(void *)m->f.layer;
+    strata_slice key = model_key(text, n);
+    uint64_t hash = strata__key_hash(m->f.host.hash_seed, 0, key);
+    struct entry *e = strata__index_find(&layer->shards[hash & layer->shard_mask], hash, 0, key.data, key.size);
+    return e != NULL && queue_in(e) == QUEUE_RESIDENT;
+}
+
+static uint32_t draw_residence(const struct model *m)
+{
+    static const uint32_t flags[] = { STRATA_OP_RESIDENT, STRATA_OP_EVICTABLE, 0, 0 };
+    return m->residents ? flags[draw(4)] : 0;
+}
+
+/* It is resident where it was to be, or what it has replaced was, unless that was too much. */
+static void check_residence(struct model *m, uint64_t n, uint32_t flags, int was, uint64_t before)
+{
+    int is = stands_resident(m, n), refused = unkept(m) != before;
+    const struct known *k = &m->keys[n];
+    if (k->negative || !k->there || flags == STRATA_OP_EVICTABLE)
+        assert_false(is || refused);
+    else if (flags == STRATA_OP_RESIDENT)
+        assert_int_equal(is, !refused);
+    else
+        assert_int_equal(is, was && !refused);
+    m->keys[n].resident = is;
+}
+
 static void model_put(struct model *m, uint64_t n)
 {
     char text[600];
     struct known *k = &m->keys[n];
+    uint32_t flags = draw_residence(m);
+    int was = stands_resident(m, n);
+    uint64_t before = unkept(m);
     strata_meta meta = fixture_meta(&m->f, draw(4) == 0 ? STRATA_FOREVER : (int64_t)draw(3000));
-    struct known now = { 1, draw(12) == 0, (unsigned char)draw(256), draw_size(m), INT64_MAX };
+    struct known now = { 1, draw(12) == 0, 0, (unsigned char)draw(256), draw_size(m), INT64_MAX };
     if (meta.fresh_ms != STRATA_FOREVER) {
         meta.stale_ms = draw(3) == 0 ? (int64_t)draw(500) : 0;
         now.gone = m->f.now_ms + meta.fresh_ms + meta.stale_ms;
@@ -219,11 +276,16 @@ static void model_put(struct model *m, uint64_t n)
     meta.negative = (uint32_t)now.negative;
     memset(room, now.fill, now.size);
     strata_value *v = now.negative ? NULL : strata__value_copy(&strata__malloc, room, now.size);
-    int rc = fixture_put_meta(&m->f, model_key(text, n), v, meta);
+    strata_op op = fixture_op(&m->f, STRATA_OP_PUT, 0, model_key(text, n));
+    op.value = v;
+    op.meta = meta;
+    op.flags = flags;
+    int rc = fixture_submit(&m->f, &op);
     strata_value_unref(v);
     assert_true(rc == STRATA_OK || rc == STRATA_AGAIN);
     now.there = rc == STRATA_OK;
     *k = now;
+    check_residence(m, n, flags, was, before);
 }
 
 static void model_get(struct model *m, uint64_t n)
@@ -234,6 +296,7 @@ static void model_get(struct model *m, uint64_t n)
     int rc = draw(2) != 0 ? m->f.layer->ops->lookup(m->f.layer, &op) : fixture_submit(&m->f, &op);
     if (rc == STRATA_MISS) {
         assert_null(op.found);
+        assert_false(k->there && k->resident && k->gone > m->f.now_ms);
         if (k->gone > m->f.now_ms)
             k->there = 0; /* it was evicted: it must not come back */
         return;
@@ -309,11 +372,12 @@ static void check_expiry(struct model *m)
     }
 }
 
-static void run_model(const strata_memory_options *o, size_t most, int steps)
+static void run_model(const strata_memory_options *o, size_t most, int steps, int residents)
 {
     static struct model m;
     memset(&m, 0, sizeof m);
     m.most = most;
+    m.residents = residents;
     assert_int_equal(fixture_open(&m.f, o, NULL), STRATA_OK);
     for (int i = 1; i <= steps; i++) {
         model_step(&m);
@@ -328,9 +392,8 @@ static void run_model(const strata_memory_options *o, size_t most, int steps)
         strata_value_unref(m.pins[i].value);
 }
 
-static void test_random_operations(void **state)
+static void random_operations(int residents)
 {
-    (void)state;
     static const uint64_t budgets[] = { 64 << 10, 300 << 10, 1 << 20, 5 << 20 };
     for (int policy = STRATA_EVICT_S3FIFO; policy <= STRATA_EVICT_SIEVE; policy++)
         for (int b = 0; b < 4; b++)
@@ -338,8 +401,21 @@ static void test_random_operations(void **state)
                 strata_memory_options o = { STRATA_SIZED(strata_memory_options), .max_bytes = budgets[b],
                                             .policy = policy, .max_entries = counted ? 1 + draw(2000) : 0,
                                             .shards = b < 3 ? 1 : 0 };
-                run_model(&o, draw(3) == 0 ? 600 : MOST_BYTES, 12000);
+                run_model(&o, draw(3) == 0 ? 600 : MOST_BYTES, 12000, residents);
             }
+}
+
+static void test_random_operations(void **state)
+{
+    (void)state;
+    random_operations(0);
+}
+
+/* Who is resident stays, whatever else comes. */
+static void test_random_operations_with_residents(void **state)
+{
+    (void)state;
+    random_operations(1);
 }
 
 /* Exact order ------------------------------------------------------------------------------------------------- */
@@ -406,6 +482,7 @@ int main(void)
     print_message("STRATA_SEED=%llu\n", (unsigned long long)seed);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random_operations),
+        cmocka_unit_test(test_random_operations_with_residents),
         cmocka_unit_test(test_order_is_exact),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -225,7 +225,7 @@ static void test_wrong_text_is_refused_with_words(void **state)
         { "name", "a name that is much longer than thirty-one bytes", "write 1 to 31" },
         { "bytes", "1mb",
           "max_bytes,max_entries,policy,shards,negative_percent,max_ttl_ms,name,max_percent,pressure,pressure_floor_"
-          "percent,pressure_file" },
+          "percent,resident_percent,pressure_file" },
         { "size", "48", "no such parameter" },
     };
     for (size_t i = 0; i < COUNT(wrong); i++) {

@@ -115,6 +115,9 @@ enum {
                                STRATA_AGAIN, and LOST.  Not with SAME */
     STRATA_OP_UPDATE = 512, /**< PUT, of STRATA_LAYER_INSTANT: only in place of what is held of the key, fresh or not; else STRATA_MISS,
                                 and nothing changes */
+    STRATA_OP_RESIDENT = 2048, /**< PUT: eviction shall not choose it, as far as there is room for such.  Without this and EVICTABLE it is as
+                                what it replaces was */
+    STRATA_OP_EVICTABLE = 4096, /**< PUT: eviction may choose it */
     STRATA_OP_UNDO = 1024 /**< REMOVE: of a PUT that the layer has just let time out.  One that keeps removes for a store that is away, and has
                                kept this one when the PUT failed, may answer STRATA_PENDING at once */
 };

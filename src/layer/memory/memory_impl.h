@@ -96,7 +96,9 @@ struct brief_meta {
     uint32_t codec;
 };
 
-enum { QUEUE_NONE = 0, QUEUE_NEGATIVE = 1, QUEUE_FIRST = 2, QUEUE_COUNT = 18 };
+/* Where an entry stands.  A policy's own queues are [FIRST, OWN_END); who is resident stands aside of them. */
+enum { QUEUE_NONE = 0, QUEUE_NEGATIVE = 1, QUEUE_FIRST = 2, QUEUE_OWN_END = 18, QUEUE_RESIDENT = 18, QUEUE_COUNT = 19 };
+enum { WHOLE_PPM = 1000000, PROMISED_PPM = 900000 }; /* shares are parts of a million; promised are at most so many */
 enum { TTL_CLASSES = 15, TTL_CLASS_SHIFT = 12, VALUE_OFFSET = (1 << 12) - 1 };
 enum { SLAB_FIRST = 20, SLAB_SECOND = 16, QUICK_LISTS = 16 };
 enum { DEAD_VALUES = 32 };
@@ -229,6 +231,10 @@ struct shard {
     uint32_t turn;           /* lfu: the level to age next */
     struct sketch sketch;
     uint64_t random;
+    uint64_t aside;                         /* positive entries that stand in none of the policy's queues */
+    uint64_t resident_bytes;                /* of those that are resident: blocks, and values on the heap */
+    uint64_t resident_ppm;                  /* of limit_bytes, and of limit_entries: at most so much is resident */
+    uint64_t unkept;                        /* were to be resident, and are not, for want of that */
     struct strata_value *dead[DEAD_VALUES]; /* heap values to give back once the lock is free: that may call a codec */
     int64_t seen_expiry;                    /* the earliest met by the sweep that runs */
     uint64_t expirations, rejections, removes;
@@ -294,11 +300,30 @@ static inline uint32_t ref_of(const struct shard *s, const struct entry *e)
 }
 
 /* Where entries are counted: how many there is room for, as far as is known. */
-static inline uint64_t shard_fits(const struct shard *s)
+static inline uint64_t shard_fits_all(const struct shard *s)
 {
     if (s->bytes_fit == 0)
         return s->limit_entries;
     return s->entries > s->bytes_fit ? s->entries : s->bytes_fit;
+}
+
+/* The same, for those whom the policy orders. */
+static inline uint64_t shard_fits(const struct shard *s)
+{
+    uint64_t all = shard_fits_all(s);
+    return all > s->aside ? all - s->aside : 0;
+}
+
+static inline unsigned queue_number(const struct entry *e)
+{
+    return (atomic_load_explicit(&((struct entry *)(uintptr_t)e)->block, memory_order_relaxed) & BLOCK_QUEUE) >>
+           BLOCK_QUEUE_SHIFT;
+}
+
+static inline int in_policy(const struct entry *e)
+{
+    unsigned queue = queue_number(e);
+    return queue >= QUEUE_FIRST && queue < QUEUE_OWN_END;
 }
 
 static inline size_t round8(size_t n) { return (n + 7) & ~(size_t)7; }
@@ -362,6 +387,9 @@ int strata__slab_give(struct shard *s);
 /* The first block of an entry's chunk, and the one after a block; NULL at the chunk's end. */
 struct entry *strata__slab_chunk_of(const struct shard *s, const struct entry *e);
 struct entry *strata__slab_next(const struct shard *s, const struct entry *b);
+/* Until it is shown again, nothing is allocated in this chunk; nothing may be freed meanwhile. */
+void strata__slab_hide(struct shard *s, struct entry *chunk);
+void strata__slab_show(struct shard *s, struct entry *chunk);
 /* All pages back to the system. */
 void strata__slab_release(struct memory *m);
 /* Bytes that the largest block can have. */
@@ -504,7 +532,22 @@ void strata__memory_empty_chunk(struct shard *s, struct entry *e);
 /* How many retired entries are worth a look at all threads. */
 uint64_t strata__memory_batch(const struct shard *s);
 
+/* memory_resident.c: who is not evicted.  Under the shard's lock. */
+/* It may be resident, in place of `old` or of nobody: what of that is bounded has room for it. */
+int strata__resident_fits(const struct shard *s, const struct entry *e, const struct entry *old);
+void strata__resident_in(struct shard *s, struct entry *e);
+void strata__resident_out(struct shard *s, struct entry *e);
+/* Those for whom there is no room any more become the policy's, the oldest first: at most so many.  1: there are more. */
+int strata__resident_fit(struct shard *s, uint32_t most);
+
+/* memory_move.c */
+/* Another block for it, outside of its chunk if that is hidden; what is read stays where it is.  Under the shard's lock.  0: there is
+ * none. */
+int strata__memory_move(struct shard *s, struct entry *e);
+
 /* memory_write.c */
+/* It leaves where it stands, for another reason than the policy's choice.  Under the shard's lock. */
+void strata__memory_leave(struct shard *s, struct entry *e);
 void strata__memory_put(struct memory *m, strata_op *op);
 void strata__memory_remove(struct memory *m, strata_op *op);
 /* Take an entry out of index and queue, and retire it. */

@@ -103,6 +103,7 @@ static int init_shard(struct memory *m, struct shard *s, size_t i)
     s->next_expiry = INT64_MAX;
     s->random = strata__mix64(m->host->hash_seed + i);
     s->bytes = sizeof *s;
+    s->resident_ppm = (uint64_t)m->options.resident_percent * (WHOLE_PPM / 100);
     return strata__index_init(s, 32);
 }
 
@@ -367,6 +368,9 @@ static void memory_stats(strata_layer *layer, strata_layer_stats *out)
         out->removes += s->removes;
         out->budget_bytes += s->limit_bytes;
         out->given_back_bytes += s->given;
+        out->residents += s->queues[QUEUE_RESIDENT].count;
+        out->resident_bytes += s->resident_bytes;
+        out->unkept += s->unkept;
         os_lock_give(&s->lock);
     }
 }

@@ -395,7 +395,7 @@ void strata__memory_drain_touches(struct memory *m, struct reclaim_record *r)
         if (!os_lock_try(&s->lock))
             continue;
         struct entry *e = strata__index_find_hash(s, hash);
-        if (e != NULL && (e->kind & KIND_NEGATIVE) == 0)
+        if (e != NULL && in_policy(e))
             s->eviction->touch(s, e, hash);
         os_lock_give(&s->lock);
     }

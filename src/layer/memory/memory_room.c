@@ -90,10 +90,40 @@ static int stands(const struct entry *b)
     return (w & BLOCK_FREE) == 0 && (w & BLOCK_QUEUE) != 0;
 }
 
+/* It stands there, and eviction may not choose it. */
+static int stays(const struct entry *b) { return stands(b) && queue_number(b) == QUEUE_RESIDENT; }
+
+/* Of a run of *units from `b` on, the first who stays, with what the run is from there on; NULL: nobody does. */
+static struct entry *first_to_stay(const struct shard *s, struct entry *b, uint32_t *units)
+{
+    while (b != NULL && !stays(b)) {
+        if (entry_units(b) >= *units)
+            return NULL;
+        *units -= entry_units(b);
+        b = strata__slab_next(s, b);
+    }
+    return b;
+}
+
+/* Those who stay find room in other chunks, first of all: where one does not, nobody leaves in vain.  0: one does not. */
+static int move_run(struct shard *s, struct entry *b, uint32_t units)
+{
+    struct entry *e = first_to_stay(s, b, &units), *chunk = strata__slab_chunk_of(s, b);
+    if (e == NULL)
+        return 1;
+    strata__slab_hide(s, chunk);
+    while (e != NULL && strata__memory_move(s, e))
+        e = first_to_stay(s, e, &units);
+    strata__slab_show(s, chunk);
+    return e == NULL;
+}
+
 /* Those who stand from `b` on leave, until the room is `units` together or the chunk ends.  What was reached. */
 static uint32_t evict_run(struct shard *s, struct entry *b, uint32_t units)
 {
     uint32_t run = 0;
+    if (s->aside != 0 && !move_run(s, b, units))
+        return 0;
     for (; b != NULL && run < units; b = strata__slab_next(s, b)) {
         if (stands(b))
             evict(s, b);

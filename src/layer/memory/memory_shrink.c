@@ -50,6 +50,7 @@ static int step(struct shard *s, uint64_t target, int *stuck)
         next = target;
     if (target > s->limit_bytes || next < s->limit_bytes)
         s->limit_bytes = next;
+    int more = strata__resident_fit(s, STEP_EVICTIONS);
     if (s->bytes > s->limit_bytes) {
         s->bytes_fit = s->entries;
         strata__index_fit(s);
@@ -57,7 +58,7 @@ static int step(struct shard *s, uint64_t target, int *stuck)
         if (s->bytes > s->limit_bytes)
             *stuck += free_chunk(s) == STUCK;
     }
-    int over = s->limit_bytes == target && s->bytes <= target;
+    int over = s->limit_bytes == target && s->bytes <= target && !more;
     strata__shard_unlock(s);
     return over;
 }

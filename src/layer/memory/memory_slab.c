@@ -277,6 +277,21 @@ struct entry *strata__slab_next(const struct shard *s, const struct entry *b)
     return (char *)next < end ? next : NULL;
 }
 
+void strata__slab_hide(struct shard *s, struct entry *chunk)
+{
+    quick_flush(s);
+    for (struct entry *b = chunk; b != NULL; b = strata__slab_next(s, b))
+        if (word(b) & BLOCK_FREE)
+            unlink_free(s, b);
+}
+
+void strata__slab_show(struct shard *s, struct entry *chunk)
+{
+    for (struct entry *b = chunk; b != NULL; b = strata__slab_next(s, b))
+        if (word(b) & BLOCK_FREE)
+            insert_free(s, b);
+}
+
 /* The pages that are a chunk's alone. */
 static size_t own_pages(const struct memory *m, char *chunk, char **out)
 {

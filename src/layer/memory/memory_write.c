@@ -9,23 +9,41 @@
 
 enum { MOST_KEY_BYTES = 16384 }; /* so that a value's place fits its 12 bits */
 
-static unsigned queue_of(const struct entry *e)
+void strata__memory_leave(struct shard *s, struct entry *e)
 {
-    return (atomic_load_explicit(&e->block, memory_order_relaxed) & BLOCK_QUEUE) >> BLOCK_QUEUE_SHIFT;
+    switch (queue_number(e)) {
+    case QUEUE_NEGATIVE: strata__queue_unlink(s, QUEUE_NEGATIVE, e); break;
+    case QUEUE_RESIDENT: strata__resident_out(s, e); break;
+    default: s->eviction->removed(s, e);
+    }
 }
 
-static void leave_queue(struct shard *s, struct entry *e)
+static void stand(struct shard *s, struct entry *e, uint64_t hash, int resident)
 {
-    if (queue_of(e) == QUEUE_NEGATIVE)
-        strata__queue_unlink(s, QUEUE_NEGATIVE, e);
+    if (e->kind & KIND_NEGATIVE)
+        strata__queue_push_head(s, QUEUE_NEGATIVE, e);
+    else if (resident)
+        strata__resident_in(s, e);
     else
-        s->eviction->removed(s, e);
+        s->eviction->insert(s, e, hash);
+}
+
+/* Who is resident stays so in the value that replaces it, unless the put says otherwise. */
+static int is_resident(struct shard *s, const struct incoming *in, const struct entry *e, const struct entry *old)
+{
+    uint32_t flags = in->op->flags & (STRATA_OP_RESIDENT | STRATA_OP_EVICTABLE);
+    int was = old != NULL && queue_number(old) == QUEUE_RESIDENT;
+    if (__builtin_expect(flags != STRATA_OP_RESIDENT && !(was && flags == 0), 1) || (in->kind & KIND_NEGATIVE) != 0)
+        return 0;
+    int fits = strata__resident_fits(s, e, was ? old : NULL);
+    s->unkept += !fits;
+    return fits;
 }
 
 void strata__memory_drop_locked(struct shard *s, struct entry *e, uint64_t hash)
 {
     strata__index_remove(s, hash, ref_of(s, e));
-    leave_queue(s, e);
+    strata__memory_leave(s, e);
     strata__retire(s, e);
 }
 
@@ -62,25 +80,22 @@ static void fill(struct entry *e, const struct incoming *in)
 }
 
 /* Publish in place of `old`.  Of the same sort it takes over the queue position and the hits; a set counts as a use. */
-static void replace(struct shard *s, struct entry *old, struct entry *e, uint64_t hash)
+static void replace(struct shard *s, struct entry *old, struct entry *e, uint64_t hash, int resident)
 {
     strata__index_replace(s, hash, ref_of(s, old), ref_of(s, e));
-    if (((old->kind ^ e->kind) & KIND_NEGATIVE) == 0) {
+    if (((old->kind ^ e->kind) & KIND_NEGATIVE) == 0 && !resident && queue_number(old) < QUEUE_OWN_END) {
         uint8_t hits = atomic_load_explicit(&old->hits, memory_order_relaxed);
         if (hits < s->eviction->max_hits)
             hits++;
         atomic_store_explicit(&e->hits, hits, memory_order_relaxed);
         if (s->hand == ref_of(s, old))
             s->hand = ref_of(s, e);
-        strata__queue_swap(s, queue_of(old), old, e);
+        strata__queue_swap(s, queue_number(old), old, e);
         if (s->eviction->wants_touches && (e->kind & KIND_NEGATIVE) == 0)
             s->eviction->touch(s, e, hash);
     } else {
-        leave_queue(s, old);
-        if (e->kind & KIND_NEGATIVE)
-            strata__queue_push_head(s, QUEUE_NEGATIVE, e);
-        else
-            s->eviction->insert(s, e, hash);
+        strata__memory_leave(s, old);
+        stand(s, e, hash, resident);
     }
     strata__retire(s, old);
 }
@@ -152,14 +167,12 @@ static int put_locked(struct shard *s, const struct incoming *in)
         return refuse_locked(s, op);
     }
     fill(e, in);
+    int resident = is_resident(s, in, e, old);
     if (old != NULL) {
-        replace(s, old, e, op->hash);
+        replace(s, old, e, op->hash, resident);
     } else {
         strata__index_add(s, op->hash, ref_of(s, e));
-        if (in->kind & KIND_NEGATIVE)
-            strata__queue_push_head(s, QUEUE_NEGATIVE, e);
-        else
-            s->eviction->insert(s, e, op->hash);
+        stand(s, e, op->hash, resident);
     }
     int64_t gone = strata__entry_gone_at(s->layer, e);
     if (gone < s->next_expiry)

@@ -6,7 +6,7 @@
  * taken in turn, so that what was popular once sinks unless it is read again. */
 #include "src/layer/memory/memory_impl.h"
 
-enum { LEVELS = QUEUE_COUNT - QUEUE_FIRST };
+enum { LEVELS = QUEUE_OWN_END - QUEUE_FIRST };
 
 static unsigned level_of(const struct entry *e)
 {
