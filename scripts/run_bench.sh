@@ -23,15 +23,17 @@ usage: ./run bench [OPTION]...
   --bans           only what bans cost: hits while there are many, and who issues one that a million entries match (a minute)
   --http           only what is about the HTTP example under wrk (a minute): without a cache, with one in memory, with one over a Redis,
                    beside the same server with a constant text; and a crowd that asks for one cold key
+  --instructions   only how many instructions a hit in memory takes, plain and with each option switched on (2 minutes)
   --disk-dir DIR   where those make their folders, and remove them again (build/bench)
   --details        each cell of each goal
   --traces DIR     besides, the hit ratios of every policy over a folder of traces with their anchors.csv
   --report         measure nothing: show the last run again
-  --write-docs     put the charts into docs/img/ and the tables into README.md and docs/benchmarks.md; with --redis, --buses, --bans or --http those about these alone
+  --write-docs     put the charts into docs/img/ and the tables into README.md and docs/benchmarks.md; with --redis, --buses, --bans, --http or --instructions
+                   those about these alone
 TXT
 }
 
-full=no rounds=3 cells='' only='' seconds='' memory=yes disk=yes stampede=yes traces='' measure=yes docs=no redis=no buses=no bans=no http=no flood=0 details=
+full=no rounds=3 cells='' only='' seconds='' memory=yes disk=yes stampede=yes traces='' measure=yes docs=no redis=no buses=no bans=no http=no instructions=no flood=0 details=
 disk_dir=build/bench
 while [ $# -gt 0 ]; do
   option=$1
@@ -53,6 +55,7 @@ while [ $# -gt 0 ]; do
   --buses) buses=yes ;;
   --bans) bans=yes ;;
   --http) http=yes ;;
+  --instructions) instructions=yes ;;
   --flood) flood=$1 && shift ;;
   --report) measure=no ;;
   --write-docs) docs=yes ;;
@@ -469,8 +472,42 @@ http_all() {
   say "rows: $http_rows"
 }
 
+# As Markdown: what an option adds to the plain hit, in percent.
+instruction_tables() {
+  awk -F, '
+    function added(n, plain) { return sprintf("%.0f (%+.1f %%)", n, 100 * (n / plain - 1)) }
+    $2 == "plain" {
+      get = $3
+      through = $4
+      print "| switched on | strata_get | strata_get_or_load |\n|---|---|---|"
+      printf "| nothing | %.0f | %.0f |\n", get, through
+      next
+    }
+    $1 == "instructions" { printf "| %s | %s | %s |\n", $2, added($3, get), added($4, through) }' "$1"
+}
+
+instructions_all() {
+  instruction_rows=build/bench/instructions.csv
+  if [ $measure = yes ]; then
+    say "instructions: one after the other"
+    timeout 600 "$bin/strata_instruction_bench" >$instruction_rows || die "bench: the instructions could not be counted"
+  fi
+  [ -s $instruction_rows ] || die "bench: there is no earlier count of instructions to report"
+  instruction_tables $instruction_rows
+  [ $docs = no ] || {
+    instruction_tables $instruction_rows >build/bench/instructions.md
+    into_section docs/benchmarks.md instructions build/bench/instructions.md
+  }
+  say "rows: $instruction_rows"
+}
+
 broken=0
 need_build
+if [ $instructions = yes ]; then
+  build bench strata_instruction_bench
+  instructions_all
+  exit 0
+fi
 need_examples # the bench preset is the release build and more
 if [ $redis = yes ]; then
   need_redis_server
