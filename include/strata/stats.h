@@ -137,6 +137,11 @@ STRATA_API int strata_stats_get(struct strata *cache, strata_stats *out);
 /** How many layers there are. */
 STRATA_API size_t strata_layer_count(const struct strata *cache);
 
+/** Which layer has this name (strata_layer_stats.name), the nearest if several do: for strata_policy.layer_ttl_ms, and the calls that
+ *  take a layer's number.  @param[out] out its number, 0 is the nearest.
+ *  @return STRATA_OK, STRATA_MISS (none has it), STRATA_EINVAL, STRATA_ECLOSED.  Threads: any.  Blocks: never. */
+STRATA_API int strata_layer_index(struct strata *cache, const char *name, size_t *out);
+
 /** Read one layer's counters; layer 0 is the nearest.  @return STRATA_OK, STRATA_EINVAL, STRATA_ECLOSED. */
 STRATA_API int strata_stats_layer(struct strata *cache, size_t layer, strata_layer_stats *out);
 

@@ -573,6 +573,14 @@ public:
     }
 
     std::size_t layer_count() const noexcept { return strata_layer_count(raw_); }
+    /// The number of the layer of this name; throws where there is none.
+    std::size_t layer_index(const std::string &name) const
+    {
+        std::size_t at = 0;
+        strata_error err = { STRATA_EINVAL, 0, "layer", "no layer has this name" };
+        detail::check(strata_layer_index(raw_, name.c_str(), &at) == STRATA_OK ? STRATA_OK : STRATA_EINVAL, err);
+        return at;
+    }
 };
 
 } // namespace strata_cpp

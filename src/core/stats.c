@@ -108,6 +108,24 @@ int strata_stats_get(strata *cache, strata_stats *out)
 
 size_t strata_layer_count(const strata *cache) { return cache != NULL ? cache->root->layer_count : 0; }
 
+int strata_layer_index(strata *cache, const char *name, size_t *out)
+{
+    if (cache == NULL || name == NULL || out == NULL)
+        return STRATA_EINVAL;
+    struct root *root = cache->root;
+    int rc = root_enter(root, NULL);
+    if (rc != STRATA_OK)
+        return rc;
+    rc = STRATA_MISS;
+    for (size_t i = 0; i < root->layer_count && rc == STRATA_MISS; i++)
+        if (strcmp(root->layers[i].layer->name, name) == 0) {
+            *out = i;
+            rc = STRATA_OK;
+        }
+    root_leave(root);
+    return rc;
+}
+
 static uint64_t less(uint64_t n, uint64_t base) { return n > base ? n - base : 0; }
 
 /* What the nearest layer answered to quick(), which does not count, or to a direct get.  Tree lock held. */

@@ -29,6 +29,28 @@ static void test_parameters_reach_the_layers(void **state)
     assert_int_equal(strata_close(cache), STRATA_OK);
 }
 
+static void test_layers_have_names(void **state)
+{
+    (void)state;
+    strata *cache = NULL;
+    size_t at = 7;
+    assert_int_equal(
+        strata_open_url(&cache, "memory:?name=front | memory: | memory:?name=back | memory:?name=back", NULL, NULL),
+        STRATA_OK);
+    assert_int_equal(strata_layer_index(cache, "front", &at), STRATA_OK);
+    assert_int_equal(at, 0);
+    assert_int_equal(strata_layer_index(cache, "back", &at), STRATA_OK);
+    assert_int_equal(at, 2);
+    assert_int_equal(strata_layer_index(cache, "memory", &at), STRATA_OK);
+    assert_int_equal(at, 1);
+    assert_int_equal(strata_layer_index(cache, "redis", &at), STRATA_MISS);
+    assert_int_equal(at, 1);
+    assert_int_equal(strata_layer_index(cache, NULL, &at), STRATA_EINVAL);
+    assert_int_equal(strata_layer_index(NULL, "front", &at), STRATA_EINVAL);
+    assert_int_equal(strata_layer_index(cache, "front", NULL), STRATA_EINVAL);
+    assert_int_equal(strata_close(cache), STRATA_OK);
+}
+
 static void test_options_go_along(void **state)
 {
     (void)state;
@@ -212,6 +234,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_parameters_reach_the_layers),
+        cmocka_unit_test(test_layers_have_names),
         cmocka_unit_test(refused_options_take_their_buses_along),
         cmocka_unit_test(test_options_go_along),
         cmocka_unit_test(test_refusals),

@@ -300,18 +300,46 @@ static void test_words_that_are_too_long(void **state)
     assert_string_equal(out, "127.0.0.1:6379: it... is it there, and the way to it open?");
 }
 
+/* One that only publishes: the others hear it; it hears nothing, and trusts what came for trust_ms, no longer. */
+static void test_who_only_publishes(void **state)
+{
+    (void)state;
+    for (int ordered = 0; ordered < 2; ordered++) {
+        struct nodes n;
+        char text[64];
+        struct nodes_options o = { .net.flags = ordered ? ORDERED : 0 };
+        nodes_begin(&n, &o);
+        o.coherence = (strata_coherence_options){ STRATA_SIZED(strata_coherence_options), .publish_only = STRATA_ON };
+        assert_int_equal(nodes_join(&n, &o, &n.node[0]), STRATA_OK);
+        o.coherence.publish_only = 0;
+        assert_int_equal(nodes_join(&n, &o, &n.node[1]), STRATA_OK);
+        nodes_pass(&n, 5000);
+        assert_int_equal(strata_set(n.node[0], k("a"), k("1"), NULL, NULL), STRATA_OK);
+        assert_int_equal(strata_set(n.node[1], k("b"), k("2"), NULL, NULL), STRATA_OK);
+        assert_int_equal(get_text(n.node[0], "b", text), STRATA_OK);
+        assert_int_equal(get_text(n.node[1], "a", text), STRATA_OK);
+        assert_int_equal(strata_delete(n.node[0], k("a"), NULL), STRATA_OK);
+        assert_int_equal(strata_delete(n.node[1], k("b"), NULL), STRATA_OK);
+        nodes_run(&n);
+        assert_int_equal(get_text(n.node[1], "a", text), STRATA_MISS);
+        assert_int_equal(get_text(n.node[0], "b", text), STRATA_OK); /* it has not heard */
+        assert_int_equal(health_of(n.node[0]).applied, 0);
+        nodes_pass(&n, TRUST_MS + 10);
+        assert_int_equal(get_text(n.node[0], "b", text), STRATA_STALE); /* and believes it no longer */
+        nodes_run(&n);
+        assert_int_equal(get_text(n.node[0], "b", text), STRATA_MISS);
+        nodes_close(&n);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_one_load_a_window),
-        cmocka_unit_test(test_each_load_has_its_time),
-        cmocka_unit_test(test_each_set_has_its_time),
-        cmocka_unit_test(test_a_long_outage),
-        cmocka_unit_test(test_a_get_keeps_no_loader_from_running),
-        cmocka_unit_test(test_changes_are_told_once),
-        cmocka_unit_test(test_failing_reads_are_told_now_and_then),
-        cmocka_unit_test(test_words_of_the_health),
-        cmocka_unit_test(test_words_that_are_too_long),
+        cmocka_unit_test(test_who_only_publishes),     cmocka_unit_test(test_one_load_a_window),
+        cmocka_unit_test(test_each_load_has_its_time), cmocka_unit_test(test_each_set_has_its_time),
+        cmocka_unit_test(test_a_long_outage),          cmocka_unit_test(test_a_get_keeps_no_loader_from_running),
+        cmocka_unit_test(test_changes_are_told_once),  cmocka_unit_test(test_failing_reads_are_told_now_and_then),
+        cmocka_unit_test(test_words_of_the_health),    cmocka_unit_test(test_words_that_are_too_long),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -278,7 +278,8 @@ static void options_and_layers()
     options.layers = layers;
     options.layer_count = 2;
     cache c(options);
-    CHECK(c.layer_count() == 2);
+    CHECK(c.layer_count() == 2 && c.layer_index("memory") == 0);
+    CHECK(thrown([&] { c.layer_index("redis"); }) == STRATA_EINVAL);
     cache empty;
     CHECK(!empty);
     empty = std::move(c);
