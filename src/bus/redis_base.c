@@ -293,6 +293,16 @@ static void redis_stop(strata_bus *bus, int64_t flush_ms)
         (void)strata__os_poll(NULL, 0, 1);
 }
 
+static void redis_rouse(strata_bus *bus)
+{
+    struct redis_bus *b = downcast(bus);
+    if (b->host == NULL || !strata__redis_bus_enter(b))
+        return;
+    strata__redis_rouse(b->writer);
+    strata__redis_rouse(b->reader);
+    strata__redis_bus_leave(b);
+}
+
 static void redis_stats(strata_bus *bus, strata_bus_stats *out)
 {
     struct redis_bus *b = downcast(bus);
@@ -418,7 +428,8 @@ strata_bus *strata__redis_bus_new(const struct redis_bus_kind *kind, const strat
                                .stop = redis_stop,
                                .stats = redis_stats,
                                .reopen = redis_reopen,
-                               .close = redis_close };
+                               .close = redis_close,
+                               .rouse = redis_rouse };
     b->base = (strata_bus){
         .size = sizeof b->base, .ops = &b->ops, .flags = kind->flags, .max_message_bytes = REDIS_BUS_MESSAGE
     };

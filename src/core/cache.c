@@ -348,6 +348,7 @@ static void begin_close(struct root *root, int64_t deadline_ms)
         return;
     root->close_begun = 1;
     strata__maintain_stop(root);
+    strata__coherence_rouse(root); /* what is settled now is to be told, too */
     settle(root, deadline_ms);
     root->close_told = strata__coherence_stop(root);
     strata__layers_hurry(root);

@@ -5,7 +5,7 @@
 #include "src/core/coherence_impl.h"
 #include "src/policy/options.h"
 
-enum { FLUSH_MS = 1000, LOOK_MS = 2, WINDOWS = 8 };
+enum { FLUSH_MS = 1000, ROUSE_MS = 50, LOOK_MS = 2, WINDOWS = 8 };
 
 /* Life ------------------------------------------------------------------------------------------------------------ */
 
@@ -226,27 +226,59 @@ void strata__coherence_settle(struct root *root)
     }
 }
 
+static int can_rouse(const strata_bus *bus)
+{
+    return bus->ops->size >= offsetof(strata_bus_ops, rouse) + sizeof bus->ops->rouse && bus->ops->rouse != NULL;
+}
+
+static int owes(const struct bus_slot *b) { return !list_empty(&b->queue) || !list_empty(&b->sending) || b->all_due; }
+
+/* A bus that is down is waited for only as long as it has something to tell: its goodbye is not worth that. */
 static int all_said(struct coherence *c)
 {
     int all = 1;
     key_mutex_lock(&c->lock);
     for (size_t i = 0; i < c->count; i++) {
         const struct bus_slot *b = &c->buses[i];
-        if (b->publishes && b->up && b->started)
+        if (!b->publishes || !b->started)
+            continue;
+        if (b->up)
             all &= b->said_goodbye && !b->is_out && !b->failed;
+        else
+            all &= !owes(b) || !can_rouse(b->bus);
     }
     key_mutex_unlock(&c->lock);
     return all;
 }
 
+void strata__coherence_rouse(struct root *root)
+{
+    struct coherence *c = root->coherence;
+    for (size_t i = 0; c != NULL && i < c->count; i++) {
+        struct bus_slot *b = &c->buses[i];
+        key_mutex_lock(&c->lock);
+        int rouse = b->started && b->publishes && !b->up && can_rouse(b->bus);
+        if (b->failed)
+            b->again_at = ex_now_ms(root->ex); /* nor does it pause between two attempts to publish */
+        key_mutex_unlock(&c->lock);
+        if (rouse)
+            b->bus->ops->rouse(b->bus);
+    }
+}
+
 static void flush(struct coherence *c)
 {
     struct root *root = c->root;
-    int64_t until = ex_now_ms(root->ex) + FLUSH_MS;
-    for (;;) {
+    int64_t now = ex_now_ms(root->ex), until = now + FLUSH_MS, rouse_at = now;
+    for (;; now = ex_now_ms(root->ex)) {
+        if (now >= rouse_at) {
+            strata__coherence_rouse(root);
+            rouse_at = now + ROUSE_MS;
+        }
+        strata__host_closing(root); /* pauses of buses are over */
         for (size_t i = 0; i < c->count; i++)
             strata__out_pump(&c->buses[i]);
-        if (all_said(c) || ex_now_ms(root->ex) >= until)
+        if (all_said(c) || now >= until)
             return;
         struct parker parker = { 0 };
         ex_park(root->ex, &parker, ex_now_ms(root->ex) + LOOK_MS);

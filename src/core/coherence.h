@@ -11,6 +11,8 @@ void strata__coherence_settle(struct root *root);
 int strata__coherence_reopen(struct root *root, strata_error *err);
 /* Goodbye: nothing comes in, and nobody waits for what goes out.  1: all of it went out. */
 int strata__coherence_stop(struct root *root);
+/* Closing: buses that are down are to try at once.  Nothing else is done yet. */
+void strata__coherence_rouse(struct root *root);
 /* Has a store taken since then what others were to be told of once more? */
 int strata__coherence_untold(struct root *root);
 /* `with_buses` 0: open has failed, and they are the caller's yet. */

@@ -35,6 +35,24 @@ static int is_over(struct amqp_link *link, int64_t now_us)
     return over;
 }
 
+/* Is the pause before the next attempt over? */
+static int may_attempt(struct amqp_link *link)
+{
+    os_lock_take(&link->lock);
+    int roused = link->roused;
+    link->roused = 0;
+    os_lock_give(&link->lock);
+    return roused || strata__os_now_us() >= link->retry_us;
+}
+
+void strata__amqp_rouse(struct amqp_link *link)
+{
+    os_lock_take(&link->lock);
+    link->roused = link->away;
+    os_lock_give(&link->lock);
+    strata__os_wake_signal(&link->wake);
+}
+
 static int64_t stops_at(struct amqp_link *link)
 {
     os_lock_take(&link->lock);
@@ -282,7 +300,7 @@ static void run(void *ctx)
     while (!is_over(link, strata__os_now_us())) {
         if (link->session != NULL)
             serve(link);
-        else if (strata__os_now_us() >= link->retry_us)
+        else if (may_attempt(link))
             attempt(link);
         else
             sleep_for(link, -1, 0, link->retry_us);

@@ -65,6 +65,9 @@ void strata__amqp_abandon(struct amqp_link *link);
 /* `bytes` are borrowed until done(owner), which is called once, perhaps before this returns.  Never blocks. */
 void strata__amqp_publish(struct amqp_link *link, strata_slice bytes, void *owner);
 
+/* While it pauses between two attempts to connect: the next is made at once.  Never blocks. */
+void strata__amqp_rouse(struct amqp_link *link);
+
 void strata__amqp_stats(struct amqp_link *link, strata_bus_stats *out);
 
 #endif /* STRATA_LINK_AMQP_LINK_H */

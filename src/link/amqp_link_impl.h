@@ -37,6 +37,7 @@ struct amqp_link {
     int away;            /* an attempt has failed, and the next is not due: nothing is taken */
     strata_error reason; /* why */
     int stopping;
+    int roused;      /* the pause before the next attempt is over */
     int64_t stop_us; /* until then it flushes */
     int fd;          /* a descriptor of our own of the connection's socket, or -1: to be shut down by who stops */
     /* The thread's alone. */

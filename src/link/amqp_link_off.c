@@ -38,6 +38,8 @@ void strata__amqp_publish(struct amqp_link *link, strata_slice bytes, void *owne
     never(link);
 }
 
+void strata__amqp_rouse(struct amqp_link *link) { never(link); }
+
 void strata__amqp_stats(struct amqp_link *link, strata_bus_stats *out)
 {
     (void)out;

@@ -356,6 +356,41 @@ static void publishing_while_it_is_away(void **state)
     bus_member_stop(&one);
 }
 
+static void rouse(struct bus_member *n)
+{
+    if (n->bus->ops->rouse != NULL)
+        n->bus->ops->rouse(n->bus);
+}
+
+/* Whatever state it is in: it comes up where that is possible, and works then as ever. */
+static void is_roused(void **state)
+{
+    (void)state;
+    struct bus_member one, other;
+    start_up(&one, 0);
+    start_up(&other, 1);
+    rouse(&one); /* it is well */
+    bus_member_say(&one, "well");
+    bus_member_wait_text(&other, "well");
+    if (subject->kill != NULL) {
+        assert_non_null(one.bus->ops->rouse);
+        subject->kill();
+        bus_member_wait_down(&one, "");
+        for (int i = 0; i < 20; i++)
+            rouse(&one); /* in vain */
+        subject->restart();
+        rouse(&one);
+        rouse(&other);
+        bus_member_wait_up(&one, 2);
+        bus_member_wait_up(&other, 2);
+        bus_member_say_taken(&one, "again");
+        bus_member_wait_text(&other, "again");
+    }
+    bus_member_close(&one, 1000);
+    bus_member_free(&one);
+    bus_member_stop(&other);
+}
+
 static void stop_while_it_is_away(void **state)
 {
     (void)state;
@@ -550,6 +585,7 @@ int contract_run_bus(const struct contract_bus_subject *of)
         cmocka_unit_test_setup(starts_without_a_server, next_channel),
         cmocka_unit_test_setup(publishing_while_it_is_away, next_channel),
         cmocka_unit_test_setup(stop_while_it_is_away, next_channel),
+        cmocka_unit_test_setup(is_roused, next_channel),
         cmocka_unit_test_setup(it_comes_back, next_channel),
         cmocka_unit_test_setup(resumes_from_a_cursor, next_channel),
         cmocka_unit_test_setup(allocations_fail, next_channel),

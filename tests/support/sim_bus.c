@@ -23,7 +23,8 @@ struct member {
     int reading;   /* ordered: an `after` is under way */
     struct note *held[LOG_ROOM];
     size_t held_count;
-    int out; /* calls of ours that are under way */
+    int pauses; /* it is back as soon as it is roused */
+    int out;    /* calls of ours that are under way */
 };
 
 struct sim_net {
@@ -256,6 +257,14 @@ static void sim_stop(strata_bus *bus, int64_t flush_ms)
     of_bus(bus)->started = 0;
 }
 
+/* A server that is there again, and a bus that has not looked. */
+static void sim_rouse(strata_bus *bus)
+{
+    struct member *m = of_bus(bus);
+    if (m->pauses)
+        sim_net_back(m->net, m->index);
+}
+
 static void sim_close(strata_bus *bus)
 {
     struct member *m = of_bus(bus);
@@ -274,7 +283,8 @@ static const strata_bus_ops sim_ops = { .size = sizeof sim_ops,
                                         .start = sim_start,
                                         .publish = sim_publish,
                                         .stop = sim_stop,
-                                        .close = sim_close };
+                                        .close = sim_close,
+                                        .rouse = sim_rouse };
 
 struct sim_net *sim_net_new(const struct sim_net_options *options)
 {
@@ -329,6 +339,8 @@ void sim_net_away(struct sim_net *net, int member, int told)
     if (told && m->started)
         strata_bus_down(m->host, &why);
 }
+
+void sim_net_pause(struct sim_net *net, int member) { net->members[member]->pauses = 1; }
 
 void sim_net_back(struct sim_net *net, int member)
 {

@@ -33,6 +33,8 @@ strata_bus *sim_net_bus(struct sim_net *net);
  * for it.  `told`: its cache is told, as by a connection that broke; otherwise nobody notices. */
 void sim_net_away(struct sim_net *net, int member, int told);
 void sim_net_back(struct sim_net *net, int member);
+/* It is back as soon as its cache rouses it. */
+void sim_net_pause(struct sim_net *net, int member);
 /* The next `count` messages to this member are lost, and nobody is told. */
 void sim_net_drop(struct sim_net *net, int member, int count);
 /* From now on messages are held back for this member; let them come. */

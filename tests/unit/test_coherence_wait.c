@@ -229,6 +229,52 @@ static void test_what_a_store_takes_before_it_is_told(void **state)
     end();
 }
 
+/* Closing right after an outage: a bus that pauses between two attempts is there at once, and what is queued for it goes out. */
+static void test_closing_ends_the_pause_of_a_bus(void **state)
+{
+    (void)state;
+    static const uint32_t flags[] = { 0, ORDERED };
+    for (int i = 0; i < 4; i++) {
+        struct nodes n;
+        char text[64];
+        int is_back = i < 2;
+        nodes_open(&n, &(struct nodes_options){ .net.flags = flags[i % 2], .no_store = 1 });
+        for (int node = 0; node < 2; node++)
+            assert_int_equal(strata_set(n.node[node], k("a"), k("1"), NULL, NULL), STRATA_OK);
+        nodes_pass(&n, 5);
+        assert_int_equal(strata_set(n.node[1], k("a"), k("1"), NULL, NULL), STRATA_OK);
+        nodes_pass(&n, 5);
+        sim_net_away(n.net, 0, 1);
+        nodes_run(&n);
+        assert_int_equal(strata_delete(n.node[0], k("a"), NULL), STRATA_PENDING);
+        assert_int_equal(health_of(n.node[0]).queued, 1);
+        if (is_back)
+            sim_net_pause(n.net, 0);
+        int64_t before = ex_now_ms(n.sim);
+        assert_int_equal(strata_close(n.node[0]), is_back ? STRATA_OK : STRATA_PENDING);
+        assert_true(ex_now_ms(n.sim) - before <= (is_back ? 100 : 1100)); /* on the simulated clock */
+        nodes_pass(&n, 5);
+        assert_int_equal(get_text(n.node[1], "a", text), is_back ? STRATA_MISS : STRATA_OK);
+        assert_true(strata_close(n.node[1]) >= 0);
+        nodes_end(&n);
+    }
+}
+
+/* Nothing is to be told but goodbye: closing does not wait for a bus that is down. */
+static void test_closing_waits_for_no_goodbye_of_a_bus_that_is_down(void **state)
+{
+    (void)state;
+    struct nodes n;
+    nodes_open(&n, &(struct nodes_options){ .no_store = 1 });
+    sim_net_away(n.net, 0, 1);
+    nodes_run(&n);
+    int64_t before = ex_now_ms(n.sim);
+    assert_int_equal(strata_close(n.node[0]), STRATA_OK);
+    assert_true(ex_now_ms(n.sim) - before <= 100);
+    assert_true(strata_close(n.node[1]) >= 0);
+    nodes_end(&n);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -237,6 +283,8 @@ int main(void)
         cmocka_unit_test(test_not_for_one_that_went_down),
         cmocka_unit_test(test_what_a_store_takes_after_the_goodbye_is_said),
         cmocka_unit_test(test_what_a_store_takes_before_it_is_told),
+        cmocka_unit_test(test_closing_ends_the_pause_of_a_bus),
+        cmocka_unit_test(test_closing_waits_for_no_goodbye_of_a_bus_that_is_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

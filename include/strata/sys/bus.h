@@ -93,6 +93,10 @@ typedef struct strata_bus_ops {
     int (*reopen)(strata_bus *bus, strata_error *err);
     /** Give everything back.  A connection that the application has lent is left open. */
     void (*close)(strata_bus *bus);
+    /** The cache is closing, and has something to tell yet: one that pauses between two attempts to connect makes the next at once.
+     *  strata_bus_up() follows where that succeeds.  Perhaps again and again, between start() and stop(), from one thread; does not
+     *  block.  NULL: it makes no pauses, or publishes nothing. */
+    void (*rouse)(strata_bus *bus);
 } strata_bus_ops;
 
 /** The base of a bus: the first member of its own struct. */

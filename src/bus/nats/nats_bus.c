@@ -150,6 +150,17 @@ static void nats_stop(strata_bus *bus, int64_t flush_ms)
     b->host = NULL; /* the lock stays: others may still publish, and are told */
 }
 
+static void nats_rouse(strata_bus *bus)
+{
+    struct nats_bus *b = downcast(bus);
+    if (b->host == NULL || is_forked(b))
+        return;
+    os_mutex_lock(&b->lock);
+    b->roused = b->state == NATS_STATE_DOWN;
+    strata__os_cond_broadcast(&b->changed);
+    os_mutex_unlock(&b->lock);
+}
+
 /* Counters --------------------------------------------------------------------------------------------------------- */
 
 static uint64_t read_count(const _Atomic(uint64_t) *counter)
@@ -209,6 +220,7 @@ static const strata_bus_ops nats_ops = { .size = sizeof nats_ops,
                                          .start = nats_start,
                                          .publish = strata__nats_submit,
                                          .stop = nats_stop,
+                                         .rouse = nats_rouse,
                                          .stats = nats_stats,
                                          .reopen = NULL, /* nats.c's threads are not in a child */
                                          .close = nats_close };

@@ -60,6 +60,7 @@ struct nats_bus {
     int uses;                     /* lock: the writer has link and acks */
     int look_again;               /* lock: the writer was told that the stream is not there */
     int stopping;                 /* lock */
+    int roused;                   /* lock: the pause before the next attempt is over */
     strata_publish *first, *last; /* lock: a queue, by bus_data */
     uint32_t queued;              /* lock: how many are in it, and with the writer */
     char server[40];              /* lock */

@@ -217,8 +217,9 @@ static void pause_before_next(struct nats_bus *b)
     int64_t until_us = strata__os_now_us() + pause * 1000;
     b->attempts++;
     os_mutex_lock(&b->lock);
-    while (!b->stopping && strata__os_now_us() < until_us)
+    while (!b->stopping && !b->roused && strata__os_now_us() < until_us)
         (void)strata__os_cond_wait(&b->changed, &b->lock, until_us);
+    b->roused = 0;
     os_mutex_unlock(&b->lock);
 }
 

@@ -161,6 +161,13 @@ static void stop(strata_bus *bus, int64_t flush_ms)
         strata__amqp_stop(b->link, flush_ms);
 }
 
+static void rouse(strata_bus *bus)
+{
+    struct rabbitmq_bus *b = downcast(bus);
+    if (b->link != NULL)
+        strata__amqp_rouse(b->link);
+}
+
 static void stats(strata_bus *bus, strata_bus_stats *out)
 {
     struct rabbitmq_bus *b = downcast(bus);
@@ -194,7 +201,8 @@ static const strata_bus_ops rabbitmq_ops = { .size = sizeof rabbitmq_ops,
                                              .stop = stop,
                                              .stats = stats,
                                              .reopen = reopen,
-                                             .close = close_bus };
+                                             .close = close_bus,
+                                             .rouse = rouse };
 
 /* The constructor ----------------------------------------------------------------------------------------------------- */
 
