@@ -256,6 +256,30 @@ static void leases_answered(struct batch *b)
     admit(b, b->failed + b->waiting, load_ours);
 }
 
+/* Gets that nobody brought a loader to end here.  The others have theirs, and their policy, for good: whoever joins brings none. */
+static void end_unloaded(struct batch *b)
+{
+    struct flight **flights = b->read.flights;
+    size_t count = b->read.count, left = 0;
+    struct frame frame;
+    frame_push(&frame, b->root, FRAME_STRAND);
+    for (size_t i = 0; i < count; i++) {
+        struct flight *f = flight_ref(flights[i]);
+        frame.flights = flights + i - left;
+        frame.flight_count = count - i + left;
+        if (strata__flight_ends_unloaded(f)) {
+            flights[i] = flights[i - left];
+            flights[i - left] = f;
+        } else {
+            left++;
+        }
+        strata__flight_unref(f);
+    }
+    frame_end(&frame);
+    memmove(flights, flights + count - left, left * sizeof(struct flight *));
+    b->read.count = left;
+}
+
 /* How many leases are to be asked for; the operations stand in read->ops. */
 static uint32_t prepare_leases(struct batch *b)
 {
@@ -264,13 +288,6 @@ static uint32_t prepare_leases(struct batch *b)
     struct frame frame;
     frame_push(&frame, b->root, FRAME_STRAND);
     frame.flights = read->flights;
-    for (size_t i = read->count; i-- > 0;) {
-        struct flight *f = flight_ref(read->flights[i]);
-        frame.flight_count = read->count;
-        if (strata__flight_ends_unloaded(f))
-            read->flights[i] = read->flights[--read->count];
-        strata__flight_unref(f);
-    }
     frame.flight_count = read->count;
     for (size_t i = 0; i < read->count; i++) {
         strata_op *op = strata__lease_prepare(read->flights[i], read->strand, STRATA_OP_NOWAIT);
@@ -284,6 +301,7 @@ static uint32_t prepare_leases(struct batch *b)
 static void batch_missed(struct read *read)
 {
     struct batch *b = batch_of(read->strand);
+    end_unloaded(b);
     if (!root_leases(b->root)) {
         admit(b, 0, load_ours);
         return;
