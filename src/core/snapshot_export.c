@@ -6,50 +6,14 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "src/core/snapshot_impl.h"
+#include "src/core/snapshot_export_impl.h"
 #include "src/layer/entry_notes.h"
 
-enum { BATCH = 128, SEEN_FIRST = 1024, FASTEST = 1 };
+enum { SEEN_FIRST = 1024, FASTEST = 1 };
 
 #define WHERE "snapshot"
 
-/* A key that the layer has told, on its way to be read. */
-struct asked {
-    strata_op op;
-    strata_error words;
-    strata *handle;
-    size_t at, size, plain_size; /* its storage key, in keys */
-    uint64_t seen_as;
-};
-
-struct export
-{
-    struct snapshot_call call;
-    strata_snapshot_write write;
-    void *ctx;
-    int rc; /* what ends it */
-    int stop;
-    struct layer_slot *slot; /* the layer that is told */
-    /* The batch. */
-    size_t count;
-    struct asked *asked; /* BATCH of them */
-    unsigned char *keys;
-    size_t keys_used, keys_room;
-    struct driver driver;
-    /* The block. */
-    uint8_t *raw, *packed; /* behind room for the block's head, each */
-    size_t raw_used, raw_room, packed_room;
-    uint32_t block_entries;
-    uint64_t sum, raw_bytes;
-    int packs;
-    struct compressor compressor;
-    /* Hashes of the keys that were written; NULL: nobody tells a key twice. */
-    uint64_t *seen;
-    size_t seen_count, seen_room;
-    int remembers;
-};
-
-static int fail_memory(struct export *x)
+int strata__export_no_memory(struct export *x)
 {
     return x->rc = strata__fail(x->call.err, STRATA_ENOMEM, WHERE, "no memory for the snapshot: free some");
 }
@@ -84,108 +48,15 @@ static int was_seen(const struct export *x, uint64_t hash)
     return x->seen_count != 0 && *seen_place(x->seen, x->seen_room, hash) != 0;
 }
 
-static int note_seen(struct export *x, uint64_t hash)
+int strata__export_note_seen(struct export *x, uint64_t hash)
 {
     if (!x->remembers)
         return STRATA_OK;
     if (x->seen_count * 2 >= x->seen_room && !seen_grow(x))
-        return fail_memory(x);
+        return strata__export_no_memory(x);
     *seen_place(x->seen, x->seen_room, hash) = hash;
     x->seen_count++;
     return STRATA_OK;
-}
-
-/* Blocks ------------------------------------------------------------------------------------------------------------ */
-
-static int give(struct export *x, const void *bytes, size_t size)
-{
-    struct frame frame;
-    frame_push(&frame, x->call.root, FRAME_CALLBACK);
-    int rc = x->write(bytes, size, x->ctx);
-    frame_pop(&frame);
-    if (rc < 0)
-        return x->rc = strata__fail_plain(x->call.err, rc, WHERE);
-    x->call.report.stream_bytes += size;
-    return STRATA_OK;
-}
-
-static int room_to_pack(struct export *x, size_t size)
-{
-    if (x->packed_room >= size)
-        return 1;
-    strata__free(x->call.root->mem, x->packed);
-    x->packed = strata__alloc(x->call.root->mem, STREAM_BLOCK + size);
-    x->packed_room = x->packed != NULL ? size : 0;
-    return x->packed != NULL;
-}
-
-/* The entries so far. */
-static int flush_block(struct export *x)
-{
-    if (x->block_entries == 0)
-        return STRATA_OK;
-    struct stream_block block = { .kind = STREAM_ENTRIES,
-                                  .raw_size = (uint32_t)x->raw_used,
-                                  .stored_size = (uint32_t)x->raw_used,
-                                  .entries = x->block_entries };
-    uint8_t *out = x->raw;
-    size_t worth = x->raw_used - x->raw_used * 15 / 100, packed = 0;
-    if (x->packs) {
-        if (!room_to_pack(x, worth))
-            return fail_memory(x);
-        int rc = strata__compress(&x->compressor, COMPRESS_ZSTD, (int)x->call.options.compression_level,
-                                  x->raw + STREAM_BLOCK, x->raw_used, x->packed + STREAM_BLOCK, worth, &packed);
-        if (rc == STRATA_OK) {
-            out = x->packed;
-            block.compression = COMPRESS_ZSTD;
-            block.stored_size = (uint32_t)packed;
-        } else if (rc < 0) {
-            return fail_memory(x);
-        }
-    }
-    strata__stream_block_write(out, &block, x->sum, out + STREAM_BLOCK);
-    x->sum = block.sum;
-    x->raw_bytes += x->raw_used;
-    x->raw_used = 0;
-    x->block_entries = 0;
-    if (give(x, out, STREAM_BLOCK + block.stored_size) != STRATA_OK)
-        return x->rc;
-    return x->rc = strata__snapshot_progress(&x->call);
-}
-
-static int room_for_entry(struct export *x, size_t size)
-{
-    if (x->block_entries != 0 && x->raw_used + size > STREAM_BLOCK_BYTES && flush_block(x) != STRATA_OK)
-        return x->rc;
-    if (x->raw_used + size <= x->raw_room)
-        return STRATA_OK;
-    size_t room = size > STREAM_BLOCK_BYTES ? size : STREAM_BLOCK_BYTES;
-    strata__free(x->call.root->mem, x->raw); /* it is empty */
-    x->raw = strata__alloc(x->call.root->mem, STREAM_BLOCK + room);
-    x->raw_room = x->raw != NULL ? room : 0;
-    return x->raw != NULL ? STRATA_OK : fail_memory(x);
-}
-
-static int begin_stream(struct export *x)
-{
-    uint8_t bytes[STREAM_HEAD];
-    struct stream_head head = { .life = x->call.root->life,
-                                .written_wall_ms = x->call.begun_wall_ms,
-                                .position = atomic_load(&x->call.root->position) };
-    strata__stream_head_write(bytes, &head);
-    x->sum = head.sum;
-    return give(x, bytes, sizeof bytes);
-}
-
-static int end_stream(struct export *x)
-{
-    uint8_t bytes[STREAM_BLOCK + STREAM_END];
-    struct stream_block block = { .kind = STREAM_LAST, .raw_size = STREAM_END, .stored_size = STREAM_END };
-    if (flush_block(x) != STRATA_OK)
-        return x->rc;
-    strata__stream_end_write(bytes + STREAM_BLOCK, x->call.report.entries, x->raw_bytes);
-    strata__stream_block_write(bytes, &block, x->sum, bytes + STREAM_BLOCK);
-    return give(x, bytes, sizeof bytes);
 }
 
 /* Entries ----------------------------------------------------------------------------------------------------------- */
@@ -218,10 +89,11 @@ static int write_entry(struct export *x, const struct asked *a, const struct hel
         x->call.report.refused++;
         return STRATA_OK;
     }
-    if (room_for_entry(x, size) != STRATA_OK || note_seen(x, a->seen_as) != STRATA_OK)
+    if (strata__export_room(x, size) != STRATA_OK || strata__export_note_seen(x, a->seen_as) != STRATA_OK)
         return x->rc;
-    x->raw_used += strata__stream_entry_write(x->raw + STREAM_BLOCK + x->raw_used, &entry);
-    x->block_entries++;
+    struct export_block *b = &x->block;
+    b->used += strata__stream_entry_write(b->bytes + STREAM_BLOCK + b->used, &entry);
+    b->entries++;
     x->call.report.entries++;
     x->call.report.bytes += counts;
     return STRATA_OK;
@@ -234,7 +106,7 @@ static int write_held(struct export *x, const struct asked *a, const struct held
     if (held->value != NULL && held->value->object != NULL) {
         int rc = strata__encode(x->call.root, held->value, &encoded);
         if (rc == STRATA_ENOMEM)
-            return fail_memory(x);
+            return strata__export_no_memory(x);
         if (rc != STRATA_OK) {
             x->call.report.failed++;
             return STRATA_OK;
@@ -293,7 +165,7 @@ static void asked_done(strata_op *op)
 
 static void ask_slow(struct export *x)
 {
-    strata_op *ops[BATCH];
+    strata_op *ops[EXPORT_BATCH];
     strata__driver_init(&x->driver, x->call.root->ex, 0);
     x->driver.left = x->count;
     for (size_t i = 0; i < x->count; i++) {
@@ -313,6 +185,17 @@ static void ask_slow(struct export *x)
     strata__driver_deinit(&x->driver);
 }
 
+void strata__export_take_answers(struct export *x)
+{
+    for (size_t i = 0; i < x->count; i++) {
+        if (x->rc == STRATA_OK && !x->stop && !was_seen(x, x->asked[i].seen_as))
+            take_answer(x, &x->asked[i]);
+        op_drop(&x->asked[i].op);
+    }
+    x->count = 0;
+    x->keys_used = 0;
+}
+
 /* Read the batch, and write what of it is good. */
 static void flush_batch(struct export *x)
 {
@@ -329,13 +212,7 @@ static void flush_batch(struct export *x)
     }
     if (!slot_instant(x->slot) && x->count != 0)
         ask_slow(x);
-    for (size_t i = 0; i < x->count; i++) {
-        if (x->rc == STRATA_OK && !x->stop && !was_seen(x, x->asked[i].seen_as))
-            take_answer(x, &x->asked[i]);
-        op_drop(&x->asked[i].op);
-    }
-    x->count = 0;
-    x->keys_used = 0;
+    strata__export_take_answers(x);
 }
 
 static int room_for_key(struct export *x, size_t size)
@@ -352,6 +229,28 @@ static int room_for_key(struct export *x, size_t size)
 }
 
 /* The layer's key in full, behind the others: where its namespace is part of what is exported. */
+struct asked *strata__export_asked(struct export *x, strata *handle, strata_slice plain)
+{
+    if (handle == NULL || plain.size == 0) {
+        x->call.report.not_open++;
+        return NULL;
+    }
+    if (!handle_within(handle, x->call.cache))
+        return NULL;
+    size_t size = strata__storage_size(handle, plain);
+    if (!room_for_key(x, size)) {
+        strata__export_no_memory(x);
+        return NULL;
+    }
+    struct asked *a = &x->asked[x->count++];
+    *a = (struct asked){ .handle = handle, .at = x->keys_used, .size = size, .plain_size = plain.size };
+    strata__storage_write(handle, plain, x->keys + a->at);
+    a->seen_as = strata__key_hash(x->call.root->seed, 0, strata_bytes(x->keys + a->at, size));
+    a->seen_as += a->seen_as == 0;
+    x->keys_used += size;
+    return a;
+}
+
 static int take_key(struct export *x, uint32_t space, strata_slice key)
 {
     strata *handle;
@@ -366,29 +265,15 @@ static int take_key(struct export *x, uint32_t space, strata_slice key)
     }
     if (rc < 0)
         return x->rc = rc;
-    if (handle == NULL || plain.size == 0) {
-        x->call.report.not_open++;
-        return STRATA_OK;
-    }
-    if (!handle_within(handle, x->call.cache))
-        return STRATA_OK;
-    size_t size = strata__storage_size(handle, plain);
-    if (!room_for_key(x, size))
-        return fail_memory(x);
-    struct asked *a = &x->asked[x->count++];
-    *a = (struct asked){ .handle = handle, .at = x->keys_used, .size = size, .plain_size = plain.size };
-    strata__storage_write(handle, plain, x->keys + a->at);
-    a->seen_as = strata__key_hash(x->call.root->seed, 0, strata_bytes(x->keys + a->at, size));
-    a->seen_as += a->seen_as == 0;
-    x->keys_used += size;
-    return STRATA_OK;
+    (void)strata__export_asked(x, handle, plain);
+    return x->rc;
 }
 
 static int each_key(uint32_t space, strata_slice key, void *ctx)
 {
     struct export *x = ctx;
     take_key(x, space, key);
-    if (x->count == BATCH)
+    if (x->count == EXPORT_BATCH)
         flush_batch(x);
     return x->rc != STRATA_OK || x->stop;
 }
@@ -397,6 +282,8 @@ static int export_layer(struct export *x, struct layer_slot *slot)
 {
     strata_error words = STRATA_ERROR_INIT;
     x->slot = slot;
+    if (strata__export_can_scan(slot))
+        return strata__export_scan(x);
     int rc = slot->layer->ops->keys(slot->layer, each_key, x, &words);
     if (x->rc == STRATA_OK && rc < 0)
         x->rc = strata__fail(x->call.err, rc == STRATA_ENOMEM ? rc : STRATA_ELAYER, slot->layer->name,
@@ -423,7 +310,7 @@ static int check_layers(struct export *x)
         struct layer_slot *slot = &root->layers[i];
         if (!is_wanted(x, slot))
             continue;
-        if (slot->layer->ops->keys == NULL)
+        if (slot->layer->ops->keys == NULL && !strata__export_can_scan(slot))
             return x->rc = strata__fail(x->call.err, STRATA_EUNSUPPORTED, slot->layer->name,
                                         "layer \"%s\" can't list its keys: name one that can in `layer`",
                                         slot->layer->name);
@@ -446,9 +333,9 @@ static int prepare(struct export *x)
         return x->rc = strata__compress_check(COMPRESS_ZSTD, 0, x->call.err);
     if (o->compression_level == 0)
         o->compression_level = FASTEST;
-    x->asked = strata__alloc_array(x->call.root->mem, BATCH, sizeof *x->asked);
+    x->asked = strata__alloc_array(x->call.root->mem, EXPORT_BATCH, sizeof *x->asked);
     if (x->asked == NULL)
-        return fail_memory(x);
+        return strata__export_no_memory(x);
     return check_layers(x);
 }
 
@@ -458,8 +345,7 @@ static void give_back(struct export *x)
     strata__compressor_deinit(&x->compressor);
     strata__free(mem, x->asked);
     strata__free(mem, x->keys);
-    strata__free(mem, x->raw);
-    strata__free(mem, x->packed);
+    strata__export_blocks_free(x);
     strata__free(mem, x->seen);
 }
 
@@ -473,12 +359,12 @@ int strata_snapshot_export(strata *cache, const strata_snapshot_options *options
     if (rc != STRATA_OK)
         return rc;
     if (prepare(&x) == STRATA_OK)
-        begin_stream(&x);
+        strata__export_begin(&x);
     for (size_t i = 0; i < x.call.root->layer_count && x.rc == STRATA_OK && !x.stop; i++)
         if (is_wanted(&x, &x.call.root->layers[i]))
             export_layer(&x, &x.call.root->layers[i]);
     if (x.rc == STRATA_OK)
-        end_stream(&x);
+        strata__export_end(&x);
     give_back(&x);
     return strata__snapshot_end(&x.call, out_report, x.rc);
 }

@@ -13,7 +13,8 @@ enum imported_as {
     IMPORTED_EXPIRED,
     IMPORTED_FAILED, /* a layer could not be asked, so it may hold a younger one */
     IMPORTED_JUDGED, /* it goes into the layers; no word of any yet */
-    IMPORTED_STORED
+    IMPORTED_STORED,
+    IMPORTED_NOT_YET /* nothing was done: it takes a flight */
 };
 
 struct imported {
@@ -45,5 +46,29 @@ int strata__snapshot_progress(struct snapshot_call *call);
 int strata__snapshot_room(struct snapshot_call *call, uint64_t bytes);
 /* The namespace of a storage key, opened if the options say so.  STRATA_OK; STRATA_MISS: it is not open, or no such key; an error. */
 int strata__snapshot_space(struct snapshot_call *call, strata_slice key, strata **out, strata_slice *plain);
+
+/* The short way of an import (snapshot_quick.c) ---------------------------------------------------------------------- */
+
+/* The layer below all others, as far as judging an import goes. */
+extern struct layer_slot strata__below_all;
+
+/* An entry on that way; its slices are the stream's. */
+struct quick_import {
+    strata *handle;
+    strata_slice key; /* plain */
+    uint64_t hash;
+    uint64_t bytes;    /* of key and value */
+    const uint8_t *at; /* where it stands in its block */
+    strata_slice payload;
+    strata_value *tags; /* one reference; NULL: none, or unknown ones */
+    strata_meta meta;   /* as in struct imported */
+};
+
+/* May entries of this namespace take it? */
+int strata__import_may_be_quick(const strata *handle);
+/* It will be put in a moment. */
+void strata__import_hint(const struct quick_import *q);
+/* Put it, if nothing stands in its way; takes q->tags.  Its answer is final but for IMPORTED_NOT_YET. */
+enum imported_as strata__import_quick(struct quick_import *q);
 
 #endif /* STRATA_CORE_SNAPSHOT_IMPL_H */

@@ -11,12 +11,12 @@
 #include "src/core/snapshot_impl.h"
 #include "src/layer/entry_notes.h"
 
-enum { BATCH = 64 };
+enum { BATCH = 64, QUICK_BATCH = 32 };
 
 #define WHERE "snapshot"
 
 /* The layer below all others, as far as judging goes. */
-static struct layer_slot below_all = { .index = LAYERS_MAX, .flags = STRATA__LAYER_ALONE };
+struct layer_slot strata__below_all = { .index = LAYERS_MAX, .flags = STRATA__LAYER_ALONE };
 
 /* What a flight does with an entry ---------------------------------------------------------------------------------- */
 
@@ -43,13 +43,13 @@ static int judge(struct flight *f, struct imported *im, struct held *held)
 {
     strata_op *op = &f->op;
     int64_t now = ex_now_ms(f->root->ex);
-    op_init(op, f->handle, &below_all, &f->key, STRATA_OP_GET, now, &f->op_err);
+    op_init(op, f->handle, &strata__below_all, &f->key, STRATA_OP_GET, now, &f->op_err);
     op->found = im->value != NULL ? strata_value_ref(im->value) : NULL;
     op->tags = im->tags != NULL ? strata_value_ref(im->tags) : NULL;
     op->meta = im->meta;
     if (f->layer_failed)
         return op_drop(op), IMPORTED_FAILED;
-    if (!strata__held_init(f->handle, &below_all, op, held))
+    if (!strata__held_init(f->handle, &strata__below_all, op, held))
         return IMPORTED_BANNED;
     if (held->d.gone_at <= now)
         return IMPORTED_EXPIRED;
@@ -137,6 +137,9 @@ struct import {
     struct entering *entering; /* BATCH of them */
     size_t count;
     struct driver driver;
+    const uint8_t *block_end; /* of the block's entries */
+    size_t quick_count;
+    struct quick_import quick[QUICK_BATCH];
 };
 
 static int fail_memory(struct import *m)
@@ -230,30 +233,34 @@ static void begin_entry(struct import *m, struct entering *e, strata *handle, st
     }
 }
 
-static void count_entry(struct import *m, struct entering *e)
+static void count_as(struct import *m, enum imported_as became, uint64_t bytes)
 {
     strata_snapshot_report *r = &m->call.report;
-    int became = atomic_load(&e->import->became);
-    if (e->waiter.status < 0 && became != IMPORTED_STORED)
-        became = IMPORTED_FAILED;
     switch (became) {
     case IMPORTED_STORED:
         r->entries++;
-        r->bytes += e->bytes;
+        r->bytes += bytes;
         break;
     case IMPORTED_KEPT: r->kept++; break;
     case IMPORTED_BANNED: r->banned++; break;
     case IMPORTED_EXPIRED: r->expired++; break;
     case IMPORTED_JUDGED: r->refused++; break;
-    default:
-        r->failed++;
-        if (m->worst == STRATA_OK) {
-            m->worst = e->waiter.status < 0 ? e->waiter.status : STRATA_ELAYER;
-            if (m->call.err != NULL)
-                *m->call.err = e->words;
-            strata__fail_plain(m->call.err, m->worst, WHERE);
-        }
+    default: r->failed++;
     }
+}
+
+static void count_entry(struct import *m, struct entering *e)
+{
+    enum imported_as became = (enum imported_as)atomic_load(&e->import->became);
+    if (e->waiter.status < 0 && became != IMPORTED_STORED)
+        became = IMPORTED_FAILED;
+    count_as(m, became, e->bytes);
+    if (became != IMPORTED_FAILED || m->worst != STRATA_OK)
+        return;
+    m->worst = e->waiter.status < 0 ? e->waiter.status : STRATA_ELAYER;
+    if (m->call.err != NULL)
+        *m->call.err = e->words;
+    strata__fail_plain(m->call.err, m->worst, WHERE);
 }
 
 /* Wait for those that are on their way. */
@@ -338,22 +345,11 @@ static strata *place_of(struct import *m, const struct stream_entry *e, strata_s
     return handle;
 }
 
-static int take_entry(struct import *m, const struct stream_entry *e)
+/* By a flight of its key. */
+static int fly(struct import *m, const struct envelope *e, strata *handle, strata_slice plain, uint64_t bytes)
 {
-    strata_slice plain;
-    strata *handle = place_of(m, e, &plain);
-    if (handle == NULL)
-        return m->rc;
-    uint64_t bytes = e->key.size + e->envelope.payload.size;
-    const strata_snapshot_options *o = &m->call.options;
-    if (o->max_bytes != 0 || (o->max_entries != 0 && m->call.report.entries + m->count >= o->max_entries))
-        finish_batch(m); /* which of those that are on their way get there? */
-    if (!strata__snapshot_room(&m->call, bytes)) {
-        m->stop = 1;
-        return STRATA_OK;
-    }
     struct entering *into = &m->entering[m->count];
-    *into = (struct entering){ .bytes = bytes, .import = make_imported(m, &e->envelope) };
+    *into = (struct entering){ .bytes = bytes, .import = make_imported(m, e) };
     if (into->import == NULL)
         return fail_memory(m);
     m->count++;
@@ -363,19 +359,81 @@ static int take_entry(struct import *m, const struct stream_entry *e)
     return STRATA_OK;
 }
 
+/* Those that were gathered for the short way; who can't go it has a flight. */
+static void put_quick(struct import *m)
+{
+    for (size_t i = 0; i < m->quick_count; i++) {
+        struct quick_import *q = &m->quick[i];
+        const uint8_t *at = q->at;
+        struct stream_entry e;
+        enum imported_as became = strata__import_quick(q);
+        if (became != IMPORTED_NOT_YET)
+            count_as(m, became, q->bytes);
+        else if (strata__stream_entry_read(&e, &at, m->block_end) == FORMAT_OK) /* as before */
+            fly(m, &e.envelope, q->handle, q->key, q->bytes);
+        strata_value_unref(q->tags);
+    }
+    m->quick_count = 0;
+}
+
+static void gather(struct import *m, const struct stream_entry *e, const uint8_t *at, strata *handle, strata_slice plain)
+{
+    struct quick_import *q = &m->quick[m->quick_count++];
+    q->handle = handle;
+    q->key = plain;
+    q->hash = handle_hash(handle, plain);
+    q->bytes = e->key.size + e->envelope.payload.size;
+    q->at = at;
+    q->payload = e->envelope.payload;
+    q->tags = strata__entry_notes_unpack(m->call.root->mem, &e->envelope);
+    strata__envelope_to_meta(&q->meta, &e->envelope);
+    distrust(m->call.root, &q->meta);
+    strata__import_hint(q);
+    if (m->quick_count == QUICK_BATCH)
+        put_quick(m);
+}
+
+/* It stands at `at`. */
+static int take_entry(struct import *m, const struct stream_entry *e, const uint8_t *at)
+{
+    strata_slice plain;
+    strata *handle = place_of(m, e, &plain);
+    if (handle == NULL)
+        return m->rc;
+    uint64_t bytes = e->key.size + e->envelope.payload.size;
+    const strata_snapshot_options *o = &m->call.options;
+    if (o->max_bytes != 0 ||
+        (o->max_entries != 0 && m->call.report.entries + m->count + m->quick_count >= o->max_entries)) {
+        put_quick(m); /* which of those that are on their way get there? */
+        finish_batch(m);
+    }
+    if (!strata__snapshot_room(&m->call, bytes)) {
+        m->stop = 1;
+        return STRATA_OK;
+    }
+    if (e->envelope.codec == 0 && strata__import_may_be_quick(handle))
+        gather(m, e, at, handle, plain);
+    else
+        fly(m, &e->envelope, handle, plain, bytes);
+    return m->rc;
+}
+
 static int take_entries(struct import *m, const struct stream_block *block, const uint8_t *raw)
 {
     const uint8_t *at = raw, *end = raw + block->raw_size;
+    m->block_end = end;
     for (uint32_t i = 0; i < block->entries && m->rc == STRATA_OK && !m->stop; i++) {
         struct stream_entry e;
+        const uint8_t *begin = at;
         int verdict = strata__stream_entry_read(&e, &at, end);
         if (verdict == FORMAT_NEWER)
             m->call.report.failed++;
         else if (verdict != FORMAT_OK)
             fail_damaged(m, "an entry is none");
         else
-            take_entry(m, &e);
+            take_entry(m, &e, begin);
     }
+    put_quick(m);
     finish_batch(m);
     if (m->rc == STRATA_OK && !m->stop && at != end)
         fail_damaged(m, "something stands behind its entries");

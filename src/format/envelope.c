@@ -54,22 +54,19 @@ static void put_bytes(struct writer *w, const void *data, size_t size)
     w->used += size;
 }
 
-static void put_varint(struct writer *w, uint64_t n)
-{
-    uint8_t bytes[VARINT_MAX];
-    size_t size = 0;
-    for (; n >= 0x80; n >>= 7)
-        bytes[size++] = (uint8_t)(n | 0x80);
-    bytes[size++] = (uint8_t)n;
-    put_bytes(w, bytes, size);
-}
+static size_t varint_bytes(uint64_t n) { return (size_t)(63 - __builtin_clzll(n | 1)) / 7 + 1; }
 
-static size_t varint_bytes(uint64_t n)
+static inline void put_varint(struct writer *w, uint64_t n)
 {
-    size_t bytes = 1;
-    while ((n >>= 7) != 0)
-        bytes++;
-    return bytes;
+    if (w->out == NULL) {
+        w->used += varint_bytes(n);
+        return;
+    }
+    uint8_t *at = w->out + w->used;
+    for (; n >= 0x80; n >>= 7)
+        *at++ = (uint8_t)(n | 0x80);
+    *at++ = (uint8_t)n;
+    w->used = (size_t)(at - w->out);
 }
 
 /* As wide as that, whatever it is: what is above is cut. */
@@ -83,9 +80,9 @@ static void put_wide(struct writer *w, uint64_t n, size_t size)
 
 static void put_le64(struct writer *w, uint64_t n)
 {
-    uint8_t bytes[8];
-    strata__le64_put(bytes, n);
-    put_bytes(w, bytes, sizeof bytes);
+    if (w->out != NULL)
+        strata__le64_put(w->out + w->used, n);
+    w->used += 8;
 }
 
 /* Whole seconds take two to three bytes less; 0 is left out, so its code is free for "for ever". */

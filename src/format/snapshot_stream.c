@@ -156,6 +156,22 @@ size_t strata__stream_entry_write(void *out, const struct stream_entry *e)
     return (size_t)(at - (uint8_t *)out) + e->envelope.payload.size;
 }
 
+size_t strata__stream_plain_write(void *out, const struct stream_entry *e)
+{
+    uint8_t *at = put_size(out, e->key.size);
+    memcpy(at, e->key.data, e->key.size);
+    at += e->key.size;
+    /* As if the size took two bytes, as it mostly does; otherwise what follows moves. */
+    size_t header = strata__envelope_write(&e->envelope, at + 2), body = header + e->envelope.payload.size;
+    size_t width = size_width(body);
+    if (width != 2)
+        memmove(at + width, at + 2, header);
+    at = put_size(at, body) + header;
+    if (e->envelope.payload.size != 0)
+        memcpy(at, e->envelope.payload.data, e->envelope.payload.size);
+    return (size_t)(at - (uint8_t *)out) + e->envelope.payload.size;
+}
+
 int strata__stream_entry_read(struct stream_entry *out, const uint8_t **at, const uint8_t *end)
 {
     size_t size;

@@ -18,7 +18,8 @@ enum {
     STREAM_BLOCK = 32,
     STREAM_END = 16,              /* what the last block holds */
     STREAM_BLOCK_BYTES = 1 << 20, /* a block of several entries has no more, unpacked */
-    STREAM_MOST = 1 << 30         /* and one of a single entry no more than this */
+    STREAM_MOST = 1 << 30,        /* and one of a single entry no more than this */
+    STREAM_PLAIN_MOST = 256       /* what an entry without tags, names and a checksum has beside key and payload */
 };
 
 enum stream_kind { STREAM_ENTRIES = 1, STREAM_LAST = 2 };
@@ -62,6 +63,9 @@ void strata__stream_end_read(const void *bytes, uint64_t *entries, uint64_t *raw
 /* Bytes of an entry; write them: the payload is copied from envelope.payload. */
 size_t strata__stream_entry_size(const struct stream_entry *entry);
 size_t strata__stream_entry_write(void *out, const struct stream_entry *entry);
+/* The same of one without tags, content type, validators and checksum, in one go: into room for STREAM_PLAIN_MOST beside key and
+ * payload. */
+size_t strata__stream_plain_write(void *out, const struct stream_entry *entry);
 /* One of the entries in [*at, end), which *at is moved behind; slices point into the bytes.
  * @return FORMAT_OK; FORMAT_NEWER: this one can't be read; FORMAT_CORRUPT: nor what follows. */
 int strata__stream_entry_read(struct stream_entry *out, const uint8_t **at, const uint8_t *end);

@@ -112,7 +112,8 @@ enum {
     STRATA_OP_SAME = 128, /**< PUT, REMOVE, of STRATA_LAYER_LEASES: what was read there had meta.version and meta.store_life; do it only
                                where that very entry still stands, and end a lease to replace it.  Elsewhere STRATA_AGAIN, and LOST */
     STRATA_OP_NONE = 256, /**< PUT, REMOVE, of STRATA_LAYER_LEASES: only where no entry stands; a lease to load one ends.  Elsewhere
-                               STRATA_AGAIN, and LOST.  Not with SAME */
+                               STRATA_AGAIN, and LOST.  Not with SAME.  PUT, of a memory layer: the same, and what it holds stays,
+                               served or not */
     STRATA_OP_UPDATE = 512, /**< PUT, of STRATA_LAYER_INSTANT: only in place of what is held of the key, fresh or not; else STRATA_MISS,
                                 and nothing changes */
     STRATA_OP_RESIDENT = 2048, /**< PUT: eviction shall not choose it, as far as there is room for such.  Without this and EVICTABLE it is as
@@ -220,6 +221,20 @@ struct strata_lurk {
                  uint32_t *position);
 };
 
+/** A walk over the entries that a layer holds, a piece at a time: for an export, which would else look each key up. */
+typedef struct strata_scan strata_scan;
+struct strata_scan {
+    size_t size;       /**< sizeof this struct */
+    uint64_t at;       /**< where the walk goes on, as the layer means it; 0: at its begin */
+    uint32_t most;     /**< tell of so many entries in this piece, and of no more */
+    uint32_t reserved; /**< 0 */
+    /** Of an entry, of any namespace, fresh or not, as a GET that found it is answered: space, key, found, tags, meta and flags are set,
+     *  and what else a GET sets; hash is not.  Key, and what `found` lends, stand still only until it returns, unless `found` is a
+     *  reference of its own kind: who wants one of a value that is lent copies it.  `found` and `tags` are given to the cache.  The
+     *  layer's reclamation waits meanwhile: it blocks never, calls no user, and does not come back to the layer. */
+    void (*each)(strata_scan *scan, strata_op *op);
+};
+
 /** A layer's functions.  Slots are only ever appended; optional ones are NULL. */
 typedef struct strata_layer_ops {
     size_t size;      /**< sizeof this table */
@@ -307,6 +322,9 @@ typedef struct strata_layer_ops {
      *  thought of the store.  Called again and again by one thread, while it returns 1: that is under way; 0: it is over.  Does not
      *  block.  NULL: nothing is kept. */
     int (*settle)(strata_layer *layer);
+    /** STRATA_LAYER_INSTANT, with STRATA_LAYER_SPACES: one piece of a walk.  What is held all the while is told once.
+     *  @return 1: that was all of it; 0: there is more; < 0.  NULL: the cache asks keys(), and looks up each. */
+    int (*scan)(strata_layer *layer, strata_scan *scan, strata_error *err);
 } strata_layer_ops;
 
 /** The base of a layer: the first member of its own struct. */

@@ -575,6 +575,9 @@ void strata__memory_shrink(struct memory *m, uint64_t bytes);
 /* memory_lurk.c */
 int strata__memory_lurk(strata_layer *layer, strata_lurk *lurk);
 
+/* memory_scan.c */
+int strata__memory_scan(strata_layer *layer, strata_scan *scan, strata_error *err);
+
 extern const struct eviction_ops strata__evict_fifo, strata__evict_lru, strata__evict_lfu, strata__evict_sieve,
     strata__evict_s3fifo, strata__evict_wtinylfu;
 

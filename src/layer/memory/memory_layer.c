@@ -392,6 +392,7 @@ static const strata_layer_ops memory_ops = {
     .checked = strata__memory_checked,
     .lurk = strata__memory_lurk,
     .health = strata__memory_health,
+    .scan = strata__memory_scan,
 };
 
 /* The constructor --------------------------------------------------------------------------------------------- */

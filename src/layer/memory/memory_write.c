@@ -129,28 +129,43 @@ static struct entry *find_room(struct shard *s, const struct incoming *in, struc
     return e;
 }
 
-static int refuse_locked(struct shard *s, const strata_op *op)
+/* Something is there, and stays. */
+static int lost(strata_op *op)
+{
+    op->flags |= STRATA_OP_LOST;
+    return STRATA_AGAIN;
+}
+
+static int refuse_locked(struct shard *s, strata_op *op)
 {
     struct entry *old = strata__index_find(s, op->hash, op->space, op->key.data, op->key.size);
+    if (old != NULL && (op->flags & STRATA_OP_NONE) != 0)
+        return lost(op);
     if (old != NULL)
         strata__memory_drop_locked(s, old, op->hash); /* what was here is not right any more */
     s->rejections++;
     return STRATA_AGAIN;
 }
 
-/* Room is made only for who comes in place of another. */
-static int replaces_locked(struct shard *s, const strata_op *op)
+/* Room is made only for who comes in place of another, or of none, as it wants it. */
+static int check_place_locked(struct shard *s, strata_op *op)
 {
-    return strata__index_find(s, op->hash, op->space, op->key.data, op->key.size) != NULL;
+    int there = strata__index_find(s, op->hash, op->space, op->key.data, op->key.size) != NULL;
+    if (op->flags & STRATA_OP_NONE)
+        return there ? lost(op) : STRATA_OK;
+    return there ? STRATA_OK : STRATA_MISS;
 }
 
 static int put_locked(struct shard *s, const struct incoming *in)
 {
-    const strata_op *op = in->op;
+    strata_op *op = in->op;
     int room = HEAP_ROOM_MADE;
     index_fetch(s, op->hash);
-    if (__builtin_expect((op->flags & STRATA_OP_UPDATE) != 0, 0) && !replaces_locked(s, op))
-        return STRATA_MISS;
+    if (__builtin_expect((op->flags & (STRATA_OP_UPDATE | STRATA_OP_NONE)) != 0, 0)) {
+        int status = check_place_locked(s, op);
+        if (status != STRATA_OK)
+            return status;
+    }
     strata__ghost_fetch(&s->ghost, ghost_fingerprint(op->hash));
     /* Values that came free go back without the lock, a few at a time. */
     while (in->heap != NULL && (room = strata__memory_heap_room(s, in)) == HEAP_ROOM_LATER) {
