@@ -13,8 +13,23 @@ enum {
     STRATA_EVICT_LRU = 3,
     STRATA_EVICT_LFU = 4,      /**< with ageing */
     STRATA_EVICT_FIFO = 5,
-    STRATA_EVICT_SIEVE = 6     /**< Zhang et al., NSDI 2024; for web-like traffic only */
+    STRATA_EVICT_SIEVE = 6,    /**< Zhang et al., NSDI 2024; for web-like traffic only */
+    STRATA_EVICT_COST = 7      /**< what takes long to load, or little room, stays longer: about as GreedyDual-Size-Frequency
+                                    (Cherkasova 1998) has it.  See below */
 };
+
+/* STRATA_EVICT_COST is for loads that differ: where some take a hundred times as long as others, the time that is spent loading
+ * falls by a fifth to a third against s3-fifo, for some more loads; docs/eviction.md has the numbers, and how to get your own.
+ *
+ * An entry stays for a time that grows with its hits x cost / size; who is not read leaves at last, whatever it has cost: 64 times
+ * later than the others at most, and an entry that has expired before all others once it is the oldest of its sort.  The cost of an
+ * entry is strata_policy.cost_us, where that says one; else what its loader took, from its call to its result, which a slower layer
+ * keeps to the millisecond; what is found there without that: what it took to read it there.  A set that says none leaves the cost of
+ * what it replaces as it was, and counts as 10 ms where nothing is.  Of a key that is loaded again and again, half of the (logarithmic)
+ * weight is of the last load, so that one which took very long is soon forgotten.  Costs count between 1 us and an hour, to within a
+ * factor of 2.4.  Size counts where max_bytes alone bounds the layer; with max_entries each entry takes the same room.  It costs a
+ * hit nothing, an entry no byte but those that s3-fifo's memory of evicted keys takes, too, and a shard some 1,000 bytes. */
+
 
 /** A memory layer.  Start from STRATA_MEMORY_OPTIONS_INIT, change what differs. */
 typedef struct strata_memory_options {

@@ -153,10 +153,15 @@ typedef struct strata_policy {
                                             ttl_ms or align_ms (STRATA_OFF, too), and not this, has those.  Only code can give it, no
                                             URL.  NULL inherits; default none */
     void *align_ctx;                   /**< handed to it; borrowed, outlives the cache */
+    int32_t cost_us;                   /**< what a load counts as taking, in microseconds, for a memory layer with STRATA_EVICT_COST; a
+                                            loader says so of its key by strata_load_set_policy(), a set of what it sets; up to
+                                            2,000,000,000.  Need not be a time: what counts is how many times another one's.
+                                            Stored with the entry in every layer.  Default STRATA_OFF: what the loader took */
+    uint32_t reserved;                 /**< 0 */
 } strata_policy;
 
 /** A policy that inherits everything. */
-#define STRATA_POLICY_INIT { sizeof(strata_policy), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, { 0 }, 0, 0, 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL }
+#define STRATA_POLICY_INIT { sizeof(strata_policy), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, { 0 }, 0, 0, 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, 0, 0 }
 
 STRATA_END_DECLS
 #endif /* STRATA_POLICY_H */

@@ -32,6 +32,14 @@ static uint32_t plan_tags(struct flight *f, int negative)
     return count;
 }
 
+/* What it would take to load it again.  A load that found it not modified says nothing of that. */
+static uint32_t measured_us(const struct flight *f, int64_t elapsed_ns)
+{
+    if (f->load.not_modified)
+        return 0;
+    return elapsed_ns < 1000 ? 1 : elapsed_ns / 1000 < UINT32_MAX ? (uint32_t)(elapsed_ns / 1000) : UINT32_MAX;
+}
+
 void strata__plan_load(struct flight *f, int64_t elapsed_ns)
 {
     struct strata_load *load = &f->load;
@@ -58,6 +66,7 @@ void strata__plan_load(struct flight *f, int64_t elapsed_ns)
         .tag_count = tag_count,
         .store_position = f->store_position,
         .load_ms = (uint32_t)(elapsed_ns / 1000000 < UINT32_MAX ? elapsed_ns / 1000000 : UINT32_MAX),
+        .cost_us = measured_us(f, elapsed_ns),
         .codec = f->value != NULL && f->value->object != NULL && f->root->codec != NULL ? f->root->codec->id : 0,
     };
     if (!negative)

@@ -184,6 +184,8 @@ static int collect(struct read *read, struct layer_slot *slot)
             strata__histogram_add(&slot->latency, (uint64_t)(ns - f->op_ns));
         if (!judge(f, slot, now))
             continue;
+        if (f->plan.is_backfill && f->plan.meta.cost_us == 0) /* nobody knows what a load would take: what this did */
+            f->plan.meta.cost_us = (uint32_t)((ns - f->op_ns) / 1000 < UINT32_MAX ? (ns - f->op_ns) / 1000 : UINT32_MAX);
         read->flights[i] = read->flights[--left];
         read->flights[left] = flight_ref(f);
         read->count = left;

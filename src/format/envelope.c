@@ -32,7 +32,8 @@ enum { /* presence bits: the order of the fields; the frequent ones first, so th
        HAS_STORE_POSITION = 1 << 21,
        HAS_PROTECTION = 1 << 22,
        HAS_SLIDING = 1 << 23,
-       HAS_KNOWN = (1 << 24) - 1,
+       HAS_COST = 1 << 24,
+       HAS_KNOWN = (1 << 25) - 1,
 };
 
 enum { FIXED = 3, CHECKSUM = 4, VARINT_MAX = 10, HEADER_COPIED = 256 };
@@ -162,6 +163,7 @@ static uint32_t presence_of(const struct envelope *e)
     has |= e->store_position != 0 ? HAS_STORE_POSITION : 0;
     has |= e->flags & ENVELOPE_PROTECTED ? HAS_PROTECTION : 0;
     has |= e->slide_ms > 0 && e->slide_step_ms > 0 && e->slide_max_ms > 0 ? HAS_SLIDING : 0;
+    has |= e->cost_us != 0 ? HAS_COST : 0;
     has |= e->flags & ENVELOPE_STAMPED ? HAS_STAMP : 0;
     return has;
 }
@@ -232,6 +234,8 @@ static void put_what(struct writer *w, const struct envelope *e, uint32_t has)
         put_duration(w, e->slide_step_ms);
         put_duration(w, e->slide_max_ms);
     }
+    if (has & HAS_COST)
+        put_varint(w, e->cost_us);
 }
 
 /* What follows the header's size; the checksum, which needs that size, is left as a hole. */
@@ -474,6 +478,7 @@ static void take_what(struct reader *r, struct envelope *e, uint64_t has)
     e->slide_ms = has & HAS_SLIDING ? take_duration(r) : 0;
     e->slide_step_ms = has & HAS_SLIDING ? take_duration(r) : 0;
     e->slide_max_ms = has & HAS_SLIDING ? take_duration(r) : 0;
+    e->cost_us = has & HAS_COST ? take_u32(r) : 0;
     if ((e->protection != PROTECT_NONE) != ((e->flags & ENVELOPE_PROTECTED) != 0))
         spoil(r, FORMAT_CORRUPT);
     else if (e->protection > PROTECT_HMAC)

@@ -61,6 +61,7 @@ struct envelope {
     uint64_t life;
     uint32_t position;
     uint32_t load_ms;
+    uint32_t cost_us; /* where load_ms does not say it; 0: it does */
     uint32_t codec;
     uint64_t store_position; /* of the shared store's list of bans, at birth */
     uint32_t protection;     /* only where ENVELOPE_PROTECTED is flagged */

@@ -5,6 +5,8 @@
 
 static int64_t at_least_zero(int64_t ms) { return ms > 0 ? ms : 0; }
 
+static uint32_t to_us(uint32_t ms) { return ms < UINT32_MAX / 1000 ? ms * 1000 : UINT32_MAX; }
+
 void strata__envelope_from_meta(struct envelope *out, const strata_meta *meta)
 {
     memset(out, 0, sizeof *out);
@@ -23,6 +25,7 @@ void strata__envelope_from_meta(struct envelope *out, const strata_meta *meta)
     out->position = meta->position;
     out->store_position = meta->store_position;
     out->load_ms = meta->load_ms;
+    out->cost_us = meta->cost_us / 1000 != meta->load_ms ? meta->cost_us : 0;
     out->codec = meta->codec;
     out->slide_ms = at_least_zero(meta->slide_ms);
     out->slide_step_ms = at_least_zero(meta->slide_step_ms);
@@ -47,6 +50,7 @@ void strata__envelope_to_meta(strata_meta *out, const struct envelope *envelope)
     out->store_position = envelope->store_position;
     out->tag_count = envelope->tag_count;
     out->load_ms = envelope->load_ms;
+    out->cost_us = envelope->cost_us != 0 ? envelope->cost_us : to_us(envelope->load_ms);
     out->codec = envelope->codec;
     out->slide_ms = envelope->slide_ms;
     out->slide_step_ms = envelope->slide_step_ms;

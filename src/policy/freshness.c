@@ -219,6 +219,8 @@ void strata__policy_resolve(strata_policy *out, const strata_policy *call, const
     out->sliding_max_ms = duration(c.sliding_max_ms, b.sliding_max_ms);
     out->load_limit_ms = duration(c.load_limit_ms, b.load_limit_ms);
     out->late_result = switched(c.late_result, b.late_result);
+    out->cost_us = (int32_t)duration(c.cost_us, b.cost_us);
+    out->reserved = 0;
     out->align_zone = c.align_zone != NULL ? c.align_zone : b.align_zone;
     const strata_policy *aligns = c.align != NULL || c.align_ms != 0 || c.ttl_ms > 0 ? &c : &b;
     out->align = aligns->align;
@@ -255,5 +257,7 @@ void strata__policy_to_meta(const strata_policy *resolved, int negative, strata_
     meta->error_ms = negative ? 0 : at_least_zero(resolved->stale_if_error_ms);
     meta->keep_ms = negative ? 0 : at_least_zero(resolved->keep_ms);
     strata__slide_init(resolved, meta);
+    if (resolved->cost_us > 0)
+        meta->cost_us = (uint32_t)resolved->cost_us;
     meta->early_ms = negative ? 0 : strata__ttl_early(resolved, meta);
 }

@@ -25,7 +25,7 @@
 static const struct option_word eviction_words[] = {
     { "s3-fifo", STRATA_EVICT_S3FIFO },     { "w-tinylfu", STRATA_EVICT_WTINYLFU }, { "lru", STRATA_EVICT_LRU },
     { "lfu", STRATA_EVICT_LFU },            { "fifo", STRATA_EVICT_FIFO },          { "sieve", STRATA_EVICT_SIEVE },
-    { NULL, 0 } };
+    { "cost", STRATA_EVICT_COST },          { NULL, 0 } };
 
 static const struct option_word recovery_words[] = {
     { "quiet", STRATA_RECOVERY_QUIET }, { "strict", STRATA_RECOVERY_STRICT }, { NULL, 0 } };
@@ -73,7 +73,7 @@ static const struct option_row memory_rows[] = {
     SIZE_ROW,
     ROW(max_bytes, OPTION_BYTES, STRATA__MEMORY_LEAST, STRATA__MEMORY_MOST, 64 * MIB, NULL, "budget, all overhead included"),
     ROW(max_entries, OPTION_U64, 1, UINT32_MAX, 0, NULL, "budget by count as well; 0 none"),
-    ROW(policy, OPTION_ENUM, STRATA_EVICT_S3FIFO, STRATA_EVICT_SIEVE, STRATA_EVICT_S3FIFO, eviction_words,
+    ROW(policy, OPTION_ENUM, STRATA_EVICT_S3FIFO, STRATA_EVICT_COST, STRATA_EVICT_S3FIFO, eviction_words,
         "who leaves when room is needed"),
     ROW(shards, OPTION_U32, 1, 1024, 0, NULL, "0 chooses from the budget; 1 gives the exact order of the policy"),
     ROW(negative_percent, OPTION_U32, 1, 50, 5, NULL, "share of the budget that negative entries may take"),
@@ -391,6 +391,8 @@ static const struct option_row policy_rows[] = {
     DURATION_ROW(adaptive_max_ms, STRATA_OFF, "fresh for no longer than that; off: ttl_ms and four steps"),
     ROW(align, OPTION_POINTER, 0, 0, 0, NULL, "says when an entry ends, instead of those"),
     ROW(align_ctx, OPTION_POINTER, 0, 0, 0, NULL, "handed to it"),
+    TIMES_ROW(cost_us, 2000000000, STRATA_OFF, "what a load counts as taking, for policy=cost; off: what it takes"),
+    ROW(reserved, OPTION_U32, 0, 0, 0, NULL, "0"),
 };
 #undef STRUCT
 

@@ -14,6 +14,7 @@ static strata_layer *make_lru(void) { return make(STRATA_EVICT_LRU); }
 static strata_layer *make_lfu(void) { return make(STRATA_EVICT_LFU); }
 static strata_layer *make_fifo(void) { return make(STRATA_EVICT_FIFO); }
 static strata_layer *make_sieve(void) { return make(STRATA_EVICT_SIEVE); }
+static strata_layer *make_cost(void) { return make(STRATA_EVICT_COST); }
 
 int main(void)
 {
@@ -21,6 +22,7 @@ int main(void)
         { "memory s3-fifo", make_s3fifo, 0, 3000, 0, 0, 0 }, { "memory w-tinylfu", make_wtinylfu, 0, 3000, 0, 0, 0 },
         { "memory lru", make_lru, 0, 3000, 0, 0, 0 },        { "memory lfu", make_lfu, 0, 3000, 0, 0, 0 },
         { "memory fifo", make_fifo, 0, 3000, 0, 0, 0 },      { "memory sieve", make_sieve, 0, 3000, 0, 0, 0 },
+        { "memory cost", make_cost, 0, 3000, 0, 0, 0 },
     };
     int failed = 0;
     for (size_t i = 0; i < sizeof subjects / sizeof subjects[0]; i++)

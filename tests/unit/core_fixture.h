@@ -210,6 +210,7 @@ struct stack_options {
     const char *log;
     uint64_t memory_bytes;   /* 0: 1 MiB */
     uint64_t memory_entries; /* 0: more than any test has; else the first to come is the first to leave */
+    int32_t memory_policy;   /* 0: as said */
 };
 
 UNUSED static int try_open(struct stack *st, const struct stack_options *o)
@@ -223,7 +224,7 @@ UNUSED static int try_open(struct stack *st, const struct stack_options *o)
     if (o->memory_entries != 0) {
         m.max_entries = o->memory_entries;
         m.shards = 1;
-        m.policy = STRATA_EVICT_FIFO;
+        m.policy = o->memory_policy != 0 ? o->memory_policy : STRATA_EVICT_FIFO;
     }
     int rc = strata__executor_sim_new(&st->ex, NULL, o->seed != 0 ? o->seed : 1, &st->err);
     assert_int_equal(rc, STRATA_OK);

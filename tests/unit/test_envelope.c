@@ -60,6 +60,7 @@ static void same_numbers(const struct envelope *a, const struct envelope *b)
     assert_int_equal(a->life, b->life);
     assert_int_equal(a->position, b->position);
     assert_int_equal(a->load_ms, b->load_ms);
+    assert_int_equal(a->cost_us, b->cost_us);
     assert_int_equal(a->codec, b->codec);
     assert_int_equal(a->tag_count, b->tag_count);
 }
@@ -160,6 +161,12 @@ static void documented_vectors(void **state)
     assert_int_equal(again.slide_step_ms, 6000);
     assert_int_equal(again.slide_max_ms, STRATA_FOREVER);
     free(bytes);
+    struct envelope dear = { .fresh_ms = 60000, .cost_us = 250000, .payload = { "hello", 5 } };
+    bytes = packed(&dear, &size);
+    doc_vector_check("ca 01 00 0c 81808008 78 90a10f 68656c6c6f", bytes, size);
+    assert_int_equal(strata__envelope_read(&again, bytes, size), FORMAT_OK);
+    assert_int_equal(again.cost_us, 250000);
+    free(bytes);
     struct envelope full = everything();
     bytes = packed(&full, &size);
     doc_vector_check("ca 01 02 79 ffff7f 78 a038 80c60a 00 b917 ac02 8877665544332211 80d0eab6b733 "
@@ -238,6 +245,7 @@ static void random_ones(void **state)
                               .content_type = strata_bytes(letters, (size_t)(some(&seed) % 300)),
                               .etag = strata_bytes(letters, (size_t)(some(&seed) % 40)),
                               .payload = strata_bytes(letters, (size_t)(next(&seed) % 300)) };
+        e.cost_us = (uint32_t)some(&seed);
         e.raw_size = e.compression != COMPRESS_NONE ? some(&seed) : 0;
         e.dictionary = e.compression != COMPRESS_NONE ? some(&seed) : 0;
         there_and_back(&e);
@@ -305,8 +313,8 @@ static void other_than_ours(void **state)
     assert_int_equal(VERDICT("\xca\x02\x00\x05\x00"), FORMAT_NEWER);
     assert_int_equal(VERDICT("\xca\x01\x80\x05\x00"), FORMAT_NEWER);
     assert_int_equal(VERDICT("\xca\x01\x00\x09\x80\x80\x02\x05\x20"), FORMAT_NEWER);
-    /* A field that we do not know is passed over: bit 24, two bytes. */
-    assert_int_equal(VERDICT("\xca\x01\x00\x0b\x81\x80\x80\x08\x78\xff\xff payload"), FORMAT_OK);
+    /* A field that we do not know is passed over: bit 25, two bytes. */
+    assert_int_equal(VERDICT("\xca\x01\x00\x0b\x81\x80\x80\x10\x78\xff\xff payload"), FORMAT_OK);
     /* One that says how it is sealed, and is not flagged so, or the other way round; and a way that we do not know. */
     assert_int_equal(VERDICT("\xca\x01\x00\x11\x80\x80\x80\x02\x01"
                              "12345678"),
@@ -361,6 +369,7 @@ static void as_a_layer_says_it(void **state)
                          .position = 11,
                          .load_ms = 12,
                          .codec = 13,
+                         .cost_us = 14,
                          .negative = 1 };
     struct envelope e, found;
     strata_meta back;
@@ -371,6 +380,15 @@ static void as_a_layer_says_it(void **state)
     strata__envelope_to_meta(&back, &found);
     assert_memory_equal(&back, &meta, sizeof meta);
     free(bytes);
+    /* What a load took says what it would take again, but for what is shorter than a millisecond. */
+    meta.cost_us = 12345;
+    strata__envelope_from_meta(&e, &meta);
+    assert_int_equal(e.cost_us, 0);
+    strata__envelope_to_meta(&back, &e);
+    assert_int_equal(back.cost_us, 12000);
+    e.load_ms = UINT32_MAX;
+    strata__envelope_to_meta(&back, &e);
+    assert_int_equal(back.cost_us, UINT32_MAX);
     meta.fresh_ms = -1;
     strata__envelope_from_meta(&e, &meta);
     assert_int_equal(e.fresh_ms, 0);

@@ -54,7 +54,7 @@ static void test_more_shards_than_the_budget_can_feed(void **state)
 static void test_count_that_never_fills(void **state)
 {
     (void)state;
-    for (int policy = STRATA_EVICT_S3FIFO; policy <= STRATA_EVICT_SIEVE; policy++) {
+    for (int policy = STRATA_EVICT_S3FIFO; policy <= STRATA_EVICT_COST; policy++) {
         uint64_t hits[2] = { 0, 0 };
         for (int counted = 0; counted < 2; counted++) {
             strata_memory_options o = { STRATA_SIZED(strata_memory_options), .max_bytes = 2 << 20, .shards = 1,

@@ -137,7 +137,7 @@ static void test_lookup_says_what_needs_a_thought(void **state)
 static void test_bytes_are_bounded(void **state)
 {
     (void)state;
-    for (int policy = STRATA_EVICT_S3FIFO; policy <= STRATA_EVICT_SIEVE; policy++) {
+    for (int policy = STRATA_EVICT_S3FIFO; policy <= STRATA_EVICT_COST; policy++) {
         strata_memory_options o = { STRATA_SIZED(strata_memory_options), .max_bytes = 4 << 20, .policy = policy };
         struct memory_fixture f;
         assert_int_equal(fixture_open(&f, &o, NULL), STRATA_OK);
@@ -414,7 +414,7 @@ static void *work(void *arg)
 static void test_threads_see_whole_values(void **state)
 {
     (void)state;
-    for (int policy = STRATA_EVICT_S3FIFO; policy <= STRATA_EVICT_SIEVE; policy++) {
+    for (int policy = STRATA_EVICT_S3FIFO; policy <= STRATA_EVICT_COST; policy++) {
         strata_memory_options o = { STRATA_SIZED(strata_memory_options), .max_bytes = 128 << 10, .policy = policy };
         struct memory_fixture f;
         assert_int_equal(fixture_open(&f, &o, NULL), STRATA_OK);

@@ -229,7 +229,7 @@ static void test_no_put_pays_for_all(void **state)
 static void test_every_policy(void **state)
 {
     (void)state;
-    for (int32_t policy = STRATA_EVICT_S3FIFO; policy <= STRATA_EVICT_SIEVE; policy++) {
+    for (int32_t policy = STRATA_EVICT_S3FIFO; policy <= STRATA_EVICT_COST; policy++) {
         struct memory_fixture f;
         strata_memory_options o = watched(4 * MIB);
         o.policy = policy;

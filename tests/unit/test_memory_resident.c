@@ -47,7 +47,7 @@ static uint64_t held(struct memory_fixture *f, uint64_t from, uint64_t count)
 static void test_stay_under_each_policy(void **state)
 {
     (void)state;
-    for (int policy = STRATA_EVICT_S3FIFO; policy <= STRATA_EVICT_SIEVE; policy++)
+    for (int policy = STRATA_EVICT_S3FIFO; policy <= STRATA_EVICT_COST; policy++)
         for (int counted = 0; counted < 2; counted++) {
             struct memory_fixture f;
             open_layer(&f, policy, 1 << 20, counted ? 2000 : 0);
@@ -71,7 +71,7 @@ static void test_stay_under_each_policy(void **state)
 static void test_large_blocks_among_residents(void **state)
 {
     (void)state;
-    for (int policy = STRATA_EVICT_S3FIFO; policy <= STRATA_EVICT_SIEVE; policy++) {
+    for (int policy = STRATA_EVICT_S3FIFO; policy <= STRATA_EVICT_COST; policy++) {
         struct memory_fixture f;
         open_layer(&f, policy, 4 << 20, 0);
         uint64_t kept = 0;

@@ -30,7 +30,7 @@ static int put_zeros(struct memory_fixture *f, uint64_t n, size_t size)
 static void test_large_value_among_small_ones(void **state)
 {
     (void)state;
-    for (int policy = STRATA_EVICT_S3FIFO; policy <= STRATA_EVICT_SIEVE; policy++) {
+    for (int policy = STRATA_EVICT_S3FIFO; policy <= STRATA_EVICT_COST; policy++) {
         struct memory_fixture f;
         open_one_shard(&f, 4 << 20, policy);
         uint64_t x = 1;

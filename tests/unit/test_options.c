@@ -117,8 +117,8 @@ static void test_refusals_name_field_bounds_and_what_was_given(void **state)
     expect_refusal(&o, "max_bytes", "max_bytes is 1000: give 65536 to");
     o.max_bytes = UINT64_MAX;
     expect_refusal(&o, "max_bytes", "18446744073709551615");
-    o = (strata_memory_options){ STRATA_SIZED(strata_memory_options), .policy = 7 };
-    expect_refusal(&o, "policy", "from 1 to 6");
+    o = (strata_memory_options){ STRATA_SIZED(strata_memory_options), .policy = 8 };
+    expect_refusal(&o, "policy", "from 1 to 7");
     o.policy = -1;
     expect_refusal(&o, "policy", "-1");
     o = (strata_memory_options){ STRATA_SIZED(strata_memory_options), .negative_percent = 51 };
@@ -220,7 +220,7 @@ static void test_wrong_text_is_refused_with_words(void **state)
         { "max_entries", "99999999999999", "out of bounds" },
         { "max_entries", "", "no whole number" },
         { "negative_percent", "51", "write 1 to 50" },
-        { "policy", "lrux", "s3-fifo, w-tinylfu, lru, lfu, fifo, sieve" },
+        { "policy", "lrux", "s3-fifo, w-tinylfu, lru, lfu, fifo, sieve, cost" },
         { "name", "", "write 1 to 31" },
         { "name", "a name that is much longer than thirty-one bytes", "write 1 to 31" },
         { "bytes", "1mb",

@@ -65,6 +65,9 @@ typedef struct strata_meta {
     int64_t slide_ms;      /**< a hit makes it fresh for so long from then on; 0: none does */
     int64_t slide_step_ms; /**< if that is so much later than before */
     int64_t slide_max_ms;  /**< and no longer than this after birth; STRATA_FOREVER */
+    uint32_t cost_us;      /**< what it would take to load it again, in microseconds, as far as is known; 0 unknown.  A memory layer
+                                keeps it as far as its policy weighs it, and does not give it back */
+    uint32_t reserved;     /**< 0 */
 } strata_meta;
 
 /** Of an entry that a read finds: which need a second thought, for bans have come since.  Read as they are then. */

@@ -29,10 +29,12 @@
 #include "src/layer/key_hash.h"
 #include "src/layer/layer_host.h"
 #include "src/layer/memory/memory_bucket.h"
+#include "src/layer/memory/memory_history.h"
 #include "src/layer/value_impl.h"
 #include "src/os/os_lock.h"
 #include "src/os/os_thread.h"
 #include "src/os/reclaim.h"
+#include "src/policy/weigh.h"
 #include "strata/memory.h"
 
 /* Blocks and entries ----------------------------------------------------------------------------------------- */
@@ -65,7 +67,7 @@ static_assert(sizeof(struct entry) == 32, "the head is what an entry costs");
 enum {
     KIND_FOREVER = 1,  /* never expires; deadline holds the birth */
     KIND_META = 2,     /* a struct brief_meta follows the key */
-    KIND_FULL = 4,     /* a strata_meta follows the key, up to what slides; the whole of it with KIND_META beside */
+    KIND_FULL = 4,     /* a strata_meta follows the key, up to what slides; with KIND_META beside up to what it costs */
     KIND_NEGATIVE = 8, /* no value */
     KIND_HEAP = 16,    /* the value is a pointer to a counted heap value */
     KIND_BACKED = 32,  /* the layer below holds it, too */
@@ -96,7 +98,8 @@ struct brief_meta {
     uint32_t codec;
 };
 
-/* Where an entry stands.  A policy's own queues are [FIRST, OWN_END); who is resident stands aside of them. */
+/* Where an entry stands.  A policy's own queues are [FIRST, OWN_END), and with struct weighing those from COUNT on; who is resident
+ * stands aside of them. */
 enum { QUEUE_NONE = 0, QUEUE_NEGATIVE = 1, QUEUE_FIRST = 2, QUEUE_OWN_END = 18, QUEUE_RESIDENT = 18, QUEUE_COUNT = 19 };
 enum { WHOLE_PPM = 1000000, PROMISED_PPM = 900000 }; /* shares are parts of a million; promised are at most so many */
 enum { TTL_CLASSES = 15, TTL_CLASS_SHIFT = 12, VALUE_OFFSET = (1 << 12) - 1 };
@@ -126,25 +129,14 @@ struct index_table {
     _Alignas(64) _Atomic(uint64_t) slots[];
 };
 
-/* Live fingerprints of what left the small queue (memory_ghost.c). */
-struct ghost_slot {
-    uint32_t fingerprint; /* 0 is a hole */
-    uint32_t older;       /* number of the next in its chain */
-};
-struct ghost {
-    struct ghost_slot *ring;
-    uint32_t *heads; /* by fingerprint: the number of the youngest in the chain */
-    uint32_t ring_size, head_mask;
-    uint32_t first;        /* the number that stands, or stood, at the ring's start */
-    uint32_t oldest, next; /* numbers of those in the ring: [oldest, next) */
-    uint32_t live;
-};
-
-/* Approximate counts of keys (policy_wtinylfu.c). */
-struct sketch {
-    uint64_t *words; /* 16 counters of 4 bits each */
-    uint64_t mask;
-    uint64_t additions;
+/* What the policy "cost" keeps beside (policy_cost.c): the other policies have none. */
+enum { MORE_QUEUES = 32 - QUEUE_COUNT };
+struct weighing {
+    struct weigh weigh;
+    struct queue more[MORE_QUEUES]; /* the queues from QUEUE_COUNT on, as far as an entry can say */
+    int64_t now_ms;                 /* of the put that is under way */
+    uint32_t cost_us;               /* what it brings; 0: unknown */
+    uint32_t turn;                  /* the class whose oldest is looked at next, whether it has expired */
 };
 
 struct memory;
@@ -159,6 +151,8 @@ struct eviction_ops {
     void (*insert)(struct shard *s, struct entry *e, uint64_t hash);
     /* It was read. */
     void (*touch)(struct shard *s, struct entry *e, uint64_t hash);
+    /* It has taken the place of another one of its key, in that one's queue; NULL where touch() is all, if anything is. */
+    void (*replaced)(struct shard *s, struct entry *e);
     /* Somebody asked for a key that is not here, just before an insert. */
     void (*missed)(struct shard *s, uint64_t hash);
     /* Choose one, unlink it from its queue and return it; NULL where there is none. */
@@ -235,6 +229,7 @@ struct shard {
     uint64_t resident_bytes;                /* of those that are resident: blocks, and values on the heap */
     uint64_t resident_ppm;                  /* of limit_bytes, and of limit_entries: at most so much is resident */
     uint64_t unkept;                        /* were to be resident, and are not, for want of that */
+    struct weighing *weighing;              /* cost */
     struct strata_value *dead[DEAD_VALUES]; /* heap values to give back once the lock is free: that may call a codec */
     int64_t seen_expiry;                    /* the earliest met by the sweep that runs */
     uint64_t expirations, rejections, removes;
@@ -323,7 +318,12 @@ static inline unsigned queue_number(const struct entry *e)
 static inline int in_policy(const struct entry *e)
 {
     unsigned queue = queue_number(e);
-    return queue >= QUEUE_FIRST && queue < QUEUE_OWN_END;
+    return queue >= QUEUE_FIRST && (queue < QUEUE_OWN_END || queue >= QUEUE_COUNT);
+}
+
+static inline struct queue *queue_at(struct shard *s, unsigned queue)
+{
+    return queue < QUEUE_COUNT ? &s->queues[queue] : &s->weighing->more[queue - QUEUE_COUNT];
 }
 
 static inline size_t round8(size_t n) { return (n + 7) & ~(size_t)7; }
@@ -340,7 +340,7 @@ static inline char *entry_meta(const struct entry *e) { return entry_key(e) + ro
 static inline size_t meta_bytes(uint8_t kind)
 {
     if (kind & KIND_FULL)
-        return (kind & KIND_META) ? sizeof(strata_meta) : offsetof(strata_meta, slide_ms);
+        return (kind & KIND_META) ? offsetof(strata_meta, cost_us) : offsetof(strata_meta, slide_ms);
     return (kind & KIND_META) ? sizeof(struct brief_meta) : 0;
 }
 
@@ -438,19 +438,6 @@ void strata__ghost_add(struct shard *s, uint32_t fingerprint, uint64_t capacity)
 /* Far too large for this capacity, it becomes smaller, where there is memory for that. */
 void strata__ghost_fit(struct shard *s, uint64_t capacity);
 void strata__ghost_deinit(struct shard *s);
-static inline uint32_t ghost_fingerprint(uint64_t hash)
-{
-    uint32_t f = (uint32_t)(hash >> 32);
-    return f != 0 ? f : 1;
-}
-static inline uint32_t ghost_chain(uint32_t fingerprint, uint32_t head_mask)
-{
-    return (fingerprint * 0x9e3779b1u) >> 8 & head_mask;
-}
-static inline uint32_t *ghost_head(const struct ghost *g, uint32_t fingerprint)
-{
-    return &g->heads[ghost_chain(fingerprint, g->head_mask)];
-}
 /* It will be looked for: a head leads to a slot of the ring, and each is a wait.  First the head; by anybody. */
 static inline void ghost_fetch_head(const struct shard *s, uint64_t hash)
 {
@@ -578,7 +565,10 @@ int strata__memory_lurk(strata_layer *layer, strata_lurk *lurk);
 /* memory_scan.c */
 int strata__memory_scan(strata_layer *layer, strata_scan *scan, strata_error *err);
 
+/* policy_cost.c: 0, -1 out of memory. */
+int strata__cost_init(struct shard *s);
+
 extern const struct eviction_ops strata__evict_fifo, strata__evict_lru, strata__evict_lfu, strata__evict_sieve,
-    strata__evict_s3fifo, strata__evict_wtinylfu;
+    strata__evict_s3fifo, strata__evict_wtinylfu, strata__evict_cost;
 
 #endif /* STRATA_LAYER_MEMORY_IMPL_H */

@@ -26,6 +26,7 @@ static const struct eviction_ops *eviction_of(int32_t policy)
     case STRATA_EVICT_LFU: return &strata__evict_lfu;
     case STRATA_EVICT_FIFO: return &strata__evict_fifo;
     case STRATA_EVICT_SIEVE: return &strata__evict_sieve;
+    case STRATA_EVICT_COST: return &strata__evict_cost;
     default: return &strata__evict_s3fifo;
     }
 }
@@ -104,7 +105,12 @@ static int init_shard(struct memory *m, struct shard *s, size_t i)
     s->random = strata__mix64(m->host->hash_seed + i);
     s->bytes = sizeof *s;
     s->resident_ppm = (uint64_t)m->options.resident_percent * (WHOLE_PPM / 100);
-    return strata__index_init(s, 32);
+    if (m->eviction == &strata__evict_cost && strata__cost_init(s) != 0)
+        return -1;
+    if (strata__index_init(s, 32) == 0)
+        return 0;
+    strata__free(m->mem, s->weighing);
+    return -1;
 }
 
 static void free_value_of(const struct entry *e)
@@ -131,6 +137,7 @@ static void deinit_shard(struct shard *s)
     }
     strata__ghost_deinit(s);
     strata__free(s->layer->mem, s->sketch.words);
+    strata__free(s->layer->mem, s->weighing);
 }
 
 static void free_pages(struct memory *m)

@@ -108,6 +108,7 @@ void strata__meta_load(const struct memory *m, const struct entry *e, strata_met
 {
     if (e->kind & KIND_FULL) {
         out->slide_ms = out->slide_step_ms = out->slide_max_ms = 0;
+        out->cost_us = out->reserved = 0;
         memcpy(out, entry_meta(e), meta_bytes(e->kind));
         out->position = atomic_load_explicit(&((struct entry *)(uintptr_t)e)->position, memory_order_relaxed);
         return;

@@ -22,7 +22,7 @@ uint64_t strata__entry_weight(const struct shard *s, const struct entry *e)
 
 void strata__queue_push_head(struct shard *s, unsigned queue, struct entry *e)
 {
-    struct queue *q = &s->queues[queue];
+    struct queue *q = queue_at(s, queue);
     uint32_t ref = ref_of(s, e);
     e->prev = 0;
     e->next = q->head;
@@ -38,7 +38,7 @@ void strata__queue_push_head(struct shard *s, unsigned queue, struct entry *e)
 
 void strata__queue_unlink(struct shard *s, unsigned queue, struct entry *e)
 {
-    struct queue *q = &s->queues[queue];
+    struct queue *q = queue_at(s, queue);
     if (e->prev != 0)
         entry_at(s, e->prev)->next = e->next;
     else
@@ -57,7 +57,7 @@ void strata__queue_unlink(struct shard *s, unsigned queue, struct entry *e)
 
 void strata__queue_swap(struct shard *s, unsigned queue, struct entry *old, struct entry *fresh)
 {
-    struct queue *q = &s->queues[queue];
+    struct queue *q = queue_at(s, queue);
     uint32_t ref = ref_of(s, fresh);
     fresh->prev = old->prev;
     fresh->next = old->next;

@@ -83,7 +83,7 @@ static void fill(struct entry *e, const struct incoming *in)
 static void replace(struct shard *s, struct entry *old, struct entry *e, uint64_t hash, int resident)
 {
     strata__index_replace(s, hash, ref_of(s, old), ref_of(s, e));
-    if (((old->kind ^ e->kind) & KIND_NEGATIVE) == 0 && !resident && queue_number(old) < QUEUE_OWN_END) {
+    if (((old->kind ^ e->kind) & KIND_NEGATIVE) == 0 && !resident && queue_number(old) != QUEUE_RESIDENT) {
         uint8_t hits = atomic_load_explicit(&old->hits, memory_order_relaxed);
         if (hits < s->eviction->max_hits)
             hits++;
@@ -93,6 +93,8 @@ static void replace(struct shard *s, struct entry *old, struct entry *e, uint64_
         strata__queue_swap(s, queue_number(old), old, e);
         if (s->eviction->wants_touches && (e->kind & KIND_NEGATIVE) == 0)
             s->eviction->touch(s, e, hash);
+        if (s->eviction->replaced != NULL && (e->kind & KIND_NEGATIVE) == 0)
+            s->eviction->replaced(s, e);
     } else {
         strata__memory_leave(s, old);
         stand(s, e, hash, resident);
@@ -161,6 +163,10 @@ static int put_locked(struct shard *s, const struct incoming *in)
     strata_op *op = in->op;
     int room = HEAP_ROOM_MADE;
     index_fetch(s, op->hash);
+    if (s->weighing != NULL) {
+        s->weighing->cost_us = op->meta.cost_us;
+        s->weighing->now_ms = op->now_ms;
+    }
     if (__builtin_expect((op->flags & (STRATA_OP_UPDATE | STRATA_OP_NONE)) != 0, 0)) {
         int status = check_place_locked(s, op);
         if (status != STRATA_OK)
