@@ -17,10 +17,13 @@ struct contract_subject {
     int forgets_tags; /* 1: of an entry with tags it says that it has some, and no more */
 };
 
-/* Each answers how many cases failed.  Those of tags (contract_tags.c) are run by the other two. */
+/* Each answers how many cases failed.  Those of tags (contract_tags.c), and of puts that only replace (contract_update.c), are run by the
+ * other two. */
 int contract_run_layer(const struct contract_subject *subject);
 int contract_run_tags(const struct contract_subject *subject);
 int contract_run_tagged_cache(const struct contract_subject *subject, int with_memory);
+int contract_run_update(const struct contract_subject *subject);
+int contract_run_admit(const struct contract_subject *subject, int with_memory);
 int contract_run_cache(const struct contract_subject *subject);
 
 /* A store that gives leases, and two layers that share it; the first one made begins with an empty store.  Their waits for a

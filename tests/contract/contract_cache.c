@@ -528,7 +528,8 @@ int contract_run_cache(const struct contract_subject *s)
     subject = s;
     for (with_memory = 0; with_memory < 2; with_memory++) {
         snprintf(name, sizeof name, "a cache of %s%s", with_memory ? "memory | " : "", s->name);
-        failed += cmocka_run_group_tests_name(name, tests, NULL, NULL) + contract_run_tagged_cache(s, with_memory);
+        failed += cmocka_run_group_tests_name(name, tests, NULL, NULL) + contract_run_tagged_cache(s, with_memory) +
+                  contract_run_admit(s, with_memory);
     }
     return failed;
 }

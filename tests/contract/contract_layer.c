@@ -596,5 +596,5 @@ int contract_run_layer(const struct contract_subject *s)
         { "the_nth_allocation_fails", case_the_nth_allocation_fails, NULL, NULL, NULL },
     };
     subject = s;
-    return cmocka_run_group_tests_name(s->name, tests, NULL, NULL) + contract_run_tags(s);
+    return cmocka_run_group_tests_name(s->name, tests, NULL, NULL) + contract_run_tags(s) + contract_run_update(s);
 }
