@@ -91,6 +91,7 @@ command)
   "$prefix/bin/strata" help >help.txt
   grep -q replay help.txt
   [ -s "$prefix/share/man/man1/strata.1" ]
+  [ -s "$prefix/share/man/man3/strata.3" ]
   printf 'a\nb\na\n' | "$prefix/bin/strata" replay - --json >out.json
   grep -q '"requests"' out.json
   ;;
