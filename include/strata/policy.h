@@ -141,8 +141,9 @@ typedef struct strata_policy {
                                             new */
     int32_t adaptive;                  /**< STRATA_ON: what is loaded is fresh for longer the more its key is read: for adaptive_step_ms
                                             more for each adaptive_hits hits, up to adaptive_max_ms.  Hits of this process count, of any
-                                            layer; half of them are forgotten with each load, and all with a delete, so that a key that
-                                            cools is fresh for ttl_ms again.  jitter_ms comes on top; align_ms replaces it; a set has its
+                                            layer; half of them are forgotten with each load, so that a key that cools is fresh for
+                                            ttl_ms again.  They are the key's, not its value's: no delete, clear, ban or expire, here or
+                                            on another node, takes any.  jitter_ms comes on top; align_ms replaces it; a set has its
                                             ttl_ms.  For a cache or namespace: a call, or a loader, may switch it off, and say
                                             by how much.  strata_options.adaptive_profiles bounds for how many keys.  Default off */
     int32_t adaptive_hits;             /**< default 3 */

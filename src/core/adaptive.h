@@ -1,7 +1,9 @@
 /* adaptive.h - namespaces whose keys are fresh for longer where they are read often.
  *
  * Whose policy does not say so counts nothing: its hits run the layer's own functions.  Those of one that does run through a
- * pair that counts, and from enough hits on only reads. */
+ * pair that counts, and from enough hits on only reads.
+ *
+ * Hits are the key's, not the value's: no invalidation, of whatever kind and by whomever, takes any. */
 #ifndef STRATA_CORE_ADAPTIVE_H
 #define STRATA_CORE_ADAPTIVE_H
 #include "src/core/core_impl.h"
@@ -15,8 +17,6 @@ void strata__adaptive_free(struct root *root);
 void strata__adaptive_hit(strata *handle, uint64_t hash);
 /* A load of the key has ended: how long what it brings is fresh, in `policy`, which is resolved. */
 void strata__adaptive_load(strata *handle, uint64_t hash, strata_policy *policy);
-/* It was deleted. */
-void strata__adaptive_forget(strata *handle, uint64_t hash);
 /* strata__policy_check() of a call's, or a loader's own: nobody counts for a call alone. */
 int strata__call_policy_check(const strata *cache, const strata_policy *policy, strata_error *err);
 

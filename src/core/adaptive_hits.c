@@ -74,12 +74,6 @@ void strata__adaptive_load(strata *handle, uint64_t hash, strata_policy *policy)
         policy->ttl_ms = strata__adaptive_ttl(policy, strata__profile_take(handle->root->profiles, hash));
 }
 
-void strata__adaptive_forget(strata *handle, uint64_t hash)
-{
-    if (handle->adaptive_most != 0)
-        strata__profile_drop(handle->root->profiles, hash);
-}
-
 int strata__call_policy_check(const strata *cache, const strata_policy *policy, strata_error *err)
 {
     int rc = strata__policy_check(policy, err);

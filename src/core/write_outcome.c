@@ -2,7 +2,6 @@
  *
  * A layer has carried it out, had no room for it, or failed.  The first failure's words are kept.  That a layer which failed, or
  * had no room, is then told to forget the key is not counted as its carrying it out. */
-#include "src/core/adaptive.h"
 #include "src/core/flight.h"
 #include "src/core/write.h"
 
@@ -84,8 +83,6 @@ int strata__write_result(struct write *w)
     if (w->unchanged)
         return unchanged_result(w);
     count_write(w);
-    if (w->told_as == STRATA_OP_REMOVE)
-        strata__adaptive_forget(w->handle, w->key.hash);
     if (w->out_version != NULL && w->status >= 0)
         *w->out_version = (strata_entry_version){ w->meta.version, w->meta.store_life };
     if (w->status < 0 && !(w->took && is_policy(w, STRATA_WRITE_BEST_EFFORT)))

@@ -133,11 +133,3 @@ uint32_t strata__profile_take(struct profiles *p, uint64_t hash)
     (void)change(at, slot, slot - count_in(slot) + count_in(slot) / 2);
     return count_in(slot);
 }
-
-void strata__profile_drop(struct profiles *p, uint64_t hash)
-{
-    uint64_t slot;
-    _Atomic(uint64_t) *at = find(p, hash, &slot);
-    if (at != NULL)
-        (void)change(at, slot, 0);
-}

@@ -31,6 +31,5 @@ void strata__profiles_init(struct profiles *profiles, uint32_t count);
 void strata__profile_hit(struct profiles *profiles, uint64_t hash, uint32_t most);
 /* How many there were; half of them stay, so that who is read less often in the time to come is fresh for less. */
 uint32_t strata__profile_take(struct profiles *profiles, uint64_t hash);
-void strata__profile_drop(struct profiles *profiles, uint64_t hash);
 
 #endif /* STRATA_POLICY_ADAPTIVE_H */
