@@ -87,6 +87,28 @@ static void a_write_is_counted_once(void **state)
     }
 }
 
+/* A switch for counting that nothing looks at. */
+static void what_is_not_to_be_counted_is_not(void **state)
+{
+    strata *cache = NULL;
+    strata_value *v = NULL;
+    strata_stats s = STRATA_STATS_INIT;
+    strata_options options = STRATA_OPTIONS_INIT;
+    (void)state;
+    options.stats = STRATA_OFF;
+    assert_int_equal(strata_open_url(&cache, "memory:?max_bytes=1mb", &options, NULL), STRATA_OK);
+    assert_int_equal(strata_set(cache, strata_str("k"), strata_str("v"), NULL, NULL), STRATA_OK);
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(strata_get(cache, strata_str("k"), &v, NULL), STRATA_OK);
+        strata_value_unref(v);
+        assert_int_equal(strata_get(cache, strata_str("none"), &v, NULL), STRATA_MISS);
+    }
+    assert_int_equal(strata_delete(cache, strata_str("k"), NULL), STRATA_OK);
+    assert_int_equal(strata_stats_get(cache, &s), STRATA_OK);
+    assert_int_equal(s.requests + s.hits + s.misses + s.sets + s.deletes, 0);
+    assert_int_equal(strata_close(cache), STRATA_OK);
+}
+
 /* "There is none", a value without bytes, and nothing known at all are one and the same. */
 static void absent_empty_and_unknown_are_three_answers(void **state)
 {
@@ -194,6 +216,7 @@ int main(void)
         cmocka_unit_test(hits_do_not_lengthen_stale_windows),
         cmocka_unit_test(a_request_is_counted_once),
         cmocka_unit_test(a_write_is_counted_once),
+        cmocka_unit_test(what_is_not_to_be_counted_is_not),
         cmocka_unit_test(absent_empty_and_unknown_are_three_answers),
         cmocka_unit_test(rules_find_what_a_generation_marks),
         cmocka_unit_test(keys_are_bytes),
