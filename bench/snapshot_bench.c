@@ -2,14 +2,19 @@
  * packed.
  *
  *   snapshot_bench [--entries THOUSANDS] [--rounds N] [--file PATH]
- * prints, in rows of CSV (megabytes of keys and values in a second; STREAM is of the snapshot, in bytes):
- *     snapshot,HOW,ROUND,EXPORT_MB_S,IMPORT_MB_S,ENTRIES,BYTES,STREAM      HOW: plain, zstd
- * The stream is a block of memory, so that no disk is measured, unless --file names one.
+ * prints, in rows of CSV (WRITE and READ are megabytes of keys and values in a second; CPU the same in a second of the process's
+ * processor time; STREAM is of the snapshot, in bytes):
+ *     snapshot,HOW,ROUND,WRITE,READ,ENTRIES,BYTES,STREAM,WRITE_CPU,READ_CPU    HOW: plain, zstd; the stream is a block of memory
+ * and with --file, in turns with that, what is written brought to the disk, and not in the page cache when it is read:
+ *     file,HOW,ROUND,WRITE,READ,ENTRIES,BYTES,STREAM,WRITE_CPU,READ_CPU        strata_snapshot_save() and _load()
+ *     disk,HOW,ROUND,WRITE,READ,ENTRIES,BYTES,STREAM,WRITE_CPU,READ_CPU        the same bytes by write, fsync and read alone
  */
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "bench/bench_clock.h"
 #include "strata/strata.h"
@@ -77,9 +82,39 @@ static void fill(strata *cache, uint32_t entries)
     }
 }
 
-static double rate(uint64_t bytes, uint64_t ns) { return (double)bytes * 1e3 / (double)ns; }
+/* What a part took. */
+struct lap {
+    uint64_t ns, spent;
+};
 
-static void round_trip(strata *from, int packs, int round, struct tape *t, const char *file)
+static struct lap lap_begin(void) { return (struct lap){ bench_now_ns(), bench_spent_ns() }; }
+
+static struct lap lap_end(struct lap begun)
+{
+    return (struct lap){ bench_now_ns() - begun.ns, bench_spent_ns() - begun.spent };
+}
+
+static double rate(uint64_t bytes, uint64_t ns) { return (double)bytes * 1e3 / (double)(ns != 0 ? ns : 1); }
+
+static void tell(const char *what, int packs, int round, const strata_snapshot_report *r, struct lap out, struct lap in)
+{
+    printf("%s,%s,%d,%.0f,%.0f,%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%.0f,%.0f\n", what, packs ? "zstd" : "plain", round,
+           rate(r->bytes, out.ns), rate(r->bytes, in.ns), r->entries, r->bytes, r->stream_bytes,
+           rate(r->bytes, out.spent), rate(r->bytes, in.spent));
+    fflush(stdout);
+}
+
+/* Not from the page cache: its pages are on the disk, so they may go. */
+static void forget_pages(const char *file)
+{
+    int fd = open(file, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) != 0)
+        die("the page cache keeps the file");
+    close(fd);
+}
+
+/* Bytes of keys and values. */
+static uint64_t round_trip(strata *from, int packs, int round, struct tape *t, const char *file)
 {
     strata_error err = STRATA_ERROR_INIT;
     strata_snapshot_options o = STRATA_SNAPSHOT_OPTIONS_INIT;
@@ -87,21 +122,81 @@ static void round_trip(strata *from, int packs, int round, struct tape *t, const
     strata *to = open_cache();
     o.compression = packs ? STRATA_ON : STRATA_OFF;
     t->size = t->at = 0;
-    uint64_t began = bench_now_ns();
+    struct lap writes = lap_begin();
     must(file != NULL ? strata_snapshot_save(from, file, &o, &out, &err)
                       : strata_snapshot_export(from, &o, take, t, &out, &err),
          &err);
-    uint64_t written = bench_now_ns();
+    writes = lap_end(writes);
+    if (file != NULL)
+        forget_pages(file);
+    struct lap reads = lap_begin();
     must(file != NULL ? strata_snapshot_load(to, file, &o, &in, &err)
                       : strata_snapshot_import(to, &o, give, t, &in, &err),
          &err);
-    uint64_t read = bench_now_ns();
+    reads = lap_end(reads);
     if (in.entries != out.entries)
         die("not all that was written came back");
     strata_close(to);
-    printf("snapshot,%s,%d,%.0f,%.0f,%" PRIu64 ",%" PRIu64 ",%" PRIu64 "\n", packs ? "zstd" : "plain", round,
-           rate(out.bytes, written - began), rate(in.bytes, read - written), out.entries, out.bytes, out.stream_bytes);
-    fflush(stdout);
+    tell(file != NULL ? "file" : "snapshot", packs, round, &out, writes, reads);
+    return out.bytes;
+}
+
+static void write_all(int fd, const struct tape *t)
+{
+    for (size_t at = 0; at < t->size;) {
+        size_t left = t->size - at;
+        ssize_t n = write(fd, t->bytes + at, left < 1 << 20 ? left : 1 << 20);
+        if (n <= 0)
+            die("the disk takes no more");
+        at += (size_t)n;
+    }
+    if (fsync(fd) != 0)
+        die("the disk keeps nothing");
+}
+
+static void read_all(int fd, struct tape *t)
+{
+    ssize_t n = 1;
+    for (t->at = 0; n > 0; t->at += (size_t)n) {
+        n = read(fd, t->bytes + t->at, t->room - t->at < 1 << 20 ? t->room - t->at : 1 << 20);
+        if (n < 0)
+            die("the disk gives nothing back");
+    }
+    if (t->at != t->size)
+        die("the disk gives back another size");
+}
+
+/* The same bytes as the stream's, which is on the tape, without a cache. */
+static void disk_trip(int packs, int round, struct tape *t, const char *file, uint64_t bytes)
+{
+    const strata_snapshot_report r = { .bytes = bytes, .stream_bytes = t->size };
+    int fd = open(file, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0)
+        die("no file can be made there");
+    struct lap writes = lap_begin();
+    write_all(fd, t);
+    writes = lap_end(writes);
+    forget_pages(file);
+    if (lseek(fd, 0, SEEK_SET) != 0)
+        die("the file has no begin");
+    struct lap reads = lap_begin();
+    read_all(fd, t);
+    reads = lap_end(reads);
+    close(fd);
+    tell("disk", packs, round, &r, writes, reads);
+}
+
+static void one_round(strata *from, int round, struct tape *t, const char *file)
+{
+    for (int packs = 0; packs < 2; packs++) {
+        uint64_t bytes = round_trip(from, packs, round, t, NULL);
+        if (file == NULL)
+            continue;
+        disk_trip(packs, round, t, file, bytes);
+        (void)unlink(file);
+        (void)round_trip(from, packs, round, t, file);
+        (void)unlink(file);
+    }
 }
 
 int main(int argc, char **argv)
@@ -129,8 +224,7 @@ int main(int argc, char **argv)
     strata *from = open_cache();
     fill(from, thousands * 1000);
     for (int round = 1; round <= rounds; round++)
-        for (int packs = 0; packs < 2; packs++)
-            round_trip(from, packs, round, &t, file);
+        one_round(from, round, &t, file);
     strata_close(from);
     free(t.bytes);
     return 0;

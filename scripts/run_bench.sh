@@ -23,17 +23,19 @@ usage: ./run bench [OPTION]...
   --bans           only what bans cost: hits while there are many, and who issues one that a million entries match (a minute)
   --http           only what is about the HTTP example under wrk (a minute): without a cache, with one in memory, with one over a Redis,
                    beside the same server with a constant text; and a crowd that asks for one cold key
+  --snapshots      only how fast a million entries of 100 bytes in memory become a snapshot and come back, through memory and through a
+                   file beside what the disk does with the same bytes (under a minute)
   --instructions   only how many instructions a hit in memory takes, plain and with each option switched on (2 minutes)
   --disk-dir DIR   where those make their folders, and remove them again (build/bench)
   --details        each cell of each goal
   --traces DIR     besides, the hit ratios of every policy over a folder of traces with their anchors.csv
   --report         measure nothing: show the last run again
-  --write-docs     put the charts into docs/img/ and the tables into README.md and docs/benchmarks.md; with --redis, --buses, --bans, --http or --instructions
+  --write-docs     put the charts into docs/img/ and the tables into README.md and docs/benchmarks.md; with --redis, --buses, --bans, --http, --snapshots or --instructions
                    those about these alone
 TXT
 }
 
-full=no rounds=3 cells='' only='' seconds='' memory=yes disk=yes stampede=yes traces='' measure=yes docs=no redis=no buses=no bans=no http=no instructions=no flood=0 details=
+full=no rounds=3 cells='' only='' seconds='' memory=yes disk=yes stampede=yes traces='' measure=yes docs=no redis=no buses=no bans=no http=no snapshots=no instructions=no flood=0 details=
 disk_dir=build/bench
 while [ $# -gt 0 ]; do
   option=$1
@@ -55,6 +57,7 @@ while [ $# -gt 0 ]; do
   --buses) buses=yes ;;
   --bans) bans=yes ;;
   --http) http=yes ;;
+  --snapshots) snapshots=yes ;;
   --instructions) instructions=yes ;;
   --flood) flood=$1 && shift ;;
   --report) measure=no ;;
@@ -472,6 +475,62 @@ http_all() {
   say "rows: $http_rows"
 }
 
+# As Markdown: medians over rounds.  A file's goal is lower where the disk is slower: that of the disk in the same round.
+snapshot_tables() {
+  awk -F, '
+    function median(list, n,   i, j, t) {
+      for (i = 2; i <= n; i++) for (j = i; j > 1 && list[j] < list[j - 1]; j--) { t = list[j]; list[j] = list[j - 1]; list[j - 1] = t }
+      return n % 2 ? list[(n + 1) / 2] : (list[n / 2] + list[n / 2 + 1]) / 2
+    }
+    function of(what, how, field,   i, n) {
+      n = count[what, how]
+      for (i = 1; i <= n; i++) values[i] = value[what, how, i, field]
+      return median(values, n)
+    }
+    function of_disk(how, field,   i, n) {
+      n = count["disk", how]
+      for (i = 1; i <= n; i++) values[i] = value["file", how, i, field] / value["disk", how, i, field]
+      return median(values, n)
+    }
+    function row(what, how, field, title, goal,   n, met, disk) {
+      if (!count[what, how]) return
+      n = of(what, how, field)
+      met = n >= goal
+      disk = what != "file" || !count["disk", how] ? "" : sprintf("%.0f MB/s, %.2f x of it", of("disk", how, field), of_disk(how, field))
+      if (disk != "" && of_disk(how, field) >= 0.95) met = 1
+      printf "| %s | %d MB/s | %.0f MB/s | %.0f MB | %s | %s |\n", title, goal, n, of(what, how, field + 5), disk, met ? "met" : "missed"
+    }
+    function rows(what, where) {
+      row(what, "plain", 4, where ", written", 500)
+      row(what, "plain", 5, where ", read", 500)
+      row(what, "zstd", 4, where ", zstd, written", 150)
+      row(what, "zstd", 5, where ", zstd, read", 300)
+    }
+    { count[$1, $2]++; for (i = 4; i <= NF; i++) value[$1, $2, count[$1, $2], i] = $i }
+    END {
+      print "| 1M entries of 100 bytes: keys and values | goal | measured | in a second of processor time | the disk alone | |\n|---|---|---|---|---|---|"
+      rows("snapshot", "a stream in memory")
+      rows("file", "a file")
+    }' "$1"
+}
+
+snapshots_all() {
+  snapshot_rows=build/bench/snapshots.csv
+  if [ $measure = yes ]; then
+    [ -d "$disk_dir" ] || die "bench: there is no folder $disk_dir"
+    say "snapshots: 1M entries, $rounds rounds"
+    timeout 600 "$bin/strata_snapshot_bench" --rounds "$rounds" --file "$disk_dir/snapshot.part" >$snapshot_rows ||
+      die "bench: the snapshots failed"
+  fi
+  [ -s $snapshot_rows ] || die "bench: there is no earlier run about snapshots to report"
+  snapshot_tables $snapshot_rows
+  [ $docs = no ] || {
+    snapshot_tables $snapshot_rows >build/bench/snapshots.md
+    into_section docs/benchmarks.md snapshots build/bench/snapshots.md
+  }
+  say "rows: $snapshot_rows"
+}
+
 # As Markdown: what an option adds to the plain hit, in percent.
 instruction_tables() {
   awk -F, '
@@ -506,6 +565,11 @@ need_build
 if [ $instructions = yes ]; then
   build bench strata_instruction_bench
   instructions_all
+  exit 0
+fi
+if [ $snapshots = yes ]; then
+  build bench strata_snapshot_bench
+  snapshots_all
   exit 0
 fi
 need_examples # the bench preset is the release build and more

@@ -33,18 +33,22 @@ static int fenced_locked(const struct quick_import *q, const struct held *held, 
            strata__banned_since(q->handle, q->key, held->meta.position, held->meta.tag_count, held->tags);
 }
 
-/* What the layer holds is to be served: nothing more needs to be known of it. */
-static int is_kept(const struct quick_import *q, struct layer_slot *slot, strata_op *op)
+/* It is not put, for what the layer holds, or for `otherwise`: what is served is the reason before others. */
+static enum imported_as look(const struct quick_import *q, strata_op *op, enum imported_as otherwise)
 {
     strata *handle = q->handle;
+    struct layer_slot *slot = &handle->root->layers[0];
     op->kind = STRATA_OP_GET;
-    op->value = op->tags = NULL;
+    op->value = op->found = op->tags = NULL;
     op->flags = 0;
     op->meta.position = atomic_load_explicit(&handle->min_position, memory_order_acquire);
     strata__instant_submit(slot, op);
+    if (!strata__op_found(op))
+        return otherwise;
+    op->status = STRATA_OK; /* whatever it thought of deadlines: they are looked at now */
     int kept = strata__held_is_plain(handle, slot, op, op->now_ms);
     op_drop(op);
-    return kept;
+    return kept ? IMPORTED_KEPT : IMPORTED_NOT_YET;
 }
 
 static enum imported_as put_locked(const struct quick_import *q, struct stripe *s, strata_op *op,
@@ -74,9 +78,7 @@ static enum imported_as put(const struct quick_import *q, strata_op *op, const s
     struct stripe *s = stripe_lock(root, q->hash, &frame);
     enum imported_as became = put_locked(q, s, op, held, position);
     stripe_unlock(s, &frame);
-    if (became == IMPORTED_NOT_YET && (op->flags & STRATA_OP_LOST) && is_kept(q, &root->layers[0], op))
-        return IMPORTED_KEPT;
-    return became;
+    return became == IMPORTED_NOT_YET && (op->flags & STRATA_OP_LOST) ? look(q, op, became) : became;
 }
 
 enum imported_as strata__import_quick(struct quick_import *q)
@@ -100,8 +102,9 @@ enum imported_as strata__import_quick(struct quick_import *q)
     op.tags = q->tags;
     q->tags = NULL;
     if (!strata__held_init(handle, &strata__below_all, &op, &held))
-        return IMPORTED_BANNED;
-    enum imported_as became = held.d.gone_at > now ? put(q, &op, &held, position) : IMPORTED_EXPIRED;
+        return look(q, &op, IMPORTED_BANNED);
+    int over = held.d.gone_at <= now;
+    enum imported_as became = over ? look(q, &op, IMPORTED_EXPIRED) : put(q, &op, &held, position);
     strata_value_unref(held.tags);
     return became;
 }
