@@ -200,8 +200,8 @@ static void stand_together(struct flight **flights, size_t count, struct flight 
 int strata__admit_together(struct flight **flights, size_t *count, struct strand *strand)
 {
     struct flight *lead = leader(flights, *count);
-    if (lead == NULL || strata__breaker_refuses(lead))
-        return 1;
+    if (lead == NULL || strata__breaker_is_open(lead))
+        return 1; /* they need no place: strata__admit_last() refuses each, unless one may try by then */
     stand_together(flights, *count, lead);
     enum limit_answer a = strata__limit_enter(lead, strand, 1);
     if (a == LIMIT_WAITS)

@@ -87,7 +87,9 @@ void strata__admission_over(struct flight *f, enum breaker_verdict verdict);
 
 /* Breakers (breakers.c). ---------------------------------------------------------------------------------------- */
 
-/* Would it be refused?  1: the flight's load has failed with the words for it. */
+/* Would it be refused?  Nothing is said, and it may yet be loaded. */
+int strata__breaker_is_open(const struct flight *f);
+/* The same.  1: the flight's load has failed with the words for it. */
 int strata__breaker_refuses(struct flight *f);
 /* The same for the last time: 0 counts, and the flight is to tell. */
 int strata__breaker_stops(struct flight *f, const struct flight *first);

@@ -75,19 +75,32 @@ static void refused(struct flight *f, const struct breaker *b, int64_t now)
                  words_of(f, whose, sizeof whose), b->in_a_row, when);
 }
 
-int strata__breaker_refuses(struct flight *f)
+/* As it is now, in *b. */
+static int is_open(const struct flight *f, int64_t now, struct breaker *b)
 {
     struct warden *o = &f->root->warden;
-    int64_t now = ex_now_ms(f->root->ex);
+    *b = (struct breaker){ .state = BREAKER_CLOSED };
     if (f->policy.breaker_failures <= 0)
         return 0;
     key_mutex_lock(&o->lock);
     struct ward *w = strata__ward_find(&o->breakers, id_of(f));
-    struct breaker b = { .state = BREAKER_CLOSED };
     if (w != NULL)
-        b = of_ward(w)->breaker;
+        *b = of_ward(w)->breaker;
     key_mutex_unlock(&o->lock);
-    if (b.state == BREAKER_CLOSED || now >= b.until_ms)
+    return b->state != BREAKER_CLOSED && now < b->until_ms;
+}
+
+int strata__breaker_is_open(const struct flight *f)
+{
+    struct breaker b;
+    return is_open(f, ex_now_ms(f->root->ex), &b);
+}
+
+int strata__breaker_refuses(struct flight *f)
+{
+    struct breaker b;
+    int64_t now = ex_now_ms(f->root->ex);
+    if (!is_open(f, now, &b))
         return 0;
     refused(f, &b, now);
     return 1;

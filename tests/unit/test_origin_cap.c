@@ -1,4 +1,5 @@
 /* test_origin_cap.c - so many loads of an origin at once, whatever a shared layer does; and how soon it is asked again when it has failed. */
+#include "tests/support/fail_alloc.h"
 #include "tests/unit/lease_calls.h"
 
 enum { CALLERS = 6 };
@@ -98,7 +99,7 @@ static void test_one_try_in_retry_ms(void **state)
             p.hard_timeout_ms = 50;
         if (kind == REFUSED_BY_BREAKER) {
             p.breaker_failures = 1;
-            p.breaker_open_ms = 1000000;
+            p.breaker_open_ms = 500000;
         }
         fleet_open(&fleet, &(struct fleet_options){ 0 });
         assert_int_equal(ask_now(&fleet, &o, &p), STRATA_OK);
@@ -153,12 +154,79 @@ static void test_a_detached_load_gives_up_its_lease(void **state)
     fleet_close(&fleet);
 }
 
+/* Many keys at once, which wait behind a breaker for a place: by the time they have it, the breaker lets one try. ------- */
+
+struct many {
+    struct fail_alloc alloc;
+    strata_item items[2];
+    int calls, done;
+};
+
+/* There is no memory for the first value. */
+static int load_all(strata_load *const *loads, const strata_slice *keys, size_t count, void *ctx)
+{
+    struct many *m = ctx;
+    (void)keys;
+    m->calls++;
+    atomic_store(&m->alloc.fail_at, atomic_load(&m->alloc.requests) + 1);
+    for (size_t i = 0; i < count; i++)
+        (void)strata_load_copy(loads[i], "v", 1);
+    return STRATA_OK;
+}
+
+static void many_done(int status, strata_value *value, const strata_error *err, void *ctx)
+{
+    (void)status, (void)value, (void)err;
+    ((struct many *)ctx)->done = 1;
+}
+
+static void test_a_breaker_that_was_open_leaves_no_words(void **state)
+{
+    (void)state;
+    struct fleet fleet;
+    struct many m = { .items = { { .key = strata_str("a") }, { .key = strata_str("b") } } };
+    struct origin down = { .fail = STRATA_EIO }, slow = { .value = "w", .pending = 1 };
+    struct call c;
+    const strata_policy plain = STRATA_POLICY_INIT;
+    const strata_policy p = { STRATA_SIZED(strata_policy), .breaker_failures = 1, .breaker_open_ms = 500,
+                              .max_loads = 8 };
+    fail_alloc_init(&m.alloc, 0);
+    fleet_open(&fleet, &(struct fleet_options){ .allocator = &m.alloc.mem, .max_unleased = 1 });
+    lease_store_fail(fleet.store, STRATA_OP_GET, STRATA_EIO);
+    lease_store_fail(fleet.store, STRATA_OP_LEASE, STRATA_EIO);
+    ask(&fleet, 0, &down, &p, &c);
+    fleet_run(&fleet);
+    assert_answer(&c, STRATA_EIO, "");
+    ask(&fleet, 0, &slow, &plain, &c); /* it has the one place */
+    fleet_run(&fleet);
+    assert_non_null(slow.kept);
+    assert_int_equal(
+        strata_get_or_load_many_async(fleet.node[0], m.items, 2, load_all, &m, &p, NULL, many_done, &m, NULL),
+        STRATA_PENDING);
+    fleet_pass(
+        &fleet,
+        600); /* the breaker's time is over, and in less than a second nobody is let through for want of movement */
+    assert_int_equal(m.calls, 0);
+    complete_kept(&slow);
+    fleet_pass(&fleet, 10);
+    assert_int_equal(m.calls, 1);
+    assert_int_equal(m.done, 1);
+    assert_int_equal(atomic_load(&m.alloc.failed), 1);
+    const int first = m.items[0].status < 0 ? 0 : 1;
+    assert_int_equal(m.items[first].status, STRATA_ENOMEM);
+    assert_int_equal(m.items[!first].status, STRATA_OK);
+    for (int i = 0; i < 2; i++)
+        strata_value_unref(m.items[i].value);
+    fleet_close(&fleet);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_cap_holds_with_the_store_and_without),
         cmocka_unit_test(test_one_try_in_retry_ms),
         cmocka_unit_test(test_a_detached_load_gives_up_its_lease),
+        cmocka_unit_test(test_a_breaker_that_was_open_leaves_no_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
