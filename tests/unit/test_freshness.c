@@ -98,6 +98,100 @@ static void test_windows_overlap_in_every_combination(void **state)
     }
 }
 
+/* How far an entry has come. */
+static int stage(int state)
+{
+    static const int order[] = { STRATA_STATE_FRESH,      STRATA_STATE_EARLY, STRATA_STATE_STALE,
+                                 STRATA_STATE_ERROR_ONLY, STRATA_STATE_KEEP,  STRATA_STATE_GONE };
+    for (size_t i = 0; i < COUNT(order); i++)
+        if (order[i] == state)
+            return (int)i;
+    fail_msg("state %d", state);
+    return -1;
+}
+
+/* The n-th of all combinations: born, freshness, margin, and the three windows. */
+static strata_meta nth_meta(size_t n, const int64_t *lengths, size_t count)
+{
+    strata_meta m = { .born_ms = lengths[n % count] };
+    int64_t *fields[] = { &m.fresh_ms, &m.early_ms, &m.stale_ms, &m.error_ms, &m.keep_ms };
+    for (size_t i = 0; i < COUNT(fields); i++)
+        *fields[i] = lengths[(n /= count) % count];
+    return m;
+}
+
+static void deadlines_of(const strata_meta *m, struct deadlines *d) { strata__deadlines(m, m->born_ms, d); }
+
+static int none_is_earlier(const struct deadlines *than, const struct deadlines *d)
+{
+    return d->fresh_until >= than->fresh_until && d->stale_until >= than->stale_until &&
+           d->error_until >= than->error_until && d->keep_until >= than->keep_until && d->gone_at >= than->gone_at;
+}
+
+/* Time only takes an entry further; a longer duration, or a later birth, never brings one of its ends nearer. */
+static void test_deadlines_are_monotonic(void **state)
+{
+    (void)state;
+    static const int64_t lengths[] = { 0, 1, 4, 9, STRATA_FOREVER };
+    enum { N = COUNT(lengths) };
+    for (size_t n = 0; n < (size_t)N * N * N * N * N * N; n++) {
+        strata_meta m = nth_meta(n, lengths, N), longer = m;
+        struct deadlines d, after;
+        deadlines_of(&m, &d);
+        for (int64_t now = 0, before = 0; now < 30; now++) {
+            int at = stage(strata__freshness_state(&d, now));
+            assert_true(at >= before);
+            before = at;
+        }
+        int64_t *fields[] = { &longer.born_ms, &longer.fresh_ms, &longer.stale_ms, &longer.error_ms, &longer.keep_ms };
+        for (size_t i = 0; i < COUNT(fields); i++) {
+            longer = m;
+            if (*fields[i] == STRATA_FOREVER)
+                continue;
+            for (size_t k = 0; k < N; k++) {
+                int64_t more = lengths[k];
+                if (more <= *fields[i])
+                    continue;
+                *fields[i] = more;
+                deadlines_of(&longer, &after);
+                if (!none_is_earlier(&d, &after) || after.early_at < d.early_at)
+                    fail_msg("combination %zu, field %zu of %lld", n, i, (long long)more);
+            }
+        }
+        longer = m;
+        if (m.early_ms != STRATA_FOREVER) { /* a wider margin comes sooner, and moves nothing else */
+            longer.early_ms++;
+            deadlines_of(&longer, &after);
+            assert_true(after.early_at <= d.early_at && none_is_earlier(&d, &after) && none_is_earlier(&after, &d));
+        }
+    }
+}
+
+/* A cap makes all that lies behind it end there, and lengthens nothing; twice is once. */
+static void test_a_cap_only_shortens(void **state)
+{
+    (void)state;
+    static const int64_t lengths[] = { 0, 1, 4, 9, STRATA_FOREVER };
+    enum { N = COUNT(lengths) };
+    for (size_t n = 0; n < (size_t)N * N * N * N * N * N; n++) {
+        strata_meta m = nth_meta(n, lengths, N);
+        if (m.born_ms == STRATA_FOREVER)
+            continue;
+        struct deadlines d, capped, again;
+        deadlines_of(&m, &d);
+        for (int64_t until = m.born_ms; until < m.born_ms + 14; until++) {
+            strata_meta c = m;
+            strata__deadlines_cap(&c, c.born_ms, until);
+            deadlines_of(&c, &capped);
+            if (!none_is_earlier(&capped, &d) || capped.gone_at > (until > m.born_ms ? until : m.born_ms))
+                fail_msg("combination %zu until %lld: gone at %lld", n, (long long)until, (long long)capped.gone_at);
+            strata__deadlines_cap(&c, c.born_ms, until);
+            deadlines_of(&c, &again);
+            assert_memory_equal(&capped, &again, sizeof again);
+        }
+    }
+}
+
 static void test_gone_at_is_the_last_deadline(void **state)
 {
     (void)state;
@@ -293,6 +387,8 @@ int main(void)
         cmocka_unit_test(test_every_state_in_every_situation),
         cmocka_unit_test(test_a_moment_equal_to_a_deadline_is_past_it),
         cmocka_unit_test(test_windows_overlap_in_every_combination),
+        cmocka_unit_test(test_deadlines_are_monotonic),
+        cmocka_unit_test(test_a_cap_only_shortens),
         cmocka_unit_test(test_gone_at_is_the_last_deadline),
         cmocka_unit_test(test_forever),
         cmocka_unit_test(test_no_input_overflows),
