@@ -46,7 +46,15 @@ static void defer(struct scan *s, strata *handle, strata_op *op)
     a->op.found = found;
     a->op.err = &a->words;
     a->op.now_ms = s->now;
-    a->op.key = strata_bytes(x->keys + a->at + a->size - a->plain_size, a->plain_size);
+}
+
+/* Keys that came after them may have moved theirs. */
+static void find_keys(struct export *x)
+{
+    for (size_t i = 0; i < x->count; i++) {
+        struct asked *a = &x->asked[i];
+        a->op.key = strata_bytes(x->keys + a->at + a->size - a->plain_size, a->plain_size);
+    }
 }
 
 /* It is good as it stands, and small: 1 when it is written. */
@@ -137,6 +145,7 @@ int strata__export_scan(struct export *x)
         rc = layer->ops->scan(layer, &s.scan, &words);
         if (x->rc == STRATA_OK)
             strata__export_turn(x);
+        find_keys(x);
         strata__export_take_answers(x);
     }
     strata__free(x->call.root->mem, s.spaces);
