@@ -79,9 +79,10 @@ static strata_slice plain_key(const strata *handle, const struct layer_slot *slo
 /* The layer need not ask again, as far as bans up to `position` go. */
 static void tell_checked(struct layer_slot *slot, strata_value *found, uint32_t position)
 {
+    if (!slot_instant(slot) || found == NULL)
+        return; /* an entry that was read from a file has no layer yet */
     const strata_layer_ops *ops = slot->layer->ops;
-    if (slot_instant(slot) && found != NULL && ops->size >= offsetof(strata_layer_ops, checked) + sizeof ops->checked &&
-        ops->checked != NULL)
+    if (ops->size >= offsetof(strata_layer_ops, checked) + sizeof ops->checked && ops->checked != NULL)
         ops->checked(slot->layer, found, position);
 }
 

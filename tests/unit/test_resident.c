@@ -21,8 +21,8 @@ static void set(struct stack *st, const char *key, const char *text, const strat
 static void flood(struct stack *st)
 {
     for (int i = 0; i < 100; i++) {
-        char key[16];
-        snprintf(key, sizeof key, "cold %d", i);
+        char key[24];
+        (void)snprintf(key, sizeof key, "cold %d", i);
         set(st, key, "x", &evictable);
     }
 }
