@@ -185,3 +185,14 @@ int strata__stream_entry_read(struct stream_entry *out, const uint8_t **at, cons
     *at += size;
     return verdict == FORMAT_OK || verdict == FORMAT_NEWER ? verdict : FORMAT_CORRUPT;
 }
+
+int strata__stream_entry_skip(const uint8_t **at, const uint8_t *end)
+{
+    size_t size;
+    for (int i = 0; i < 2; i++) {
+        if (!take_size(at, end, &size))
+            return FORMAT_CORRUPT;
+        *at += size;
+    }
+    return FORMAT_OK;
+}

@@ -70,4 +70,7 @@ size_t strata__stream_plain_write(void *out, const struct stream_entry *entry);
  * @return FORMAT_OK; FORMAT_NEWER: this one can't be read; FORMAT_CORRUPT: nor what follows. */
 int strata__stream_entry_read(struct stream_entry *out, const uint8_t **at, const uint8_t *end);
 
+/* Move *at behind an entry, without a look at what it is.  @return FORMAT_OK; FORMAT_CORRUPT. */
+int strata__stream_entry_skip(const uint8_t **at, const uint8_t *end);
+
 #endif /* STRATA_FORMAT_SNAPSHOT_STREAM_H */

@@ -40,6 +40,30 @@ static int give(void *bytes, size_t room, size_t *out_size, void *ctx)
     return 0;
 }
 
+/* A larger one. */
+static char *big_tape;
+static size_t big_size, big_at, big_room;
+
+static int take_big(const void *bytes, size_t size, void *ctx)
+{
+    (void)ctx;
+    if (size > big_room - big_size)
+        return STRATA_ENOMEM;
+    memcpy(big_tape + big_size, bytes, size);
+    big_size += size;
+    return 0;
+}
+
+static int give_big(void *bytes, size_t room, size_t *out_size, void *ctx)
+{
+    (void)ctx;
+    size_t size = big_size - big_at < room ? big_size - big_at : room;
+    memcpy(bytes, big_tape + big_at, size);
+    big_at += size;
+    *out_size = size;
+    return 0;
+}
+
 static strata_slice key_of(int n, char room[16]) { return strata_bytes(room, (size_t)snprintf(room, 16, "key%d", n)); }
 
 static void set(int key, int number)
@@ -174,9 +198,54 @@ static void what_was_taken_does_not_come_back(void **state)
     assert_int_equal(atomic_load(&wrong), 0);
 }
 
+/* So many that a worker helps: all of it comes in, once, whoever puts it, and who has a key already keeps it. */
+static void another_thread_helps(void **state)
+{
+    (void)state;
+    enum { MANY = 20000 };
+    static char bytes[4 << 20];
+    strata *from, *to;
+    char name[16], text[64];
+    strata_value *v;
+    assert_int_equal(strata_open_url(&from, "memory:?max_bytes=64mb", NULL, NULL), STRATA_OK);
+    for (int i = 0; i < MANY; i++) {
+        int size = snprintf(text, sizeof text, "%d of many, which all have some bytes", i);
+        assert_int_equal(strata_set(from, key_of(i, name), strata_bytes(text, (size_t)size), NULL, NULL), STRATA_OK);
+    }
+    strata_snapshot_report out = STRATA_SNAPSHOT_REPORT_INIT;
+    strata_snapshot_options o = STRATA_SNAPSHOT_OPTIONS_INIT;
+    o.compression = STRATA_OFF;
+    big_tape = bytes;
+    big_room = sizeof bytes;
+    big_size = 0;
+    assert_int_equal(strata_snapshot_export(from, &o, take_big, NULL, &out, NULL), STRATA_OK);
+    assert_int_equal(out.entries, MANY);
+    for (int round = 0; round < 10; round++) {
+        strata_snapshot_report in = STRATA_SNAPSHOT_REPORT_INIT;
+        assert_int_equal(strata_open_url(&to, "memory:?max_bytes=64mb", NULL, NULL), STRATA_OK);
+        for (int i = 0; i < MANY; i += 1000)
+            assert_int_equal(strata_set(to, key_of(i, name), strata_str("own"), NULL, NULL), STRATA_OK);
+        big_at = 0;
+        assert_int_equal(strata_snapshot_import(to, NULL, give_big, NULL, &in, NULL), STRATA_OK);
+        assert_int_equal(in.entries, MANY - MANY / 1000);
+        assert_int_equal(in.kept, MANY / 1000);
+        for (int i = 0; i < MANY; i++) {
+            assert_int_equal(strata_get(to, key_of(i, name), &v, NULL), STRATA_OK);
+            if (i % 1000 == 0)
+                assert_int_equal(strata_value_size(v), 3);
+            else
+                assert_int_equal(atoi(strata_value_data(v)), i);
+            strata_value_unref(v);
+        }
+        strata_close(to);
+    }
+    strata_close(from);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(nothing_gets_older),
-                                        cmocka_unit_test(what_was_taken_does_not_come_back) };
+                                        cmocka_unit_test(what_was_taken_does_not_come_back),
+                                        cmocka_unit_test(another_thread_helps) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
