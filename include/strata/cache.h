@@ -88,9 +88,16 @@ typedef struct strata_namespace_options {
                                       namespaces below, do what strata_get_or_load() and _many() without a loader do: what is
                                       missing is loaded, what is old is refreshed.  A loader is needed, here or above.
                                       strata_has(), _ttl(), _inspect() and strata_get_version() never load.  0 inherits; default off */
-    uint32_t reserved;           /**< 0 */
+    int32_t memory_share_percent; /**< 1 to 90: a guaranteed share of each memory layer, in percent of its budget: what other namespaces put there
+                                      evicts nothing of this one, nor of those below that have no share of their own, while these
+                                      have no more than that.  What is not used is there for all, and comes back as this namespace
+                                      grows.  All shares of a layer together are at most 90 %, and resident_percent gives way to
+                                      them; at most 64.  Of the budget in force: it shrinks with that.  Kept by each shard for its part,
+                                      so a namespace of few or very uneven entries has somewhat less; where max_entries is given, of the
+                                      count.  "Absent" counts for none.  A hit costs nothing more.  Default: none */
+    uint64_t memory_share_bytes; /**< the same in bytes, index and all; of both the more counts.  Default: none */
 } strata_namespace_options;
-#define STRATA_NAMESPACE_OPTIONS_INIT { sizeof(strata_namespace_options), NULL, NULL, NULL, NULL, NULL, 0, 0 }
+#define STRATA_NAMESPACE_OPTIONS_INIT { sizeof(strata_namespace_options), NULL, NULL, NULL, NULL, NULL, 0, 0, 0 }
 
 /** Which value a key has: no other one ever has the same, of this key.  To be compared, with both its fields. */
 typedef struct strata_entry_version {
@@ -202,8 +209,8 @@ STRATA_API int strata_reopen(strata *cache, strata_error *err);
  * leave it as it is.
  * @param name 1 to 255 bytes.
  * @param[out] out one reference, owned by the caller: strata_close().
- * @return STRATA_OK, STRATA_EINVAL, STRATA_ENOMEM, STRATA_ECLOSED, STRATA_EBUSY (65,535 of them), STRATA_EEXIST (it is there
- *         with other options).
+ * @return STRATA_OK, STRATA_EINVAL, STRATA_ENOMEM, STRATA_ECLOSED, STRATA_EBUSY (65,535 of them, or 64 with a share of memory),
+ *         STRATA_EEXIST (it is there with other options), STRATA_EUNSUPPORTED (a share, and no memory layer).
  */
 STRATA_API int strata_namespace(strata *parent, const char *name, const strata_namespace_options *options,
                                 strata **out, strata_error *err);

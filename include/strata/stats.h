@@ -71,9 +71,10 @@ typedef struct strata_layer_stats {
     uint64_t resident_bytes;  /**< now: what those take, without the index */
     uint64_t unkept;          /**< entries that were to be resident and are not, or no longer: they would have been more than
                                    resident_percent of the budget */
+    uint64_t share_breaks;    /**< of the evictions: entries within their namespace's share of memory, where there was nobody else */
 } strata_layer_stats;
 #define STRATA_LAYER_STATS_INIT \
-    { sizeof(strata_layer_stats), { 0 }, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0, 0, 0, 0, 0 }, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0 }, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+    { sizeof(strata_layer_stats), { 0 }, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0, 0, 0, 0, 0 }, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0 }, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /** One bus. */
 typedef struct strata_bus_stats {

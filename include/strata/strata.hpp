@@ -225,6 +225,14 @@ public:
         options.generation = generation;
         return open_space_with(name, &options);
     }
+    /// The same with a guaranteed share of the memory layer, in percent of its budget (strata_namespace_options).
+    space open_share(const char *name, int memory_share_percent, const strata_policy *p = nullptr) const
+    {
+        strata_namespace_options options = STRATA_NAMESPACE_OPTIONS_INIT;
+        options.policy = p;
+        options.memory_share_percent = memory_share_percent;
+        return open_space_with(name, &options);
+    }
     /// The same with a loader, which is kept until the cache has closed, for calls of get_or_load() that give none.
     template <class F> space open_space(const char *name, F loader, const strata_policy *p = nullptr) const
     {

@@ -79,6 +79,9 @@ struct strata {
     strata_bulk_loader own_bulk_loader;
     void *own_loader_ctx;
     int32_t own_get_loads;
+    int32_t own_share_percent;
+    uint64_t own_share_bytes;
+    uint32_t share_space;             /* the namespace, this one or above, whose share of memory it is in; 0: of none */
     struct generation *generation;    /* a tag of all its entries, from here or above: generation.h; NULL: none */
     uint64_t own_generation;          /* the tag of that in its own options; 0: none */
     uint64_t path_hash;               /* of the path in its storage keys: bans are known by it */

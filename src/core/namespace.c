@@ -167,6 +167,51 @@ static void fill_handle(struct root *root, strata *h, strata *parent, const stra
     h->get_loads = options->get_loads != 0 ? options->get_loads == STRATA_ON : parent != NULL && parent->get_loads;
 }
 
+static int tell_layers(struct root *root, const strata_share *share, strata_error *err)
+{
+    uint32_t told = 0;
+    for (size_t i = 0; i < root->layer_count; i++) {
+        strata_layer *layer = root->layers[i].layer;
+        if (layer->ops->share == NULL)
+            continue;
+        int rc = layer->ops->share(layer, share, err);
+        if (rc == STRATA_OK) {
+            told++;
+            continue;
+        }
+        const strata_share none = { .size = sizeof none, .space = share->space };
+        while (i-- > 0)
+            if (root->layers[i].layer->ops->share != NULL)
+                (void)root->layers[i].layer->ops->share(root->layers[i].layer, &none, NULL);
+        return rc;
+    }
+    if (told == 0)
+        return strata__fail(err, STRATA_EUNSUPPORTED, "memory_share_percent",
+                            "no layer of this stack can keep a share for a namespace: a memory layer can; leave "
+                            "memory_share_percent and memory_share_bytes out");
+    return STRATA_OK;
+}
+
+/* Its share of memory, or the one above that it is in.  The last that can fail: its number may be another's otherwise. */
+static int take_share(strata *h, const strata_namespace_options *options, strata_error *err)
+{
+    h->own_share_percent = options->memory_share_percent;
+    h->own_share_bytes = options->memory_share_bytes;
+    int own = options->memory_share_percent > 0 || options->memory_share_bytes != 0;
+    h->share_space = own ? h->space : h->parent != NULL ? h->parent->share_space : 0;
+    if (h->share_space == 0)
+        return STRATA_OK;
+    const strata_share share = { .size = sizeof share,
+                                 .space = h->space,
+                                 .of = h->share_space,
+                                 .bytes = options->memory_share_bytes,
+                                 .percent = (uint32_t)options->memory_share_percent };
+    int rc = tell_layers(h->root, &share, err);
+    if (rc != STRATA_OK)
+        strata__generation_free(h);
+    return rc;
+}
+
 int strata__handle_new_locked(struct root *root, strata *parent, const char *name,
                               const strata_namespace_options *options, strata **out, strata_error *err)
 {
@@ -188,6 +233,8 @@ int strata__handle_new_locked(struct root *root, strata *parent, const char *nam
                                                                   : strata__fail_plain(err, STRATA_ENOMEM, "namespace");
     if (rc == STRATA_OK)
         rc = strata__generation_give_locked(h, options->generation, err);
+    if (rc == STRATA_OK)
+        rc = take_share(h, options, err);
     if (rc != STRATA_OK) {
         strata__free(root->mem, h->prefix);
         strata__free(root->mem, block);
@@ -261,7 +308,8 @@ static int same_options(const strata *h, const strata_namespace_options *options
     given.size = sizeof given;
     return memcmp(&given, &h->own_policy, sizeof given) == 0 && options->loader == h->own_loader &&
            options->bulk_loader == h->own_bulk_loader && options->loader_ctx == h->own_loader_ctx &&
-           options->get_loads == h->own_get_loads && strata__generation_is(h, options->generation);
+           options->get_loads == h->own_get_loads && options->memory_share_percent == h->own_share_percent &&
+           options->memory_share_bytes == h->own_share_bytes && strata__generation_is(h, options->generation);
 }
 
 /* A get that loads needs something to load with. */

@@ -327,7 +327,8 @@ static const struct option_row namespace_rows[] = {
     ROW(generation, OPTION_STRING, 0, 255, 0, NULL, "a name that all its entries carry, to ban them by"),
     ROW(bulk_loader, OPTION_POINTER, 0, 0, 0, NULL, "for get_or_load_many calls that give none"),
     ROW(get_loads, OPTION_SWITCH, STRATA_OFF, STRATA_ON, STRATA_OFF, NULL, "a plain get loads what is missing"),
-    ROW(reserved, OPTION_U32, 0, 0, 0, NULL, "0"),
+    ROW(memory_share_percent, OPTION_PERCENT, 1, 90, 0, NULL, "of the memory layer's budget, what others can't take"),
+    ROW(memory_share_bytes, OPTION_BYTES, 1, STRATA__MEMORY_MOST, 0, NULL, "the same in bytes; the more counts"),
 };
 #undef STRUCT
 

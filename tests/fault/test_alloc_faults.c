@@ -239,7 +239,9 @@ static void script_namespace(struct world *w)
 {
     strata_error err = STRATA_ERROR_INIT;
     strata *outer = NULL, *inner = NULL;
-    check_status(strata_namespace(w->cache, "outer", NULL, &outer, &err), &err);
+    strata_namespace_options options = STRATA_NAMESPACE_OPTIONS_INIT;
+    options.memory_share_percent = 10;
+    check_status(strata_namespace(w->cache, "outer", &options, &outer, &err), &err);
     if (outer != NULL)
         check_status(strata_namespace(outer, "inner", NULL, &inner, &err), &err);
     if (inner != NULL) {

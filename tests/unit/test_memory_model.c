@@ -55,17 +55,18 @@ static void check_index(struct shard *s, uint64_t *heap)
     assert_int_equal(n, s->entries);
 }
 
+static uint64_t costs[2]; /* of the entries that count for a share */
+
 static void check_residents(struct shard *s)
 {
     const struct queue *q = &s->queues[QUEUE_RESIDENT];
     uint64_t bytes = 0;
     for (uint32_t ref = q->head; ref != 0; ref = entry_at(s, ref)->next) {
         const struct entry *e = entry_at(s, ref);
-        bytes += (uint64_t)entry_units(e) * UNIT + ((e->kind & KIND_HEAP) != 0 ? entry_heap(e)->cost : 0);
+        bytes += entry_bytes(e);
     }
     assert_int_equal(s->resident_bytes, bytes);
-    /* Who was moved may stand in a block that was a little too large to be split. */
-    assert_true(bytes <= s->limit_bytes / 2 + q->count * (BLOCK_MIN_UNITS - 1) * UNIT);
+    assert_true(bytes <= s->limit_bytes / 2);
     assert_true(s->limit_entries == UINT64_MAX || q->count <= s->limit_entries / 2);
 }
 
@@ -74,33 +75,44 @@ static unsigned queues_of(const struct shard *s)
     return s->weighing != NULL ? QUEUE_COUNT + MORE_QUEUES : QUEUE_COUNT;
 }
 
+/* How many stand in it. */
+static uint64_t check_queue(struct shard *s, const struct queue *queue, unsigned q)
+{
+    uint64_t count = 0, weight = 0;
+    uint32_t newer = 0;
+    for (uint32_t ref = queue->head; ref != 0; ref = entry_at(s, ref)->next) {
+        struct entry *e = entry_at(s, ref);
+        assert_int_equal(queue_in(e), q);
+        assert_int_equal(e->prev, newer);
+        newer = ref;
+        count++;
+        weight += strata__entry_weight(s, e);
+        if (s->shares != NULL && (e->kind & KIND_NEGATIVE) == 0 && s->by_space[e->space] != 0)
+            costs[s->by_space[e->space] - 1] += entry_bytes(e) + 32;
+    }
+    assert_int_equal(queue->tail, newer);
+    assert_int_equal(queue->count, count);
+    assert_int_equal(queue->weight, weight);
+    return count;
+}
+
 static void check_queues(struct shard *s)
 {
-    uint64_t all = 0;
-    for (unsigned q = 1; q < queues_of(s); q++) {
-        const struct queue *queue = queue_at(s, q);
-        uint64_t count = 0, weight = 0;
-        uint32_t newer = 0;
-        for (uint32_t ref = queue->head; ref != 0; ref = entry_at(s, ref)->next) {
-            struct entry *e = entry_at(s, ref);
-            assert_int_equal(queue_in(e), q);
-            assert_int_equal(e->prev, newer);
-            newer = ref;
-            count++;
-            weight += strata__entry_weight(s, e);
-        }
-        assert_int_equal(queue->tail, newer);
-        assert_int_equal(queue->count, count);
-        assert_int_equal(queue->weight, weight);
-        all += count;
-    }
-    uint64_t weighed = 0, ordered = 0;
+    uint64_t all = 0, held = 0, weighed = 0, ordered = 0;
+    memset(costs, 0, sizeof costs);
+    for (unsigned q = 1; q < queues_of(s); q++)
+        all += check_queue(s, queue_at(s, q), q);
     for (unsigned class = 0; s->weighing != NULL && class < WEIGH_CLASSES; class ++)
         weighed += s->weighing->weigh.count[class];
     for (unsigned q = QUEUE_FIRST; q < queues_of(s); q++)
         ordered += q < QUEUE_OWN_END || q >= QUEUE_COUNT ? queue_at(s, q)->count : 0;
     assert_int_equal(weighed, s->weighing != NULL ? ordered : 0);
-    assert_int_equal(all, s->entries);
+    for (uint32_t i = 0; i < s->share_count; i++)
+        held += check_queue(s, &s->shares[i].held, QUEUE_HELD);
+    for (uint32_t i = 0; i < s->share_count; i++)
+        assert_int_equal(s->shares[i].used, costs[i]);
+    assert_int_equal(all + held, s->entries);
+    assert_int_equal(s->aside, held + s->queues[QUEUE_RESIDENT].count);
     if (s->hand != 0)
         assert_int_equal(queue_in(entry_at(s, s->hand)), QUEUE_FIRST);
     check_residents(s);
@@ -172,6 +184,7 @@ static void check_bytes(struct shard *s, uint64_t heap)
     bytes += t->mapped != 0 ? t->mapped : sizeof *t + (t->slot_count + BUCKET_SLOTS) * sizeof(uint64_t);
     if (s->ghost.ring != NULL)
         bytes += s->ghost.ring_size * 8ull + (s->ghost.head_mask + 1ull) * 4;
+    bytes += s->share_count * sizeof *s->shares;
     if (s->sketch.words != NULL)
         bytes += (s->sketch.mask + 1) * 8;
     if (s->weighing != NULL)
@@ -216,6 +229,7 @@ struct model {
     uint64_t hits;
     size_t most;   /* the largest value that is put */
     int residents; /* some are to be resident */
+    int shares;    /* keys are in four namespaces, of which some have shares */
 };
 
 static unsigned char room[MOST_BYTES];
@@ -236,6 +250,8 @@ static size_t draw_size(struct model *m)
     return size <= m->most ? size : size % 500;
 }
 
+static uint32_t space_of(const struct model *m, uint64_t n) { return m->shares ? (uint32_t)(n % 4) : 0; }
+
 static uint64_t unkept(struct model *m)
 {
     struct memory *layer = (struct memory *)(void *)m->f.layer;
@@ -250,8 +266,9 @@ static int stands_resident(struct model *m, uint64_t n)
     char text[600];
     struct memory *layer = (struct memory *)(void *)m->f.layer;
     strata_slice key = model_key(text, n);
-    uint64_t hash = strata__key_hash(m->f.host.hash_seed, 0, key);
-    struct entry *e = strata__index_find(&layer->shards[hash & layer->shard_mask], hash, 0, key.data, key.size);
+    uint32_t space = space_of(m, n);
+    uint64_t hash = strata__key_hash(m->f.host.hash_seed, space, key);
+    struct entry *e = strata__index_find(&layer->shards[hash & layer->shard_mask], hash, space, key.data, key.size);
     return e != NULL && queue_in(e) == QUEUE_RESIDENT;
 }
 
@@ -275,8 +292,37 @@ static void check_residence(struct model *m, uint64_t n, uint32_t flags, int was
     m->keys[n].resident = is;
 }
 
+/* What shares have. */
+struct part {
+    uint64_t count, used, breaks;
+};
+
+static const struct shard *look_at_shares(struct model *m, strata_slice key, uint64_t n, struct part parts[2])
+{
+    struct memory *layer = (struct memory *)(void *)m->f.layer;
+    uint64_t hash = strata__key_hash(m->f.host.hash_seed, space_of(m, n), key);
+    const struct shard *s = &layer->shards[hash & layer->shard_mask];
+    for (uint32_t i = 0; i < s->share_count; i++)
+        parts[i] = (struct part){ s->shares[i].count, s->shares[i].used, s->share_breaks };
+    return s;
+}
+
+/* A put of another namespace has taken nothing of what is within a share. */
+static void check_shares(const struct shard *s, uint64_t n, const struct part before[2], const struct part after[2])
+{
+    static const int share_of_space[] = { -1, 0, 1, 1 };
+    for (int i = 0; i < (int)s->share_count; i++) {
+        if (i == share_of_space[n % 4] || after[i].breaks != before[i].breaks || after[i].used >= before[i].used)
+            continue;
+        uint64_t ppm = s->shares[i].ppm;
+        assert_true(after[i].used * WHOLE_PPM >= s->limit_bytes * ppm ||
+                    (s->limit_entries != UINT64_MAX && after[i].count * WHOLE_PPM >= s->limit_entries * ppm));
+    }
+}
+
 static void model_put(struct model *m, uint64_t n)
 {
+    struct part before_parts[2], after_parts[2];
     char text[600];
     struct known *k = &m->keys[n];
     uint32_t flags = draw_residence(m);
@@ -292,11 +338,13 @@ static void model_put(struct model *m, uint64_t n)
     meta.cost_us = n % 3 == 0 ? 0 : (uint32_t)1 << (n + m->hits) % 32; /* of one key, too, they differ */
     memset(room, now.fill, now.size);
     strata_value *v = now.negative ? NULL : strata__value_copy(&strata__malloc, room, now.size);
-    strata_op op = fixture_op(&m->f, STRATA_OP_PUT, 0, model_key(text, n));
+    strata_op op = fixture_op(&m->f, STRATA_OP_PUT, space_of(m, n), model_key(text, n));
     op.value = v;
     op.meta = meta;
     op.flags = flags;
+    (void)look_at_shares(m, op.key, n, before_parts);
     int rc = fixture_submit(&m->f, &op);
+    check_shares(look_at_shares(m, op.key, n, after_parts), n, before_parts, after_parts);
     strata_value_unref(v);
     assert_true(rc == STRATA_OK || rc == STRATA_AGAIN);
     now.there = rc == STRATA_OK;
@@ -308,7 +356,7 @@ static void model_get(struct model *m, uint64_t n)
 {
     char text[600];
     struct known *k = &m->keys[n];
-    strata_op op = fixture_op(&m->f, STRATA_OP_GET, 0, model_key(text, n));
+    strata_op op = fixture_op(&m->f, STRATA_OP_GET, space_of(m, n), model_key(text, n));
     int rc = draw(2) != 0 ? m->f.layer->ops->lookup(m->f.layer, &op) : fixture_submit(&m->f, &op);
     if (rc == STRATA_MISS) {
         assert_null(op.found);
@@ -346,7 +394,7 @@ static void model_get(struct model *m, uint64_t n)
 static void model_remove(struct model *m, uint64_t n)
 {
     char text[600];
-    strata_op op = fixture_op(&m->f, STRATA_OP_REMOVE, 0, model_key(text, n));
+    strata_op op = fixture_op(&m->f, STRATA_OP_REMOVE, space_of(m, n), model_key(text, n));
     int rc = fixture_submit(&m->f, &op);
     assert_true(rc == STRATA_MISS || m->keys[n].there);
     m->keys[n].there = 0;
@@ -388,13 +436,21 @@ static void check_expiry(struct model *m)
     }
 }
 
-static void run_model(const strata_memory_options *o, size_t most, int steps, int residents)
+static const strata_share all_shares[] = { { .space = 1, .of = 1, .percent = 20 },
+                                           { .space = 2, .of = 2, .percent = 30 },
+                                           { .space = 3, .of = 2 } };
+
+static void run_model(const strata_memory_options *o, size_t most, int steps, int residents, int shares)
 {
     static struct model m;
+    strata_error err;
     memset(&m, 0, sizeof m);
     m.most = most;
     m.residents = residents;
+    m.shares = shares;
     assert_int_equal(fixture_open(&m.f, o, NULL), STRATA_OK);
+    for (size_t i = 0; shares && i < sizeof all_shares / sizeof all_shares[0]; i++)
+        assert_int_equal(m.f.layer->ops->share(m.f.layer, &all_shares[i], &err), STRATA_OK);
     for (int i = 1; i <= steps; i++) {
         model_step(&m);
         if (i % 1000 == 0)
@@ -408,7 +464,7 @@ static void run_model(const strata_memory_options *o, size_t most, int steps, in
         strata_value_unref(m.pins[i].value);
 }
 
-static void random_operations(int residents)
+static void random_operations(int residents, int shares)
 {
     static const uint64_t budgets[] = { 64 << 10, 300 << 10, 1 << 20, 5 << 20 };
     for (int policy = STRATA_EVICT_S3FIFO; policy <= STRATA_EVICT_COST; policy++)
@@ -417,21 +473,29 @@ static void random_operations(int residents)
                 strata_memory_options o = { STRATA_SIZED(strata_memory_options), .max_bytes = budgets[b],
                                             .policy = policy, .max_entries = counted ? 1 + draw(2000) : 0,
                                             .shards = b < 3 ? 1 : 0 };
-                run_model(&o, draw(3) == 0 ? 600 : MOST_BYTES, 12000, residents);
+                run_model(&o, draw(3) == 0 ? 600 : MOST_BYTES, 12000, residents, shares);
             }
 }
 
 static void test_random_operations(void **state)
 {
     (void)state;
-    random_operations(0);
+    random_operations(0, 0);
 }
 
 /* Who is resident stays, whatever else comes. */
 static void test_random_operations_with_residents(void **state)
 {
     (void)state;
-    random_operations(1);
+    random_operations(1, 0);
+}
+
+/* No namespace takes another one's share. */
+static void test_random_operations_with_shares(void **state)
+{
+    (void)state;
+    random_operations(0, 1);
+    random_operations(1, 1);
 }
 
 /* Exact order ------------------------------------------------------------------------------------------------- */
@@ -499,6 +563,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random_operations),
         cmocka_unit_test(test_random_operations_with_residents),
+        cmocka_unit_test(test_random_operations_with_shares),
         cmocka_unit_test(test_order_is_exact),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -175,6 +175,18 @@ struct strata_op {
 /** What quick() answers where there is no entry. */
 #define STRATA_NOT_HERE ((strata_value *)(uintptr_t)1)
 
+/** What of a layer is a namespace's, whatever others put there. */
+typedef struct strata_share {
+    size_t size;      /**< sizeof this struct */
+    uint32_t space;   /**< of the namespace: nothing was put there yet */
+    uint32_t of;      /**< the same: it has a share, of `bytes`, or `percent` of the layer's budget, whichever is more.  Another: its
+                           entries count for the share of that one, which was told before.  0: what was told of `space` last is
+                           void, as it was not opened after all */
+    uint64_t bytes;
+    uint32_t percent;
+    uint32_t reserved; /**< 0 */
+} strata_share;
+
 /** A clear: which entries go, and which puts come too late. */
 typedef struct strata_clear_op {
     size_t size;         /**< sizeof this struct */
@@ -328,6 +340,10 @@ typedef struct strata_layer_ops {
     /** STRATA_LAYER_INSTANT, with STRATA_LAYER_SPACES: one piece of a walk.  What is held all the while is told once.
      *  @return 1: that was all of it; 0: there is more; < 0.  NULL: the cache asks keys(), and looks up each. */
     int (*scan)(strata_layer *layer, strata_scan *scan, strata_error *err);
+    /** Evict nothing for others' sake of what is within a share.  After start(); one call at a time; does not block.
+     *  @return STRATA_OK; STRATA_EINVAL (all shares together are too much), STRATA_EBUSY (too many), STRATA_ENOMEM.  NULL: the layer keeps
+     *  none. */
+    int (*share)(strata_layer *layer, const strata_share *what, strata_error *err);
 } strata_layer_ops;
 
 /** The base of a layer: the first member of its own struct. */

@@ -100,7 +100,10 @@ struct brief_meta {
 
 /* Where an entry stands.  A policy's own queues are [FIRST, OWN_END), and with struct weighing those from COUNT on; who is resident
  * stands aside of them. */
-enum { QUEUE_NONE = 0, QUEUE_NEGATIVE = 1, QUEUE_FIRST = 2, QUEUE_OWN_END = 18, QUEUE_RESIDENT = 18, QUEUE_COUNT = 19 };
+enum { QUEUE_NONE = 0, QUEUE_NEGATIVE = 1, QUEUE_FIRST = 2, QUEUE_OWN_END = 18, QUEUE_RESIDENT = 18 };
+enum { QUEUE_HELD = 19 /* of a share: memory_aside.h */, QUEUE_COUNT = 20 };
+enum { SHARES_MOST = 64 };
+
 enum { WHOLE_PPM = 1000000, PROMISED_PPM = 900000 }; /* shares are parts of a million; promised are at most so many */
 enum { TTL_CLASSES = 15, TTL_CLASS_SHIFT = 12, VALUE_OFFSET = (1 << 12) - 1 };
 enum { SLAB_FIRST = 20, SLAB_SECOND = 16, QUICK_LISTS = 16 };
@@ -118,6 +121,14 @@ struct queue {
     uint32_t head, tail; /* head is the newest */
     uint64_t count;
     uint64_t weight; /* entries, or units of 8 bytes where the layer is bounded by bytes */
+};
+
+/* What is a namespace's in a shard, whatever others put there (memory_share.c). */
+struct share {
+    struct queue held; /* whom the policy has chosen, and who stays for the share's sake */
+    uint64_t count;    /* of its entries, "absent" left out */
+    uint64_t used;     /* what they take, in bytes: blocks, values on the heap, and so much of the index */
+    uint64_t ppm;      /* of the budget it is to have so much */
 };
 
 /* The index: open addressing in buckets of a cache line; a slot is hash bits << 32 | reference, 0 is empty. */
@@ -225,11 +236,17 @@ struct shard {
     uint32_t turn;           /* lfu: the level to age next */
     struct sketch sketch;
     uint64_t random;
-    uint64_t aside;                         /* positive entries that stand in none of the policy's queues */
-    uint64_t resident_bytes;                /* of those that are resident: blocks, and values on the heap */
-    uint64_t resident_ppm;                  /* of limit_bytes, and of limit_entries: at most so much is resident */
-    uint64_t unkept;                        /* were to be resident, and are not, for want of that */
-    struct weighing *weighing;              /* cost */
+    uint64_t aside;            /* positive entries that stand in none of the policy's queues */
+    uint64_t resident_bytes;   /* of those that are resident: blocks, and values on the heap */
+    uint64_t resident_ppm;     /* of limit_bytes, and of limit_entries: at most so much is resident */
+    struct share *shares;      /* NULL: no namespace has any */
+    uint32_t share_count;      /* there is room for so many */
+    uint32_t share_room;       /* of by_space: the numbers of namespaces below this */
+    const uint8_t *by_space;   /* the layer's: by the number of a namespace the share's number and 1, or 0 */
+    uint64_t share_ready;      /* of these shares, somebody who is held may be free to leave */
+    uint64_t share_breaks;     /* who was held left all the same, as there was nobody else */
+    uint64_t unkept;           /* were to be resident, and are not, for want of that */
+    struct weighing *weighing; /* cost */
     struct strata_value *dead[DEAD_VALUES]; /* heap values to give back once the lock is free: that may call a codec */
     int64_t seen_expiry;                    /* the earliest met by the sweep that runs */
     uint64_t expirations, rejections, removes;
@@ -278,6 +295,10 @@ struct memory {
     char pressure_file[PRESSURE_FILE_ROOM]; /* options.pressure_file, where that is given */
     uint64_t lurk_slots;                    /* of the table that the lurker is in; by who calls lurk() */
     struct reclaim_waiter waiter;
+    uint8_t *by_space; /* as in a shard; by who calls share() */
+    uint32_t share_room, share_count;
+    uint32_t shared_ppm;             /* all shares together */
+    uint32_t share_ppm[SHARES_MOST]; /* each */
 };
 
 enum { CELL_HITS = 0, CELL_MISSES = 1 };
@@ -375,6 +396,19 @@ static inline strata_slice entry_notes(const struct entry *e)
 }
 
 static inline struct heap_ref *entry_heap(const struct entry *e) { return (struct heap_ref *)(void *)entry_value(e); }
+
+/* Of its block, without what is unused at the end. */
+static inline size_t entry_used(const struct entry *e)
+{
+    uint32_t w = atomic_load_explicit(&((struct entry *)(uintptr_t)e)->block, memory_order_relaxed);
+    return (size_t)(w & BLOCK_UNITS) * UNIT - ((w & BLOCK_SLACK) >> BLOCK_SLACK_SHIFT);
+}
+
+/* The same wherever it stands, with what it has on the heap. */
+static inline uint64_t entry_bytes(const struct entry *e)
+{
+    return entry_used(e) + ((e->kind & KIND_HEAP) != 0 ? entry_heap(e)->cost : 0);
+}
 
 /* memory_slab.c: blocks.  Under the shard's lock. */
 /* A block of at least `bytes`, or NULL where no free block is large enough. */
@@ -524,8 +558,33 @@ uint64_t strata__memory_batch(const struct shard *s);
 int strata__resident_fits(const struct shard *s, const struct entry *e, const struct entry *old);
 void strata__resident_in(struct shard *s, struct entry *e);
 void strata__resident_out(struct shard *s, struct entry *e);
+/* An entry that was out of the policy's hands is new to it.  Also between missed() and insert() of another one. */
+void strata__policy_return(struct shard *s, struct entry *e, uint64_t hash);
 /* Those for whom there is no room any more become the policy's, the oldest first: at most so many.  1: there are more. */
 int strata__resident_fit(struct shard *s, uint32_t most);
+
+/* memory_share.c: what is a namespace's, whatever others put here.  Under the shard's lock; where s->shares is not NULL. */
+/* It is there now; it leaves, or has left its queue. */
+void strata__share_in(struct shard *s, const struct entry *e);
+void strata__share_out(struct shard *s, const struct entry *e);
+/* Without it, its namespace would have less than its share. */
+int strata__share_protects(const struct shard *s, const struct entry *e);
+/* As eviction_ops.victim, but of those who may leave. */
+struct entry *strata__share_victim(struct shard *s);
+/* Of those who may not, for there is nobody else.  NULL: of these neither. */
+struct entry *strata__share_last(struct shard *s);
+/* Bytes of all shares that are not there for others. */
+uint64_t strata__share_kept(const struct shard *s);
+/* The queue that one stands in who is held. */
+struct queue *strata__share_held(const struct shard *s, const struct entry *e);
+/* It leaves that. */
+void strata__share_unhold(struct shard *s, struct entry *e);
+/* It was held, and somebody has read it: the policy's again. */
+void strata__share_return(struct shard *s, struct entry *e, uint64_t hash);
+/* No lock, or before anybody else knows the shard. */
+int strata__memory_share(strata_layer *layer, const strata_share *what, strata_error *err);
+int strata__share_init(struct shard *s);
+void strata__share_deinit(struct shard *s);
 
 /* memory_move.c */
 /* Another block for it, outside of its chunk if that is hidden; what is read stays where it is.  Under the shard's lock.  0: there is

@@ -104,11 +104,11 @@ static int init_shard(struct memory *m, struct shard *s, size_t i)
     s->next_expiry = INT64_MAX;
     s->random = strata__mix64(m->host->hash_seed + i);
     s->bytes = sizeof *s;
-    s->resident_ppm = (uint64_t)m->options.resident_percent * (WHOLE_PPM / 100);
     if (m->eviction == &strata__evict_cost && strata__cost_init(s) != 0)
         return -1;
-    if (strata__index_init(s, 32) == 0)
+    if (strata__share_init(s) == 0 && strata__index_init(s, 32) == 0)
         return 0;
+    strata__share_deinit(s);
     strata__free(m->mem, s->weighing);
     return -1;
 }
@@ -136,6 +136,7 @@ static void deinit_shard(struct shard *s)
         strata__index_free_table(s, old);
     }
     strata__ghost_deinit(s);
+    strata__share_deinit(s);
     strata__free(s->layer->mem, s->sketch.words);
     strata__free(s->layer->mem, s->weighing);
 }
@@ -145,6 +146,8 @@ static void free_pages(struct memory *m)
     strata__slab_release(m);
     strata__free(m->mem, m->watch);
     m->watch = NULL;
+    strata__free(m->mem, m->by_space);
+    m->by_space = NULL;
     strata__free(m->mem, m->shards_block);
     m->shards = NULL;
     m->shards_block = NULL;
@@ -287,11 +290,28 @@ static void abandon_locked_shards(struct memory *old)
         s->retired = 0;
         s->old_tables = NULL;
         s->ghost = (struct ghost){ 0 };
+        s->shares = NULL;
         s->sketch = (struct sketch){ 0 };
         struct index_table *t = atomic_load(&s->table);
         for (uint64_t k = 0; k < t->slot_count; k++)
             atomic_store_explicit(&t->slots[k], 0, memory_order_relaxed);
     }
+}
+
+/* Namespaces, and what was promised to them, stay. */
+static int keep_shares(struct memory *m, const struct memory *old, strata_error *err)
+{
+    if (old->share_count == 0)
+        return STRATA_OK;
+    m->by_space = strata__alloc_zero(old->mem, old->share_room);
+    if (m->by_space == NULL)
+        return strata__fail_plain(err, STRATA_ENOMEM, m->base.name);
+    memcpy(m->by_space, old->by_space, old->share_room);
+    memcpy(m->share_ppm, old->share_ppm, sizeof m->share_ppm);
+    m->share_room = old->share_room;
+    m->share_count = old->share_count;
+    m->shared_ppm = old->shared_ppm;
+    return STRATA_OK;
 }
 
 static int memory_reopen(strata_layer *layer, strata_layer_host *host, strata_error *err)
@@ -312,8 +332,11 @@ static int memory_reopen(strata_layer *layer, strata_layer_host *host, strata_er
     m->options = options;
     m->options.name = m->base.name;
     memcpy(m->pressure_file, old->pressure_file, sizeof m->pressure_file);
-    int rc = set_up(m, host, err);
+    int rc = keep_shares(m, old, err);
+    if (rc == STRATA_OK)
+        rc = set_up(m, host, err);
     if (rc < 0) { /* as it was: a later try may go better */
+        strata__free(host->mem, m->by_space);
         memcpy(m, old, sizeof *m);
         m->block = block;
         strata__free(NULL, old->block);
@@ -378,6 +401,7 @@ static void memory_stats(strata_layer *layer, strata_layer_stats *out)
         out->residents += s->queues[QUEUE_RESIDENT].count;
         out->resident_bytes += s->resident_bytes;
         out->unkept += s->unkept;
+        out->share_breaks += s->share_breaks;
         os_lock_give(&s->lock);
     }
 }
@@ -400,6 +424,7 @@ static const strata_layer_ops memory_ops = {
     .lurk = strata__memory_lurk,
     .health = strata__memory_health,
     .scan = strata__memory_scan,
+    .share = strata__memory_share,
 };
 
 /* The constructor --------------------------------------------------------------------------------------------- */

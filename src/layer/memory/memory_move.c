@@ -7,13 +7,6 @@
 
 #include "src/layer/memory/memory_impl.h"
 
-/* The used bytes of its block. */
-static size_t used_bytes(const struct entry *e)
-{
-    uint32_t w = atomic_load_explicit(&((struct entry *)(uintptr_t)e)->block, memory_order_relaxed);
-    return (size_t)(w & BLOCK_UNITS) * UNIT - ((w & BLOCK_SLACK) >> BLOCK_SLACK_SHIFT);
-}
-
 static void copy(struct entry *to, const struct entry *from, size_t used)
 {
     uint32_t w = atomic_load_explicit(&to->block, memory_order_relaxed) & ~(uint32_t)(BLOCK_QUEUE | BLOCK_SLACK);
@@ -35,15 +28,25 @@ static void copy(struct entry *to, const struct entry *from, size_t used)
 
 int strata__memory_move(struct shard *s, struct entry *e)
 {
-    size_t used = used_bytes(e);
+    size_t used = entry_used(e);
     struct entry *to = strata__slab_alloc(s, used);
     if (to == NULL)
         return 0;
     uint64_t hash = strata__entry_hash(s->layer, e);
     copy(to, e, used);
     strata__index_replace(s, hash, ref_of(s, e), ref_of(s, to));
-    strata__memory_leave(s, e);
-    strata__resident_in(s, to);
+    if (s->shares != NULL) {
+        strata__share_out(s, e);
+        strata__share_in(s, to);
+    }
+    if (queue_number(e) == QUEUE_RESIDENT) {
+        strata__resident_out(s, e);
+        strata__resident_in(s, to);
+    } else {
+        if (s->hand == ref_of(s, e))
+            s->hand = ref_of(s, to);
+        strata__queue_swap(s, queue_number(e), e, to);
+    }
     if (e->kind & KIND_HEAP)
         entry_heap(e)->cost = 0; /* both hold the value, which counts once */
     strata__retire(s, e);

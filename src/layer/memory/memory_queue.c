@@ -20,9 +20,14 @@ uint64_t strata__entry_weight(const struct shard *s, const struct entry *e)
     return weight;
 }
 
+static struct queue *queue_of(struct shard *s, unsigned queue, const struct entry *e)
+{
+    return __builtin_expect(queue == QUEUE_HELD, 0) ? strata__share_held(s, e) : queue_at(s, queue);
+}
+
 void strata__queue_push_head(struct shard *s, unsigned queue, struct entry *e)
 {
-    struct queue *q = queue_at(s, queue);
+    struct queue *q = queue_of(s, queue, e);
     uint32_t ref = ref_of(s, e);
     e->prev = 0;
     e->next = q->head;
@@ -38,7 +43,7 @@ void strata__queue_push_head(struct shard *s, unsigned queue, struct entry *e)
 
 void strata__queue_unlink(struct shard *s, unsigned queue, struct entry *e)
 {
-    struct queue *q = queue_at(s, queue);
+    struct queue *q = queue_of(s, queue, e);
     if (e->prev != 0)
         entry_at(s, e->prev)->next = e->next;
     else
@@ -57,7 +62,7 @@ void strata__queue_unlink(struct shard *s, unsigned queue, struct entry *e)
 
 void strata__queue_swap(struct shard *s, unsigned queue, struct entry *old, struct entry *fresh)
 {
-    struct queue *q = queue_at(s, queue);
+    struct queue *q = queue_of(s, queue, old);
     uint32_t ref = ref_of(s, fresh);
     fresh->prev = old->prev;
     fresh->next = old->next;

@@ -395,6 +395,8 @@ void strata__memory_drain_touches(struct memory *m, struct reclaim_record *r)
         if (!os_lock_try(&s->lock))
             continue;
         struct entry *e = strata__index_find_hash(s, hash);
+        if (e != NULL && queue_number(e) == QUEUE_HELD)
+            strata__share_return(s, e, hash);
         if (e != NULL && in_policy(e))
             s->eviction->touch(s, e, hash);
         os_lock_give(&s->lock);

@@ -5,11 +5,6 @@
  * counted.  Where the bound comes down, with a budget that shrinks for example, the oldest become the policy's again. */
 #include "src/layer/memory/memory_impl.h"
 
-static uint64_t bytes_of(const struct entry *e)
-{
-    return (uint64_t)entry_units(e) * UNIT + ((e->kind & KIND_HEAP) != 0 ? entry_heap(e)->cost : 0);
-}
-
 /* So many of them, and so many bytes, are not too much. */
 static int within(const struct shard *s, uint64_t count, uint64_t bytes)
 {
@@ -20,23 +15,38 @@ static int within(const struct shard *s, uint64_t count, uint64_t bytes)
 
 int strata__resident_fits(const struct shard *s, const struct entry *e, const struct entry *old)
 {
-    uint64_t count = s->queues[QUEUE_RESIDENT].count + 1, bytes = s->resident_bytes + bytes_of(e);
-    return old != NULL ? within(s, count - 1, bytes - bytes_of(old)) : within(s, count, bytes);
+    uint64_t count = s->queues[QUEUE_RESIDENT].count + 1, bytes = s->resident_bytes + entry_bytes(e);
+    return old != NULL ? within(s, count - 1, bytes - entry_bytes(old)) : within(s, count, bytes);
 }
 
 void strata__resident_in(struct shard *s, struct entry *e)
 {
     strata__queue_push_head(s, QUEUE_RESIDENT, e);
-    s->resident_bytes += bytes_of(e);
+    s->resident_bytes += entry_bytes(e);
     s->aside++;
     s->ghost_hit = 0; /* that was about this one */
+    if (s->weighing != NULL)
+        s->weighing->cost_us = 0;
 }
 
 void strata__resident_out(struct shard *s, struct entry *e)
 {
     strata__queue_unlink(s, QUEUE_RESIDENT, e);
-    s->resident_bytes -= bytes_of(e);
+    s->resident_bytes -= entry_bytes(e);
     s->aside--;
+}
+
+void strata__policy_return(struct shard *s, struct entry *e, uint64_t hash)
+{
+    int ghost_hit = s->ghost_hit;
+    uint32_t cost_us = s->weighing != NULL ? s->weighing->cost_us : 0;
+    s->ghost_hit = 0;
+    if (s->weighing != NULL)
+        s->weighing->cost_us = 0; /* what it has cost is not known any more */
+    s->eviction->insert(s, e, hash);
+    s->ghost_hit = ghost_hit;
+    if (s->weighing != NULL)
+        s->weighing->cost_us = cost_us;
 }
 
 int strata__resident_fit(struct shard *s, uint32_t most)
@@ -45,7 +55,7 @@ int strata__resident_fit(struct shard *s, uint32_t most)
     for (; most > 0 && q->tail != 0 && !within(s, q->count, s->resident_bytes); most--) {
         struct entry *e = entry_at(s, q->tail);
         strata__resident_out(s, e);
-        s->eviction->insert(s, e, strata__entry_hash(s->layer, e));
+        strata__policy_return(s, e, strata__entry_hash(s->layer, e));
         s->unkept++;
     }
     return q->tail != 0 && !within(s, q->count, s->resident_bytes);

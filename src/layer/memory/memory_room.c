@@ -51,19 +51,21 @@ static void evict(struct shard *s, struct entry *e)
     s->evictions++;
 }
 
-/* One entry leaves for want of room.  Negative ones go first when a negative one comes, last otherwise.  NULL: there is
- * none. */
-static struct entry *evict_one(struct shard *s, int negative_first)
+/* One entry leaves for want of room.  Negative ones go first when a negative one comes, last otherwise; of what is within a share
+ * one goes where there is nobody else, if it may.  NULL: there is none. */
+static struct entry *evict_one(struct shard *s, int negative_first, int may_break)
 {
     struct entry *e = NULL;
     const struct queue *negatives = &s->queues[QUEUE_NEGATIVE];
     if (!negative_first || negatives->tail == 0)
-        e = s->eviction->victim(s);
+        e = __builtin_expect(s->shares == NULL, 1) ? s->eviction->victim(s) : strata__share_victim(s);
     int chosen = e != NULL;
     if (e == NULL && negatives->tail != 0) {
         e = entry_at(s, negatives->tail);
         strata__queue_unlink(s, QUEUE_NEGATIVE, e);
     }
+    if (e == NULL && s->shares != NULL && may_break)
+        e = strata__share_last(s);
     if (e == NULL)
         return NULL;
     uint64_t hash = strata__entry_hash(s->layer, e);
@@ -72,6 +74,8 @@ static struct entry *evict_one(struct shard *s, int negative_first)
     note_eviction(s, e, hash);
     strata__index_remove(s, hash, ref_of(s, e));
     strata__ghost_fetch(&s->ghost, ghost_fingerprint(hash));
+    if (s->shares != NULL)
+        strata__share_out(s, e);
     strata__retire(s, e);
     if (chosen && s->eviction->evicted != NULL)
         s->eviction->evicted(s, hash);
@@ -79,9 +83,9 @@ static struct entry *evict_one(struct shard *s, int negative_first)
     return e;
 }
 
-int strata__memory_evict_one(struct shard *s, int negative_first) { return evict_one(s, negative_first) != NULL; }
+int strata__memory_evict_one(struct shard *s, int negative_first) { return evict_one(s, negative_first, 1) != NULL; }
 
-struct entry *strata__memory_evict(struct shard *s) { return evict_one(s, 0); }
+struct entry *strata__memory_evict(struct shard *s) { return evict_one(s, 0, 1); }
 
 /* An entry that can be found, not a free block nor one that is retired. */
 static int stands(const struct entry *b)
@@ -91,12 +95,15 @@ static int stands(const struct entry *b)
 }
 
 /* It stands there, and eviction may not choose it. */
-static int stays(const struct entry *b) { return stands(b) && queue_number(b) == QUEUE_RESIDENT; }
+static int stays(const struct shard *s, const struct entry *b)
+{
+    return stands(b) && (queue_number(b) == QUEUE_RESIDENT || (s->shares != NULL && strata__share_protects(s, b)));
+}
 
 /* Of a run of *units from `b` on, the first who stays, with what the run is from there on; NULL: nobody does. */
 static struct entry *first_to_stay(const struct shard *s, struct entry *b, uint32_t *units)
 {
-    while (b != NULL && !stays(b)) {
+    while (b != NULL && !stays(s, b)) {
         if (entry_units(b) >= *units)
             return NULL;
         *units -= entry_units(b);
@@ -122,9 +129,11 @@ static int move_run(struct shard *s, struct entry *b, uint32_t units)
 static uint32_t evict_run(struct shard *s, struct entry *b, uint32_t units)
 {
     uint32_t run = 0;
-    if (s->aside != 0 && !move_run(s, b, units))
+    if ((s->aside != 0 || s->shares != NULL) && !move_run(s, b, units))
         return 0;
     for (; b != NULL && run < units; b = strata__slab_next(s, b)) {
+        if (s->shares != NULL && stays(s, b)) /* since others of its namespace left */
+            return 0;
         if (stands(b))
             evict(s, b);
         run += entry_units(b);
@@ -182,7 +191,7 @@ int strata__memory_heap_room(struct shard *s, const struct incoming *in)
             if (freed != 0)
                 continue;
         }
-        struct entry *e = evict_one(s, (in->kind & KIND_NEGATIVE) != 0);
+        struct entry *e = evict_one(s, (in->kind & KIND_NEGATIVE) != 0, 0);
         if (e == NULL) {
             if (strata__retire_collect(s, 1) == 0)
                 return HEAP_ROOM_NONE;
@@ -207,7 +216,7 @@ struct entry *strata__memory_room(struct shard *s, const struct incoming *in, in
     int scattered = 0; /* a batch came free, but nowhere enough of it together */
     while (count_grows && s->entries >= s->limit_entries) {
         s->bytes_fit = 0;
-        if (evict_one(s, negative) == NULL)
+        if (evict_one(s, negative, 1) == NULL)
             return NULL;
     }
     for (;;) {
@@ -221,11 +230,15 @@ struct entry *strata__memory_room(struct shard *s, const struct incoming *in, in
         if (may_grow(s) && strata__slab_grow(s) == 0)
             continue;
         s->bytes_fit = s->entries;
-        e = evict_one(s, negative);
-        if (e != NULL && scattered)
-            evict_around(s, e, (uint32_t)(in->bytes / UNIT));
-        if (e == NULL && strata__retire_collect(s, 1) == 0)
+        e = evict_one(s, negative, 0);
+        if (e == NULL && strata__retire_collect(s, 1) != 0) {
+            scattered |= s->shares != NULL;
+            continue;
+        }
+        if (e == NULL && (e = evict_one(s, negative, 1)) == NULL)
             return NULL;
+        if (scattered)
+            evict_around(s, e, (uint32_t)(in->bytes / UNIT));
     }
 }
 

@@ -50,6 +50,7 @@ static int step(struct shard *s, uint64_t target, int *stuck)
         next = target;
     if (target > s->limit_bytes || next < s->limit_bytes)
         s->limit_bytes = next;
+    s->share_ready = UINT64_MAX;
     int more = strata__resident_fit(s, STEP_EVICTIONS);
     if (s->bytes > s->limit_bytes) {
         s->bytes_fit = s->entries;

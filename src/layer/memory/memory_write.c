@@ -14,8 +14,11 @@ void strata__memory_leave(struct shard *s, struct entry *e)
     switch (queue_number(e)) {
     case QUEUE_NEGATIVE: strata__queue_unlink(s, QUEUE_NEGATIVE, e); break;
     case QUEUE_RESIDENT: strata__resident_out(s, e); break;
+    case QUEUE_HELD: strata__share_unhold(s, e); break;
     default: s->eviction->removed(s, e);
     }
+    if (s->shares != NULL)
+        strata__share_out(s, e);
 }
 
 static void stand(struct shard *s, struct entry *e, uint64_t hash, int resident)
@@ -26,6 +29,8 @@ static void stand(struct shard *s, struct entry *e, uint64_t hash, int resident)
         strata__resident_in(s, e);
     else
         s->eviction->insert(s, e, hash);
+    if (s->shares != NULL)
+        strata__share_in(s, e);
 }
 
 /* Who is resident stays so in the value that replaces it, unless the put says otherwise. */
@@ -83,7 +88,8 @@ static void fill(struct entry *e, const struct incoming *in)
 static void replace(struct shard *s, struct entry *old, struct entry *e, uint64_t hash, int resident)
 {
     strata__index_replace(s, hash, ref_of(s, old), ref_of(s, e));
-    if (((old->kind ^ e->kind) & KIND_NEGATIVE) == 0 && !resident && queue_number(old) != QUEUE_RESIDENT) {
+    if (((old->kind ^ e->kind) & KIND_NEGATIVE) == 0 && !resident && queue_number(old) != QUEUE_RESIDENT &&
+        queue_number(old) != QUEUE_HELD) {
         uint8_t hits = atomic_load_explicit(&old->hits, memory_order_relaxed);
         if (hits < s->eviction->max_hits)
             hits++;
@@ -91,6 +97,10 @@ static void replace(struct shard *s, struct entry *old, struct entry *e, uint64_
         if (s->hand == ref_of(s, old))
             s->hand = ref_of(s, e);
         strata__queue_swap(s, queue_number(old), old, e);
+        if (s->shares != NULL) {
+            strata__share_out(s, old);
+            strata__share_in(s, e);
+        }
         if (s->eviction->wants_touches && (e->kind & KIND_NEGATIVE) == 0)
             s->eviction->touch(s, e, hash);
         if (s->eviction->replaced != NULL && (e->kind & KIND_NEGATIVE) == 0)
@@ -237,6 +247,17 @@ static int prepare(struct memory *m, strata_op *op, struct incoming *in)
     return STRATA_OK;
 }
 
+/* A value on the heap that could have its room, if need be, without what eviction may not choose. */
+static int may_fit(const struct shard *s, uint64_t heap_cost)
+{
+    if (heap_cost > s->limit_bytes / 2)
+        return 0;
+    if (heap_cost == 0 || (s->aside == 0 && s->shares == NULL))
+        return 1;
+    uint64_t kept = s->resident_bytes + (s->shares != NULL ? strata__share_kept(s) : 0);
+    return heap_cost + kept <= s->limit_bytes / 8 * 7; /* index and ghost take their part */
+}
+
 void strata__memory_put(struct memory *m, strata_op *op)
 {
     struct shard *s = &m->shards[op->hash & m->shard_mask];
@@ -250,7 +271,7 @@ void strata__memory_put(struct memory *m, strata_op *op)
     int status = prepare(m, op, &in);
     os_lock_take(&s->lock);
     if (status == STRATA_OK && in.bytes <= strata__slab_max(m) && op->key.size <= MOST_KEY_BYTES &&
-        in.heap_cost <= s->limit_bytes / 2) {
+        may_fit(s, in.heap_cost)) {
         status = put_locked(s, &in);
     } else {
         int refused = refuse_locked(s, op);
