@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "src/layer/memory/memory_aside.h"
 #include "src/layer/memory/memory_impl.h"
 #include "tests/support/fail_alloc.h"
 #include "tests/support/memory_fixture.h"

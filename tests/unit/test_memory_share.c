@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "src/layer/memory/memory_aside.h"
 #include "src/layer/memory/memory_impl.h"
 #include "strata/events.h"
 #include "tests/support/fail_alloc.h"

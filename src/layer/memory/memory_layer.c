@@ -4,6 +4,7 @@
 
 #include "src/base/err.h"
 #include "src/base/mem.h"
+#include "src/layer/memory/memory_aside.h"
 #include "src/layer/memory/memory_impl.h"
 #include "src/layer/memory/memory_limit.h"
 #include "src/os/os_map.h"

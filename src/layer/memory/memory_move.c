@@ -5,6 +5,7 @@
  * compared with bans, is a hint that may be lost. */
 #include <string.h>
 
+#include "src/layer/memory/memory_aside.h"
 #include "src/layer/memory/memory_impl.h"
 
 static void copy(struct entry *to, const struct entry *from, size_t used)

@@ -1,5 +1,6 @@
 /* memory_queue.c - queues of entries: intrusive doubly linked lists of 32-bit references, newest at the head.
  * An entry knows the queue it stands in (bits of its first word). */
+#include "src/layer/memory/memory_aside.h"
 #include "src/layer/memory/memory_impl.h"
 
 static void set_queue(struct entry *e, unsigned queue)

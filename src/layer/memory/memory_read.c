@@ -2,6 +2,7 @@
  * entry's saturating hit counter, until it is saturated). */
 #include <string.h>
 
+#include "src/layer/memory/memory_aside.h"
 #include "src/layer/memory/memory_impl.h"
 
 static inline uint64_t load64(const char *p)

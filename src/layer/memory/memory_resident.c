@@ -3,6 +3,7 @@
  * They stand in a queue of their own, where no policy looks, so that a policy orders the others as if there were no such thing,
  * and a hit knows nothing of it.  How much of the budget they may be is bounded: what is more is held as any entry is, and
  * counted.  Where the bound comes down, with a budget that shrinks for example, the oldest become the policy's again. */
+#include "src/layer/memory/memory_aside.h"
 #include "src/layer/memory/memory_impl.h"
 
 /* So many of them, and so many bytes, are not too much. */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "src/base/mem.h"
+#include "src/layer/memory/memory_aside.h"
 #include "src/layer/memory/memory_impl.h"
 
 /* "Absent" is soon found out again, and not worth a write. */

@@ -12,6 +12,7 @@
 
 #include "src/base/err.h"
 #include "src/base/mem.h"
+#include "src/layer/memory/memory_aside.h"
 #include "src/layer/memory/memory_impl.h"
 
 enum { TABLE_BYTES = 32 }; /* what index and ghost take for an entry, about */

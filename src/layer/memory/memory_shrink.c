@@ -8,6 +8,7 @@
  * What goes back: the whole pages of each chunk, which is all of it but a page that neighbours share; where that is a part of a huge
  * page, the kernel frees it when it splits that page, which it does once memory is short.  Values on the heap go back to the
  * allocator, and so do the index and the ghost when they are more than some three times as large as they need be. */
+#include "src/layer/memory/memory_aside.h"
 #include "src/layer/memory/memory_impl.h"
 #include "src/os/os_clock.h"
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "src/base/mem.h"
+#include "src/layer/memory/memory_aside.h"
 #include "src/layer/memory/memory_impl.h"
 
 enum { MOST_KEY_BYTES = 16384 }; /* so that a value's place fits its 12 bits */
