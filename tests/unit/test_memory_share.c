@@ -142,7 +142,7 @@ static void test_of_the_count(void **state)
 static void test_who_is_read_stays(void **state)
 {
     (void)state;
-    for (int policy = STRATA_EVICT_S3FIFO; policy <= STRATA_EVICT_COST; policy++) {
+    for (int policy = STRATA_EVICT_S3FIFO; policy <= STRATA_EVICT_SIEVE; policy++) {
         struct memory_fixture f;
         open_layer(&f, policy, 1000, 1);
         assert_int_equal(give(&f, OURS, OURS, 20, 0), STRATA_OK);
