@@ -186,7 +186,7 @@ static void a_detached_load_gives_up_its_lease(void **state)
     limited.late_result = STRATA_ON;
     origin_hangs(&slow, 1);
     assert_asked(0, "hangs", &slow, &limited, STRATA_ETIMEDOUT);
-    assert_int_equal(slow.entered, 1);
+    await_entered(&slow, 1);
     assert_asked(1, "hangs", &well, NULL, STRATA_OK);
     assert_int_equal(atomic_load(&well.calls), 1);
     assert_stored(0, "hangs", "newer");
