@@ -80,7 +80,7 @@ STRATA_API int strata_snapshot_export(strata *cache, const strata_snapshot_optio
  * @return STRATA_OK (the report says what was passed over); STRATA_EINVAL (no snapshot), STRATA_EUNSUPPORTED (of a newer format, or
  *         packed with zstd, which this build has not), STRATA_EIO (damaged, or it has no end: what came before that is imported),
  *         STRATA_ELAYER (a layer failed; the others went on), and as the export.
- * Blocks: as long as it takes.
+ * Blocks: as long as it takes.  `read` and `progress` are called on this thread; a worker may help with entries.
  */
 STRATA_API int strata_snapshot_import(strata *cache, const strata_snapshot_options *options, strata_snapshot_read read,
                                       void *ctx, strata_snapshot_report *out_report, strata_error *err);
