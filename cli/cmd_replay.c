@@ -9,13 +9,15 @@
 #include "cli/cli_error.h"
 #include "cli/commands.h"
 #include "cli/human.h"
+#include "cli/load_cost.h"
 #include "cli/opt.h"
 #include "cli/replay_plan.h"
 #include "cli/replay_report.h"
 
 /* The command line, as text until it is checked. */
 struct words {
-    const char *trace, *layers, *size, *policy, *shards, *threads, *origin_ms, *value_bytes, *chart;
+    const char *trace, *layers, *size, *policy, *shards, *threads, *origin_ms, *cost_ms, *cost_decades, *value_bytes,
+        *chart;
     int no_sizes, json;
 };
 
@@ -34,7 +36,7 @@ struct replay_job {
     size_t run_count;
 };
 
-enum { OPTIONS = 10 };
+enum { OPTIONS = 12 };
 
 static void option_table(struct opt *out, struct words *w)
 {
@@ -45,13 +47,19 @@ static void option_table(struct opt *out, struct words *w)
           "keys (which are counted first: a file is read twice, stdin kept in memory)",
           &w->size, NULL },
         { "policy", "NAME[,...]|all",
-          "who leaves when room is needed: fifo, lru, lfu, sieve, s3-fifo, w-tinylfu;\n"
+          "who leaves when room is needed: fifo, lru, lfu, sieve, s3-fifo, w-tinylfu, cost;\n"
           "several sizes or policies are replayed one after the other and compared",
           &w->policy, NULL },
         { "shards", "N", "parts of the memory layer; 1 gives the policy's exact order (the library's choice)",
           &w->shards, NULL },
         { "threads", "N", "requests at the same time; the trace is dealt to them in blocks (1)", &w->threads, NULL },
         { "origin-ms", "N", "what a load from the simulated origin takes, in milliseconds (0)", &w->origin_ms, NULL },
+        { "cost-ms", "N",
+          "what a load counts as taking, half of the keys below, half above; nothing\n"
+          "waits for it: it is added up, and told to the layers (for --policy cost)",
+          &w->cost_ms, NULL },
+        { "cost-decades", "N", "from the cheapest to the dearest hundredth of the keys; 0: all the same (3)",
+          &w->cost_decades, NULL },
         { "value-bytes", "N", "size of every value (0: what the trace says, else 100)", &w->value_bytes, NULL },
         { "no-sizes", NULL, "commas in the trace belong to the keys", NULL, &w->no_sizes },
         { "json", NULL, "print one JSON object; `man strata` explains its names", NULL, &w->json },
@@ -97,9 +105,16 @@ static int parse(int argc, char **argv, struct replay_job *job)
     job->json = w.json;
     job->trace_options.no_sizes = w.no_sizes;
     job->config.threads = 1;
+    job->config.cost_decades = 3;
+    if (w.cost_decades != NULL && w.cost_ms == NULL)
+        return cli_usage("replay: --cost-decades spreads what --cost-ms says: give that, too");
     code = opt_u64("threads", w.threads, 1, REPLAY_THREADS_MAX, &job->config.threads);
     if (code == CLI_OK)
         code = opt_u64("origin-ms", w.origin_ms, 0, 3600000, &job->config.origin_ms);
+    if (code == CLI_OK)
+        code = opt_u64("cost-ms", w.cost_ms, 1, 1000000, &job->config.cost_ms);
+    if (code == CLI_OK)
+        code = opt_u64("cost-decades", w.cost_decades, 0, LOAD_COST_DECADES, &job->config.cost_decades);
     if (code == CLI_OK)
         code = opt_u64("value-bytes", w.value_bytes, 0, TRACE_VALUE_MAX, &job->config.value_bytes);
     if (code == CLI_OK)

@@ -6,12 +6,14 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
 
 #include "cli/cli_error.h"
+#include "cli/load_cost.h"
 #include "cli/stopwatch.h"
 
 struct replay {
@@ -20,6 +22,7 @@ struct replay {
     const struct replay_config *config;
     struct progress *progress;
     const void *zeros; /* TRACE_VALUE_MAX bytes */
+    _Atomic(uint64_t) cost_us;
 };
 
 /* What the layers complain of; a request is answered all the same, so nothing else would tell. */
@@ -38,7 +41,7 @@ struct worker {
 
 /* What the loader must know of the request that calls it; lives on the requester's stack, who waits. */
 struct origin_call {
-    const struct replay *replay;
+    struct replay *replay;
     int64_t value_bytes;
 };
 
@@ -56,7 +59,13 @@ static int origin(strata_load *load, strata_slice key, void *ctx)
     const struct replay_config *config = call->replay->config;
     uint64_t size = config->value_bytes;
 
-    (void)key;
+    if (config->cost_ms != 0) {
+        strata_policy policy = STRATA_POLICY_INIT;
+
+        policy.cost_us = (int32_t)load_cost_us(key.data, key.size, config->cost_ms * 1000, config->cost_decades);
+        atomic_fetch_add_explicit(&call->replay->cost_us, (uint64_t)policy.cost_us, memory_order_relaxed);
+        strata_load_set_policy(load, &policy);
+    }
     if (size == 0)
         size = call->value_bytes >= 0 ? (uint64_t)call->value_bytes : REPLAY_VALUE_BYTES;
     if (config->origin_ms != 0)
@@ -199,7 +208,7 @@ static struct worker *workers_new(struct replay *replay, uint64_t count)
 int replay_run(struct trace *trace, const struct replay_config *config, struct progress *progress,
                struct replay_result *out, strata_error *err)
 {
-    struct replay replay = { NULL, trace, config, progress, NULL };
+    struct replay replay = { NULL, trace, config, progress, NULL, 0 };
     struct worker *workers = workers_new(&replay, config->threads);
     struct complaints complaints = { .lock = PTHREAD_MUTEX_INITIALIZER };
     uint64_t listener;
@@ -226,6 +235,7 @@ int replay_run(struct trace *trace, const struct replay_config *config, struct p
         status = trace_status(trace, err);
     collect(replay.cache, workers, config->threads, out);
     collect_complaints(&complaints, out);
+    out->cost_us = atomic_load(&replay.cost_us);
 done:
     strata_close(replay.cache);
     if (zeros != MAP_FAILED)

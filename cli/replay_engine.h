@@ -14,8 +14,10 @@ enum { REPLAY_LAYERS = 8, REPLAY_THREADS_MAX = 256, REPLAY_VALUE_BYTES = 100 /* 
 
 struct replay_config {
     const char *url;
-    uint64_t threads;     /* 1 to REPLAY_THREADS_MAX */
-    uint64_t origin_ms;   /* what a load takes */
+    uint64_t threads;   /* 1 to REPLAY_THREADS_MAX */
+    uint64_t origin_ms; /* what a load takes */
+    uint64_t cost_ms;   /* what it counts as taking, by the median; 0: nobody says */
+    uint64_t cost_decades;
     uint64_t value_bytes; /* of every value; 0: what the trace says, else REPLAY_VALUE_BYTES */
 };
 
@@ -24,6 +26,7 @@ struct replay_result {
     strata_layer_stats layers[REPLAY_LAYERS];
     size_t layer_count;
     double seconds;
+    uint64_t cost_us;                         /* of all loads, where config.cost_ms says */
     uint64_t failed;                          /* requests that got no value */
     strata_error first;                       /* why the first of them */
     strata_error layer_errors[REPLAY_LAYERS]; /* the last one of each layer; status 0: it had none */

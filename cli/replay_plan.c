@@ -7,7 +7,7 @@
 #include "cli/cli_error.h"
 
 /* What --policy all shows, simplest first. */
-static const char *const policy_names[] = { "fifo", "lru", "lfu", "sieve", "s3-fifo", "w-tinylfu" };
+static const char *const policy_names[] = { "fifo", "lru", "lfu", "sieve", "s3-fifo", "w-tinylfu", "cost" };
 enum { POLICY_NAMES = sizeof policy_names / sizeof policy_names[0] };
 
 static int parse_size(struct plan_size *out, const char *text, size_t length)
@@ -60,7 +60,8 @@ static int add_policy(struct replay_plan *plan, const char *text, size_t length)
             plan->policies[plan->policy_count++] = policy_names[i];
             return CLI_OK;
         }
-    return cli_usage("--policy %.*s: there are fifo, lru, lfu, sieve, s3-fifo, w-tinylfu, and all", (int)length, text);
+    return cli_usage("--policy %.*s: there are fifo, lru, lfu, sieve, s3-fifo, w-tinylfu, cost, and all", (int)length,
+                     text);
 }
 
 static int parse_policies(struct replay_plan *plan, const char *text)

@@ -95,11 +95,13 @@ static void one_run(const struct replay_run *run, FILE *to)
             human_count(b, total->requests), human_share(c, total->hits, total->requests));
     fprintf(to, "  %s loads, %s joins (requests that waited for another one's load)\n", human_count(a, total->loads),
             human_count(b, total->joins));
+    if (run->result.cost_us != 0)
+        fprintf(to, "  %s of load time, by --cost-ms\n", human_us(a, (double)run->result.cost_us));
     fprintf(to, "  %.2f s, %s requests per second\n", run->result.seconds,
             human_count(a, (uint64_t)per_second(&run->result)));
 }
 
-static void run_row(struct table *t, const struct replay_run *run)
+static void run_row(struct table *t, const struct replay_run *run, int costs)
 {
     const struct replay_result *r = &run->result;
     uint64_t evictions = 0, bytes = 0;
@@ -115,6 +117,8 @@ static void run_row(struct table *t, const struct replay_run *run)
     table_cell(t, "%s", human_share(text, r->total.hits, r->total.requests));
     cell_count(t, r->total.hits);
     cell_count(t, r->total.loads);
+    if (costs)
+        table_cell(t, "%s", human_us(text, (double)r->cost_us));
     cell_count(t, r->total.joins);
     cell_count(t, evictions);
     table_cell(t, "%s", human_bytes(text, bytes));
@@ -126,21 +130,28 @@ static void run_row(struct table *t, const struct replay_run *run)
 
 static void many_runs(const struct replay_report *report, FILE *to)
 {
-    static const char *const names[] = { "policy",    "entries", "hit ratio", "hits", "loads",     "joins",
-                                         "evictions", "bytes",   "p50",       "p99",  "requests/s" };
+    static const char *const names[] = { "policy", "entries",   "hit ratio", "hits", "loads", "load time",
+                                         "joins",  "evictions", "bytes",     "p50",  "p99",   "requests/s" };
+    enum { LOAD_TIME = 5, NAMES = sizeof names / sizeof names[0] };
     struct table *t = table_new();
+    const int costs = report->config.cost_ms != 0;
     size_t i;
 
-    header_row(t, names, sizeof names / sizeof names[0]);
+    for (i = 0; i < NAMES; i++)
+        if (i != LOAD_TIME || costs)
+            table_cell(t, "%s", names[i]);
+    table_row(t);
     for (i = 0; i < report->count; i++) {
         if (i > 0 && report->runs[i].size != report->runs[i - 1].size)
             table_row(t);
-        run_row(t, &report->runs[i]);
+        run_row(t, &report->runs[i], costs);
     }
     table_print(t, to);
     fputs(
         "\n  hit ratio: requests answered without the origin; p50 and p99: time for an answer from the nearest layer\n",
         to);
+    if (costs)
+        fputs("  load time: what all loads count as taking, by --cost-ms; nothing waited for it\n", to);
 }
 
 void replay_report_table(const struct replay_report *report, FILE *to)
@@ -156,6 +167,9 @@ void replay_report_table(const struct replay_report *report, FILE *to)
     if (report->count == 1)
         fprintf(to, "\n  layers  %s", report->runs[0].url);
     fprintf(to, "\n  origin  simulated, %s ms a load\n", human_count(text, report->config.origin_ms));
+    if (report->config.cost_ms != 0)
+        fprintf(to, "  costs   %s ms a load by the median, over %u decades\n",
+                human_count(text, report->config.cost_ms), (unsigned)report->config.cost_decades);
     fprintf(to, "  threads %s\n\n", human_count(text, report->config.threads));
     if (report->count == 1)
         one_run(&report->runs[0], to);
@@ -218,6 +232,11 @@ static void json_run(struct json_out *json, const struct replay_report *report, 
     json_text(json, "url", run->url);
     json_count(json, "threads", report->config.threads);
     json_count(json, "origin_ms", report->config.origin_ms);
+    if (report->config.cost_ms != 0) {
+        json_count(json, "cost_ms", report->config.cost_ms);
+        json_count(json, "cost_decades", report->config.cost_decades);
+        json_real(json, "load_seconds", (double)r->cost_us / 1e6);
+    }
     json_count(json, "requests", r->total.requests);
     json_count(json, "hits", r->total.hits);
     json_real(json, "hit_ratio", replay_hit_ratio(r));
