@@ -80,6 +80,7 @@ static const struct row rows[] = {
     MEMORY("memory: pressure", pressure, STRATA_ON),
     MEMORY("memory: fifo", policy, STRATA_EVICT_FIFO),
     MEMORY("memory: sieve", policy, STRATA_EVICT_SIEVE),
+    MEMORY("memory: cost", policy, STRATA_EVICT_COST),
     MEMORY("memory: lru", policy, STRATA_EVICT_LRU),
     MEMORY("memory: lfu", policy, STRATA_EVICT_LFU),
     MEMORY("memory: w-tinylfu", policy, STRATA_EVICT_WTINYLFU),

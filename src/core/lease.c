@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "src/core/flight.h"
+#include "src/core/plan.h"
 
 enum { TRIES_MOST = 4 };
 
@@ -178,6 +179,7 @@ static enum lease_answer found(struct flight *f, struct lease *l)
     uint64_t version = l->op.meta.version;
     if (strata__read_judge(f, lease_slot(root), &l->op, ex_now_ms(root->ex))) {
         count_up(f->handle, COUNT_LEASE_WAITS);
+        plan_found_in(f, (ex_now_ms(root->ex) - l->op.now_ms) * 1000); /* mostly, another node's load */
         return LEASE_HIT;
     }
     f->replaces = 1;

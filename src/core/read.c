@@ -6,6 +6,7 @@
  * than what it refreshes: what this process holds itself is exactly what it is to replace. */
 #include "src/core/flight.h"
 #include "src/core/slide.h"
+#include "src/core/plan.h"
 
 #include <string.h>
 
@@ -184,8 +185,7 @@ static int collect(struct read *read, struct layer_slot *slot)
             strata__histogram_add(&slot->latency, (uint64_t)(ns - f->op_ns));
         if (!judge(f, slot, now))
             continue;
-        if (f->plan.is_backfill && f->plan.meta.cost_us == 0) /* nobody knows what a load would take: what this did */
-            f->plan.meta.cost_us = (uint32_t)((ns - f->op_ns) / 1000 < UINT32_MAX ? (ns - f->op_ns) / 1000 : UINT32_MAX);
+        plan_found_in(f, (ns - f->op_ns) / 1000);
         read->flights[i] = read->flights[--left];
         read->flights[left] = flight_ref(f);
         read->count = left;

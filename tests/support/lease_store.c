@@ -177,6 +177,7 @@ static int put(struct lease_store *s, struct record *r, strata_op *op)
     r->dead = 0;
     r->present = 1;
     r->meta = op->meta;
+    r->meta.cost_us = 0; /* a store may not keep that */
     op->meta.version = r->version = ++s->versions;
     op->meta.store_life = r->life = s->life;
     r->size = strata_value_size(op->value);

@@ -75,12 +75,13 @@ struct fleet_options {
     const strata_codec *codec;
     uint32_t max_queued, max_unleased;
     int no_memory;
+    int32_t memory_policy;
 };
 
 /* One more cache over the store. */
 UNUSED static int fleet_join(struct fleet *fleet, const struct fleet_options *o, strata **out)
 {
-    strata_memory_options m = { .size = sizeof m, .max_bytes = 1 << 20 };
+    strata_memory_options m = { .size = sizeof m, .max_bytes = 1 << 20, .policy = o->memory_policy };
     strata_layer *layers[2];
     size_t n = 0;
     if (!o->no_memory)

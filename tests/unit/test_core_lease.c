@@ -1,4 +1,5 @@
 /* test_core_lease.c - one load in the fleet: what a flight does with each answer of a layer that gives leases. */
+#include "src/layer/memory/memory_impl.h"
 #include "tests/unit/lease_calls.h"
 
 /* One load -------------------------------------------------------------------------------------------------------- */
@@ -32,6 +33,34 @@ static void test_one_load(void **state)
     for (int i = 0; i < NODES; i++) { /* what is held is what is stored */
         assert_true(in_memory(&fleet, i, &version));
         assert_int_equal(version, meta.version);
+    }
+    fleet_close(&fleet);
+}
+
+/* To who waited for another node's load its value counts as costing that wait, where the store does not tell. */
+static void test_the_wait_is_the_cost(void **state)
+{
+    (void)state;
+    struct fleet fleet;
+    struct origin o = { .value = "v", .pending = 1 };
+    struct call a, b;
+    fleet_open(&fleet, &(struct fleet_options){ .most_ms = 1, .wait_ms = 5000, .memory_policy = STRATA_EVICT_COST });
+    ask(&fleet, 0, &o, NULL, &a);
+    fleet_pass(&fleet, 10);
+    ask(&fleet, 1, &o, NULL, &b);
+    fleet_pass(&fleet, 2000);
+    complete_kept(&o);
+    fleet_pass(&fleet, 40);
+    assert_answer(&b, STRATA_OK, "v");
+    assert_answer(&a, STRATA_OK, "v");
+    assert_int_equal(o.calls, 1);
+    for (int i = 0; i < NODES; i++) {
+        struct shard *s = &((struct memory *)(void *)fleet.node[i]->root->layers[0].layer)->shards[0];
+        unsigned class = strata__weigh_class(2000000, 64), some = 0;
+        for (unsigned near = class - 1; near <= class + 1; near++)
+            some += s->weighing->weigh.count[near];
+        assert_int_equal(some, 1);
+        assert_int_equal(s->weighing->weigh.all, 1);
     }
     fleet_close(&fleet);
 }
@@ -362,6 +391,7 @@ static void test_single_flight_off(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_the_wait_is_the_cost),
         cmocka_unit_test(test_one_load),
         cmocka_unit_test(test_blocking_caller),
         cmocka_unit_test(test_plain_gets_take_none),
