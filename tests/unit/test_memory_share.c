@@ -96,11 +96,11 @@ static void test_kept_and_lent(void **state)
         for (uint64_t n = 0; n < 8000; n++)
             assert_int_equal(put(&f, n % 2 != 0 ? OURS : BELOW, n, 100), STRATA_OK);
         assert_true(used(&f) > MIB / 10 * 8); /* all that there is: nobody else wants it */
-        flood(&f, 0, 30000);
+        flood(&f, 0, 12000);
         assert_true(used(&f) >= MIB / 10 * 4 && used(&f) < MIB / 10 * 4 + MIB / 20);
         uint64_t ours = held(&f, OURS, 8000) + held(&f, BELOW, 8000);
         assert_true(ours * 180 > MIB / 10 * 4);
-        flood(&f, 30000, 30000);
+        flood(&f, 12000, 12000);
         assert_int_equal(held(&f, OURS, 8000) + held(&f, BELOW, 8000), ours);
         for (uint64_t n = 0; n < 8000; n++) { /* it goes: what it had is there for all */
             char text[32];
@@ -108,11 +108,11 @@ static void test_kept_and_lent(void **state)
             (void)fixture_submit(&f, &op);
         }
         assert_int_equal(used(&f), 0);
-        flood(&f, 60000, 30000);
+        flood(&f, 24000, 12000);
         assert_true(fixture_stats(&f).bytes > MIB / 100 * 85);
         for (uint64_t n = 0; n < 2500; n++) { /* and comes back, while the others go on */
             assert_int_equal(put(&f, OURS, 10000 + n, 100), STRATA_OK);
-            flood(&f, 90000 + n * 10, 10);
+            flood(&f, 36000 + n * 6, 6);
         }
         assert_true(used(&f) >= MIB / 10 * 4 - 200);
         assert_int_equal(fixture_stats(&f).share_breaks, 0);
@@ -212,7 +212,7 @@ static void test_a_budget_that_shrinks(void **state)
     assert_int_equal(give(&f, OURS, OURS, 50, 0), STRATA_OK);
     for (uint64_t n = 0; n < 4000; n++)
         assert_int_equal(put(&f, OURS, n, 100), STRATA_OK);
-    flood(&f, 0, 20000);
+    flood(&f, 0, 10000);
     for (int i = 0; i < 100; i++)
         strata__memory_shrink(layer_of(&f), MIB / 2);
     flood(&f, 20000, 20000);
@@ -296,7 +296,7 @@ static void test_reopened(void **state)
         assert_int_equal(has(&f, OURS, 1), rc != STRATA_OK);
         for (uint64_t i = 0; i < 3000; i++)
             assert_int_equal(put(&f, i % 2 != 0 ? OURS : BELOW, i, 100), STRATA_OK);
-        flood(&f, 0, 20000);
+        flood(&f, 0, 10000);
         assert_true(used(&f) >= MIB / 10 * 4);
         fixture_close(&f);
         assert_int_equal(atomic_load(&a.live), 0);
