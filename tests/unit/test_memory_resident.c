@@ -94,6 +94,46 @@ static void test_large_blocks_among_residents(void **state)
     }
 }
 
+/* Nobody else is left, and the residents stand scattered over all the chunks: what is free between them is to be had as a whole. */
+static void test_scattered_residents_alone(void **state)
+{
+    (void)state;
+    for (int policy = STRATA_EVICT_S3FIFO; policy <= STRATA_EVICT_COST; policy++)
+        for (int what = 0; what < 3; what++) {
+            struct memory_fixture f;
+            char text[32];
+            open_layer(&f, policy, 4 << 20, 0);
+            uint64_t n = 0, kept = 0;
+            for (; fixture_stats(&f).evictions == 0; n++)
+                kept += put(&f, n, 200, n % 4 == 0 ? STRATA_OP_RESIDENT : 0) == STRATA_OK && n % 4 == 0;
+            for (uint64_t i = 0; i < n; i++)
+                if (i % 4 != 0) {
+                    strata_op op = fixture_op(&f, STRATA_OP_REMOVE, 0, fixture_key(text, i));
+                    (void)fixture_submit(&f, &op);
+                }
+            f.layer->ops->maintain(f.layer, f.now_ms, 100000);
+            assert_int_equal(fixture_stats(&f).entries, kept);
+            if (what == 0)
+                for (uint64_t i = 0; i < 20; i++)
+                    assert_int_equal(put(&f, 100000 + i, 14000, 0), STRATA_OK);
+            else if (what == 1)
+                for (uint64_t i = 0; i < 5; i++)
+                    assert_int_equal(put(&f, 200000 + i, 150000, 0), STRATA_OK);
+            else
+                for (int i = 0; i < 100; i++)
+                    strata__memory_shrink(layer_of(&f), 5 << 19);
+            if (what == 0) /* one may make way for another */
+                assert_true(held(&f, 100000, 20) >= 16);
+            if (what == 1)
+                assert_int_equal(held(&f, 200000, 5), 5);
+            assert_true(fixture_stats(&f).bytes <= (what == 2 ? 5 << 19 : 4 << 20));
+            assert_int_equal(fixture_stats(&f).residents, kept);
+            for (uint64_t i = 0; i < n; i += 4)
+                assert_true(fixture_has_number(&f, i));
+            fixture_close(&f);
+        }
+}
+
 /* What is moved is as it was: on the heap, with tags, and pinned meanwhile. */
 static void test_moved(void **state)
 {
@@ -221,6 +261,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_stay_under_each_policy),
         cmocka_unit_test(test_large_blocks_among_residents),
+        cmocka_unit_test(test_scattered_residents_alone),
         cmocka_unit_test(test_moved),
         cmocka_unit_test(test_a_budget_that_shrinks),
         cmocka_unit_test(test_the_bound_is_exact),

@@ -543,6 +543,8 @@ int strata__memory_evict_one(struct shard *s, int negative_first);
 struct entry *strata__memory_evict(struct shard *s);
 /* Everybody in its chunk leaves. */
 void strata__memory_empty_chunk(struct shard *s, struct entry *e);
+/* Where two chunks' worth is free between residents: one, given back.  0: it is not, or can't be had. */
+int strata__memory_join_chunk(struct shard *s);
 /* How many retired entries are worth a look at all threads. */
 uint64_t strata__memory_batch(const struct shard *s);
 

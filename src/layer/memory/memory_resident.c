@@ -25,9 +25,6 @@ void strata__resident_in(struct shard *s, struct entry *e)
     strata__queue_push_head(s, QUEUE_RESIDENT, e);
     s->resident_bytes += entry_bytes(e);
     s->aside++;
-    s->ghost_hit = 0; /* that was about this one */
-    if (s->weighing != NULL)
-        s->weighing->cost_us = 0;
 }
 
 void strata__resident_out(struct shard *s, struct entry *e)

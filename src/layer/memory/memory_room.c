@@ -10,6 +10,8 @@
 #include "src/layer/memory/memory_aside.h"
 #include "src/layer/memory/memory_impl.h"
 
+enum { MOST_JOINS = 2 }; /* for one block: more would not help it, for what is pinned is in the way */
+
 /* "Absent" is soon found out again, and not worth a write. */
 static void demote(const struct memory *m, const struct entry *e, uint64_t hash)
 {
@@ -101,10 +103,10 @@ static int stays(const struct shard *s, const struct entry *b)
     return stands(b) && (queue_number(b) == QUEUE_RESIDENT || (s->shares != NULL && strata__share_protects(s, b)));
 }
 
-/* Of a run of *units from `b` on, the first who stays, with what the run is from there on; NULL: nobody does. */
-static struct entry *first_to_stay(const struct shard *s, struct entry *b, uint32_t *units)
+/* Of a run of *units from `b` on, the first who stays (or stands there, if `all` do), with what the run is from there on; NULL: nobody. */
+static struct entry *first_to_stay(const struct shard *s, struct entry *b, uint32_t *units, int all)
 {
-    while (b != NULL && !stays(s, b)) {
+    while (b != NULL && !(all ? stands(b) : stays(s, b))) {
         if (entry_units(b) >= *units)
             return NULL;
         *units -= entry_units(b);
@@ -114,14 +116,14 @@ static struct entry *first_to_stay(const struct shard *s, struct entry *b, uint3
 }
 
 /* Those who stay find room in other chunks, first of all: where one does not, nobody leaves in vain.  0: one does not. */
-static int move_run(struct shard *s, struct entry *b, uint32_t units)
+static int move_run(struct shard *s, struct entry *b, uint32_t units, int all)
 {
-    struct entry *e = first_to_stay(s, b, &units), *chunk = strata__slab_chunk_of(s, b);
+    struct entry *e = first_to_stay(s, b, &units, all), *chunk = strata__slab_chunk_of(s, b);
     if (e == NULL)
         return 1;
     strata__slab_hide(s, chunk);
     while (e != NULL && strata__memory_move(s, e))
-        e = first_to_stay(s, e, &units);
+        e = first_to_stay(s, e, &units, all);
     strata__slab_show(s, chunk);
     return e == NULL;
 }
@@ -130,7 +132,7 @@ static int move_run(struct shard *s, struct entry *b, uint32_t units)
 static uint32_t evict_run(struct shard *s, struct entry *b, uint32_t units)
 {
     uint32_t run = 0;
-    if ((s->aside != 0 || s->shares != NULL) && !move_run(s, b, units))
+    if ((s->aside != 0 || s->shares != NULL) && !move_run(s, b, units, 0))
         return 0;
     for (; b != NULL && run < units; b = strata__slab_next(s, b)) {
         if (s->shares != NULL && stays(s, b)) /* since others of its namespace left */
@@ -176,10 +178,36 @@ void strata__memory_empty_chunk(struct shard *s, struct entry *e)
     strata__retire_collect(s, 0);
 }
 
+/* More is free than policies leave free, but residents stand scattered in it: the oldest of them, if that is so; else NULL. */
+static struct entry *scattered_resident(const struct shard *s)
+{
+    uint32_t oldest = s->queues[QUEUE_RESIDENT].tail;
+    return oldest != 0 && s->free_units * UNIT >= 2 * (uint64_t)s->layer->chunk_bytes ? entry_at(s, oldest) : NULL;
+}
+
+/* Residents make way for a block, and others between them leave.  0: there is nothing to be had by that. */
+static int join_for(struct shard *s, uint32_t units)
+{
+    struct entry *e = scattered_resident(s);
+    if (e == NULL)
+        return 0;
+    evict_around(s, e, units);
+    return strata__retire_collect(s, 0) != 0;
+}
+
+/* All who stand in its chunk find room elsewhere. */
+int strata__memory_join_chunk(struct shard *s)
+{
+    struct entry *e = scattered_resident(s);
+    return e != NULL && move_run(s, strata__slab_chunk_of(s, e), UINT32_MAX, 1) && strata__retire_collect(s, 0) != 0 &&
+           strata__slab_give(s);
+}
+
 int strata__memory_heap_room(struct shard *s, const struct incoming *in)
 {
     uint64_t stuck = 0; /* retired with values on the heap when we last tried to free them: pinned */
     uint64_t left = 0;  /* units of the slab whose entries left */
+    int joins = 1;      /* chunks can be had by moving residents */
     while (s->bytes + in->heap_cost > s->limit_bytes) {
         s->bytes_fit = s->entries;
         if (strata__slab_give(s))
@@ -192,6 +220,8 @@ int strata__memory_heap_room(struct shard *s, const struct incoming *in)
             if (freed != 0)
                 continue;
         }
+        if (joins && (joins = strata__memory_join_chunk(s)) != 0)
+            continue;
         struct entry *e = evict_one(s, (in->kind & KIND_NEGATIVE) != 0, 0);
         if (e == NULL) {
             if (strata__retire_collect(s, 1) == 0)
@@ -215,6 +245,7 @@ struct entry *strata__memory_room(struct shard *s, const struct incoming *in, in
 {
     int negative = (in->kind & KIND_NEGATIVE) != 0;
     int scattered = 0; /* a batch came free, but nowhere enough of it together */
+    int joins = MOST_JOINS;
     while (count_grows && s->entries >= s->limit_entries) {
         s->bytes_fit = 0;
         if (evict_one(s, negative, 1) == NULL)
@@ -231,6 +262,8 @@ struct entry *strata__memory_room(struct shard *s, const struct incoming *in, in
         if (may_grow(s) && strata__slab_grow(s) == 0)
             continue;
         s->bytes_fit = s->entries;
+        if (joins > 0 && joins-- > 0 && join_for(s, (uint32_t)(in->bytes / UNIT)))
+            continue;
         e = evict_one(s, negative, 0);
         if (e == NULL && strata__retire_collect(s, 1) != 0) {
             scattered |= s->shares != NULL;

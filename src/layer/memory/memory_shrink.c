@@ -27,6 +27,8 @@ static enum outcome free_chunk(struct shard *s)
         return MADE;
     if (s->dead_count == DEAD_VALUES)
         return GO_ON; /* they go back without the lock */
+    if (strata__memory_join_chunk(s))
+        return MADE;
     for (int n = 0; n < STEP_EVICTIONS && s->bytes > s->limit_bytes + leaving; n++) {
         struct entry *e = strata__memory_evict(s);
         if (e == NULL)

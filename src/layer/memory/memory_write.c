@@ -22,12 +22,21 @@ void strata__memory_leave(struct shard *s, struct entry *e)
         strata__share_out(s, e);
 }
 
+/* What the policy was told of the put is over with it. */
+static void new_resident(struct shard *s, struct entry *e)
+{
+    strata__resident_in(s, e);
+    s->ghost_hit = 0;
+    if (s->weighing != NULL)
+        s->weighing->cost_us = 0;
+}
+
 static void stand(struct shard *s, struct entry *e, uint64_t hash, int resident)
 {
     if (e->kind & KIND_NEGATIVE)
         strata__queue_push_head(s, QUEUE_NEGATIVE, e);
     else if (resident)
-        strata__resident_in(s, e);
+        new_resident(s, e);
     else
         s->eviction->insert(s, e, hash);
     if (s->shares != NULL)
@@ -169,15 +178,21 @@ static int check_place_locked(struct shard *s, strata_op *op)
     return there ? STRATA_OK : STRATA_MISS;
 }
 
+/* What the policy is to know of the put that is under way. */
+static inline void weigh_put(struct shard *s, const strata_op *op)
+{
+    if (s->weighing == NULL)
+        return;
+    s->weighing->cost_us = op->meta.cost_us;
+    s->weighing->now_ms = op->now_ms;
+}
+
 static int put_locked(struct shard *s, const struct incoming *in)
 {
     strata_op *op = in->op;
     int room = HEAP_ROOM_MADE;
     index_fetch(s, op->hash);
-    if (s->weighing != NULL) {
-        s->weighing->cost_us = op->meta.cost_us;
-        s->weighing->now_ms = op->now_ms;
-    }
+    weigh_put(s, op);
     if (__builtin_expect((op->flags & (STRATA_OP_UPDATE | STRATA_OP_NONE)) != 0, 0)) {
         int status = check_place_locked(s, op);
         if (status != STRATA_OK)
@@ -188,6 +203,7 @@ static int put_locked(struct shard *s, const struct incoming *in)
     while (in->heap != NULL && (room = strata__memory_heap_room(s, in)) == HEAP_ROOM_LATER) {
         strata__shard_unlock(s);
         os_lock_take(&s->lock);
+        weigh_put(s, op); /* others were here */
     }
     if (room != HEAP_ROOM_MADE)
         return refuse_locked(s, op);
