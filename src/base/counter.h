@@ -27,17 +27,28 @@ static inline uint32_t counter_index(void)
     return (__builtin_expect(slot != 0, 1) ? slot : strata__counter_join()) - 1;
 }
 
+/* The words of `cells` that this thread alone raises; NULL: it has no number yet, or shares a cell. */
+static inline _Atomic(uint64_t) *counter_own(struct counter_cell *cells)
+{
+    uint32_t index = strata__counter_slot - 1;
+    return __builtin_expect(index < COUNTER_OWNED, 1) ? cells[index].words : NULL;
+}
+
+/* Raise one of counter_own(); the value before. */
+static inline uint64_t counter_raise_own(_Atomic(uint64_t) *words, unsigned word)
+{
+    uint64_t old = atomic_load_explicit(&words[word], memory_order_relaxed);
+    /* Release: whoever sees the end of a call counted also sees what the call did. */
+    atomic_store_explicit(&words[word], old + 1, memory_order_release);
+    return old;
+}
+
 /* Raise a word of this thread's cell (index from counter_index()) by one; the value before. */
 static inline uint64_t counter_raise(struct counter_cell *cells, uint32_t index, unsigned word)
 {
-    _Atomic(uint64_t) *w = &cells[index].words[word];
-    if (__builtin_expect(index < COUNTER_OWNED, 1)) {
-        uint64_t old = atomic_load_explicit(w, memory_order_relaxed);
-        /* Release: whoever sees the end of a call counted also sees what the call did. */
-        atomic_store_explicit(w, old + 1, memory_order_release);
-        return old;
-    }
-    return atomic_fetch_add(w, 1);
+    if (__builtin_expect(index < COUNTER_OWNED, 1))
+        return counter_raise_own(cells[index].words, word);
+    return atomic_fetch_add(&cells[index].words[word], 1);
 }
 
 uint64_t strata__counter_sum(const struct counter_cell *cells, unsigned word);

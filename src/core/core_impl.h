@@ -42,7 +42,6 @@ struct strata {
     struct executor *ex;
     int64_t (*now_ms)(struct executor *ex);
     const _Atomic(uint32_t) *forks; /* the process' fork generation */
-    uint64_t seed;                  /* of strata__key_hash(), with the space mixed in */
     uint32_t space;
     uint32_t max_key;
     _Atomic(uint32_t) gate;         /* equals *forks: open, and nobody listens to hits; else look closer */
@@ -53,6 +52,7 @@ struct strata {
                            const strata_lines *lines, int64_t now_ms); /* lookup() */
     strata_lines lines;             /* which entries need a second thought: bans.c; tree lock to write */
     _Atomic(int64_t) trusted_until; /* what is held needs a thought from this moment on; tree lock to write */
+    struct key_secret secret;       /* of strata__key_hash(), with the space mixed in */
     int direct;                     /* 1: the one layer is asked on the caller's thread (get_direct.c) */
     int direct_async;               /* 1: and never blocks it (async_direct.c) */
 
@@ -549,7 +549,7 @@ void *strata__alloc_lines(const strata_allocator *mem, size_t bytes, void **out_
 
 static inline uint64_t handle_hash(const strata *cache, strata_slice key)
 {
-    return strata__key_hash(cache->seed, 0, key); /* the space is in the seed already */
+    return strata__key_hash_with(&cache->secret, key);
 }
 
 /* For who has counted itself as begun: nobody listens to hits, and the cache is open until that is counted as over. */

@@ -16,7 +16,7 @@ enum { SAMPLE_MASK = 1023 };
 
 /* A look that began: what strata_get() and strata_get_or_load() hand on where it is no plain hit. */
 struct look {
-    uint64_t begun; /* looks before this one, of this thread */
+    uint64_t begun; /* looks before this one, of this thread; set where quick() was not called */
     uint64_t hash;
     int64_t now_ms;
     strata_value *said; /* by quick(); NOT_ASKED: it was not called, and hash and now_ms are not set */
@@ -127,29 +127,37 @@ int strata__look(strata *cache, strata_op *op, strata_slice key, strata_error *e
     return rc;
 }
 
-/* A call's plain hit, in line: its value, and it is counted; else what quick() said, and NOT_ASKED. */
-static inline __attribute__((always_inline)) strata_value *plain_hit(strata *cache, strata_slice key, uint64_t *begun,
-                                                                     uint64_t *hash, int64_t *now)
+/* A call's plain hit, in line: its value, and it is counted; or NULL, and *l says how far it got, which is written only then. */
+static inline __attribute__((always_inline)) strata_value *plain_hit(strata *cache, strata_slice key, struct look *l)
 {
-    uint32_t cell = counter_index();
-    *begun = counter_raise(cache->cells, cell, HOT_BEGUN);
-    *hash = 0;
-    *now = 0;
-    if (UNLIKELY(!gate_open(cache)) || UNLIKELY((*begun & SAMPLE_MASK) == SAMPLE_MASK))
-        return NOT_ASKED;
-    strata_value *said = ask_quick(cache, key, hash, now);
-    if (LIKELY(found(said)))
-        counter_raise(cache->cells, cell, HOT_HITS);
+    _Atomic(uint64_t) *words = counter_own(cache->cells);
+    if (UNLIKELY(words == NULL)) {
+        *l = (struct look){ .begun = counter_raise(cache->cells, counter_index(), HOT_BEGUN), .said = NOT_ASKED };
+        return NULL;
+    }
+    uint64_t begun = counter_raise_own(words, HOT_BEGUN);
+    if (UNLIKELY(!gate_open(cache)) || UNLIKELY((begun & SAMPLE_MASK) == SAMPLE_MASK)) {
+        *l = (struct look){ .begun = begun, .said = NOT_ASKED };
+        return NULL;
+    }
+    uint64_t hash;
+    int64_t now;
+    strata_value *said = ask_quick(cache, key, &hash, &now);
+    if (UNLIKELY(!found(said))) {
+        *l = (struct look){ .hash = hash, .now_ms = now, .said = said };
+        return NULL;
+    }
+    counter_raise_own(words, HOT_HITS);
     return said;
 }
 
-static __attribute__((noinline)) int get_on(strata *cache, strata_slice key, struct look l, strata_value **out,
+static __attribute__((noinline)) int get_on(strata *cache, strata_slice key, const struct look *l, strata_value **out,
                                             strata_error *err)
 {
     strata_op op;
     uint32_t cell = counter_index(), word = HOT_SLOW;
     *out = NULL;
-    int rc = finish_look(cache, &l, &op, key, err);
+    int rc = finish_look(cache, l, &op, key, err);
     if (rc == STRATA_OK) {
         *out = op.found;
         word = HOT_LOOKED;
@@ -202,13 +210,13 @@ struct load_call {
 static int load_slow(strata *cache, strata_op *op, int looked, const struct load_call *call, strata_value **out,
                      strata_error *err);
 
-static __attribute__((noinline)) int load_on(strata *cache, strata_slice key, struct look l,
+static __attribute__((noinline)) int load_on(strata *cache, strata_slice key, const struct look *l,
                                              const struct load_call *call, strata_value **out, strata_error *err)
 {
     strata_op op;
     uint32_t cell = counter_index(), word = HOT_SLOW;
     *out = NULL;
-    int rc = finish_look(cache, &l, &op, key, err);
+    int rc = finish_look(cache, l, &op, key, err);
     if (rc == STRATA_OK) {
         *out = op.found;
         word = HOT_LOOKED;
@@ -219,25 +227,20 @@ static __attribute__((noinline)) int load_on(strata *cache, strata_slice key, st
     return rc;
 }
 
-int strata_get(strata *cache, strata_slice key, strata_value **out, strata_error *err)
+/* A get that is no plain hit.  Behind a call, so that one that is has few registers to save. */
+static __attribute__((noinline)) int get_rest(strata *cache, strata_slice key, strata_value **out, strata_error *err,
+                                              const struct look *l)
 {
-    uint64_t begun, hash;
-    int64_t now;
-    if (UNLIKELY(cache == NULL || out == NULL || !key_fits(cache, key)))
-        return refuse_arguments(cache, key, out, err);
-    strata_value *said = plain_hit(cache, key, &begun, &hash, &now);
-    if (LIKELY(found(said))) {
-        *out = said;
-        return STRATA_OK;
-    }
-    if (UNLIKELY(cache->get_loads)) {
+    strata_value *said = l->said;
+    if (cache->get_loads) {
         const struct load_call own = { NULL, NULL, NULL };
-        return load_on(cache, key, (struct look){ begun, hash, now, said }, &own, out, err);
+        return load_on(cache, key, l, &own, out, err);
     }
     *out = NULL;
     if (cache->direct) {
         /* Through an open gate it needs no root_enter(): it is counted as begun, and close waits for that. */
-        int rc = said == NULL ? strata__get_direct(cache, key, hash, now, out, err) : get_gated(cache, key, out, err);
+        int rc = said == NULL ? strata__get_direct(cache, key, l->hash, l->now_ms, out, err)
+                              : get_gated(cache, key, out, err);
         if (rc != NOT_DIRECT)
             return rc;
     }
@@ -247,23 +250,34 @@ int strata_get(strata *cache, strata_slice key, strata_value **out, strata_error
         counter_raise(cache->cells, cell, HOT_SLOW);
         return STRATA_MISS;
     }
-    return get_on(cache, key, (struct look){ begun, hash, now, said }, out, err);
+    return get_on(cache, key, l, out, err);
+}
+
+int strata_get(strata *cache, strata_slice key, strata_value **out, strata_error *err)
+{
+    struct look l;
+    if (UNLIKELY(cache == NULL || out == NULL || !key_fits(cache, key)))
+        return refuse_arguments(cache, key, out, err);
+    strata_value *hit = plain_hit(cache, key, &l);
+    if (UNLIKELY(hit == NULL))
+        return get_rest(cache, key, out, err, &l);
+    *out = hit;
+    return STRATA_OK;
 }
 
 int strata_get_or_load(strata *cache, strata_slice key, strata_loader loader, void *loader_ctx,
                        const strata_policy *policy, strata_value **out, strata_error *err)
 {
-    uint64_t begun, hash;
-    int64_t now;
+    struct look l;
     if (UNLIKELY(cache == NULL || out == NULL || !key_fits(cache, key)))
         return refuse_arguments(cache, key, out, err);
-    strata_value *said = plain_hit(cache, key, &begun, &hash, &now);
-    if (LIKELY(found(said))) {
-        *out = said;
-        return STRATA_OK;
+    strata_value *hit = plain_hit(cache, key, &l);
+    if (UNLIKELY(hit == NULL)) {
+        const struct load_call call = { loader, loader_ctx, policy };
+        return load_on(cache, key, &l, &call, out, err);
     }
-    struct load_call call = { loader, loader_ctx, policy };
-    return load_on(cache, key, (struct look){ begun, hash, now, said }, &call, out, err);
+    *out = hit;
+    return STRATA_OK;
 }
 
 /* When the nearest layer does not answer at once ---------------------------------------------------------------- */

@@ -85,7 +85,7 @@ static int build_prefix(struct root *root, strata *h)
 /* Names hang in chains by parent and name.  `mask` is one less than the number of chains, a power of two. */
 static strata **chain(strata **names, uint32_t mask, const strata *parent, const char *name)
 {
-    return &names[(uint32_t)strata__hash(name, strlen(name), parent->seed) & mask];
+    return &names[(uint32_t)strata__hash(name, strlen(name), parent->secret.seed) & mask];
 }
 
 static int room_for_one(struct root *root)
@@ -137,7 +137,7 @@ static void fill_handle(struct root *root, strata *h, strata *parent, const stra
     h->parent = parent;
     atomic_init(&h->refs, 2); /* the caller's and the tree's */
     h->space = root->space_count;
-    h->seed = root->seed ^ ((uint64_t)h->space * 0x9e3779b97f4a7c15u); /* as in strata__key_hash() */
+    h->secret = strata__key_secret(root->seed, h->space);
     h->max_key = root->options.max_key_bytes;
     atomic_init(&h->gate, GATE_SHUT);
     atomic_init(&h->min_position, parent != NULL ? atomic_load(&parent->min_position) : 0);

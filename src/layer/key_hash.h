@@ -30,23 +30,47 @@ static inline uint64_t strata__hash_fold(uint64_t a, uint64_t b)
 #endif
 }
 
-/* `key` is the plain key, without any namespace prefix. */
-static inline uint64_t strata__key_hash(uint64_t seed, uint32_t space, strata_slice key)
+/* What the words of a key are mixed with: of the seed, made once for all keys of a namespace. */
+struct key_secret {
+    uint64_t seed;
+    uint64_t words[4];
+};
+
+static inline struct key_secret strata__key_secret(uint64_t seed, uint32_t space)
+{
+    seed ^= (uint64_t)space * 0x9e3779b97f4a7c15u;
+    uint64_t other = seed << 32 | seed >> 32;
+    return (struct key_secret){ seed,
+                                { 0xa0761d6478bd642fu ^ seed, 0xe7037ed1a0b428dbu ^ other, 0x8ebc6af09c88c6e3u ^ other,
+                                  0x589965cc75374cc3u ^ seed } };
+}
+
+static inline uint64_t strata__key_hash_with(const struct key_secret *secret, strata_slice key)
 {
     const char *p = key.data;
     size_t n = key.size;
-    seed ^= (uint64_t)space * 0x9e3779b97f4a7c15u;
     if (__builtin_expect(n - 8 > 24, 0))
-        return strata__hash(p, n, seed);
+        return strata__hash(p, n, secret->seed);
     /* Words that overlap: with 8 to 15 bytes both pairs are the first and the last word.  Each factor carries seed: one that
      * was known could be made zero by a chosen key, and its whole product with it. */
-    uint64_t other = seed << 32 | seed >> 32;
-    size_t second = n >= 16 ? 8 : n - 8, third = n >= 16 ? n - 16 : 0;
-    uint64_t a = strata__hash_word(p), b = strata__hash_word(p + second);
-    uint64_t c = strata__hash_word(p + third), d = strata__hash_word(p + n - 8);
-    uint64_t x = strata__hash_fold(a ^ 0xa0761d6478bd642fu ^ seed, b ^ 0xe7037ed1a0b428dbu ^ n ^ other);
-    uint64_t y = strata__hash_fold(c ^ 0x8ebc6af09c88c6e3u ^ other, d ^ 0x589965cc75374cc3u ^ seed);
-    return strata__hash_fold(x ^ 0x1d8e4e27c47d124fu, y ^ seed);
+    uint64_t a = strata__hash_word(p), b, c, d = strata__hash_word(p + n - 8);
+    if (__builtin_expect(n >= 16, 1)) {
+        b = strata__hash_word(p + 8);
+        c = strata__hash_word(p + n - 16);
+    } else {
+        b = d;
+        c = a;
+    }
+    uint64_t x = strata__hash_fold(a ^ secret->words[0], b ^ n ^ secret->words[1]);
+    uint64_t y = strata__hash_fold(c ^ secret->words[2], d ^ secret->words[3]);
+    return strata__hash_fold(x ^ 0x1d8e4e27c47d124fu, y ^ secret->seed);
+}
+
+/* The hash of a key in this space, by the seed of its cache. */
+static inline uint64_t strata__key_hash(uint64_t seed, uint32_t space, strata_slice key)
+{
+    struct key_secret secret = strata__key_secret(seed, space);
+    return strata__key_hash_with(&secret, key);
 }
 
 #endif /* STRATA_LAYER_KEY_HASH_H */

@@ -10,9 +10,9 @@
 #define CLOCK_REALTIME_COARSE CLOCK_REALTIME
 #endif
 
-static struct timespec now(clockid_t clock)
+static inline struct timespec now(clockid_t clock)
 {
-    struct timespec t = { 0, 0 };
+    struct timespec t;
     (void)clock_gettime(clock, &t); /* cannot fail for these clocks */
     return t;
 }

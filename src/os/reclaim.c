@@ -26,7 +26,7 @@
 _Thread_local struct reclaim_record *strata__reclaim_mine __attribute__((tls_model("initial-exec")));
 _Thread_local struct reclaim_record *strata__reclaim_quick __attribute__((tls_model("initial-exec")));
 int strata__reclaim_fenced = 1; /* until membarrier is known to work; only ever goes to 0, before the first join */
-_Atomic(uint32_t) strata__reclaim_waiting;
+_Atomic(uint32_t) strata__reclaim_waiting = RECLAIM_FENCED;
 
 /* Guards the list of waiters, the cell map and joining.  Nothing is called under it but malloc. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -105,8 +105,10 @@ static void init(void)
 {
     exit_seen = pthread_key_create(&exit_key, thread_exit) == 0;
     pthread_atfork(fork_prepare, fork_parent, fork_child);
-    if (!FENCED_ALWAYS && barrier_register() == 0)
+    if (!FENCED_ALWAYS && barrier_register() == 0) {
         strata__reclaim_fenced = 0;
+        atomic_fetch_sub(&strata__reclaim_waiting, RECLAIM_FENCED);
+    }
 }
 
 static struct reclaim_record *adopt(void)
@@ -276,6 +278,10 @@ static void finish(struct reclaim_waiter *list)
 
 void strata__reclaim_pin_dropped(void)
 {
+    if (strata__reclaim_fenced)
+        atomic_thread_fence(memory_order_seq_cst);
+    if ((atomic_load_explicit(&strata__reclaim_waiting, memory_order_relaxed) & ~RECLAIM_FENCED) == 0)
+        return;
     pthread_mutex_lock(&lock);
     struct reclaim_waiter *list = collect_free_locked();
     pthread_mutex_unlock(&lock);

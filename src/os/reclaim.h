@@ -58,27 +58,22 @@ struct reclaim_record {
 extern _Thread_local struct reclaim_record *strata__reclaim_mine __attribute__((tls_model("initial-exec")));
 /* The same record where readers need no fence of their own, else NULL: one test instead of two on the shortest path. */
 extern _Thread_local struct reclaim_record *strata__reclaim_quick __attribute__((tls_model("initial-exec")));
-extern int strata__reclaim_fenced;                /* 1: readers must fence themselves; set at first use */
-extern _Atomic(uint32_t) strata__reclaim_waiting; /* owners that wait for their last pin */
+extern int strata__reclaim_fenced; /* 1: readers must fence themselves; set at first use */
+/* Owners that wait for their last pin, and RECLAIM_FENCED with them while readers must fence: who gives a pin back asks once. */
+extern _Atomic(uint32_t) strata__reclaim_waiting;
+#define RECLAIM_FENCED (UINT32_C(1) << 31)
 
 /* This thread's record, made or adopted on first use.  NULL: out of memory. */
 struct reclaim_record *strata__reclaim_join(void);
 /* A free pin slot where the hint was taken; NULL: out of memory. */
 struct reclaim_pin *strata__reclaim_more_pins(struct reclaim_record *record);
-/* The slow half of giving back a pin, while some owner waits. */
+/* The slow half of giving back a pin, while some owner waits or a fence is needed. */
 void strata__reclaim_pin_dropped(void);
 
 static inline struct reclaim_record *reclaim_self(void)
 {
     struct reclaim_record *r = strata__reclaim_mine;
     return __builtin_expect(r != NULL, 1) ? r : strata__reclaim_join();
-}
-
-static inline void reclaim_reader_fence(void)
-{
-    atomic_signal_fence(memory_order_seq_cst);
-    if (__builtin_expect(strata__reclaim_fenced, 0))
-        atomic_thread_fence(memory_order_seq_cst);
 }
 
 static inline void reclaim_enter(struct reclaim_record *r)
@@ -120,7 +115,7 @@ static inline void reclaim_protect(struct reclaim_pin *p, const void *address)
 static inline void reclaim_drop(struct reclaim_pin *p)
 {
     atomic_store_explicit(&p->address, 0, memory_order_release);
-    reclaim_reader_fence();
+    atomic_signal_fence(memory_order_seq_cst);
     if (__builtin_expect(atomic_load_explicit(&strata__reclaim_waiting, memory_order_relaxed) != 0, 0))
         strata__reclaim_pin_dropped();
 }

@@ -296,17 +296,16 @@ static inline int is_wanted(const struct entry *e, uint32_t space, const char *k
     return key_size <= 32 ? same_usual_key(entry_key(e), key, key_size) : same_long_key(entry_key(e), key, key_size);
 }
 
-/* A pin of what was found, or NULL; the section is over. */
-static inline __attribute__((always_inline)) strata_value *hand_out(struct shard *s, struct reclaim_record *r,
-                                                                    uint64_t section, struct entry *e,
-                                                                    const strata_lines *lines, int64_t now_ms)
+static inline int is_fresh(const struct entry *e, int64_t now_ms)
 {
-    struct reclaim_pin *p = &r->block.pins[r->hint];
-    if (__builtin_expect((e->kind & KIND_NEGATIVE) != 0 || below_line(e, lines) ||
-                             (e->deadline <= now_ms && (e->kind & KIND_FOREVER) == 0) ||
-                             atomic_load_explicit(&p->address, memory_order_acquire) != 0,
-                         0))
-        return section_over(r, section, NULL);
+    return e->deadline > now_ms || (e->kind & KIND_FOREVER) != 0;
+}
+
+/* A pin of it; the section is over. */
+static inline __attribute__((always_inline)) strata_value *hand_out(struct shard *s, struct reclaim_record *r,
+                                                                    uint64_t section, struct reclaim_pin *p,
+                                                                    struct entry *e)
+{
     struct strata_value *v = (struct strata_value *)(void *)p;
     point_at(v, e);
     atomic_store_explicit(&v->refs, 1, memory_order_relaxed);
@@ -316,6 +315,19 @@ static inline __attribute__((always_inline)) strata_value *hand_out(struct shard
     if (hits < s->quick_hits)
         atomic_store_explicit(&e->hits, (uint8_t)(hits + 1), memory_order_relaxed);
     return section_over(r, section, v);
+}
+
+/* What was found is older than some ban, or can't be handed out at once: a pin, or NULL.  In the section that was entered. */
+static __attribute__((noinline)) strata_value *quick_judge(struct shard *s, struct entry *e, const strata_lines *lines,
+                                                           int64_t now_ms)
+{
+    struct reclaim_record *r = strata__reclaim_quick;
+    uint64_t section = atomic_load_explicit(&r->section, memory_order_relaxed) - 1;
+    struct reclaim_pin *p = &r->block.pins[r->hint];
+    if ((e->kind & KIND_NEGATIVE) != 0 || below_line(e, lines) || !is_fresh(e, now_ms) ||
+        atomic_load_explicit(&p->address, memory_order_acquire) != 0)
+        return section_over(r, section, NULL);
+    return hand_out(s, r, section, p, e);
 }
 
 /* The first look did not find it: not there, past its home, or beside another one of its tag.  In the section that was
@@ -334,7 +346,7 @@ static __attribute__((noinline)) strata_value *quick_further(struct shard *s, co
             uint64_t slot = atomic_load_explicit(at + (unsigned)__builtin_ctz(mask), memory_order_acquire);
             struct entry *e = entry_at(s, (uint32_t)slot);
             if (slot != 0 && is_wanted(e, lines->space, key, n))
-                return hand_out(s, r, section, e, lines, now_ms);
+                return quick_judge(s, e, lines, now_ms);
         }
         if (bucket_empty(at) != 0)
             break;
@@ -349,7 +361,7 @@ static __attribute__((noinline)) strata_value *quick_further(struct shard *s, co
     return section_over(r, section, STRATA_NOT_HERE);
 }
 
-/* Kept free of calls but the last, so that it needs no stack and few instructions: the fewer there are, the more hits
+/* All its calls are its last words, so that it needs no stack and few instructions: the fewer there are, the more hits
  * overlap in the core while they wait for memory. */
 strata_value *strata__memory_quick(const void *where, const void *key, size_t n, uint64_t hash,
                                    const strata_lines *lines, int64_t now_ms)
@@ -368,8 +380,14 @@ strata_value *strata__memory_quick(const void *where, const void *key, size_t n,
         uint64_t slot = atomic_load_explicit(at + (unsigned)__builtin_ctz(mask), memory_order_acquire);
         struct entry *e = entry_at(s, (uint32_t)slot);
         __builtin_prefetch((const char *)e + 64); /* key and value begin on two lines, as often as not */
-        if (__builtin_expect(slot != 0 && is_wanted(e, lines->space, key, n), 1))
-            return hand_out(s, r, section, e, lines, now_ms);
+        if (__builtin_expect(slot != 0 && is_wanted(e, lines->space, key, n), 1)) {
+            struct reclaim_pin *p = &r->block.pins[r->hint];
+            if (__builtin_expect((e->kind & KIND_NEGATIVE) == 0 && position_of(e) >= line(&lines->tagged) &&
+                                     is_fresh(e, now_ms) && atomic_load_explicit(&p->address, memory_order_acquire) == 0,
+                                 1))
+                return hand_out(s, r, section, p, e);
+            return quick_judge(s, e, lines, now_ms);
+        }
     }
     return quick_further(s, key, n, hash, lines, now_ms);
 }
