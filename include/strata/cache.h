@@ -70,9 +70,11 @@ typedef struct strata_options {
                                             Borrowed for the call.  STRATA_EINVAL where a word is wrong, or there is no logger */
     uint32_t adaptive_profiles;        /**< keys whose hits are counted where a policy is adaptive, 8 bytes each, from the first such policy on;
                                             beyond that those that are read least go; default 100,000 */
-    uint32_t reserved;                 /**< 0 */
+    uint32_t write_behind_max_entries; /**< sets that may wait to be written behind (strata_policy.write_behind_ms): past it a set goes
+                                            through at once.  Default 10,000 */
+    uint64_t write_behind_max_bytes;   /**< and what they take, keys and values; default 64 MiB */
 } strata_options;
-#define STRATA_OPTIONS_INIT { sizeof(strata_options), NULL, 0, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, NULL, NULL, NULL, NULL, NULL, 0, 0 }
+#define STRATA_OPTIONS_INIT { sizeof(strata_options), NULL, 0, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, NULL, NULL, NULL, NULL, NULL, 0, 0, 0 }
 
 /** How a namespace differs from its parent. */
 typedef struct strata_namespace_options {
@@ -285,6 +287,15 @@ STRATA_API int strata_size(strata *cache, uint64_t *out, strata_error *err);
  * too, what was there before is gone.  STRATA_PENDING: a layer on another machine, or a bus, can't be reached.  This cache serves nothing
  * older; other nodes may, until it can be reached again and is told (docs/coherence.md: how long at most).  Whether the first calls of an outage answer
  * STRATA_ELAYER or STRATA_PENDING depends on what is known of it by then: neither says that nothing was stored.
+ *
+ * Write-behind (strata_policy.write_behind_ms): the set is in this node's memory layers when the call returns, as STRATA_PENDING, and
+ * blocks on nothing; what is below, and then other nodes, get it within that time, many sets together, of a key the last one alone.
+ * Until then calls of this node see it, whatever memory evicts, and a process that is killed loses it; strata_close() writes what waits.
+ * A later set or delete of the key takes its place, a clear or ban ends it, and so does what another node does to the key: it is told
+ * (by a bus), or the store refuses what is older than what it holds (Redis; another shared layer can't tell).  Then this node holds it
+ * no more, and listeners get STRATA_EVENT_BEHIND_LOST, as they do when a layer fails it.  STRATA_OK says that it went through at once:
+ * the queue was full (strata_options.write_behind_max_entries), the store has told this node nothing yet by which to tell what is
+ * newer, or another write of the key was under way.  STRATA_EINVAL with write_policy strict, or without a memory layer in front.
  */
 STRATA_API int strata_set(strata *cache, strata_slice key, strata_slice value, const strata_policy *policy,
                           strata_error *err);

@@ -61,9 +61,11 @@ typedef struct strata_health {
     strata_error last;     /**< why a bus is, or was last, down; stays when it is up again; status 0: none ever was */
     char words[256];       /**< all of it in a sentence, and before it which layers are left alone or owe a store something */
     uint64_t owed;         /**< deletes, clears and bans that layers keep for a store that is away; strata_health_layer() says which */
+    uint64_t behind;       /**< sets that are written behind (strata_policy.write_behind_ms), and not yet in the layers below */
+    int64_t behind_ms;     /**< the oldest of those that still wait was set so long ago; 0 */
 } strata_health;
 #define STRATA_HEALTH_INIT \
-    { sizeof(strata_health), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, STRATA_ERROR_INIT, { 0 }, 0 }
+    { sizeof(strata_health), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, STRATA_ERROR_INIT, { 0 }, 0, 0, 0 }
 
 /** How coherent the cache is with the nodes that share its data.  @param[in,out] out its size set.  @return STRATA_OK, STRATA_EINVAL,
  *  STRATA_ECLOSED, STRATA_EFORKED.  Threads: any.  Blocks: never. */

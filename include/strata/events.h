@@ -33,7 +33,9 @@ struct strata;
     X(BREAKER_OPEN, 21) /* message: a breaker of loads opened; key of the load that failed */          \
     X(BREAKER_CLOSED, 22) /* message: it closed; key of the load that succeeded */           \
     X(PRESSURE, 23)     /* layer, message: memory is short, or not any more, and its budget follows */    \
-    X(LOAD_DETACHED, 24) /* a load took longer than load_limit_ms: its callers are answered without it */
+    X(LOAD_DETACHED, 24) /* a load took longer than load_limit_ms: its callers are answered without it */ \
+    X(BEHIND_LOST, 25)  /* status, message: what was set and written behind is not in the layers below: STRATA_ECONFLICT: another node \
+                           wrote the key; else why it failed */
 
 #define STRATA_EVENT_CONSTANT_(name, bit) STRATA_EVENT_##name = 1 << (bit),
 /** Kinds of events; or them together to choose. */

@@ -159,10 +159,13 @@ typedef struct strata_policy {
                                             2,000,000,000.  Need not be a time: what counts is how many times another one's.
                                             Stored with the entry in every layer.  Default STRATA_OFF: what the loader took */
     uint32_t reserved;                 /**< 0 */
+    int64_t write_behind_ms;           /**< a set is in the memory layers of this node when it returns, as STRATA_PENDING, and in the layers
+                                            below within so long: see "Write-behind" in strata/cache.h.  For strata_set(), _tagged,
+                                            _object, _many and their asynchronous twins.  Default off */
 } strata_policy;
 
 /** A policy that inherits everything. */
-#define STRATA_POLICY_INIT { sizeof(strata_policy), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, { 0 }, 0, 0, 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, 0, 0 }
+#define STRATA_POLICY_INIT { sizeof(strata_policy), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, { 0 }, 0, 0, 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, 0, 0, 0 }
 
 STRATA_END_DECLS
 #endif /* STRATA_POLICY_H */

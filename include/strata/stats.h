@@ -127,9 +127,20 @@ typedef struct strata_stats {
     uint64_t limit_waits;     /**< loads that waited for their turn (strata_policy.max_loads, rate_loads) */
     uint64_t limit_refused;   /**< loads that such a limit refused */
     uint64_t loads_detached;  /**< loads that ran for longer than load_limit_ms */
+    /* Of sets with strata_policy.write_behind_ms.  sets_behind is the sum of what waits and the five after behind_passed. */
+    uint64_t sets_behind;     /**< those that returned before the layers below memory had them */
+    uint64_t behind_passed;   /**< those that went through at once: the queue was full, the store had said nothing yet, or another
+                                   write of the key was at work */
+    uint64_t behind_merged;   /**< a later set of the key came before they were written */
+    uint64_t behind_written;  /**< they were written */
+    uint64_t behind_dropped;  /**< the key was deleted, set otherwise, cleared or banned before, here or by another node */
+    uint64_t behind_refused;  /**< the store held something newer than was known here when they were made */
+    uint64_t behind_failed;   /**< a layer failed */
+    uint64_t behind_queued;   /**< now on their way; in the cache's own stats, not in a namespace's */
+    uint64_t behind_bytes;    /**< what these take; the same */
 } strata_stats;
 #define STRATA_STATS_INIT \
-    { sizeof(strata_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0, 0, 0, 0, 0 }, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+    { sizeof(strata_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0, 0, 0, 0, 0 }, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /** Read the counters.  @param[in,out] out its size set; what the library does not know is zero.
  *  @return STRATA_OK, STRATA_EINVAL, STRATA_ECLOSED.  Threads: any.  Blocks: never. */

@@ -4,6 +4,7 @@
  * own where no queue was given.  A write takes its place in the table before the call returns, so that writes of one key
  * happen in the order of the calls, and goes on on a worker; with instant layers alone it is done before that. */
 #include "src/core/async_impl.h"
+#include "src/core/behind.h"
 
 #include <string.h>
 
@@ -397,17 +398,58 @@ static int write_now(struct async *a, strata_error *err)
     return STRATA_PENDING;
 }
 
+/* A worker was asked for already. */
+static void posted_over(struct write *w)
+{
+    struct async *a = ((struct async_write *)(void *)w)->owner;
+    struct executor *ex = a->root->ex;
+    fill_answer(a, strata__write_result(w), NULL, &w->err);
+    if (atomic_fetch_sub(&a->parts, 1) == 1) {
+        a->task.run = strata__async_complete_here;
+        ex_post_always(ex, &a->task);
+    }
+}
+
+/* Behind, if it may be.  Without a queue a worker is asked for first, as in write_now(): *posted.  STRATA_OK: it is yet to be run. */
+static int set_behind(struct async *a, int *posted, strata_error *err)
+{
+    struct write *w = a->write;
+    if (a->queue == NULL) {
+        atomic_init(&a->parts, 2);
+        a->task.run = worker_ready;
+        int rc = ex_post(a->root->ex, &a->task);
+        if (rc != STRATA_OK)
+            return strata__async_refuse(a, strata__async_busy(rc, err));
+        *posted = 1;
+    }
+    if (!strata__behind_set(w, a->key))
+        return STRATA_OK;
+    if (*posted)
+        posted_over(w);
+    else
+        write_over(w);
+    return STRATA_PENDING;
+}
+
 static int run_write(struct async *a, strata_error *err)
 {
     struct root *root = a->root;
     struct write *w = a->write;
     if (all_layers_instant(root))
         return write_now(a, err);
+    int posted = 0, rc = w->behind_ms > 0 ? set_behind(a, &posted, err) : STRATA_OK;
+    if (rc != STRATA_OK)
+        return rc;
     strata__strand_init(&w->strand, root->ex, strata__write_run, ref_write, unref_write);
-    w->over = write_over;
+    w->over = posted ? posted_over : write_over;
     if (!strata__write_enter(w))
         return STRATA_PENDING;
-    int rc = strata__strand_start(&w->strand);
+    rc = strata__strand_start(&w->strand);
+    if (rc != STRATA_OK &&
+        (w->replaced || posted)) { /* what it has ended does not come back: it is begun all the same */
+        strata__strand_wake(&w->strand);
+        rc = STRATA_OK;
+    }
     if (rc == STRATA_OK)
         return STRATA_PENDING;
     strata__write_withdraw(w);

@@ -1,4 +1,5 @@
 /* bulk_write.c - setting and deleting many keys at once: side by side in slow layers, so that these work on all of them. */
+#include "src/core/behind.h"
 #include "src/core/flight.h"
 #include "src/core/write.h"
 
@@ -12,7 +13,7 @@ static int write_some(struct write *writes, strata_item *items, size_t count, in
     for (size_t i = 0; i < count; i++) {
         struct write *w = &writes[i];
         /* What never began is not counted. */
-        items[i].status = w->driver != NULL ? strata__write_result(w) : w->status;
+        items[i].status = w->driver != NULL || w->queued ? strata__write_result(w) : w->status;
         if (so_far >= 0 && items[i].status < 0 && err != NULL)
             *err = w->err;
         so_far = first_error(so_far, items[i].status);
@@ -24,9 +25,9 @@ static int write_some(struct write *writes, strata_item *items, size_t count, in
     return so_far;
 }
 
-/* `resolved`: of sets. */
+/* `resolved`: of sets.  `behind`: it may be written behind. */
 static int prepare_one(struct write *w, strata *cache, strata_item *item, const struct write *pattern,
-                       const strata_policy *resolved)
+                       const strata_policy *resolved, int behind)
 {
     *w = *pattern;
     int rc = check_key(cache, item->key, &w->err);
@@ -43,6 +44,8 @@ static int prepare_one(struct write *w, strata *cache, strata_item *item, const 
     }
     if (rc < 0)
         w->status = strata__fail_plain(&w->err, rc, "bulk");
+    else if (behind)
+        (void)strata__behind_set(w, item->key);
     return rc;
 }
 
@@ -60,8 +63,11 @@ static int write_slow_many(strata *cache, strata_item *items, size_t count, cons
     }
     for (size_t at = 0; at < count; at += room) {
         size_t n = count - at < room ? count - at : room;
+        /* After one that goes through at once, which is begun later, all do: a key may come twice. */
+        int behind = pattern->behind_ms > 0;
         for (size_t i = 0; i < n; i++)
-            prepare_one(&writes[i], cache, &items[at + i], pattern, resolved);
+            if (prepare_one(&writes[i], cache, &items[at + i], pattern, resolved, behind) == STRATA_OK)
+                behind = behind && writes[i].queued;
         worst = write_some(writes, items + at, n, worst, err);
     }
     strata__free(root->mem, writes);

@@ -11,6 +11,7 @@
 
 #include "src/core/adaptive.h"
 #include "src/core/bans.h"
+#include "src/core/behind.h"
 #include "src/core/demote.h"
 #include "src/core/flight.h"
 #include "src/core/key_marks.h"
@@ -40,6 +41,7 @@ void strata__root_unref(struct root *root)
     strata__bans_free(root);
     strata__coherence_free(root);
     strata__free(root->mem, root->demotions);
+    strata__behind_free(root);
     strata__free(root->mem, root->spaces);
     strata__free(root->mem, root->names);
     strata__free(root->mem, root);
@@ -142,7 +144,7 @@ static int open_handle(struct root *root, const strata_options *known, strata_er
     if (rc == STRATA_OK)
         strata__events_mask_locked(root); /* what the log wants */
     key_mutex_unlock(&root->tree_lock);
-    return rc;
+    return rc == STRATA_OK ? strata__behind_check(root, &root->handle->policy, err) : rc;
 }
 
 static void drop_handles(struct root *root)
@@ -174,6 +176,8 @@ static int build(const strata_options *known, struct executor *ex, struct root *
         rc = strata__layers_take(root, known, err);
     if (rc == STRATA_OK)
         rc = strata__stripes_new(root);
+    if (rc == STRATA_OK)
+        rc = strata__behind_new(root, err);
     if (rc == STRATA_OK)
         rc = open_handle(root, known, err);
     if (rc == STRATA_OK)
@@ -341,6 +345,18 @@ static void settle(struct root *root, int64_t deadline_ms)
         ex_park(root->ex, &parker, ex_now_ms(root->ex) + CLOSE_LOOKS_MS);
 }
 
+/* What was set, and is yet to be written.  0: not all of it is by then. */
+static int write_behind(struct root *root, int64_t deadline_ms)
+{
+    struct parker parker = { 0 };
+    while (strata__behind_flush(root)) {
+        if (ex_now_ms(root->ex) >= deadline_ms)
+            return 0;
+        ex_park(root->ex, &parker, ex_now_ms(root->ex) + CLOSE_LOOKS_MS);
+    }
+    return 1;
+}
+
 /* What is done once, however often closing takes up where it was. */
 static void begin_close(struct root *root, int64_t deadline_ms)
 {
@@ -464,8 +480,10 @@ static int close_root(strata *cache, int64_t timeout_ms)
     int64_t deadline = timeout_ms < 0 ? INT64_MAX : ex_now_ms(root->ex) + timeout_ms;
     if (!wait_for_turn(root, deadline, &rc))
         return leave_close(root, NULL, rc);
-    begin_close(root, deadline);
-    if (!wait_until_idle(root, deadline))
+    int written = write_behind(root, deadline); /* while others can be told */
+    if (written)
+        begin_close(root, deadline);
+    if (!written || !wait_until_idle(root, deadline))
         return leave_close(root, &this_thread, STRATA_ETIMEDOUT);
     rc = end_close(cache);
     return leave_close(root, &this_thread, rc);
@@ -508,6 +526,7 @@ static int forget_parent(struct root *root)
     strata__unleased_init(root);
     strata__warden_init(root);
     strata__demotions_forget(root);
+    strata__behind_forget(root);
     strata__bans_reopen(root);
     root->closer = NULL;
     root->closers = 0;

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "src/core/bans.h"
+#include "src/core/behind.h"
 #include "src/core/coherence_impl.h"
 #include "src/core/write.h"
 
@@ -20,6 +21,8 @@ void strata__peer_drop_locked(strata *handle, struct stripe *s, const struct key
 {
     struct root *root = handle->root;
     strata__poison_locked(root, s, key->hash, handle->space, key->plain);
+    if (strata__behind_peer_locked(handle, s, key, change))
+        return; /* this node has set it since */
     strata__supersede_locked(s, key->hash, handle->space, key->plain, change->version);
     for (size_t i = root->layer_count; i-- > 0;) {
         struct layer_slot *slot = &root->layers[i];
@@ -116,6 +119,7 @@ static void one_key(struct batch *batch, strata_slice storage, struct change cha
     struct held primed;
     int unopened = handle == NULL;
     atomic_fetch_add_explicit(&batch->b->applied, 1, memory_order_relaxed);
+    strata__behind_saw_version(root, change.version);
     if (unopened) { /* a namespace that nothing was read from, in this life: a disk may have it from another one */
         if (batch->writes == NULL || storage.size == 0)
             return;

@@ -105,6 +105,7 @@ static inline int cleared_since(const strata *handle, uint32_t position)
 struct bans; /* bans.h */
 struct ban;
 
+struct behind;    /* behind.h */
 struct coherence; /* coherence_impl.h */
 struct demotions; /* demote.h */
 
@@ -190,6 +191,7 @@ struct root {
     _Atomic(struct key_notes *) uncacheable; /* key_marks.c; NULL: none yet */
     strata_layer_host host;
     struct demotions *demotions; /* NULL: no layer is STRATA_LAYER_DEMOTED */
+    struct behind *behind;       /* NULL: nothing can be written behind */
     struct coherence *coherence; /* NULL: it hears of no other node, and all that is held is trusted */
     _Atomic(int) warned;         /* 1: somebody was told that there is none, and should be */
     uint32_t suspect_line;       /* entries born below may be suspect; tree lock */

@@ -256,6 +256,7 @@ const char *strata_event_name(uint32_t kind)
         { STRATA_EVENT_BREAKER_OPEN, "breaker_open" },
         { STRATA_EVENT_BREAKER_CLOSED, "breaker_closed" },
         { STRATA_EVENT_LOAD_DETACHED, "load_detached" },
+        { STRATA_EVENT_BEHIND_LOST, "behind_lost" },
         { STRATA_EVENT_PRESSURE, "pressure" },
     };
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)

@@ -3,6 +3,7 @@
  * A caller joins the flight of its key, or begins one; either happens under the key lock, and so does the last look into the
  * nearest layer, so that no value that has just come is loaded again. */
 #include "src/core/bans.h"
+#include "src/core/behind.h"
 #include "src/core/flight.h"
 #include "src/core/key_marks.h"
 
@@ -46,6 +47,12 @@ static int recheck_locked(const struct want *want, struct flight *f, struct wait
     answer_held(w, &held, a);
     strata__held_drop(&held);
     return 1;
+}
+
+/* The same with what was set, and is yet to be written behind, put back first. */
+static int recheck_behind_locked(const struct want *want, struct stripe *s, struct flight *f, struct waiter *w)
+{
+    return !f->previous.there && strata__behind_restore_locked(f->handle, s, &f->key) && recheck_locked(want, f, w);
 }
 
 int strata__flight_too_old(const struct flight *f, int64_t now)
@@ -197,6 +204,7 @@ static void enter_table_locked(struct root *root, struct stripe *s, struct fligh
 {
     if (strata__uncacheable_locked(root, &f->policy, f->key.hash, f->begun_ms))
         f->policy.single_flight = STRATA_OFF;
+    strata__behind_hurry_locked(root, s, &f->busy); /* first: what ends by that wakes nobody */
     strata__busy_enter_locked(root, s, &f->busy);
     f->in_table = 1;
     f->phase = f->busy.waiting ? FLIGHT_WAITING : FLIGHT_READING;
@@ -237,7 +245,7 @@ enum entered strata__flight_enter(const struct want *want, strata_slice key, uin
         entered = ENTERED_FAILED;
     } else if (other != NULL && join_locked(other, want, w, &entered)) {
         /* Somebody was faster. */
-    } else if (recheck_locked(want, f, w)) {
+    } else if (recheck_locked(want, f, w) || recheck_behind_locked(want, s, f, w)) {
         entered = ENTERED_ANSWERED;
     } else {
         born_now(f);

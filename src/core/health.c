@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "src/core/behind.h"
 #include "src/core/coherence_impl.h"
 
 static int shares(const struct root *root)
@@ -107,6 +108,22 @@ static size_t put_layers(struct root *root, strata_health *out)
     return n;
 }
 
+/* The same of what was set, and is yet to be written. */
+static size_t put_behind(struct root *root, strata_health *out, size_t from)
+{
+    char text[96];
+    uint64_t bytes;
+    strata__behind_look(root, &out->behind, &bytes, &out->behind_ms);
+    if (out->behind == 0)
+        return from;
+    int size = snprintf(text, sizeof text, "%llu sets are yet to be written, the oldest for %lld ms; ",
+                        (unsigned long long)out->behind, (long long)out->behind_ms);
+    if (size < 0 || from + (size_t)size >= sizeof out->words / 2 + 64)
+        return from;
+    memcpy(out->words + from, text, (size_t)size + 1);
+    return from + (size_t)size;
+}
+
 /* "1 of 1 buses up, hears 3 other nodes"; who is heard on several buses counts once. */
 static void put_buses(struct coherence *c, const strata_health *out, char *words, size_t room)
 {
@@ -141,7 +158,7 @@ static void put_suspect(const struct coherence *c, const char *buses, strata_hea
 
 static void put_words(struct root *root, strata_health *out)
 {
-    size_t from = put_layers(root, out), room = sizeof out->words - from;
+    size_t from = put_behind(root, out, put_layers(root, out)), room = sizeof out->words - from;
     char *words = out->words + from;
     char buses[64] = "";
     if (out->coherent)

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "src/core/bans.h"
+#include "src/core/behind.h"
 #include "src/core/coherence.h"
 #include "src/core/demote.h"
 #include "src/format/bus_message.h"
@@ -168,6 +169,7 @@ void strata__host_init(struct root *root)
     root->host.demote = strata__host_demote;
     root->host.ban = strata__host_ban;
     root->host.caught_up = host_caught_up;
+    root->host.store_clock = strata__behind_host_clock;
 }
 
 /* Maintenance ------------------------------------------------------------------------------------------------- */

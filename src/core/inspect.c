@@ -4,6 +4,7 @@
  * caller's thread. */
 #include <string.h>
 
+#include "src/core/behind.h"
 #include "src/core/flight.h"
 
 /* One question to one layer, waited for. */
@@ -133,6 +134,7 @@ int strata__look_version(strata *cache, const struct key_forms *key, struct held
     struct probe p;
     int rc = STRATA_MISS, failed = 0;
     out->there = 0;
+    strata__behind_wait(cache, key);
     for (size_t i = 0; i < root->layer_count && (!out->there || out->meta.version == 0); i++) {
         struct held held;
         int found = probe(cache, &root->layers[i], key, &p, &held);
@@ -177,6 +179,7 @@ static int look(strata *cache, strata_slice key, int64_t *fresh_ms, strata_inspe
     if (rc != STRATA_OK)
         return rc;
     if (strata__forms_make(cache, key, &forms, &storage) == STRATA_OK) {
+        strata__behind_wait(cache, &forms);
         rc = walk(cache, &forms, fresh_ms, all, err);
         if (all != NULL && rc >= 0) {
             all->loading = is_loading(cache, &forms);

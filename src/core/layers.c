@@ -4,6 +4,7 @@
 
 #include "src/core/adaptive.h"
 #include "src/core/bans.h"
+#include "src/core/behind.h"
 #include "src/core/demote.h"
 #include "src/core/strand.h"
 
@@ -274,6 +275,7 @@ void strata__op_counted(strata *handle, struct layer_slot *slot, const strata_op
         count_failure(handle, slot, op, op->status < 0 ? op->status : op->err->status);
     if (op->status < 0)
         return;
+    behind_saw(handle->root, slot, op);
     if (op->kind == STRATA_OP_PUT)
         atomic_fetch_add_explicit(&slot->puts, 1, memory_order_relaxed);
     else if (op->kind == STRATA_OP_REMOVE)

@@ -7,6 +7,7 @@
  *   3. shard        a memory layer's own, taken in submit() under the key lock; a disk layer's, and below it its log's and
  *                   its bans', taken in submit() under none of ours
  *   4. demotions    demotions->lock: what a memory layer evicted, on its way to the layer below
+ *      behind       behind->lock: what was set, and is yet to be written
  *   5. strand       strand->lock: who runs a piece of work next
  *   6. driver       driver->lock: what a sleeping caller is to run, and whether it is done
  *   7. listeners    events->lock;  graph  root->graph_lock;  loads  root->delay_lock;  unleased  unleased->lock;

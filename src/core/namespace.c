@@ -16,6 +16,7 @@
 
 #include "src/core/adaptive.h"
 #include "src/core/bans.h"
+#include "src/core/behind.h"
 #include "src/core/generation.h"
 #include "src/policy/options.h"
 
@@ -344,6 +345,13 @@ static int open_namespace(strata *parent, const char *name, const strata_namespa
     return rc;
 }
 
+static int check_behind(strata *parent, const strata_policy *given, strata_error *err)
+{
+    strata_policy resolved;
+    strata__policy_resolve(&resolved, given, &parent->policy);
+    return strata__behind_check(parent->root, &resolved, err);
+}
+
 int strata_namespace(strata *parent, const char *name, const strata_namespace_options *options, strata **out,
                      strata_error *err)
 {
@@ -362,6 +370,8 @@ int strata_namespace(strata *parent, const char *name, const strata_namespace_op
     if (size == 0 || size > 255)
         return strata__fail(err, STRATA_EINVAL, "name", "a namespace's name has 1 to 255 bytes, this one %zu", size);
     int rc = strata__policy_check(known.policy, err);
+    if (rc == STRATA_OK)
+        rc = check_behind(parent, known.policy, err);
     if (rc == STRATA_OK)
         rc = check_loader(parent, &known, err);
     if (rc == STRATA_OK)

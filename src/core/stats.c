@@ -4,6 +4,7 @@
  * cells write without looking, so a reset can't put anything to zero there: it remembers what to take off. */
 #include <string.h>
 
+#include "src/core/behind.h"
 #include "src/core/demote.h"
 
 static void read_latency(const struct histogram *h, strata_latency *out)
@@ -60,6 +61,13 @@ static void add_handle(const strata *h, strata_stats *s, struct histogram *load_
         { COUNT_LIMIT_WAITS, offsetof(strata_stats, limit_waits) },
         { COUNT_LIMIT_REFUSED, offsetof(strata_stats, limit_refused) },
         { COUNT_LOADS_DETACHED, offsetof(strata_stats, loads_detached) },
+        { COUNT_SETS_BEHIND, offsetof(strata_stats, sets_behind) },
+        { COUNT_BEHIND_PASSED, offsetof(strata_stats, behind_passed) },
+        { COUNT_BEHIND_MERGED, offsetof(strata_stats, behind_merged) },
+        { COUNT_BEHIND_WRITTEN, offsetof(strata_stats, behind_written) },
+        { COUNT_BEHIND_DROPPED, offsetof(strata_stats, behind_dropped) },
+        { COUNT_BEHIND_REFUSED, offsetof(strata_stats, behind_refused) },
+        { COUNT_BEHIND_FAILED, offsetof(strata_stats, behind_failed) },
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         *(uint64_t *)(void *)((char *)s + rows[i].offset) += get_count(h, rows[i].count);
@@ -95,6 +103,10 @@ int strata_stats_get(strata *cache, strata_stats *out)
         if (handle_within(root->spaces[i], cache) && (cache->parent == NULL || root->spaces[i] == cache))
             add_handle(root->spaces[i], &s, latency);
     key_mutex_unlock(&root->tree_lock);
+    if (rc == STRATA_OK && cache->parent == NULL && root->stats) {
+        int64_t since_ms;
+        strata__behind_look(root, &s.behind_queued, &s.behind_bytes, &since_ms);
+    }
     if (rc == STRATA_OK) {
         read_latency(latency, &s.load_latency);
         s.misses = s.requests > s.hits ? s.requests - s.hits : 0;

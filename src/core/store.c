@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "src/core/bans.h"
+#include "src/core/behind.h"
 #include "src/core/plan.h"
 #include "src/core/op_put.h"
 #include "src/core/slide.h"
@@ -506,6 +507,8 @@ static int stored(struct flight *f)
     struct layer_slot *slot = slot_now(f);
     struct plan *p = &f->plan;
     strata__op_counted(f->handle, slot, &f->op);
+    if (f->op.status == STRATA_OK && f->op.lease != 0 && (slot->flags & STRATA_LAYER_SHARED))
+        strata__behind_told(f->handle, &f->key, f->op.meta.version, f->op.meta.store_life);
     int is_put = f->op.kind == STRATA_OP_PUT, too_late = is_put && cleared_since(f->handle, f->position);
     if (lost(f)) {
         /* Nothing here is to be taken out again. */

@@ -121,6 +121,8 @@ static void wake_locked(struct stripe *s, const struct busy *item)
         if (!b->waiting || !same_key(b, item->hash, item->space, item->key) || strata__busy_must_wait_locked(s, b))
             continue;
         b->waiting = 0;
+        if (b->delayed)
+            continue;
         strata__strand_wake(b->is_write ? &write_of_busy(b)->strand : &flight_of_busy(b)->strand);
     }
 }
@@ -130,6 +132,18 @@ void strata__busy_leave_locked(struct stripe *s, struct busy *item)
     list_remove(&item->chain);
     s->count--;
     wake_locked(s, item);
+}
+
+struct busy *strata__busy_write_locked(struct stripe *s, struct busy *after, uint64_t hash, uint32_t space,
+                                       strata_slice key)
+{
+    struct list_node *all = bucket(s, hash);
+    for (struct list_node *node = after != NULL ? after->chain.next : all->next; node != all; node = node->next) {
+        struct busy *b = list_entry(node, struct busy, chain);
+        if (b->is_write && same_key(b, hash, space, key))
+            return b;
+    }
+    return NULL;
 }
 
 struct flight *strata__flight_find_locked(struct stripe *s, uint64_t hash, uint32_t space, strata_slice key)
@@ -312,7 +326,7 @@ void strata__supersede_locked(struct stripe *s, uint64_t hash, uint32_t space, s
     LIST_EACH(node, bucket(s, hash))
     {
         struct busy *b = list_entry(node, struct busy, chain);
-        if (!b->is_write || b->waiting || !same_key(b, hash, space, key))
+        if (!b->is_write || b->waiting || b->delayed || !same_key(b, hash, space, key))
             continue;
         struct write *w = write_of_busy(b);
         w->superseded_by = w->superseded && w->superseded_by != version ? 0 : version;

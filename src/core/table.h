@@ -14,6 +14,7 @@ struct busy {
     uint32_t space;
     unsigned char is_write;
     unsigned char waiting; /* it has not begun: an earlier item forbids it; key lock */
+    unsigned char delayed; /* it has not begun: it is written behind (behind.h), and not due; key lock */
     strata_slice key;
 };
 
@@ -61,6 +62,9 @@ void strata__busy_leave_locked(struct stripe *s, struct busy *item);
 /* Does something before `item` forbid it to begin? */
 int strata__busy_must_wait_locked(struct stripe *s, const struct busy *item);
 int strata__key_busy_locked(struct stripe *s, uint64_t hash, uint32_t space, strata_slice key);
+/* The next write of the key in the table; the first where `after` is NULL.  NULL: there is none. */
+struct busy *strata__busy_write_locked(struct stripe *s, struct busy *after, uint64_t hash, uint32_t space,
+                                       strata_slice key);
 /* The flight that loads the key already, which others can join or which is a refresh; NULL. */
 struct flight *strata__key_loads_locked(struct stripe *s, uint64_t hash, uint32_t space, strata_slice key);
 struct flight *strata__flight_find_locked(struct stripe *s, uint64_t hash, uint32_t space, strata_slice key);

@@ -15,6 +15,7 @@
 
 #include "src/core/adaptive.h"
 #include "src/core/bans.h"
+#include "src/core/behind.h"
 #include "src/core/flight.h"
 #include "src/core/write.h"
 #include "src/core/generation.h"
@@ -58,6 +59,10 @@ static void fill_put(struct write *w, const struct layer_slot *slot, strata_valu
 
 static void write_now_locked(struct write *w, struct layer_slot *slot)
 {
+    if (w->behind) {
+        strata__behind_settle_locked(w, slot);
+        return;
+    }
     if (strata__write_superseded_locked(w, slot)) {
         strata__write_op(w, slot, STRATA_OP_REMOVE);
         strata__instant_submit(slot, &w->op);
@@ -141,6 +146,8 @@ int strata__write_put(struct write *w, struct layer_slot *slot, uint32_t kind)
     }
     if (w->compares != 0 && bytes != NULL && strata__write_decides(w, slot))
         strata__write_compare(w);
+    if (bytes != NULL)
+        strata__behind_mark(w, slot);
     return strata__write_submit(w, slot);
 }
 
@@ -184,6 +191,8 @@ static int slow_answered(struct write *w, struct layer_slot *slot)
     w->asked = 0;
     strata__op_counted(w->handle, slot, &w->op);
     w->told |= w->op.status < 0;
+    if (strata__behind_refused(w, slot))
+        return 1;
     if (w->kind == WRITE_EXPIRE && (w->op.flags & STRATA_OP_LOST))
         return strata__expire_again(w, slot);
     if (w->compares != 0 && strata__write_decides(w, slot) && !strata__write_compared(w))
@@ -300,8 +309,9 @@ int strata__write_enter(struct write *w)
         strata__peer_drop_locked(w->handle, s, &w->key, &w->change);
     else if (w->when != 0)
         strata__write_look_locked(w); /* it may not write at all */
-    else
+    else if (w->stops != STOP_HERE)   /* else it only waits for those before it */
         strata__poison_locked(root, s, w->key.hash, w->handle->space, w->key.plain);
+    strata__behind_meet_locked(w, s);
     strata__busy_enter_locked(root, s, &w->busy);
     int waits = w->busy.waiting;
     stripe_unlock(s, &frame);
@@ -340,7 +350,7 @@ void strata__writes_drive(struct root *root, struct write *writes, size_t count)
     d.left = count;
     for (size_t i = 0; i < count; i++) {
         struct write *w = &writes[i];
-        if (w->status >= 0) {
+        if (w->status >= 0 && !w->queued) {
             begin_driven(w, &d);
             if (strata__write_enter(w))
                 strata__write_run(&w->strand);
@@ -375,7 +385,7 @@ int strata__write_blocking(struct write *w, strata_slice key, strata_error *err)
         return strata__fail_plain(err, STRATA_ENOMEM, "key");
     if (all_layers_instant(root))
         strata__write_instant(w);
-    else
+    else if (!strata__behind_set(w, key))
         strata__writes_drive(root, w, 1);
     int rc = strata__write_result(w);
     strata_value_unref(w->encoded);
@@ -406,11 +416,15 @@ int strata__write_prepare_sets(struct write *w, strata *cache, const strata_poli
     if (rc != STRATA_OK)
         return rc;
     strata__policy_resolve(resolved, policy, &cache->policy);
+    rc = policy != NULL ? strata__behind_check(cache->root, resolved, err) : STRATA_OK;
+    if (rc != STRATA_OK)
+        return rc;
     strata__write_begin(w, cache, STRATA_OP_PUT);
     set_meta(cache, resolved, &w->meta);
     memcpy(w->layer_ttls, resolved->layer_ttl_ms, sizeof w->layer_ttls);
     w->admit = resolved->admit;
     w->resident = resolved->resident;
+    w->behind_ms = resolved->write_behind_ms;
     if (resolved->ttl_ms == STRATA_OFF)
         w->kind = STRATA_OP_REMOVE; /* what was there is superseded all the same */
     return STRATA_OK;

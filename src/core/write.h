@@ -35,15 +35,22 @@ struct write {
     unsigned char lost;      /* so often it was something else by the time of writing */
     strata_entry_version expected, compared; /* what the caller has read; what was read there now */
     strata_entry_version *out_version;       /* the caller's, or NULL */
-    unsigned char unadmitted;                /* memory holds nothing of the key, and was not to take it */
-    unsigned char publishes;                 /* all layers are through, and buses are being told */
-    unsigned char unpublished;               /* a bus is yet to hear of it */
-    unsigned char superseded;                /* another node wrote the key meanwhile: nothing is held here any more, */
-    uint64_t superseded_by;                  /* unless it is that version; 0 none; key lock, both */
-    uint32_t pending_at;                     /* the last layer that is pending */
-    uint32_t done_layers, end, told_life;    /* the last: whose told_version is */
-    strata_value *value;                     /* a set's: borrowed; an expire's: what the layer gave */
-    strata_value *tags;                      /* the same of its tags */
+    unsigned char behind;                    /* it is a note's (behind.h), */
+    unsigned char overlaid;               /* and memory keeps what a later set of this node has put there; key lock */
+    unsigned char queued;                 /* such a note stands for it: it is not to be run */
+    unsigned char replaced;               /* one has ended for it */
+    int64_t behind_ms;                    /* a set's policy's write_behind_ms */
+    uint64_t based;                       /* of a note: what has a greater version in a store stays there, */
+    uint32_t based_life;                  /* and all that is of another life than this; 0 any; key lock, both */
+    unsigned char unadmitted;             /* memory holds nothing of the key, and was not to take it */
+    unsigned char publishes;              /* all layers are through, and buses are being told */
+    unsigned char unpublished;            /* a bus is yet to hear of it */
+    unsigned char superseded;             /* another node wrote the key meanwhile: nothing is held here any more, */
+    uint64_t superseded_by;               /* unless it is that version; 0 none; key lock, both */
+    uint32_t pending_at;                  /* the last layer that is pending */
+    uint32_t done_layers, end, told_life; /* the last: whose told_version is */
+    strata_value *value;                  /* a set's: borrowed; an expire's: what the layer gave */
+    strata_value *tags;                   /* the same of its tags */
     strata_value *encoded;
     strata_meta meta;
     int32_t admit, resident;          /* a set's policy's */

@@ -83,6 +83,8 @@ int strata__write_result(struct write *w)
     if (w->unchanged)
         return unchanged_result(w);
     count_write(w);
+    if (w->queued)
+        return STRATA_PENDING;
     if (w->out_version != NULL && w->status >= 0)
         *w->out_version = (strata_entry_version){ w->meta.version, w->meta.store_life };
     if (w->status < 0 && !(w->took && is_policy(w, STRATA_WRITE_BEST_EFFORT)))

@@ -52,6 +52,9 @@ struct strata_layer_host {
      * version that it has given to that, or a clear.  Who heard of it then may have read up since what was still there.  NULL where
      * nobody can hear of it.  Any thread, under no lock. */
     void (*caught_up)(struct strata_layer_host *host, strata_slice key, uint64_t version, const strata_clear_op *clear);
+    /* A shared store that counts versions in microseconds of its clock has just answered: what that showed, and the life in which it did, as
+     * strata_meta.store_life.  NULL where nobody asks.  Any thread, under no lock; does not block. */
+    void (*store_clock)(struct strata_layer_host *host, int64_t store_us, uint32_t life);
     /* All bans of the list up to this position were told: what is loaded from now on is younger than these. */
     _Atomic(uint64_t) store_position;
     /* The greatest store_position of all bans that hold here, wherever they were heard of: a list that ends before it has lost it. */

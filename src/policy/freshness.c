@@ -216,6 +216,7 @@ void strata__policy_resolve(strata_policy *out, const strata_policy *call, const
     out->adaptive_hits = switched(c.adaptive_hits, b.adaptive_hits);
     out->adaptive_step_ms = duration(c.adaptive_step_ms, b.adaptive_step_ms);
     out->adaptive_max_ms = duration(c.adaptive_max_ms, b.adaptive_max_ms);
+    out->write_behind_ms = duration(c.write_behind_ms, b.write_behind_ms);
     out->sliding_max_ms = duration(c.sliding_max_ms, b.sliding_max_ms);
     out->load_limit_ms = duration(c.load_limit_ms, b.load_limit_ms);
     out->late_result = switched(c.late_result, b.late_result);

@@ -296,7 +296,8 @@ static const struct option_row cache_rows[] = {
     ROW(logger_ctx, OPTION_POINTER, 0, 0, 0, NULL, "handed to the logger"),
     ROW(log, OPTION_STRING, 0, 255, 0, NULL, "what the logger gets"),
     ROW(adaptive_profiles, OPTION_U32, 1, 1u << 26, 100000, NULL, "keys whose hits are counted"),
-    ROW(reserved, OPTION_U32, 0, 0, 0, NULL, "0"),
+    ROW(write_behind_max_entries, OPTION_U32, 1, 1u << 26, 10000, NULL, "sets that may be written behind at once"),
+    ROW(write_behind_max_bytes, OPTION_BYTES, 1, MOST_BYTES, 64 * MIB, NULL, "and what they may take"),
 };
 #undef STRUCT
 
@@ -394,6 +395,8 @@ static const struct option_row policy_rows[] = {
     ROW(align_ctx, OPTION_POINTER, 0, 0, 0, NULL, "handed to it"),
     TIMES_ROW(cost_us, 2000000000, STRATA_OFF, "what a load counts as taking, for policy=cost; off: what it takes"),
     ROW(reserved, OPTION_U32, 0, 0, 0, NULL, "0"),
+    ROW(write_behind_ms, OPTION_DURATION, STRATA_OFF, 3600000, STRATA_OFF, NULL,
+        "a set may wait for so long until the layers below memory have it"),
 };
 #undef STRUCT
 

@@ -1,5 +1,5 @@
-/* contract_compare.c - what every layer that gives leases must do with a write that depends on what is there (STRATA_OP_SAME and
- * _NONE): two of them over one store, as two nodes have them. */
+/* contract_compare.c - what every layer that gives leases must do with a write that depends on what is there (STRATA_OP_SAME, _NONE
+ * and _UNLESS_NEWER): two of them over one store, as two nodes have them. */
 #include <string.h>
 
 #include "src/layer/value_impl.h"
@@ -175,6 +175,33 @@ static void case_leases(void **state)
     stands(NULL);
 }
 
+/* What was set a while ago stores over what its writer knew, and past nothing that came since: an entry, word of a delete, a life. */
+static void case_unless_newer(void **state)
+{
+    (void)state;
+    const struct seen nothing = { 0, 0 };
+    const uint32_t flags = STRATA_OP_UNLESS_NEWER;
+    assert_true(write_if(0, "1", flags, (struct seen){ 1, 0 }, 0));
+    struct seen first = stands("1");
+    assert_true(write_if(1, "2", flags, first, 0));
+    struct seen second = stands("2");
+    assert_true(second.version > first.version);
+    assert_false(write_if(0, "x", flags, first, 0));
+    assert_false(write_if(0, "x", flags, (struct seen){ second.version, second.life + 1 }, 0));
+    assert_int_equal(stands("2").version, second.version);
+    assert_true(write_if(0, "3", flags, (struct seen){ second.version, 0 }, 0));
+    struct seen third = stands("3");
+    assert_true(write_if(1, NULL, 0, nothing, 0));
+    assert_false(write_if(0, "x", flags, third, 0)); /* what was deleted does not come back */
+    stands(NULL);
+    assert_true(write_if(0, "4", flags, (struct seen){ third.version + 3600000000, third.life }, 0));
+    struct seen fourth = stands("4");
+    uint64_t number = lease(1, fourth);
+    assert_true(write_if(0, "5", flags, fourth, 0)); /* who refreshes it has not written it */
+    assert_false(write_if(1, "x", 0, nothing, number));
+    stands("5");
+}
+
 #define CASE(name) \
     { \
 #name, case_##name, open_nodes, close_nodes, NULL \
@@ -183,10 +210,7 @@ static void case_leases(void **state)
 int contract_run_compare(const struct contract_lease_subject *s)
 {
     const struct CMUnitTest tests[] = {
-        CASE(same_puts),
-        CASE(same_removes),
-        CASE(none),
-        CASE(leases),
+        CASE(same_puts), CASE(same_removes), CASE(none), CASE(leases), CASE(unless_newer),
     };
     subject = s;
     return cmocka_run_group_tests_name(s->name, tests, NULL, NULL);

@@ -22,6 +22,7 @@ struct call {
     size_t key;
     uint64_t versions[CLUSTER_KEYS]; /* a write's; 0: not of this key */
     struct history_read read;
+    int behind; /* a set that was queued */
 };
 
 /* A load that is completed later. */
@@ -131,9 +132,14 @@ static void judge_read(const struct call *call, int status, const strata_value *
     history_judge(&call->read, status, payload.version);
 }
 
-static enum history_write_kind history_kind(enum call_kind kind)
+static enum history_write_kind history_kind(const struct call *call)
 {
-    return kind == CALL_SET ? HISTORY_SET : kind >= CALL_BAN_TAG ? HISTORY_BAN : HISTORY_DELETE;
+    const enum call_kind kind = call->kind;
+    return call->behind           ? HISTORY_BEHIND
+           : kind == CALL_CLEAR   ? HISTORY_CLEAR
+           : kind == CALL_SET     ? HISTORY_SET
+           : kind >= CALL_BAN_TAG ? HISTORY_BAN
+                                  : HISTORY_DELETE;
 }
 
 static void end_write(const struct call *call, int status)
@@ -145,7 +151,7 @@ static void end_write(const struct call *call, int status)
         if (call->versions[k] != 0) {
             sim_trace("node %d has written key %zu: version %" PRIu64 ", kind %d, status %d", call->node, k,
                       call->versions[k], (int)call->kind, status);
-            history_written(call->node, k, call->versions[k], history_kind(call->kind), status);
+            history_written(call->node, k, call->versions[k], history_kind(call), status);
         }
 }
 
@@ -195,6 +201,14 @@ static struct call *new_call(int node, enum call_kind kind, size_t key)
     return call;
 }
 
+static uint64_t sets_behind(strata *cache)
+{
+    strata_stats stats = { .size = sizeof stats };
+    if (strata_stats_get(cache, &stats) != STRATA_OK)
+        sim_broken("no stats");
+    return stats.sets_behind;
+}
+
 void cluster_call(int node, enum call_kind kind, size_t key, const strata_policy *policy)
 {
     struct call *call = new_call(node, kind, key);
@@ -204,6 +218,7 @@ void cluster_call(int node, enum call_kind kind, size_t key, const strata_policy
     struct payload payload = { key, key < CLUSTER_KEYS ? call->versions[key] : 0 };
     void *ctx = (void *)(uintptr_t)node;
     strata_slice tags[2];
+    uint64_t behind = kind == CALL_SET ? sets_behind(cache) : 0;
     int rc;
     sim_trace("node %d is asked: kind %d, key %zu, version %" PRIu64, node, (int)kind, key, payload.version);
     switch (kind) {
@@ -224,6 +239,8 @@ void cluster_call(int node, enum call_kind kind, size_t key, const strata_policy
     case CALL_BAN_PATTERN: rc = strata_ban_pattern_async(cache, strata_str("?*"), 0, NULL, answered, call, NULL); break;
     default: rc = strata_clear_async(cache, NULL, answered, call, NULL); break;
     }
+    call->behind = kind == CALL_SET && sets_behind(cache) != behind;
+    cluster_seen.behind += (uint64_t)call->behind;
     if (rc != STRATA_PENDING)
         sim_broken("node %d did not accept a call: %d", node, rc);
 }

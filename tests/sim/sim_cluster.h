@@ -54,7 +54,8 @@ size_t cluster_calls_open(void);
 void cluster_close(void);
 
 struct cluster_seen {
-    uint64_t reads, values, stale, loads, writes, writes_ok, writes_failed, leases, lease_waits, leases_lost, fenced;
+    uint64_t reads, values, stale, loads, writes, writes_ok, writes_failed, leases, lease_waits, leases_lost, fenced,
+        behind;
 };
 extern struct cluster_seen cluster_seen;
 

@@ -21,6 +21,8 @@ struct key {
     uint64_t own[HISTORY_NODES];
     uint64_t wild[WILD_MOST];
     size_t wild_count;
+    uint64_t behind[WILD_MOST]; /* queued since the last clear */
+    size_t behind_count;
 };
 
 static struct {
@@ -55,10 +57,26 @@ static uint64_t floor_at(const struct key *k, int64_t ms)
     return version;
 }
 
+/* One more; with 0 a clear, past which they may arrive. */
+static void note_behind(struct key *k, uint64_t version)
+{
+    if (k->behind_count + k->wild_count >= WILD_MOST)
+        sim_broken("more queued sets than the history has room for");
+    if (version != 0)
+        k->behind[k->behind_count++] = version;
+    else
+        while (k->behind_count != 0)
+            k->wild[k->wild_count++] = k->behind[--k->behind_count];
+}
+
 void history_written(int node, size_t key, uint64_t version, enum history_write_kind kind, int status)
 {
     struct key *k = &h.keys[key];
     k->writing = 0;
+    if (kind == HISTORY_BEHIND || kind == HISTORY_CLEAR)
+        note_behind(k, kind == HISTORY_BEHIND ? version : 0);
+    if (kind == HISTORY_BEHIND)
+        return;
     if (status != STRATA_OK && kind == HISTORY_SET) {
         if (k->wild_count == WILD_MOST)
             sim_broken("more failed sets than the history has room for");

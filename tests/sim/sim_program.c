@@ -16,6 +16,7 @@ struct run {
     int watcher;
     int frozen; /* -1: nobody is */
     int crashes;
+    int64_t behind_ms; /* of some sets: written behind; 0: none is */
     strata_policy policy;
 };
 
@@ -119,6 +120,8 @@ static void begin(struct run *run)
     if (sim_draw(4) == 0 && !run->bans)
         sim_set_wall_skew((int)sim_draw(NODES), (int64_t)sim_draw(7200000) - 3600000);
     run->watcher = cluster_join(0);
+    if (sim_draw(3) == 0)
+        run->behind_ms = 1 + (int64_t)sim_draw(80);
 }
 
 static int some_node(int watcher)
@@ -147,6 +150,8 @@ static void some_call(const struct run *run)
     if (kind == CALL_BAN_TAG && sim_draw(2) == 0)
         key = CLUSTER_KEYS;
     strata_policy policy = run->policy;
+    if (kind == CALL_SET && run->behind_ms != 0 && sim_draw(3) != 0)
+        policy.write_behind_ms = run->behind_ms;
     cluster_call(node, kind, key, kind == CALL_LOAD || kind == CALL_SET ? &policy : NULL);
 }
 

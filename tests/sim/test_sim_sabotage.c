@@ -29,6 +29,7 @@ static const struct sabotage {
     { "silence", NULL, NULL },                            /* trust does not end by itself */
     { "loss", NULL, NULL },                               /* nor where messages were lost */
     { "publish", NULL, NULL },                            /* nobody is told */
+    { "behind", "e.version > tonumber(than)", "false" },  /* what was written behind replaces what is newer */
 };
 
 static const struct sabotage *at_work;

@@ -1,10 +1,12 @@
 /* lease_store.c - see lease_store.h.  One mutex; nothing is called while it is held: answers are gathered, and given after. */
+#include "src/layer/layer_host.h"
 #include "tests/support/lease_store.h"
-
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define CLOCK_AT_US INT64_C(1700000000000000)
 
 enum { BUCKETS = 64, KINDS = STRATA_OP_RELEASE + 1 };
 
@@ -40,7 +42,7 @@ struct lease_store {
     struct record *buckets[BUCKETS];
     uint64_t tokens, versions, chance;
     int fails[KINDS];
-    int no_leases;
+    int no_leases, keeps_time;
     uint32_t before_kind;
     void (*before)(void *ctx);
     void *before_ctx;
@@ -144,8 +146,10 @@ static void wake(struct lease_store *s, struct record *r, struct work **done)
 static int holds(const struct record *r, uint64_t token) { return r->token != 0 && r->token == token; }
 
 /* Does something else stand there than the writer says? */
-static int stands_other(const struct record *r, const strata_op *op)
+static int stands_other(const struct record *r, const strata_op *op, uint32_t life)
 {
+    if (op->flags & STRATA_OP_UNLESS_NEWER)
+        return r->version > op->meta.version || (op->meta.store_life != 0 && op->meta.store_life != life);
     if (op->flags & STRATA_OP_NONE)
         return r->present;
     return (op->flags & STRATA_OP_SAME) != 0 &&
@@ -168,7 +172,7 @@ static int put(struct lease_store *s, struct record *r, strata_op *op)
             return STRATA_AGAIN;
         }
     }
-    if (stands_other(r, op)) {
+    if (stands_other(r, op, s->life)) {
         op->flags |= STRATA_OP_LOST;
         return STRATA_AGAIN;
     }
@@ -234,7 +238,7 @@ static int carry_out(struct layer *l, struct work *w, struct work **done)
         return rc;
     }
     case STRATA_OP_REMOVE:
-        if (stands_other(r, op)) {
+        if (stands_other(r, op, s->life)) {
             op->flags |= STRATA_OP_LOST;
             return STRATA_AGAIN;
         }
@@ -346,6 +350,8 @@ static void do_next(void *ctx)
     struct alarm *alarm = NULL;
     run_before(l);
     pthread_mutex_lock(&s->mutex);
+    int64_t now_us = s->keeps_time ? CLOCK_AT_US + strata_host_now_ms(l->host) * 1000 : 0;
+    s->versions = s->versions < (uint64_t)now_us ? (uint64_t)now_us : s->versions;
     struct work *w = l->first;
     l->first = w->next;
     if (l->first == NULL)
@@ -360,6 +366,8 @@ static void do_next(void *ctx)
         w->op->layer_data = (void *)(uintptr_t)alarm->number;
     }
     pthread_mutex_unlock(&s->mutex);
+    if (s->keeps_time && l->host->store_clock != NULL)
+        l->host->store_clock(l->host, now_us, s->life);
     if (alarm != NULL && strata_host_after(l->host, s->wait_ms, out_of_time, alarm) < 0)
         out_of_time(alarm);
     give(s, done);
@@ -535,6 +543,8 @@ void lease_store_before(struct lease_store *s, uint32_t kind, void (*call)(void 
     s->before_ctx = ctx;
     pthread_mutex_unlock(&s->mutex);
 }
+
+void lease_store_keep_time(struct lease_store *s) { s->keeps_time = 1; }
 
 void lease_store_no_leases(struct lease_store *s)
 {

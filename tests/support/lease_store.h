@@ -27,6 +27,8 @@ void lease_store_no_leases(struct lease_store *store);
 void lease_store_kill_leases(struct lease_store *store);
 /* A client that knows nothing of leases deletes everything. */
 void lease_store_flush(struct lease_store *store);
+/* From now on versions are microseconds of its clock, which it tells its layers' hosts: as a Redis does. */
+void lease_store_keep_time(struct lease_store *store);
 /* As after a failover: what is there stays, and versions are counted on from there in another life. */
 void lease_store_new_life(struct lease_store *store, uint64_t versions);
 

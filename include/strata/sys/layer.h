@@ -122,6 +122,9 @@ enum {
     STRATA_OP_RESIDENT = 2048, /**< PUT: eviction shall not choose it, as far as there is room for such.  Without this and EVICTABLE it is as
                                 what it replaces was */
     STRATA_OP_EVICTABLE = 4096, /**< PUT: eviction may choose it */
+    STRATA_OP_UNLESS_NEWER = 8192, /**< PUT, of STRATA_LAYER_LEASES: only where neither an entry nor word of a delete stands whose version
+                                        is greater than meta.version (in), in the life meta.store_life, where that is not 0.
+                                        Elsewhere STRATA_AGAIN, and LOST */
     STRATA_OP_UNDO = 1024 /**< REMOVE: of a PUT that the layer has just let time out.  One that keeps removes for a store that is away, and has
                                kept this one when the PUT failed, may answer STRATA_PENDING at once */
 };

@@ -130,6 +130,12 @@ void strata__redis_clock_saw(struct redis_layer *r, struct redis_mark *mark, int
     atomic_store_explicit(&r->life.clock, 1, memory_order_release);
 }
 
+void strata__redis_clock_told(struct redis_layer *r, int64_t store_us, uint64_t life)
+{
+    if (r->host->store_clock != NULL && !redis_is_cluster(r)) /* there, each key's master has a clock of its own */
+        r->host->store_clock(r->host, store_us, envelope_life(life));
+}
+
 int64_t strata__redis_store_ms(struct redis_layer *r, const struct redis_mark *mark)
 {
     if (!atomic_load_explicit(&r->life.clock, memory_order_acquire))
@@ -146,6 +152,7 @@ static void looked(struct redis_call *call, const struct redis_told *told)
     int64_t now = strata_host_now_ms(r->host);
     if (told->status == STRATA_OK) {
         strata__redis_clock_saw(r, told->mark, told->store_us, now - call->sent_ms);
+        strata__redis_clock_told(r, told->store_us, told->life);
         strata__redis_list_came(r, told);
     } else
         atomic_store_explicit(&r->life.checked_ms, now, memory_order_relaxed); /* what is wrong others will find out */

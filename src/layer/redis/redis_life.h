@@ -104,6 +104,8 @@ void strata__redis_life_saw(struct redis_layer *r, struct redis_mark *mark, uint
 void strata__redis_clock_saw(struct redis_layer *r, struct redis_mark *mark, int64_t store_us, int64_t elapsed_ms);
 /* TIME's answer in microseconds: 1; 0: it is none. */
 int strata__redis_time(const struct redisReply *reply, int64_t *out_us);
+/* The host wants to hear of it as soon as it was said. */
+void strata__redis_clock_told(struct redis_layer *r, int64_t store_us, uint64_t life);
 /* What the store's clock says now, in a Cluster that of the node at the connection; 0: unknown. */
 int64_t strata__redis_store_ms(struct redis_layer *r, const struct redis_mark *mark);
 /* Look after the life, where that was long ago; in a Cluster that of who has this key. */

@@ -339,13 +339,20 @@
     "  local stands = e.inner ~= '' and (from == '' or from == life)\n" \
     "  if what == 'absent' then return stands end\n" \
     "  return not stands or at ~= tonumber(what) or folded(from) ~= of\n" \
+    "end\n" \
+    "local function newer(e, than, of)\n" \
+    "  if not than or than == '' then return false end\n" \
+    "  if e.kind == 'foreign' then return true end\n" /* a delete leaves it, and no word of itself */ \
+    "  return e.version > tonumber(than) or (of and of ~= '' and folded(life) ~= of)\n" \
     "end\n"
 
 /* set, store, backfill, delete look at the head alone, and do not mind what is no string.
- * delete: [4] milliseconds of the tombstone, [5] the life in which it was carried out already, or nothing, [6] and [7] as [10] and [11].
+ * delete: [4] milliseconds of the tombstone, [5] the life in which it was carried out already, or nothing, [6] and [7] as [10] and [11],
+ * [8] as [7].
  * set, store, backfill: [4] milliseconds to live or '', [5] token, [6] age in milliseconds, [7] the version above which
  * nothing is replaced, [8] and [9] what stands before and behind the stamp, [10] the version that the entry has which is
- * replaced, or 'absent', or nothing, [11] that entry's life, folded. */
+ * replaced, or 'absent', or nothing, [11] that entry's life, folded; of [7] that in which it was counted, or nothing: another life is
+ * newer. */
 #define DO_WRITE \
     "local v = redis.pcall('GETRANGE', key, 0, 127)\n" \
     "if type(v) == 'table' and not string.find(v.err, 'WRONGTYPE', 1, true) then return v end\n" \
@@ -354,6 +361,7 @@
     "if ARGV[1] == 'delete' then\n" \
     "  if ARGV[5] == life then return { 4, life, us, 0 } end\n" \
     "  if other(e, ARGV[6], ARGV[7]) then return { 4, life, us, 0 } end\n" \
+    "  if newer(e, ARGV[8], ARGV[7]) then return { 4, life, us, 0 } end\n" \
     "  if e.kind == 'foreign' then return { 3, life, us, 0 } end\n" \
     "  tombstone(version, ARGV[4])\n" \
     "  wake(e)\n" \
@@ -361,7 +369,7 @@
     "end\n" \
     "if ARGV[1] == 'store' and not (mine(e, ARGV[5]) and e.life == life) then return { 4, life, us, 0 } end\n" \
     "if ARGV[1] == 'backfill' and e.kind ~= 'nothing' then return { 4, life, us, 0 } end\n" \
-    "if ARGV[7] ~= '' and e.version > tonumber(ARGV[7]) then return { 4, life, us, 0 } end\n" \
+    "if newer(e, ARGV[7], ARGV[11]) then return { 4, life, us, 0 } end\n" \
     "if other(e, ARGV[10], ARGV[11]) then return { 4, life, us, 0 } end\n" \
     "put(ARGV[8] .. wide(version, 8) .. life .. wide(math.max(ms - ARGV[6], 0), 6) .. ARGV[9], ARGV[4])\n" \
     "wake(e)\n" \

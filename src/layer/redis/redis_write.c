@@ -46,13 +46,14 @@ static void put_answered(struct redis_call *call, const struct redis_told *told)
     if (told->code != SCRIPT_DONE) {
         if (op->lease != 0)
             redis_count(&call->r->leases.lost);
-        if (op->lease != 0 || (op->flags & (STRATA_OP_SAME | STRATA_OP_NONE)))
+        if (op->lease != 0 || (op->flags & (STRATA_OP_SAME | STRATA_OP_NONE | STRATA_OP_UNLESS_NEWER)))
             op->flags |= STRATA_OP_LOST;
         finish(call->r, op, STRATA_AGAIN);
         return;
     }
     op->meta.version = told->version;
     op->meta.store_life = envelope_life(told->life);
+    strata__redis_clock_told(call->r, told->store_us, told->life);
     strata__redis_life_look(call->r, told->mark, op->key); /* who only writes has to know the list of bans, too */
     finish(call->r, op, STRATA_OK);
 }
@@ -66,7 +67,7 @@ static void remove_answered(struct redis_call *call, const struct redis_told *to
         return;
     }
     if (told->status == STRATA_OK && told->code == SCRIPT_REFUSED &&
-        (op->flags & (STRATA_OP_SAME | STRATA_OP_NONE)) != 0) {
+        (op->flags & (STRATA_OP_SAME | STRATA_OP_NONE | STRATA_OP_UNLESS_NEWER)) != 0) {
         op->flags |= STRATA_OP_LOST;
         finish(call->r, op, STRATA_AGAIN);
         return;
@@ -86,15 +87,23 @@ static void note_write(struct redis_call *call)
     call->seen = atomic_fetch_add(&call->r->writes[call->stripe], 1) + 1;
 }
 
+static void add_life(struct redis_call *call, const strata_op *op)
+{
+    strata__le32_put(call->folded, op->meta.store_life);
+    strata__redis_call_add(call, strata_bytes(call->folded, op->meta.store_life != 0 ? sizeof call->folded : 0));
+}
+
 /* What has to stand there for it to be carried out, as the script's arguments. */
 static void add_condition(struct redis_call *call, const strata_op *op)
 {
     if (op->flags & STRATA_OP_NONE) {
         strata__redis_call_add(call, strata_str("absent"));
+    } else if (op->flags & STRATA_OP_UNLESS_NEWER) {
+        strata__redis_call_add(call, strata_bytes("", 0));
+        add_life(call, op);
     } else if (op->flags & STRATA_OP_SAME) {
         strata__redis_call_add_number(call, (int64_t)op->meta.version);
-        strata__le32_put(call->folded, op->meta.store_life);
-        strata__redis_call_add(call, strata_bytes(call->folded, op->meta.store_life != 0 ? sizeof call->folded : 0));
+        add_life(call, op);
     }
 }
 
@@ -110,6 +119,10 @@ static struct redis_request *removal(struct redis_layer *r, strata_op *op, uint6
     if (op->flags & (STRATA_OP_SAME | STRATA_OP_NONE)) {
         strata__redis_call_add(call, strata_bytes("", 0));
         add_condition(call, op);
+    } else if (op->flags & STRATA_OP_UNLESS_NEWER) {
+        strata__redis_call_add(call, strata_bytes("", 0));
+        add_condition(call, op);
+        strata__redis_call_add_number(call, (int64_t)op->meta.version);
     }
     note_write(call);
     return &call->request;
@@ -150,7 +163,10 @@ static struct redis_request *put_call(struct redis_layer *r, strata_op *op, int6
         memcpy(call->token, token, REDIS_TOKEN);
     strata__redis_call_add(call, strata_bytes(call->token, REDIS_TOKEN));
     strata__redis_call_add_number(call, age_ms(op));
-    strata__redis_call_add(call, strata_bytes("", 0));
+    if (op->flags & STRATA_OP_UNLESS_NEWER)
+        strata__redis_call_add_number(call, (int64_t)op->meta.version);
+    else
+        strata__redis_call_add(call, strata_bytes("", 0));
     strata__redis_call_add(call, strata_bytes(value.data, value.stamp_at));
     size_t behind = value.stamp_at + ENVELOPE_STAMP;
     strata__redis_call_add(call, strata_bytes(value.data + behind, value.size - behind));
