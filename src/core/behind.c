@@ -131,11 +131,18 @@ void strata__behind_note_unref(struct behind_note *n)
         strata__free(n->write.root->mem, n);
 }
 
+/* Under the key lock that waits until it is free: an object's codec may call the cache. */
+static void drop(strata_value *value)
+{
+    if (value != NULL)
+        value_unref_later(value);
+}
+
 static void drop_values(struct write *w)
 {
-    strata_value_unref(w->value);
-    strata_value_unref(w->tags);
-    strata_value_unref(w->encoded);
+    drop(w->value);
+    drop(w->tags);
+    drop(w->encoded);
     w->value = w->tags = w->encoded = NULL;
 }
 
@@ -165,7 +172,7 @@ static void count_end(struct behind_note *n)
         tell_lost(w, w->status < 0 ? w->status : STRATA_ELAYER,
                   w->status < 0 ? w->err.message : "a layer can't be reached; it is told to forget the key");
     } else {
-        count_up(w->handle, COUNT_BEHIND_WRITTEN);
+        count_up(w->handle, w->kind == STRATA_OP_REMOVE ? COUNT_BEHIND_DROPPED : COUNT_BEHIND_WRITTEN);
     }
     if (w->status < 0 && !w->told)
         strata__event_error(w->handle, w->key.plain, w->err.where, w->status, w->err.message);
@@ -374,10 +381,13 @@ int strata__behind_begin_locked(struct behind_note *n, struct stripe *s)
     struct write *w = &n->write;
     if (!w->busy.delayed)
         return 0;
-    if (strata__behind_banned(w)) {
+    if (cleared_since(w->handle, w->meta.position)) {
         strata__behind_end_locked(n, s, STRATA_OK, NULL);
         return 0;
     }
+    /* What it was to replace below need not have the tags that this one is banned by, and is not to be seen again. */
+    if (strata__behind_banned(w))
+        w->kind = STRATA_OP_REMOVE;
     unqueue(w->root->behind, n, 1);
     return !w->busy.waiting; /* else what it waits for wakes it */
 }

@@ -6,7 +6,7 @@
  *
  *   a set that is written behind, too, takes its place;
  *   a set that is not, a delete, and what a peer tells of the key end it;
- *   a clear, or a ban, ends it when it is due;
+ *   a clear ends it when it is due, and a ban makes a delete of it: what it was to replace may not be banned;
  *   a read that memory does not answer puts its value back into memory.
  *
  * Once it is due it is a write like any other, but that it is refused by a store that holds something newer than what was known

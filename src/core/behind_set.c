@@ -110,7 +110,7 @@ void strata__behind_settle_locked(struct write *w, struct layer_slot *slot)
     int is_put = 0;
     if (w->overlaid && is_memory(slot)) {
         w->refused = 0; /* what stands there is another one's */
-    } else if (strata__write_superseded_locked(w, slot)) {
+    } else if (w->kind == STRATA_OP_REMOVE || strata__write_superseded_locked(w, slot)) {
         strata__write_op(w, slot, STRATA_OP_REMOVE);
         strata__instant_submit(slot, &w->op);
     } else {
@@ -295,7 +295,7 @@ int strata__behind_refused(struct write *w, const struct layer_slot *slot)
         return 0;
     if (w->op.status == STRATA_OK && w->op.kind == STRATA_OP_PUT && (slot->flags & STRATA_LAYER_SHARED))
         strata__behind_told(w->handle, &w->key, w->op.meta.version, w->op.meta.store_life);
-    if (w->op.kind != STRATA_OP_PUT || !(w->op.flags & STRATA_OP_LOST))
+    if (w->op.kind != w->kind || !(w->op.flags & STRATA_OP_LOST))
         return 0;
     w->unchanged = 1;
     w->stops = STOP_FORGETS;

@@ -146,7 +146,7 @@ int strata__write_put(struct write *w, struct layer_slot *slot, uint32_t kind)
     }
     if (w->compares != 0 && bytes != NULL && strata__write_decides(w, slot))
         strata__write_compare(w);
-    if (bytes != NULL)
+    if (bytes != NULL || w->kind == STRATA_OP_REMOVE)
         strata__behind_mark(w, slot);
     return strata__write_submit(w, slot);
 }

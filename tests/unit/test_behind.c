@@ -252,6 +252,73 @@ static void clears_and_bans_end_it(void **state)
     nodes_close(&n);
 }
 
+/* A ban of what was set takes the entry before it along, which has none of its tags: that one was replaced. */
+static void what_a_banned_set_has_replaced_stays_gone(void **state)
+{
+    (void)state;
+    struct nodes n;
+    strata_slice tag = strata_str("t");
+    strata_policy at_once = { STRATA_SIZED(strata_policy), .write_behind_ms = STRATA_OFF };
+    for (int later = 0; later < 2; later++) {
+        behind_open(&n, &(struct behind_options){ 0 });
+        assert_int_equal(strata_set(n.node[0], k("k"), k("1"), &at_once, NULL), STRATA_OK);
+        assert_int_equal(strata_set_tagged(n.node[0], k("k"), k("2"), &tag, 1, NULL, NULL), STRATA_PENDING);
+        assert_true(strata_ban_tag(n.node[0], "t", 0, NULL) >= 0);
+        if (later)
+            pass_delay(&n);
+        assert_text(n.node[0], "k", NULL);
+        pass_delay(&n);
+        assert_text(n.node[0], "k", NULL);
+        assert_text(n.node[1], "k", NULL);
+        assert_stored(&n, "k", NULL);
+        assert_sums(n.node[0]);
+        nodes_close(&n);
+    }
+}
+
+/* But what another node has set there since is not: without a bus only the store can tell. */
+static void what_a_banned_set_has_not_seen_stays(void **state)
+{
+    (void)state;
+    struct nodes n;
+    strata_slice tag = strata_str("t");
+    strata_policy at_once = { STRATA_SIZED(strata_policy), .write_behind_ms = STRATA_OFF };
+    behind_open(&n, &(struct behind_options){ .no_bus = 1 });
+    assert_int_equal(strata_set_tagged(n.node[0], k("k"), k("1"), &tag, 1, NULL, NULL), STRATA_PENDING);
+    nodes_pass(&n, DELAY_MS / 2);
+    assert_int_equal(strata_set(n.node[1], k("k"), k("2"), &at_once, NULL), STRATA_OK);
+    assert_true(strata_ban_tag(n.node[0], "t", 0, NULL) >= 0);
+    pass_delay(&n);
+    assert_stored(&n, "k", "2");
+    assert_text(n.node[0], "k", "2");
+    assert_int_equal(stats_of(n.node[0]).behind_refused, 1);
+    assert_sums(n.node[0]);
+    nodes_close(&n);
+}
+
+/* It expires before it is due: what was there before it does not come back. */
+static void what_an_expired_set_has_replaced_stays_gone(void **state)
+{
+    (void)state;
+    struct nodes n;
+    strata_policy at_once = { STRATA_SIZED(strata_policy), .write_behind_ms = STRATA_OFF };
+    strata_policy brief = { STRATA_SIZED(strata_policy), .ttl_ms = DELAY_MS / 4 };
+    for (int later = 0; later < 2; later++) {
+        behind_open(&n, &(struct behind_options){ 0 });
+        assert_int_equal(strata_set(n.node[0], k("k"), k("1"), &at_once, NULL), STRATA_OK);
+        assert_int_equal(strata_set(n.node[0], k("k"), k("2"), &brief, NULL), STRATA_PENDING);
+        nodes_pass(&n, DELAY_MS / 2);
+        if (later)
+            pass_delay(&n);
+        assert_text(n.node[0], "k", NULL);
+        pass_delay(&n);
+        assert_text(n.node[0], "k", NULL);
+        assert_text(n.node[1], "k", NULL);
+        assert_sums(n.node[0]);
+        nodes_close(&n);
+    }
+}
+
 static void a_full_queue_is_passed_by(void **state)
 {
     (void)state;
@@ -422,6 +489,9 @@ int main(void)
         cmocka_unit_test(what_a_peer_does_to_the_key_ends_it),
         cmocka_unit_test(the_store_refuses_it_past_anything_newer),
         cmocka_unit_test(clears_and_bans_end_it),
+        cmocka_unit_test(what_a_banned_set_has_replaced_stays_gone),
+        cmocka_unit_test(what_a_banned_set_has_not_seen_stays),
+        cmocka_unit_test(what_an_expired_set_has_replaced_stays_gone),
         cmocka_unit_test(a_full_queue_is_passed_by),
         cmocka_unit_test(closing_writes_what_waits),
         cmocka_unit_test(a_store_that_fails_it_is_counted_and_told),
