@@ -72,10 +72,11 @@ int strata__behind_check(const struct root *root, const strata_policy *resolved,
 
 /* What is known of the store ------------------------------------------------------------------------------------- */
 
-void strata__behind_saw_version(struct root *root, uint64_t version)
+void strata__behind_saw_version(struct root *root, uint64_t version, uint32_t life)
 {
     struct behind *b = root->behind;
-    if (b == NULL)
+    const uint32_t now = b != NULL ? atomic_load(&b->life) : 0;
+    if (b == NULL || (life != 0 && now != 0 && life != now)) /* another life's says nothing of this one's clock */
         return;
     uint64_t seen = atomic_load_explicit(&b->seen, memory_order_relaxed);
     while (version > seen && !atomic_compare_exchange_weak(&b->seen, &seen, version))
@@ -91,7 +92,8 @@ void strata__behind_host_clock(strata_layer_host *host, int64_t store_us, uint32
     uint32_t turn = atomic_load(&b->clock_turn);
     if ((turn & 1) != 0 || !atomic_compare_exchange_strong(&b->clock_turn, &turn, turn + 1))
         return; /* somebody tells it just now */
-    atomic_store(&b->life, life);
+    if (atomic_exchange(&b->life, life) != life)
+        atomic_store(&b->seen, 0);
     atomic_store(&b->clock_store_us, store_us);
     atomic_store(&b->clock_at_us, ex_now_ns(root->ex) / 1000 + 1);
     atomic_store(&b->clock_turn, turn + 2);

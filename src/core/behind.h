@@ -92,12 +92,12 @@ int strata__behind_flush(struct root *root);
 void strata__behind_look(struct root *root, uint64_t *out_count, uint64_t *out_bytes, int64_t *out_since_ms);
 
 /* A version that a shared store, or a peer, has told us of; what the store's clock says (layer_host.h). */
-void strata__behind_saw_version(struct root *root, uint64_t version);
+void strata__behind_saw_version(struct root *root, uint64_t version, uint32_t life);
 void strata__behind_host_clock(strata_layer_host *host, int64_t store_us, uint32_t life);
 static inline void behind_saw(struct root *root, const struct layer_slot *slot, const strata_op *op)
 {
     if (root->behind != NULL && (slot->flags & STRATA_LAYER_SHARED) && op->meta.version != 0)
-        strata__behind_saw_version(root, op->meta.version);
+        strata__behind_saw_version(root, op->meta.version, op->meta.store_life);
 }
 
 /* The queue (behind.c), for behind_set.c ------------------------------------------------------------------------------- */

@@ -119,7 +119,7 @@ static void one_key(struct batch *batch, strata_slice storage, struct change cha
     struct held primed;
     int unopened = handle == NULL;
     atomic_fetch_add_explicit(&batch->b->applied, 1, memory_order_relaxed);
-    strata__behind_saw_version(root, change.version);
+    strata__behind_saw_version(root, change.version, change.store_life);
     if (unopened) { /* a namespace that nothing was read from, in this life: a disk may have it from another one */
         if (batch->writes == NULL || storage.size == 0)
             return;
