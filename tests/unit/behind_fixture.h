@@ -14,6 +14,7 @@ struct behind_options {
     uint32_t memory_entries; /* of one shard, the oldest leaves */
     int no_bus;
     const strata_policy *policy; /* NULL: `behind` */
+    const strata_codec *codec;
 };
 
 UNUSED static int behind_join(struct nodes *n, const struct behind_options *o, strata **out)
@@ -35,6 +36,7 @@ UNUSED static int behind_join(struct nodes *n, const struct behind_options *o, s
     coherence.spread_ms = STRATA_OFF; /* what a peer replaces goes at once */
     options.coherence = &coherence;
     options.allocator = o->nodes.allocator;
+    options.codec = o->codec;
     options.write_policy = o->nodes.write_policy;
     options.write_behind_max_entries = o->max_entries;
     options.write_behind_max_bytes = o->max_bytes;

@@ -1,4 +1,5 @@
 /* test_behind.c - write-behind: who sees what, and when; what ends a set that waits; what becomes of it in the store. */
+#include "src/layer/value_impl.h"
 #include "tests/unit/behind_fixture.h"
 
 static void memory_has_it_at_once_and_the_store_in_time(void **state)
@@ -319,6 +320,66 @@ static void what_an_expired_set_has_replaced_stays_gone(void **state)
     }
 }
 
+static int encode_digit(const void *object, void *out, size_t room, size_t *out_size, void *ctx)
+{
+    (void)ctx;
+    *out_size = 1;
+    if (room > 0)
+        memcpy(out, object, 1);
+    return room > 0 ? STRATA_OK : STRATA_AGAIN;
+}
+
+static int decode_none(const void *data, size_t size, void **out_object, void *ctx)
+{
+    (void)data, (void)size, (void)out_object, (void)ctx;
+    return STRATA_ECODEC;
+}
+
+static int freed;
+
+/* It may call the cache. */
+static void free_digit(void *object, void *ctx)
+{
+    (void)object, (void)ctx;
+    freed++;
+    assert_null(strata__value_hold); /* it stands while a key lock is held */
+}
+
+static size_t cost_digit(const void *object, void *ctx)
+{
+    (void)object, (void)ctx;
+    return 1;
+}
+
+static void an_object_that_was_ended_is_freed_under_no_lock(void **state)
+{
+    (void)state;
+    struct nodes n;
+    static const strata_codec codec = { .size = sizeof codec,
+                                        .id = 3,
+                                        .name = "digit",
+                                        .encode = encode_digit,
+                                        .decode = decode_none,
+                                        .free = free_digit,
+                                        .cost = cost_digit };
+    strata_policy slow = behind;
+    slow.write_behind_ms = 60000;
+    behind_open(&n, &(struct behind_options){ .memory_entries = 4, .codec = &codec, .policy = &slow });
+    freed = 0;
+    char one = '1';
+    assert_int_equal(strata_set_object(n.node[0], k("k"), &one, NULL, NULL), STRATA_PENDING);
+    for (int i = 0; i < 50; i++) { /* memory has it no more */
+        char key[16];
+        (void)snprintf(key, sizeof key, "k%d", i);
+        assert_int_equal(set_text(n.node[0], key, "x"), STRATA_PENDING);
+    }
+    nodes_pass(&n, 10000); /* nor what it has evicted */
+    assert_int_equal(freed, 0);
+    assert_int_equal(strata_delete(n.node[0], k("k"), NULL), STRATA_OK);
+    assert_int_equal(freed, 1);
+    nodes_close(&n);
+}
+
 static void a_full_queue_is_passed_by(void **state)
 {
     (void)state;
@@ -491,6 +552,7 @@ int main(void)
         cmocka_unit_test(clears_and_bans_end_it),
         cmocka_unit_test(what_a_banned_set_has_replaced_stays_gone),
         cmocka_unit_test(what_a_banned_set_has_not_seen_stays),
+        cmocka_unit_test(an_object_that_was_ended_is_freed_under_no_lock),
         cmocka_unit_test(what_an_expired_set_has_replaced_stays_gone),
         cmocka_unit_test(a_full_queue_is_passed_by),
         cmocka_unit_test(closing_writes_what_waits),
