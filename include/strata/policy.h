@@ -157,7 +157,8 @@ typedef struct strata_policy {
     int32_t cost_us;                   /**< what a load counts as taking, in microseconds, for a memory layer with STRATA_EVICT_COST; a
                                             loader says so of its key by strata_load_set_policy(), a set of what it sets; up to
                                             2,000,000,000.  Need not be a time: what counts is how many times another one's.
-                                            Stored with the entry in every layer.  Default STRATA_OFF: what the loader took */
+                                            Stored with the entry in every layer; but what a memory layer tells of an entry (a snapshot,
+                                            what it evicts into the layer below) is without it.  Default STRATA_OFF: what the loader took */
     uint32_t reserved;                 /**< 0 */
     int64_t write_behind_ms;           /**< a set is in the memory layers of this node when it returns, as STRATA_PENDING, and in the layers
                                             below within so long: see "Write-behind" in strata/cache.h.  For strata_set(), _tagged,

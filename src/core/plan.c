@@ -49,6 +49,7 @@ void strata__plan_load(struct flight *f, int64_t elapsed_ns)
     memcpy(f->policy.layer_ttl_ms, policy.layer_ttl_ms, sizeof policy.layer_ttl_ms);
     f->policy.admit = policy.admit;
     f->policy.resident = policy.resident;
+    f->policy.cost_us = policy.cost_us;
     struct plan *p = &f->plan;
     *p = (struct plan){ .end = (uint32_t)f->root->layer_count, .value = f->value };
     if (load->declined) {

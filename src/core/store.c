@@ -114,6 +114,8 @@ static void fill_put(struct flight *f, const struct layer_slot *slot, strata_op 
     op_put(op, slot, f->policy.layer_ttl_ms, &p->meta, p->tags);
     op_update_only(op, slot, f->policy.admit);
     op_resides(op, slot, f->policy.resident);
+    if (!slot_instant(slot) && f->policy.cost_us <= 0 && op->meta.cost_us < 1000)
+        op->meta.cost_us = 0; /* measured, and not worth the bytes */
 }
 
 /* 1: that was it, for all that is told of it. */

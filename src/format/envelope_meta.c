@@ -25,7 +25,7 @@ void strata__envelope_from_meta(struct envelope *out, const strata_meta *meta)
     out->position = meta->position;
     out->store_position = meta->store_position;
     out->load_ms = meta->load_ms;
-    out->cost_us = meta->cost_us / 1000 != meta->load_ms ? meta->cost_us : 0;
+    out->cost_us = meta->cost_us / 1000 != meta->load_ms || meta->load_ms == 0 ? meta->cost_us : 0;
     out->codec = meta->codec;
     out->slide_ms = at_least_zero(meta->slide_ms);
     out->slide_step_ms = at_least_zero(meta->slide_step_ms);

@@ -389,6 +389,12 @@ static void as_a_layer_says_it(void **state)
     e.load_ms = UINT32_MAX;
     strata__envelope_to_meta(&back, &e);
     assert_int_equal(back.cost_us, UINT32_MAX);
+    /* What the application says is small is kept, too: nothing was loaded that would say it. */
+    meta.load_ms = 0;
+    meta.cost_us = 7;
+    strata__envelope_from_meta(&e, &meta);
+    strata__envelope_to_meta(&back, &e);
+    assert_int_equal(back.cost_us, 7);
     meta.fresh_ms = -1;
     strata__envelope_from_meta(&e, &meta);
     assert_int_equal(e.fresh_ms, 0);
