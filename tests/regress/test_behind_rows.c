@@ -81,7 +81,7 @@ static void of_two_that_meet_one_is_there(void **state)
     open_fleet(&f);
     greet(&f);
     for (int i = 0; i < ROUNDS; i++) {
-        char key[16];
+        char key[24];
         (void)snprintf(key, sizeof key, "k%d", i);
         set_later(f.node[0], key, "queued", &later);
         redis_cache_set(f.node[1], key, "direct");
@@ -111,7 +111,7 @@ static void a_delete_elsewhere_is_not_undone_by_the_queue(void **state)
         }
         greet(&f);
         for (int i = 0; i < ROUNDS; i++) {
-            char key[16];
+            char key[24];
             (void)snprintf(key, sizeof key, "k%d", i);
             redis_cache_set(f.node[1], key, "before");
             redis_cache_nap(2);
@@ -121,7 +121,7 @@ static void a_delete_elsewhere_is_not_undone_by_the_queue(void **state)
         }
         until_written(f.node[0]);
         for (int i = 0; i < ROUNDS; i++) {
-            char key[16];
+            char key[24];
             (void)snprintf(key, sizeof key, "k%d", i);
             redis_cache_await(f.node[1], key, STRATA_MISS);
             if (!without_bus ||
@@ -140,7 +140,7 @@ static void the_queue_overtakes_nothing_of_its_own_node(void **state)
     open_fleet(&f);
     greet(&f);
     for (int i = 0; i < ROUNDS; i++) {
-        char key[16];
+        char key[24];
         (void)snprintf(key, sizeof key, "k%d", i);
         set_later(f.node[0], key, "queued", &later);
         if (i % 3 == 0)
@@ -154,7 +154,7 @@ static void the_queue_overtakes_nothing_of_its_own_node(void **state)
     }
     until_written(f.node[0]);
     for (int i = 0; i < ROUNDS; i++) {
-        char key[16];
+        char key[24];
         (void)snprintf(key, sizeof key, "k%d", i);
         if (i % 3 == 0)
             all_see(&f, key, STRATA_MISS);
@@ -175,14 +175,14 @@ static void closing_writes_all_but_what_was_cleared(void **state)
     set_later(f.node[0], "before", "x", &much_later);
     assert_int_equal(strata_clear(f.node[0], NULL), STRATA_OK);
     for (int i = 0; i < 2000; i++) {
-        char key[16];
+        char key[24];
         (void)snprintf(key, sizeof key, "k%d", i);
         set_later(f.node[0], key, "x", &much_later);
     }
     assert_int_equal(strata_close(f.node[0]), STRATA_OK);
     f.node[0] = open_node(&f, &(struct shape){ 0 });
     for (int i = 0; i < 2000; i += 7) {
-        char key[16];
+        char key[24];
         (void)snprintf(key, sizeof key, "k%d", i);
         all_see_text(&f, key, "x");
     }

@@ -29,7 +29,7 @@ static void the_last_set_of_a_key_is_the_one_that_is_written(void **state)
     struct nodes n;
     behind_open(&n, &(struct behind_options){ 0 });
     for (int i = 0; i < 10; i++) {
-        char text[8];
+        char text[24];
         (void)snprintf(text, sizeof text, "%d", i);
         assert_int_equal(set_text(n.node[0], "k", text), STRATA_PENDING);
         assert_text(n.node[0], "k", text);
@@ -129,7 +129,7 @@ static void a_reader_without_memory_gets_no_older_one(void **state)
     assert_text(n.node[0], "k", "old");
     assert_int_equal(set_text(n.node[0], "k", "new"), STRATA_PENDING);
     for (int i = 0; i < 1000; i++) {
-        char key[16];
+        char key[24];
         (void)snprintf(key, sizeof key, "other%d", i);
         assert_int_equal(set_text(n.node[0], key, "x"), STRATA_PENDING);
     }
@@ -369,7 +369,7 @@ static void an_object_that_was_ended_is_freed_under_no_lock(void **state)
     char one = '1';
     assert_int_equal(strata_set_object(n.node[0], k("k"), &one, NULL, NULL), STRATA_PENDING);
     for (int i = 0; i < 50; i++) { /* memory has it no more */
-        char key[16];
+        char key[24];
         (void)snprintf(key, sizeof key, "k%d", i);
         assert_int_equal(set_text(n.node[0], key, "x"), STRATA_PENDING);
     }
@@ -387,7 +387,7 @@ static void a_full_queue_is_passed_by(void **state)
     behind_open(&n, &(struct behind_options){ .max_entries = 8 });
     int pending = 0;
     for (int i = 0; i < 20; i++) {
-        char key[16];
+        char key[24];
         (void)snprintf(key, sizeof key, "k%d", i);
         int rc = set_text(n.node[0], key, "x");
         assert_true(rc == STRATA_PENDING || rc == STRATA_OK);
@@ -398,7 +398,7 @@ static void a_full_queue_is_passed_by(void **state)
     assert_int_equal(stats_of(n.node[0]).behind_passed, 20 - pending);
     nodes_run(&n); /* half full is enough: nobody waits for the time */
     for (int i = 0; i < 20; i++) {
-        char key[16];
+        char key[24];
         (void)snprintf(key, sizeof key, "k%d", i);
         assert_stored(&n, key, "x");
     }
@@ -425,14 +425,14 @@ static void closing_writes_what_waits(void **state)
     struct nodes n;
     behind_open(&n, &(struct behind_options){ 0 });
     for (int i = 0; i < 2000; i++) {
-        char key[16];
+        char key[24];
         (void)snprintf(key, sizeof key, "k%d", i);
         assert_int_equal(set_text(n.node[0], key, "x"), STRATA_PENDING);
     }
     strata *first = n.node[0];
     assert_int_equal(strata_close(first), STRATA_OK);
     for (int i = 0; i < 2000; i++) {
-        char key[16];
+        char key[24];
         (void)snprintf(key, sizeof key, "k%d", i);
         assert_text(n.node[1], key, "x");
     }

@@ -79,7 +79,7 @@ static void sets_that_follow_each_other_keep_their_order(void **state)
     struct nodes n;
     behind_open_slow(&n, &(struct behind_options){ .nodes = { .count = 1 } }, 400);
     for (int i = 0; i < 50; i++) {
-        char text[8];
+        char text[24];
         (void)snprintf(text, sizeof text, "%d", i);
         assert_int_equal(set_text(n.node[0], "k", text), STRATA_PENDING);
         assert_text(n.node[0], "k", text);
@@ -102,14 +102,14 @@ static void closing_in_time_says_what_is_left(void **state)
     struct nodes n;
     behind_open_slow(&n, &(struct behind_options){ .nodes = { .count = 1 } }, 3000);
     for (int i = 0; i < 100; i++) {
-        char key[8];
+        char key[24];
         (void)snprintf(key, sizeof key, "k%d", i);
         assert_int_equal(set_text(n.node[0], key, "x"), STRATA_PENDING);
     }
     assert_int_equal(strata_close_within(n.node[0], 0), STRATA_ETIMEDOUT);
     assert_int_equal(strata_close(n.node[0]), STRATA_OK);
     for (int i = 0; i < 100; i++) {
-        char key[8];
+        char key[24];
         (void)snprintf(key, sizeof key, "k%d", i);
         n.count = 0;
         struct behind_options o = { .no_bus = 1 };
