@@ -470,6 +470,11 @@ static void test_forgotten_scripts_are_told_again(void **state)
     redis_do(other, "SCRIPT", "FLUSH");
     delete (1, "set");
     redis_do(other, "SCRIPT", "FLUSH");
+    struct asked behind; /* it is sent again, and not past that delete for it */
+    begin(&behind, 0, STRATA_OP_PUT, "set", "old", 0, STRATA_OP_UNLESS_NEWER);
+    assert_int_equal(end(&behind, NULL, NULL), STRATA_AGAIN);
+    holds(1, "set", NULL);
+    redis_do(other, "SCRIPT", "FLUSH");
     assert_int_equal(contract_clear(&node[0], 0, 1), STRATA_OK);
     holds(1, "k", NULL);
 }

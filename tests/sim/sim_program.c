@@ -120,7 +120,7 @@ static void begin(struct run *run)
     if (sim_draw(4) == 0 && !run->bans)
         sim_set_wall_skew((int)sim_draw(NODES), (int64_t)sim_draw(7200000) - 3600000);
     run->watcher = cluster_join(0);
-    if (sim_draw(3) == 0 && !run->server) /* not yet where the server is flushed, or fails over */
+    if (sim_draw(3) == 0)
         run->behind_ms = 1 + (int64_t)sim_draw(80);
 }
 

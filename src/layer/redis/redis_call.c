@@ -206,7 +206,7 @@ static strata_slice call_key(const struct redis_call *call)
 }
 
 /* SCRIPT FLUSH, or a server that never heard of it.  A set must not land behind what was asked after it and is through
- * already; everything else compares by itself, or can only remove. */
+ * already; everything else compares by itself, as a set does that names what it is based on, or can only remove. */
 static void send_again(struct redis_call *call)
 {
     call->resent = 1;
@@ -219,7 +219,7 @@ static void send_again(struct redis_call *call)
         }
         call->request.timeout_ms = call->until_ms - now;
     }
-    if (strcmp(call->what, "set") == 0) {
+    if (strcmp(call->what, "set") == 0 && call->args[call->first + FLOOR_AT].size == 0) {
         struct redis_call *life = strata__redis_life_call(call->r, call_key(call), floor_came, call);
         if (life == NULL) {
             strata_error err = STRATA_ERROR_INIT;
