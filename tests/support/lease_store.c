@@ -10,8 +10,6 @@
 
 enum { BUCKETS = 64, KINDS = STRATA_OP_RELEASE + 1 };
 
-struct layer;
-
 /* An operation on its way. */
 struct work {
     struct work *next;
