@@ -21,7 +21,7 @@ struct key {
     uint64_t own[HISTORY_NODES];
     uint64_t wild[WILD_MOST];
     size_t wild_count;
-    uint64_t behind[WILD_MOST]; /* queued since the last clear */
+    uint64_t behind[WILD_MOST]; /* queued since the last clear or ban */
     size_t behind_count;
 };
 
@@ -57,7 +57,7 @@ static uint64_t floor_at(const struct key *k, int64_t ms)
     return version;
 }
 
-/* One more; with 0 a clear, past which they may arrive. */
+/* One more; with 0 a clear or a ban, past which they may arrive. */
 static void note_behind(struct key *k, uint64_t version)
 {
     if (k->behind_count + k->wild_count >= WILD_MOST)
@@ -73,7 +73,7 @@ void history_written(int node, size_t key, uint64_t version, enum history_write_
 {
     struct key *k = &h.keys[key];
     k->writing = 0;
-    if (kind == HISTORY_BEHIND || kind == HISTORY_CLEAR)
+    if (kind == HISTORY_BEHIND || kind == HISTORY_CLEAR || kind == HISTORY_BAN)
         note_behind(k, kind == HISTORY_BEHIND ? version : 0);
     if (kind == HISTORY_BEHIND)
         return;

@@ -30,7 +30,7 @@ enum history_write_kind {
     HISTORY_DELETE,
     HISTORY_SET,    /* may still arrive where it returned no STRATA_OK */
     HISTORY_BEHIND, /* a set that was queued: it need not be read by anybody; but past a later write it may not, either, */
-    HISTORY_CLEAR, /* unless that was a clear, which leaves no word of itself in the store */
+    HISTORY_CLEAR, /* unless there was a clear, or a ban, which leave no word in the store of what they took */
     HISTORY_BAN /* held against its own node alone: the store does not know of it, and who missed it reads from there */
 };
 
