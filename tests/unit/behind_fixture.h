@@ -121,7 +121,7 @@ struct done {
 UNUSED static void note_done(int status, strata_value *value, const strata_error *err, void *ctx)
 {
     struct done *d = ctx;
-    (void)value;
+    strata_value_unref(value);
     (void)err;
     d->count++;
     d->status = status;
