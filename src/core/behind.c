@@ -19,6 +19,8 @@ static int has_slower(const struct root *root) { return root->instant_count < ro
 
 static int is_strict(const struct root *root) { return root->options.write_policy == STRATA_WRITE_STRICT; }
 
+static void run_queue(struct task *task);
+
 static void init(struct behind *b, struct root *root)
 {
     key_mutex_init(&b->lock);
@@ -27,6 +29,7 @@ static void init(struct behind *b, struct root *root)
     list_init(&b->ready);
     list_init(&b->lost);
     b->timer_ms = INT64_MAX;
+    b->task.run = run_queue; /* here alone: a worker looks at it under no lock of ours */
 }
 
 int strata__behind_new(struct root *root, strata_error *err)
@@ -261,8 +264,6 @@ static struct behind_load most_of(const struct behind *b)
     return (struct behind_load){ o->write_behind_max_entries, o->write_behind_max_bytes };
 }
 
-static void run_queue(struct task *task);
-
 static void timer_fires(struct timer *timer)
 {
     struct behind *b = (struct behind *)(void *)((char *)timer - offsetof(struct behind, timer));
@@ -296,7 +297,6 @@ int strata__behind_reserve(struct behind *b, const struct behind_note *n)
         b->load.bytes += n->cost;
         atomic_store_explicit(&b->count, (uint32_t)b->load.count, memory_order_relaxed);
     } else {
-        b->task.run = run_queue;
         post_locked(b);
     }
     key_mutex_unlock(&b->lock);
@@ -315,7 +315,6 @@ void strata__behind_enqueue(struct behind *b, struct behind_note *n, int64_t del
     key_mutex_lock(&b->lock);
     n->since_ms = ex_now_ms(b->root->ex);
     n->due_ms = n->since_ms + delay_ms;
-    b->task.run = run_queue;
     list_push_back(&b->queue, &n->link);
     if (strata__behind_presses(b->load, most_of(b)))
         post_locked(b);
@@ -474,7 +473,6 @@ int strata__behind_flush(struct root *root)
         return 0;
     key_mutex_lock(&b->lock);
     b->all = 1;
-    b->task.run = run_queue;
     if (b->timer_ms != INT64_MAX && ex_cancel(root->ex, &b->timer)) {
         b->timer_ms = INT64_MAX;
         root_leave(root);
