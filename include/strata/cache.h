@@ -373,6 +373,27 @@ STRATA_API int strata_get_many(strata *cache, strata_item *items, size_t count, 
 STRATA_API int strata_get_or_load_many(strata *cache, strata_item *items, size_t count, strata_bulk_loader loader,
                                        void *loader_ctx, const strata_policy *policy, strata_error *err);
 
+/** Of one item of strata_get_or_load_each(). */
+typedef struct strata_item_loader {
+    strata_loader loader; /**< NULL takes the namespace's own, as strata_get_or_load() does */
+    void *ctx;            /**< its context */
+} strata_item_loader;
+
+/**
+ * strata_get_or_load() for each, with a loader for each: loaders[i] loads items[i].  One question a layer for all keys; of those that are
+ * missing, and that nobody loads yet, each by its own loader, under the leases, breakers, limits and timeouts that it has alone.  Equal
+ * keys are loaded once, by the first one's loader, and with single_flight off each by its own.
+ * Where a single call's loader would run on a worker (timeouts, stale windows), the loaders run on workers, side by side as far as these
+ * are free.  Else one after the other, in no order, on the caller's thread, or on one worker for the asynchronous twin; side by side is
+ * then what loaders begin that return STRATA_PENDING and complete later.  One that fails keeps no other from being called.  None may
+ * wait for another key of its call (STRATA_EDEADLOCK, where that one is yet to be loaded).
+ * @param loaders as many as items; borrowed for the call.  A ctx is needed for as long as strata_get_or_load() needs one.
+ * @return STRATA_OK, or the first error; every item has its own.  STRATA_EINVAL, and nothing was done: an item has no loader, nor has
+ *         the namespace.
+ */
+STRATA_API int strata_get_or_load_each(strata *cache, strata_item *items, const strata_item_loader *loaders,
+                                       size_t count, const strata_policy *policy, strata_error *err);
+
 /** strata_set() for each. */
 STRATA_API int strata_set_many(strata *cache, strata_item *items, size_t count, const strata_policy *policy,
                                strata_error *err);
@@ -428,6 +449,10 @@ STRATA_API int strata_get_many_async(strata *cache, strata_item *items, size_t c
                                      strata_done done, void *ctx, strata_error *err);
 STRATA_API int strata_get_or_load_many_async(strata *cache, strata_item *items, size_t count, strata_bulk_loader loader,
                                              void *loader_ctx, const strata_policy *policy, strata_queue *queue,
+                                             strata_done done, void *ctx, strata_error *err);
+/** `loaders` must stay until `done`, too. */
+STRATA_API int strata_get_or_load_each_async(strata *cache, strata_item *items, const strata_item_loader *loaders,
+                                             size_t count, const strata_policy *policy, strata_queue *queue,
                                              strata_done done, void *ctx, strata_error *err);
 STRATA_API int strata_set_many_async(strata *cache, strata_item *items, size_t count, const strata_policy *policy,
                                      strata_queue *queue, strata_done done, void *ctx, strata_error *err);

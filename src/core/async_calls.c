@@ -37,6 +37,10 @@ static int call_load_many(struct async *a, strata_error *err)
 {
     return strata_get_or_load_many(a->cache, a->items, a->count, a->bulk, a->loader_ctx, a->given_policy, err);
 }
+static int call_load_each(struct async *a, strata_error *err)
+{
+    return strata_get_or_load_each(a->cache, a->items, a->loaders, a->count, a->given_policy, err);
+}
 static int call_set_many(struct async *a, strata_error *err)
 {
     return strata_set_many(a->cache, a->items, a->count, a->given_policy, err);
@@ -109,8 +113,15 @@ int strata__text_call(strata *cache, strata_slice text, uint32_t how, int (*call
     return start_call(a, call, err);
 }
 
+/* What loads the keys of a bulk call: one for all, or one for each. */
+struct many_loaders {
+    strata_bulk_loader bulk;
+    void *ctx;
+    const strata_item_loader *each;
+};
+
 static int many_call(strata *cache, strata_item *items, size_t count, const strata_policy *policy,
-                     strata_bulk_loader bulk, void *loader_ctx, int (*call)(struct async *, strata_error *),
+                     const struct many_loaders *loaders, int (*call)(struct async *, strata_error *),
                      strata_queue *queue, strata_done done, void *ctx, strata_error *err)
 {
     int rc = strata__call_policy_check(cache, policy, err);
@@ -123,8 +134,9 @@ static int many_call(strata *cache, strata_item *items, size_t count, const stra
         return rc;
     a->items = items;
     a->count = count;
-    a->bulk = bulk;
-    a->loader_ctx = loader_ctx;
+    a->bulk = loaders->bulk;
+    a->loader_ctx = loaders->ctx;
+    a->loaders = loaders->each;
     if (policy != NULL) {
         memcpy(&a->policy, policy, policy->size < sizeof a->policy ? policy->size : sizeof a->policy);
         a->policy.size = sizeof a->policy;
@@ -136,7 +148,7 @@ static int many_call(strata *cache, strata_item *items, size_t count, const stra
 int strata_get_many_async(strata *cache, strata_item *items, size_t count, strata_queue *queue, strata_done done,
                           void *ctx, strata_error *err)
 {
-    return many_call(cache, items, count, NULL, NULL, NULL, call_get_many, queue, done, ctx, err);
+    return many_call(cache, items, count, NULL, &(struct many_loaders){ 0 }, call_get_many, queue, done, ctx, err);
 }
 
 int strata_get_or_load_many_async(strata *cache, strata_item *items, size_t count, strata_bulk_loader loader,
@@ -145,13 +157,25 @@ int strata_get_or_load_many_async(strata *cache, strata_item *items, size_t coun
 {
     if (loader == NULL && cache != NULL && !namespace_has_loader(cache))
         return strata__no_loader(err);
-    return many_call(cache, items, count, policy, loader, loader_ctx, call_load_many, queue, done, ctx, err);
+    const struct many_loaders loaders = { .bulk = loader, .ctx = loader_ctx };
+    return many_call(cache, items, count, policy, &loaders, call_load_many, queue, done, ctx, err);
+}
+
+int strata_get_or_load_each_async(strata *cache, strata_item *items, const strata_item_loader *loaders, size_t count,
+                                  const strata_policy *policy, strata_queue *queue, strata_done done, void *ctx,
+                                  strata_error *err)
+{
+    int rc = strata__each_check(cache, items, loaders, count, policy, err);
+    if (rc != STRATA_OK)
+        return rc;
+    const struct many_loaders from = { .each = loaders };
+    return many_call(cache, items, count, policy, &from, call_load_each, queue, done, ctx, err);
 }
 
 int strata_set_many_async(strata *cache, strata_item *items, size_t count, const strata_policy *policy,
                           strata_queue *queue, strata_done done, void *ctx, strata_error *err)
 {
-    int rc = many_call(cache, items, count, policy, NULL, NULL, call_set_many, queue, done, ctx, err);
+    int rc = many_call(cache, items, count, policy, &(struct many_loaders){ 0 }, call_set_many, queue, done, ctx, err);
     if (rc < 0) /* refused: nobody else frees its objects */
         strata__item_objects_drop(cache, items, count);
     return rc;
@@ -160,5 +184,5 @@ int strata_set_many_async(strata *cache, strata_item *items, size_t count, const
 int strata_delete_many_async(strata *cache, strata_item *items, size_t count, strata_queue *queue, strata_done done,
                              void *ctx, strata_error *err)
 {
-    return many_call(cache, items, count, NULL, NULL, NULL, call_delete_many, queue, done, ctx, err);
+    return many_call(cache, items, count, NULL, &(struct many_loaders){ 0 }, call_delete_many, queue, done, ctx, err);
 }

@@ -28,6 +28,7 @@ struct async {
     strata_item *items;
     size_t count;
     strata_bulk_loader bulk;
+    const strata_item_loader *loaders;
     void *loader_ctx;
     strata_policy policy;
     const strata_policy *given_policy;
@@ -67,6 +68,10 @@ int strata__load_reporting(strata *cache, strata_slice key, strata_loader loader
 /* strata_get_or_load_many(), which also says of which ones a layer had them (bulk.c). */
 int strata__load_many(strata *cache, strata_item *items, size_t count, strata_bulk_loader loader, void *loader_ctx,
                       const strata_policy *policy, unsigned char *hits, strata_error *err);
+
+/* Can strata_get_or_load_each() be called so? (bulk.c) */
+int strata__each_check(const strata *cache, const strata_item *items, const strata_item_loader *loaders, size_t count,
+                       const strata_policy *policy, strata_error *err);
 
 /* A set of bytes, which are copied; the cache is not NULL. */
 int strata__set_later(strata *cache, strata_slice key, strata_slice value, const struct strata_tags *tags,

@@ -13,14 +13,27 @@ struct bulk {
     struct want want;
     strata_item *items;
     size_t count;
-    unsigned char *hits;    /* which ones a layer had; NULL: nobody asks */
-    struct waiter *waiters; /* one an item */
-    strata_error *words;    /* of an error that this thread found */
-    strata_error *told;     /* of an error that a flight told; the driver's lock */
+    const strata_item_loader *loaders; /* one an item; NULL: `want` has the loader of all */
+    unsigned char *hits;               /* which ones a layer had; NULL: nobody asks */
+    struct waiter *waiters;            /* one an item */
+    strata_error *words;               /* of an error that this thread found */
+    strata_error *told;                /* of an error that a flight told; the driver's lock */
     struct batch *batch;
     struct driver driver;
     struct wait_note note;
 };
+
+/* `want` is the item's, from here on. */
+static void want_item(struct bulk *k, size_t i)
+{
+    if (k->loaders == NULL)
+        return;
+    k->want.loader = k->loaders[i].loader;
+    k->want.bulk = NULL;
+    k->want.loader_ctx = k->loaders[i].ctx;
+    if (k->want.loader == NULL)
+        want_own_loader(&k->want, 0);
+}
 
 /* Answer what the nearest layer can; how many are left. */
 static size_t look_first(struct bulk *k, int *worst, strata_error *err)
@@ -32,6 +45,7 @@ static size_t look_first(struct bulk *k, int *worst, strata_error *err)
         strata_error *words = *worst >= 0 ? err : NULL;
         uint64_t hash;
         item->value = NULL;
+        want_item(k, i);
         item->status = check_key(cache, item->key, words);
         if (item->status == STRATA_OK &&
             !strata__read_first(&k->want, item->key, &hash, &item->value, &item->status, words)) {
@@ -87,8 +101,10 @@ static void start_batch(struct bulk *k)
     if (b->read.count == 0)
         return;
     b->strand.ref(&b->strand);
+    b->spreads = k->loaders != NULL && want_posts(&k->want);
     if (want_posts(&k->want) && strata__strand_start(&b->strand) == STRATA_OK)
         return;
+    b->spreads = 0;
     strata__strand_help(&b->strand, &k->driver);
     for (size_t i = 0; i < b->read.count; i++)
         strata__strand_help(&b->read.flights[i]->strand, &k->driver);
@@ -209,9 +225,12 @@ static int read_rest(struct bulk *k, size_t left, int worst, strata_error *err)
     k->words = &words;
     k->told = &told;
     k->want.lead = &k->batch->strand;
-    for (size_t i = 0; i < k->count; i++)
-        if (k->items[i].status == STRATA_PENDING)
-            enter_one(k, &k->waiters[i], &k->items[i]);
+    for (size_t i = 0; i < k->count; i++) {
+        if (k->items[i].status != STRATA_PENDING)
+            continue;
+        want_item(k, i);
+        enter_one(k, &k->waiters[i], &k->items[i]);
+    }
     k->note = (struct wait_note){ .waiters = k->waiters, .count = k->count };
     note_waits(k); /* before this thread calls a loader, which may wait itself */
     start_batch(k);
@@ -279,4 +298,29 @@ int strata_get_or_load_many(strata *cache, strata_item *items, size_t count, str
                             void *loader_ctx, const strata_policy *policy, strata_error *err)
 {
     return strata__load_many(cache, items, count, loader, loader_ctx, policy, NULL, err);
+}
+
+int strata__each_check(const strata *cache, const strata_item *items, const strata_item_loader *loaders, size_t count,
+                       const strata_policy *policy, strata_error *err)
+{
+    if (cache == NULL || ((items == NULL || loaders == NULL) && count != 0))
+        return strata__no_argument(err, "strata_get_or_load_each() needs a cache, items, and a loader for each");
+    for (size_t i = 0; i < count && !namespace_has_loader(cache); i++)
+        if (loaders[i].loader == NULL)
+            return strata__no_loader(err);
+    return strata__call_policy_check(cache, policy, err);
+}
+
+int strata_get_or_load_each(strata *cache, strata_item *items, const strata_item_loader *loaders, size_t count,
+                            const strata_policy *policy, strata_error *err)
+{
+    int rc = strata__each_check(cache, items, loaders, count, policy, err);
+    if (rc != STRATA_OK)
+        return rc;
+    strata_policy resolved;
+    strata__policy_resolve(&resolved, policy, &cache->policy);
+    struct bulk k = {
+        .want = { .handle = cache, .policy = &resolved }, .items = items, .count = count, .loaders = loaders
+    };
+    return read_many(&k, err);
 }

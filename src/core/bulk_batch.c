@@ -113,6 +113,17 @@ static void load_alone(struct root *root, struct flight **flights, size_t count)
     frame_end(&frame);
 }
 
+/* Nobody's thread waits for them here: all but the first go on wherever there is a worker, or a caller on one that waits for them.  Those
+ * without a lease share one place, and stay.  How many are left. */
+static size_t spread(const struct batch *b, struct flight **flights, size_t count)
+{
+    if (!b->spreads || b->stage == BATCH_UNLEASED)
+        return count;
+    for (size_t i = 1; i < count; i++)
+        strata__strand_wake(&flights[i]->strand);
+    return count != 0;
+}
+
 /* Those that all layers have missed, and whose leases were asked for, where there are any. */
 static void load_missed(struct batch *b, struct flight **flights, size_t count)
 {
@@ -132,7 +143,7 @@ static void load_missed(struct batch *b, struct flight **flights, size_t count)
     if (together != 0)
         load_together(b, together);
     frame_end(&frame);
-    load_alone(b->root, flights, alone);
+    load_alone(b->root, flights, spread(b, flights, alone));
 }
 
 /* Others load them: each waits for itself, now that nobody waits for a load of ours any more that could have been begun. */

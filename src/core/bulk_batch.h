@@ -18,6 +18,7 @@ struct batch {
                                then those to load */
     size_t admits; /* from here on its flights are to be admitted, */
     void (*admitted)(struct batch *b); /* and then */
+    unsigned char spreads;             /* each of its flights has its own loader, to be called side by side */
     void *memory;                      /* the arrays */
 };
 

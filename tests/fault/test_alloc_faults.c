@@ -291,6 +291,13 @@ static void script_many(struct world *w)
     name_items(items);
     status = strata_get_or_load_many(w->cache, items, MANY, load_many, NULL, NULL, &err);
     end_items(w, items, status, &err);
+    strata_clear(w->cache, NULL);
+    strata_item_loader each[MANY];
+    for (size_t i = 0; i < MANY; i++)
+        each[i] = (strata_item_loader){ load_copy, NULL };
+    name_items(items);
+    status = strata_get_or_load_each(w->cache, items, each, MANY, NULL, &err);
+    end_items(w, items, status, &err);
     name_items(items);
     status = strata_set_many(w->cache, items, MANY, NULL, &err);
     end_items(w, items, status, &err);

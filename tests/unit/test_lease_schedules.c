@@ -29,6 +29,7 @@ struct call {
     size_t key;
     uint64_t version[KEYS]; /* a read's: what must not be older; a write's: what it makes true */
     strata_item items[2];
+    strata_item_loader each[2]; /* of every second call for many; else one loader for both */
 };
 
 struct load {
@@ -297,7 +298,10 @@ static void start_some_call(strata_policy policy)
     case KIND_LOAD: rc = strata_get_or_load_async(node, key, load_one, ctx, &policy, NULL, on_done, c, NULL); break;
     case KIND_GET: rc = strata_get_async(node, key, NULL, on_done, c, NULL); break;
     case KIND_LOAD_MANY:
-        rc = strata_get_or_load_many_async(node, c->items, 2, load_some, ctx, &policy, NULL, on_done, c, NULL);
+        c->each[0] = c->each[1] = (strata_item_loader){ load_one, ctx };
+        rc = w.call_count % 2 != 0
+                 ? strata_get_or_load_many_async(node, c->items, 2, load_some, ctx, &policy, NULL, on_done, c, NULL)
+                 : strata_get_or_load_each_async(node, c->items, c->each, 2, &policy, NULL, on_done, c, NULL);
         break;
     case KIND_DELETE: rc = strata_delete_async(node, key, NULL, on_done, c, NULL); break;
     case KIND_SET: rc = strata_set_async(node, key, strata_bytes(&p, sizeof p), NULL, NULL, on_done, c, NULL); break;
@@ -327,7 +331,11 @@ static void make_some_call(strata_policy policy)
     switch (c->kind) {
     case KIND_LOAD: status = strata_get_or_load(node, key, load_one, ctx, &policy, &v, NULL); break;
     case KIND_GET: status = strata_get(node, key, &v, NULL); break;
-    case KIND_LOAD_MANY: status = strata_get_or_load_many(node, c->items, 2, load_some, ctx, &policy, NULL); break;
+    case KIND_LOAD_MANY:
+        c->each[0] = c->each[1] = (strata_item_loader){ load_one, ctx };
+        status = w.call_count % 2 != 0 ? strata_get_or_load_many(node, c->items, 2, load_some, ctx, &policy, NULL)
+                                       : strata_get_or_load_each(node, c->items, c->each, 2, &policy, NULL);
+        break;
     case KIND_DELETE: status = strata_delete(node, key, NULL); break;
     case KIND_SET: status = strata_set(node, key, strata_bytes(&p, sizeof p), NULL, NULL); break;
     default: status = strata_clear(node, NULL); break;

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -254,6 +255,24 @@ static void warming_up()
           }) == STRATA_EIO);
 }
 
+static void loaders_for_each()
+{
+    cache c("memory:?max_bytes=1mb");
+    typedef std::function<std::string(load &, slice)> loader;
+    std::vector<slice> keys = { "a", "b", "c", "a" };
+    std::vector<loader> loaders = { [](load &, slice key) { return key.str() + "1"; },
+                                    [](load &, slice) -> std::string { throw std::runtime_error("no b"); },
+                                    [](load &, slice key) { return key.str() + "3"; },
+                                    [](load &, slice key) { return key.str() + "4"; } };
+    std::vector<value> got = c.get_or_load_each(keys, loaders);
+    CHECK(got.size() == 4 && got[0].str() == "a1" && got[2].str() == "c3" && got[3].str() == "a1");
+    CHECK(!got[1] && got[1].status() == STRATA_ELOADER);
+    std::vector<int (*)(load &, slice)> plain(1, plain_function);
+    CHECK(c.get_or_load_each(std::vector<slice>(1, "d"), plain)[0].str() == "d");
+    CHECK(c.get_or_load_each(std::vector<slice>(), plain).empty());
+    CHECK(thrown([&] { c.get_or_load_each(keys, plain); }) == STRATA_EINVAL); // some have none
+}
+
 static void ends_of_freshness()
 {
     cache c("memory:?max_bytes=1mb");
@@ -298,6 +317,7 @@ int main()
     snapshots();
     compare_and_set();
     warming_up();
+    loaders_for_each();
     ends_of_freshness();
     options_and_layers();
     return failures;
