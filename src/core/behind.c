@@ -21,8 +21,6 @@ static int is_strict(const struct root *root) { return root->options.write_polic
 
 static void run_queue(struct task *task);
 
-static void run_queue(struct task *task);
-
 static void init(struct behind *b, struct root *root)
 {
     key_mutex_init(&b->lock);
