@@ -62,6 +62,38 @@ static void expect(const struct worker *w, int i)
     strata_value_unref(v);
 }
 
+static int load_round(strata_load *load, strata_slice key, void *ctx)
+{
+    (void)key;
+    return strata_load_copy(load, ctx, strlen(ctx));
+}
+
+/* What was set is not loaded over; what is loaded can be written behind over. */
+static void load_own(struct worker *w, int i, int round)
+{
+    char key[32], text[32];
+    strata_value *v = NULL;
+    (void)snprintf(text, sizeof text, "%d", round);
+    if (strata_get_or_load(w->cache, own_key(w, i, key), load_round, text, NULL, &v, NULL) != STRATA_OK)
+        abort();
+    strata_value_unref(v);
+    if (w->last[i] == 0)
+        w->last[i] = round;
+}
+
+static void set_own_if(struct worker *w, int i, int round)
+{
+    char key[32], text[32];
+    strata_condition absent = STRATA_CONDITION_INIT;
+    absent.only = STRATA_IF_ABSENT;
+    (void)snprintf(text, sizeof text, "%d", round);
+    int rc = strata_set_if(w->cache, own_key(w, i, key), strata_str(text), &absent, &at_once, NULL, NULL);
+    if (rc != (w->last[i] == 0 ? STRATA_OK : STRATA_ECONFLICT))
+        fail_msg("%s: %d after %d", key, rc, w->last[i]);
+    if (rc == STRATA_OK)
+        w->last[i] = round;
+}
+
 static void *work(void *ctx)
 {
     struct worker *w = ctx;
@@ -84,6 +116,10 @@ static void *work(void *ctx)
             rc = strata_set(w->cache, shared, strata_str(text), &soon, NULL);
         else if (what < 14)
             rc = strata_delete(w->cache, shared, NULL);
+        else if (what < 15)
+            load_own(w, i, round);
+        else
+            set_own_if(w, i, round);
         if (rc < 0)
             abort();
         if (what < 11)
