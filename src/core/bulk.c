@@ -102,7 +102,7 @@ static void start_batch(struct bulk *k)
         return;
     b->strand.ref(&b->strand);
     b->spreads = k->loaders != NULL && want_posts(&k->want);
-    if (want_posts(&k->want) && strata__strand_start(&b->strand) == STRATA_OK)
+    if (want_posts(&k->want) && strata__strand_start_awaited(&b->strand) == STRATA_OK)
         return;
     b->spreads = 0;
     strata__strand_help(&b->strand, &k->driver);

@@ -463,7 +463,7 @@ int strata__read_first(const struct want *want, strata_slice key, uint64_t *hash
 /* Begin the flight that this call entered: here, or on a worker. */
 static void start(const struct want *want, struct flight *f, struct driver *d)
 {
-    if (want_posts(want) && strata__strand_start(&f->strand) == STRATA_OK)
+    if (want_posts(want) && strata__strand_start_awaited(&f->strand) == STRATA_OK)
         return;
     d->runs_loaders = want_loads(want);
     strata__strand_help(&f->strand, d);

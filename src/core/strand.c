@@ -35,13 +35,17 @@ void strata__strand_init(struct strand *s, struct executor *ex, void (*run)(stru
     key_mutex_init(&s->lock);
 }
 
-int strata__strand_start(struct strand *s)
+static int start(struct strand *s, int always)
 {
+    int rc = STRATA_OK;
     key_mutex_lock(&s->lock);
     s->ref(s);
     s->queued = 1;
     s->in_pool = 1;
-    int rc = ex_post(s->ex, &s->task);
+    if (always)
+        ex_post_always(s->ex, &s->task);
+    else
+        rc = ex_post(s->ex, &s->task);
     if (rc != STRATA_OK) {
         s->queued = 0;
         s->in_pool = 0;
@@ -51,6 +55,10 @@ int strata__strand_start(struct strand *s)
         s->unref(s);
     return rc;
 }
+
+int strata__strand_start(struct strand *s) { return start(s, 0); }
+
+int strata__strand_start_awaited(struct strand *s) { return start(s, ex_on_worker(s->ex)); }
 
 static void post_locked(struct strand *s)
 {

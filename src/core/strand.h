@@ -49,6 +49,9 @@ void strata__strand_init(struct strand *s, struct executor *ex, void (*run)(stru
                          void (*ref)(struct strand *), void (*unref)(struct strand *));
 /* Begin on a worker.  STRATA_OK, STRATA_EBUSY, STRATA_ECLOSED. */
 int strata__strand_start(struct strand *s);
+/* The same where this thread is to sleep until it has run.  A worker that does so is work that has begun: what it waits for may not
+ * stand in line with work that has not, which begins only while few workers sleep. */
+int strata__strand_start_awaited(struct strand *s);
 /* Go on: on the driver, or on a worker. */
 void strata__strand_wake(struct strand *s);
 /* By who runs it: go on on a worker, whoever waits. */

@@ -3,6 +3,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "src/os/os_futex.h"
 #include "tests/support/slow_layer.h"
 #include "tests/unit/core_fixture.h"
 #include "tests/support/still_threads.h"
@@ -314,6 +315,50 @@ static void test_loader_on_the_only_worker(void **state)
     strata_queue_close(queue);
 }
 
+static int gated_loader(strata_load *load, strata_slice key, void *ctx)
+{
+    _Atomic(uint32_t) *gate = ctx;
+    (void)key;
+    strata__os_park(gate, INT64_MAX);
+    return strata_load_copy(load, "v", 1);
+}
+
+/* Calls whose loaders may be left run on workers, and sleep there while their loads run on workers, too: those stand in no line with
+ * calls that have not begun, which begin only while few workers sleep. */
+static void test_what_workers_wait_for_begins(void **state)
+{
+    (void)state;
+    enum { MANY = 24 };
+    static const strata_policy timed = { STRATA_SIZED(strata_policy), .hard_timeout_ms = 60000 };
+    static struct ended ended[MANY + 1];
+    static strata_item items[MANY];
+    static char keys[MANY][24];
+    _Atomic(uint32_t) gate = 0;
+    strata *cache = open_threads(slow_layer_new(0), 1);
+    strata_queue *queue;
+    memset(ended, 0, sizeof ended);
+    memset(items, 0, sizeof items);
+    assert_int_equal(strata_queue_open(&queue, NULL), STRATA_OK);
+    assert_int_equal(strata_get_or_load_async(cache, strata_str("gate"), gated_loader, &gate, NULL, queue, on_done,
+                                              &ended[MANY], NULL),
+                     STRATA_PENDING);
+    for (int i = 0; i < MANY; i++) {
+        (void)snprintf(keys[i], sizeof keys[i], "key %d", i);
+        items[i].key = strata_str(keys[i]);
+        assert_int_equal(
+            strata_get_or_load_many_async(cache, &items[i], 1, copy_all, NULL, &timed, queue, on_done, &ended[i], NULL),
+            STRATA_PENDING);
+    }
+    strata__os_unpark(&gate); /* all of them stand in line by now */
+    finish_all(queue, MANY + 1);
+    for (int i = 0; i < MANY; i++) {
+        assert_int_equal(items[i].status, STRATA_OK);
+        strata_value_unref(items[i].value);
+    }
+    assert_int_equal(strata_close(cache), STRATA_OK);
+    strata_queue_close(queue);
+}
+
 /* Closing and forking ------------------------------------------------------------------------------------------- */
 
 struct leaving {
@@ -474,6 +519,7 @@ int main(void)
         cmocka_unit_test(test_later_set_wins_with_threads),
         cmocka_unit_test(test_all_workers_wait),
         cmocka_unit_test(test_loader_on_the_only_worker),
+        cmocka_unit_test(test_what_workers_wait_for_begins),
         cmocka_unit_test(test_off_while_closing),
         cmocka_unit_test(test_fork_in_a_loader),
     };

@@ -353,8 +353,8 @@ static void on_real_workers(void **state)
     (void)state;
     for (int round = 0; round < 20; round++) {
         enum {
-            CALLS = 6
-        }; /* all asleep on workers, they leave room for what they wait for: less than 4 times `workers` */
+            CALLS = 24
+        }; /* more than 4 times `workers`: all that may begin sleep, and what they wait for begins all the same */
         strata_memory_options m = { .size = sizeof m, .max_bytes = 1 << 20 };
         strata_layer *layers[1] = { strata_memory_layer(&m) };
         strata_options options = STRATA_OPTIONS_INIT;
