@@ -102,21 +102,17 @@ void strata__behind_host_clock(strata_layer_host *host, int64_t store_us, uint32
     atomic_store(&b->clock_turn, turn + 2);
 }
 
-/* While it is being written it counts as unknown. */
-static struct behind_clock clock_of(struct behind *b)
-{
-    uint32_t turn = atomic_load(&b->clock_turn);
-    struct behind_clock clock = { atomic_load(&b->clock_store_us), atomic_load(&b->clock_at_us) };
-    if ((turn & 1) != 0 || atomic_load(&b->clock_turn) != turn)
-        clock.store_us = 0;
-    return clock;
-}
-
+/* While it is being written nothing is known: a new life goes with no version of the one before. */
 uint64_t strata__behind_base_now(struct root *root, uint32_t *out_life)
 {
     struct behind *b = root->behind;
+    uint32_t turn = atomic_load(&b->clock_turn);
+    const struct behind_clock clock = { atomic_load(&b->clock_store_us), atomic_load(&b->clock_at_us) };
+    const uint64_t seen = atomic_load(&b->seen);
     *out_life = atomic_load(&b->life);
-    return strata__behind_base(clock_of(b), ex_now_ns(root->ex) / 1000, atomic_load(&b->seen));
+    if ((turn & 1) != 0 || atomic_load(&b->clock_turn) != turn)
+        return 0;
+    return strata__behind_base(clock, ex_now_ns(root->ex) / 1000, seen);
 }
 
 /* Notes ----------------------------------------------------------------------------------------------------------- */
@@ -171,7 +167,9 @@ static void count_end(struct behind_note *n)
     int failed = w->status < 0 || w->pending;
     if (w->unchanged) {
         count_up(w->handle, COUNT_BEHIND_REFUSED);
-        tell_lost(w, STRATA_ECONFLICT, "the store holds something newer: another node wrote or deleted the key");
+        tell_lost(w, STRATA_ECONFLICT,
+                  "the store holds something newer: another node wrote or deleted the key, or a delete of "
+                  "this one came late");
     } else if (failed) {
         count_up(w->handle, COUNT_BEHIND_FAILED);
         tell_lost(w, w->status < 0 ? w->status : STRATA_ELAYER,
