@@ -8,12 +8,16 @@
  * and with --file, in turns with that, what is written brought to the disk, and not in the page cache when it is read:
  *     file,HOW,ROUND,WRITE,READ,ENTRIES,BYTES,STREAM,WRITE_CPU,READ_CPU        strata_snapshot_save() and _load()
  *     disk,HOW,ROUND,WRITE,READ,ENTRIES,BYTES,STREAM,WRITE_CPU,READ_CPU        the same bytes by write, fsync and read alone
+ *   snapshot_bench --touch
+ * prints what fresh memory costs where it was free a moment ago, and for four seconds:
+ *     touch,WHEN,ROUND,MS
  */
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "bench/bench_clock.h"
@@ -199,11 +203,36 @@ static void one_round(strata *from, int round, struct tape *t, const char *file)
     }
 }
 
+/* What fresh memory costs by itself, as much as a million entries take: right after as much was given back, and seconds after that. */
+static void touch_fresh(void)
+{
+    const size_t size = (size_t)190 << 20;
+    for (int round = 0; round < 6; round++) {
+        if (round % 2 == 0)
+            sleep(4);
+        char *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (memory == MAP_FAILED)
+            die("no memory");
+        (void)madvise(memory, size, MADV_HUGEPAGE); /* as the memory layer's */
+        struct lap lap = lap_begin();
+        for (size_t at = 0; at < size; at += 4096)
+            memory[at] = 1;
+        lap = lap_end(lap);
+        munmap(memory, size);
+        printf("touch,%s,%d,%.1f\n", round % 2 == 0 ? "after_4_s" : "at_once", round / 2 + 1, (double)lap.ns / 1e6);
+        fflush(stdout);
+    }
+}
+
 int main(int argc, char **argv)
 {
     uint32_t thousands = 1000;
     int rounds = 3;
     const char *file = NULL;
+    if (argc == 2 && strcmp(argv[1], "--touch") == 0) {
+        touch_fresh();
+        return 0;
+    }
     for (int i = 1; i + 1 < argc; i += 2) {
         if (strcmp(argv[i], "--entries") == 0)
             thousands = (uint32_t)strtoul(argv[i + 1], NULL, 10);
@@ -212,7 +241,7 @@ int main(int argc, char **argv)
         else if (strcmp(argv[i], "--file") == 0)
             file = argv[i + 1];
         else
-            die("options are --entries THOUSANDS, --rounds N, --file PATH");
+            die("options are --entries THOUSANDS, --rounds N, --file PATH; or --touch");
     }
     if (thousands == 0 || rounds <= 0)
         die("nothing to do");
