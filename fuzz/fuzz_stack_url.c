@@ -37,6 +37,21 @@ static void set_options(const struct url_layer *layer)
     demand(strata__options_check(&strata__memory_rows, &options, options.size, &known, sizeof known, &err) == STRATA_OK);
 }
 
+static int is_kind(const char *name, size_t length)
+{
+    return (length == 6 && memcmp(name, "memory", 6) == 0) || (length == 4 && memcmp(name, "disk", 4) == 0);
+}
+
+/* What is wrong between layers: the words fit, and quote nothing that may be a password. */
+static void explain(const char *text, int has_place)
+{
+    strata_error err = STRATA_ERROR_INIT;
+    strata__stack_url_explain(text, is_kind, &err);
+    demand(memchr(err.message, '\0', sizeof err.message) != NULL);
+    demand((err.message[0] != '\0') == (has_place && strlen(text) <= STACK_URL_BYTES));
+    demand(strchr(text, '@') == NULL || strchr(err.message, '@') == NULL);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct stack_url url;
@@ -47,6 +62,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size != 0)
         memcpy(text, data, size);
     text[size] = '\0';
+    explain(text, strata__stack_url_no_bar(text, is_kind) != NULL);
     int rc = strata__stack_url_parse(text, &url, &err);
     free(text); /* the parts may not point into it */
     if (rc != STRATA_OK) {

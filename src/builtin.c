@@ -158,6 +158,15 @@ static const struct layer_kind *find_kind(const char *scheme)
     return NULL;
 }
 
+/* What begins a part of a stack's URL. */
+static int is_part(const char *name, size_t length)
+{
+    int is_one = length == 3 && strncmp(name, "bus", length) == 0;
+    for (size_t i = 0; i < KIND_COUNT; i++)
+        is_one |= strlen(layer_kinds[i].scheme) == length && strncmp(name, layer_kinds[i].scheme, length) == 0;
+    return is_one;
+}
+
 /* "redis://:a?b=c@host": the parameter is half of a password, and no error may quote it. */
 static int is_password(const struct url_layer *url)
 {
@@ -182,6 +191,8 @@ static int make_layer(const struct url_layer *url, int has_at, strata_layer **ou
     const struct layer_kind *kind = find_kind(url->scheme);
     if (kind == NULL)
         return fail_scheme(has_at ? NULL : url->scheme, err);
+    if (kind->make == make_disk && strata__stack_url_no_bar(url->rest, is_part) != NULL)
+        return strata__fail(err, STRATA_EINVAL, "url", "the path of disk: holds a layer"); /* explained by who called */
     if (kind->no_rest != NULL && url->rest[0] != '\0')
         return strata__fail(err, STRATA_EINVAL, "url",
                             "%s takes nothing between ':' and '?', but there is \"%.60s\": write, "
@@ -423,11 +434,14 @@ int strata_open_url(strata **out, const char *url, const strata_options *options
         known.layer_count = parts.layer_count;
         known.buses = parts.buses;
         known.bus_count = parts.bus_count;
-        return strata_open(out, &known, err); /* takes all of them over, also when it fails */
+        parts.layer_count = parts.bus_count = 0; /* open takes all of them over, also when it fails */
+        rc = strata_open(out, &known, err);
     }
     while (parts.layer_count > 0)
         strata_layer_free(parts.layers[--parts.layer_count]);
     while (parts.bus_count > 0)
         strata_bus_free(parts.buses[--parts.bus_count]);
+    if (rc == STRATA_EINVAL)
+        strata__stack_url_explain(url, is_part, err);
     return rc;
 }

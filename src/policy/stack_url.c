@@ -4,6 +4,7 @@
  * shorter, so nothing here can outgrow its room. */
 #include "src/policy/stack_url.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "src/base/err.h"
@@ -179,4 +180,65 @@ int strata__stack_url_parse(const char *url, struct stack_url *out, strata_error
         text = next;
     }
     return STRATA_OK;
+}
+
+/* What people write between layers where a '|' belongs. */
+static int is_wrong_bar(char c) { return c != '\0' && strchr(",;&+>", c) != NULL; }
+
+static int is_gap(char c) { return is_blank(c) || c == '\n' || c == '\r'; }
+
+/* `at` may begin a layer: what stands before it is a separator, but no '|'. */
+static int follows_wrong_bar(const char *url, const char *at)
+{
+    const char *before = at;
+    while (before > url && is_gap(before[-1]))
+        before--;
+    return before > url && before[-1] != '|' && (before < at || is_wrong_bar(before[-1]));
+}
+
+const char *strata__stack_url_no_bar(const char *url, int (*is_kind)(const char *name, size_t length))
+{
+    for (const char *at = url; *at != '\0'; at++) {
+        size_t length = 0;
+        while (is_name_char(at[length]) || at[length] == '+')
+            length++;
+        /* "redis:6379" is one of several servers */
+        int begins = length > 0 && at[length] == ':' && (at[length + 1] < '0' || at[length + 1] > '9');
+        if (begins && follows_wrong_bar(url, at) && is_kind(at, length))
+            return at;
+    }
+    return NULL;
+}
+
+/* `url` with " | " instead of what separates its layers, and "..." where there is more of it than there is room. */
+static void write_bars(const char *url, int (*is_kind)(const char *name, size_t length), char *out, size_t room)
+{
+    size_t used = 0;
+    const char *from = url, *next;
+    do {
+        next = strata__stack_url_no_bar(from, is_kind);
+        const char *end = next != NULL ? next : from + strlen(from);
+        while (next != NULL && end > from && (is_gap(end[-1]) || is_wrong_bar(end[-1]) || end[-1] == '-'))
+            end--;
+        int n = snprintf(out + used, room - used, "%.*s%s", (int)(end - from), from, next != NULL ? " | " : "");
+        used += n > 0 ? (size_t)n : 0;
+        from = next;
+    } while (next != NULL && used < room);
+    if (used >= room)
+        memcpy(out + room - sizeof "...", "...", sizeof "...");
+}
+
+void strata__stack_url_explain(const char *url, int (*is_kind)(const char *name, size_t length), strata_error *err)
+{
+    char meant[160];
+    const char *at = url != NULL && strnlen(url, STACK_URL_BYTES + 1) <= STACK_URL_BYTES
+                         ? strata__stack_url_no_bar(url, is_kind)
+                         : NULL;
+    if (at == NULL)
+        return;
+    int has_secret = strchr(url, '@') != NULL;
+    write_bars(has_secret ? "memory:?max_bytes=64mb,disk:/var/cache/shop" : url, is_kind, meant, sizeof meant);
+    (void)strata__fail(err, STRATA_EINVAL, WHERE,
+                       "layers are separated by '|', and none stands before \"%.*s\": write%s \"%s\"",
+                       (int)strcspn(at, ":") + 1, at, has_secret ? ", for example," : "", meant);
 }

@@ -40,4 +40,12 @@ struct stack_url {
 /* STRATA_OK, or STRATA_EINVAL that names the part. */
 int strata__stack_url_parse(const char *url, struct stack_url *out, strata_error *err);
 
+/* Where in `url`, behind a comma, a blank or the like instead of a '|', what may be a further layer begins: one of the kinds that
+ * is_kind() knows, and its ':'.  NULL: nowhere. */
+const char *strata__stack_url_no_bar(const char *url, int (*is_kind)(const char *name, size_t length));
+
+/* A URL that was refused, and has such a place: say instead that it's a '|' which separates layers, and quote the URL as it was meant, unless
+ * there may be a password in it.  Else `err` stays as it is. */
+void strata__stack_url_explain(const char *url, int (*is_kind)(const char *name, size_t length), strata_error *err);
+
 #endif /* STRATA_POLICY_STACK_URL_H */

@@ -105,6 +105,82 @@ static void test_refusals(void **state)
     }
 }
 
+/* Layers with something else than '|' between them: the words say what separates them, with the URL as it was meant. */
+static void test_wrong_separators_are_told_apart(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *url, *words;
+    } wrong[] = {
+        { "memory:?max_bytes=64mb,disk:/var/cache/shop?max_bytes=4gb",
+          "separated by '|', and none stands before \"disk:\": write "
+          "\"memory:?max_bytes=64mb | disk:/var/cache/shop?max_bytes=4gb\"" },
+        { "memory:?max_bytes=64mb,redis://127.0.0.1:6379?prefix=app:",
+          "\"memory:?max_bytes=64mb | redis://127.0.0.1:6379?prefix=app:\"" },
+        { "memory:?max_bytes=64mb;disk:/x , bus:nats://h", "\"memory:?max_bytes=64mb | disk:/x | bus:nats://h\"" },
+        { "memory:,disk:/x", "\"memory: | disk:/x\"" },
+        { "memory: disk:/x", "\"memory: | disk:/x\"" },
+        { "memory: -> disk:/x", "\"memory: | disk:/x\"" },
+        { "memory:?max_bytes=64mb&redis+cluster://a:1,b:2", "\"memory:?max_bytes=64mb | redis+cluster://a:1,b:2\"" },
+        { "memory:?max_bytes=64mb+unix:///s", "\"memory:?max_bytes=64mb | unix:///s\"" },
+        { "memory:?max_bytes=64mb\ndisk:/x", "\"memory:?max_bytes=64mb | disk:/x\"" },
+        { "disk:/tmp/strata-none,redis://127.0.0.1", "\"disk:/tmp/strata-none | redis://127.0.0.1\"" },
+        { "memory:?max_bytes=64mb,redis://:hunter2@h", "write, for example, \"memory:?max_bytes=64mb | disk:/" },
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        strata *cache = NULL;
+        strata_error err = STRATA_ERROR_INIT;
+        assert_int_equal(strata_open_url(&cache, wrong[i].url, NULL, &err), STRATA_EINVAL);
+        assert_string_equal(err.where, "url");
+        if (strstr(err.message, wrong[i].words) == NULL || strstr(err.message, "hunter2") != NULL)
+            fail_msg("\"%s\" does not say \"%s\"", err.message, wrong[i].words);
+        assert_int_equal(strata_open_url(&cache, wrong[i].url, NULL, NULL), STRATA_EINVAL);
+    }
+}
+
+/* An error of another kind keeps its words, whatever names and colons stand around; and what is right stays so. */
+static void test_other_errors_are_no_separators(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *url, *words;
+    } wrong[] = {
+        { "memory:?max_bytes=64 | disk:/x", "write max_bytes=64mb" },
+        { "memory: | redis+cluster://redis:6379,redis:6380/1", "database" },
+        { "memory:?name=a,disk&max_byte=1mb", "is it max_bytes?" },
+        { "memory:?max_bytes=64mb,disc:/x", "no such unit as" },
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        strata *cache = NULL;
+        strata_error err = STRATA_ERROR_INIT;
+        assert_int_equal(strata_open_url(&cache, wrong[i].url, NULL, &err), STRATA_EINVAL);
+        if (strstr(err.message, wrong[i].words) == NULL)
+            fail_msg("\"%s\" does not say \"%s\"", err.message, wrong[i].words);
+    }
+    strata *cache = NULL;
+    assert_int_equal(strata_open_url(&cache, "memory:?name=a,disk:/x", NULL, NULL), STRATA_OK);
+    assert_int_equal(strata_close(cache), STRATA_OK);
+}
+
+/* A long one is cut, within the room of a message. */
+static void test_a_long_url_without_bars(void **state)
+{
+    (void)state;
+    char url[4096] = "memory:?max_bytes=64mb";
+    strata *cache = NULL;
+    strata_error err = STRATA_ERROR_INIT;
+    while (strlen(url) + 10 < sizeof url)
+        strcat(url, ",disk:/x");
+    assert_int_equal(strata_open_url(&cache, url, NULL, &err), STRATA_EINVAL);
+    assert_non_null(strstr(err.message, "write \"memory:?max_bytes=64mb | disk:/x | disk:/x"));
+    assert_string_equal(err.message + strlen(err.message) - 4, "...\"");
+    strcpy(url, "memory:,disk:");
+    memset(url + 13, 'x', 1000);
+    url[1013] = '\0';
+    assert_int_equal(strata_open_url(&cache, url, NULL, &err), STRATA_EINVAL);
+    assert_string_equal(err.message + strlen(err.message) - 4, "...\"");
+}
+
 /* Whatever is wrong around a password, and however it was not encoded: no error quotes it. */
 static void test_no_error_shows_a_password(void **state)
 {
@@ -238,6 +314,9 @@ int main(void)
         cmocka_unit_test(refused_options_take_their_buses_along),
         cmocka_unit_test(test_options_go_along),
         cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_wrong_separators_are_told_apart),
+        cmocka_unit_test(test_other_errors_are_no_separators),
+        cmocka_unit_test(test_a_long_url_without_bars),
         cmocka_unit_test(test_no_error_shows_a_password),
         cmocka_unit_test(test_layers_come_from_one_place),
         cmocka_unit_test(test_the_nth_allocation_fails),
