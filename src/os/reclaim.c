@@ -111,6 +111,16 @@ static void init(void)
     }
 }
 
+/* The slots of a new block join the circle behind `last`; NULL: they are the first. */
+static void link_pins(struct reclaim_block *b, struct reclaim_pin *last)
+{
+    struct reclaim_pin *first = last != NULL ? last->next : &b->pins[0];
+    for (uint32_t i = 0; i < RECLAIM_PINS; i++)
+        b->pins[i].next = i + 1 < RECLAIM_PINS ? &b->pins[i + 1] : first;
+    if (last != NULL)
+        last->next = &b->pins[0];
+}
+
 static struct reclaim_record *adopt(void)
 {
     for (struct reclaim_record *r = atomic_load(&records); r != NULL; r = r->next) {
@@ -132,6 +142,8 @@ struct reclaim_record *strata__reclaim_join(void)
         if (posix_memalign(&p, 64, sizeof *r) == 0) {
             r = p;
             memset(r, 0, sizeof *r);
+            link_pins(&r->block, NULL);
+            r->hint = r->after = &r->block.pins[0];
             atomic_store(&r->owned, 1);
             r->next = atomic_load(&records);
             atomic_store_explicit(&records, r, memory_order_release);
@@ -147,32 +159,36 @@ struct reclaim_record *strata__reclaim_join(void)
     return r;
 }
 
+static struct reclaim_block *add_block(struct reclaim_record *r)
+{
+    void *p = NULL;
+    if (posix_memalign(&p, 64, sizeof(struct reclaim_block)) != 0)
+        return NULL;
+    struct reclaim_block *more = p, *last = &r->block, *next;
+    memset(more, 0, sizeof *more);
+    while ((next = atomic_load_explicit(&last->next, memory_order_acquire)) != NULL)
+        last = next;
+    link_pins(more, r->after);
+    atomic_store_explicit(&last->next, more, memory_order_release);
+    return more;
+}
+
+/* On from where the search before this one ended: a thread that takes very many passes by each of them once. */
 struct reclaim_pin *strata__reclaim_more_pins(struct reclaim_record *r)
 {
-    for (uint32_t n = 1; n < RECLAIM_PINS; n++) {
-        uint32_t i = (r->hint + n) % RECLAIM_PINS;
-        if (atomic_load_explicit(&r->block.pins[i].address, memory_order_acquire) == 0) {
-            r->hint = i;
-            return &r->block.pins[i];
-        }
+    struct reclaim_pin *p = r->after;
+    while (atomic_load_explicit(&p->address, memory_order_acquire) != 0) {
+        p = p->next;
+        if (p != r->after)
+            continue;
+        struct reclaim_block *more = add_block(r);
+        if (more == NULL)
+            return NULL;
+        p = &more->pins[0];
     }
-    struct reclaim_block *b = &r->block;
-    for (;;) {
-        struct reclaim_block *next = atomic_load_explicit(&b->next, memory_order_acquire);
-        if (next == NULL)
-            break;
-        b = next;
-        for (uint32_t i = 0; i < RECLAIM_PINS; i++)
-            if (atomic_load_explicit(&b->pins[i].address, memory_order_acquire) == 0)
-                return &b->pins[i];
-    }
-    void *p = NULL;
-    if (posix_memalign(&p, 64, sizeof *b) != 0)
-        return NULL;
-    memset(p, 0, sizeof *b);
-    struct reclaim_block *more = p;
-    atomic_store_explicit(&b->next, more, memory_order_release);
-    return &more->pins[0];
+    r->hint = p;
+    r->after = p->next;
+    return p;
 }
 
 /* 1 when the record's thread has been outside since we first looked. */

@@ -28,7 +28,7 @@ enum {
 struct reclaim_pin {
     _Alignas(64) uint64_t handle[6]; /* the user's: a struct strata_value */
     _Atomic(uintptr_t) address;      /* 0: the slot is free */
-    uint64_t spare;
+    struct reclaim_pin *next;        /* all slots of a record are a circle; its thread's */
 };
 
 struct reclaim_block {
@@ -46,7 +46,8 @@ struct reclaim_touches {
 /* What one thread writes while it reads.  The first line is touched by every hit. */
 struct reclaim_record {
     _Alignas(64) _Atomic(uint64_t) section; /* odd while inside */
-    uint32_t hint;                          /* the pin slot to try first */
+    struct reclaim_pin *hint;               /* the pin slot to try first; set while `owned` */
+    struct reclaim_pin *after;              /* where to look on when that is taken */
     uint32_t touch_turn;                    /* whose touches are given up next */
     _Atomic(uint32_t) owned;                /* 1: a living thread has it */
     struct reclaim_record *next;            /* list of all; set once */
@@ -100,7 +101,7 @@ static inline void reclaim_leave(struct reclaim_record *r)
 /* Inside a section.  The caller fills handle and address.  NULL: out of memory. */
 static inline struct reclaim_pin *reclaim_slot(struct reclaim_record *r)
 {
-    struct reclaim_pin *p = &r->block.pins[r->hint];
+    struct reclaim_pin *p = r->hint;
     if (__builtin_expect(atomic_load_explicit(&p->address, memory_order_acquire) == 0, 1))
         return p;
     return strata__reclaim_more_pins(r);

@@ -27,6 +27,36 @@ static struct reclaim_pin *pin(const void *address)
     return p;
 }
 
+/* One who holds very many, and gives them back in any order, is given free slots, and no more blocks than are needed. */
+static void test_very_many_pins(void **state)
+{
+    (void)state;
+    enum { MANY = 1000 };
+    static char held[MANY];
+    static struct reclaim_pin *pins[MANY];
+    struct reclaim_record *r = reclaim_self();
+    assert_non_null(r);
+    for (int round = 0; round < 20; round++) {
+        for (int i = 0; i < MANY; i++) {
+            pins[i] = pin(&held[i]);
+            assert_ptr_equal((void *)atomic_load(&pins[i]->address), &held[i]);
+        }
+        for (int i = 0; i < MANY; i++) /* none was given twice */
+            assert_ptr_equal((void *)atomic_load(&pins[i]->address), &held[i]);
+        for (int i = 0; i < MANY; i++)
+            reclaim_drop(pins[(i * 7 + round) % MANY]);
+    }
+    unsigned slots = 0, blocks = 0;
+    struct reclaim_pin *p = &r->block.pins[0];
+    do
+        slots++;
+    while ((p = p->next) != &r->block.pins[0]);
+    for (struct reclaim_block *b = &r->block; b != NULL; b = atomic_load(&b->next))
+        blocks++;
+    assert_int_equal(blocks, (MANY + RECLAIM_PINS - 1) / RECLAIM_PINS);
+    assert_int_equal(slots, blocks * RECLAIM_PINS);
+}
+
 /* First, in a process that has no key left: other people's keys are not touched. */
 static void test_without_a_key(void **state)
 {
@@ -205,9 +235,13 @@ static void test_stamp_while_somebody_is_inside(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_without_a_key), cmocka_unit_test(test_thread_ends_with_pins),
-        cmocka_unit_test(test_fork),          cmocka_unit_test(test_last_pin_against_the_waiter),
-        cmocka_unit_test(test_stamp),         cmocka_unit_test(test_stamp_while_somebody_is_inside),
+        cmocka_unit_test(test_without_a_key),
+        cmocka_unit_test(test_very_many_pins),
+        cmocka_unit_test(test_thread_ends_with_pins),
+        cmocka_unit_test(test_fork),
+        cmocka_unit_test(test_last_pin_against_the_waiter),
+        cmocka_unit_test(test_stamp),
+        cmocka_unit_test(test_stamp_while_somebody_is_inside),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,13 +4,7 @@
 
 #include "src/layer/memory/memory_aside.h"
 #include "src/layer/memory/memory_impl.h"
-
-static inline uint64_t load64(const char *p)
-{
-    uint64_t x;
-    memcpy(&x, p, sizeof x);
-    return x;
-}
+#include "src/layer/memory/memory_look.h"
 
 /* memcmp's call costs as much as comparing a usual key of 8 to 32 bytes, which this does without a branch on its size. */
 static inline int same_key(const char *a, const char *b, size_t n)
@@ -69,20 +63,6 @@ static __attribute__((noinline)) struct entry *search_again(struct reclaim_recor
     }
 }
 
-static inline void point_at(struct strata_value *v, const struct entry *e)
-{
-    if (__builtin_expect((e->kind & KIND_HEAP) != 0, 0)) {
-        const struct strata_value *heap = entry_heap(e)->value;
-        v->data = heap->data;
-        v->size = heap->size;
-        v->object = heap->object;
-    } else {
-        v->data = entry_value(e);
-        v->size = entry_value_size(e);
-        v->object = NULL;
-    }
-}
-
 static inline struct strata_value *pin(struct reclaim_pin *p, const struct entry *e)
 {
     struct strata_value *v = (struct strata_value *)(void *)p;
@@ -128,13 +108,6 @@ static inline void count_use(struct memory *m, struct reclaim_record *r, struct 
     if (__builtin_expect(m->wants_touches, 0))
         remember_touch(m, r, hash);
 }
-
-static inline uint32_t position_of(const struct entry *e)
-{
-    return atomic_load_explicit(&((struct entry *)(uintptr_t)e)->position, memory_order_relaxed);
-}
-
-static inline uint32_t line(const uint32_t *line) { return __atomic_load_n(line, __ATOMIC_RELAXED); }
 
 /* It has tags, and was born below the line of all that have: is it below that of one of its own? */
 static __attribute__((noinline)) int below_tag_line(const struct entry *e, uint32_t position, const strata_lines *lines)
@@ -236,36 +209,6 @@ int strata__memory_lookup(strata_layer *layer, strata_op *op)
     return lookup((struct memory *)(void *)layer, op, op->now_ms);
 }
 
-/* Keys of 16 to 32 bytes: the first and the last 16. */
-typedef uint64_t pair __attribute__((vector_size(16)));
-
-static inline pair load_pair(const char *p)
-{
-    pair x;
-    memcpy(&x, p, sizeof x);
-    return x;
-}
-
-static inline int same_usual_key(const char *a, const char *b, size_t n)
-{
-    pair x = (load_pair(a) ^ load_pair(b)) | (load_pair(a + n - 16) ^ load_pair(b + n - 16));
-    return (x[0] | x[1]) == 0;
-}
-
-/* Keys of 8 to 15 bytes: the first and the last 8. */
-static inline int same_short_key(const char *a, const char *b, size_t n)
-{
-    return ((load64(a) ^ load64(b)) | (load64(a + n - 8) ^ load64(b + n - 8))) == 0;
-}
-
-/* Keys of 33 to 64 bytes: the first and the last 32. */
-static inline int same_long_key(const char *a, const char *b, size_t n)
-{
-    pair x = (load_pair(a) ^ load_pair(b)) | (load_pair(a + 16) ^ load_pair(b + 16)) |
-             (load_pair(a + n - 32) ^ load_pair(b + n - 32)) | (load_pair(a + n - 16) ^ load_pair(b + n - 16));
-    return (x[0] | x[1]) == 0;
-}
-
 /* Fetches the slot's line and returns the shard.  A hit waits for two lines of memory, the slot's and then the entry's;
  * what its caller does between this and quick() (the clock, its counters) overlaps with the first wait, and in a row of
  * hits the first wait of one overlaps with the second of the one before, which the length of a whole call would prevent.
@@ -285,20 +228,6 @@ static inline strata_value *section_over(struct reclaim_record *r, uint64_t sect
 {
     atomic_store_explicit(&r->section, section + 2, memory_order_release);
     return answer;
-}
-
-static inline int is_wanted(const struct entry *e, uint32_t space, const char *key, size_t key_size)
-{
-    if ((e->key_size ^ key_size) | (e->space ^ space))
-        return 0;
-    if (key_size < 16)
-        return same_short_key(entry_key(e), key, key_size);
-    return key_size <= 32 ? same_usual_key(entry_key(e), key, key_size) : same_long_key(entry_key(e), key, key_size);
-}
-
-static inline int is_fresh(const struct entry *e, int64_t now_ms)
-{
-    return e->deadline > now_ms || (e->kind & KIND_FOREVER) != 0;
 }
 
 /* A pin of it; the section is over. */
@@ -323,7 +252,7 @@ static __attribute__((noinline)) strata_value *quick_judge(struct shard *s, stru
 {
     struct reclaim_record *r = strata__reclaim_quick;
     uint64_t section = atomic_load_explicit(&r->section, memory_order_relaxed) - 1;
-    struct reclaim_pin *p = &r->block.pins[r->hint];
+    struct reclaim_pin *p = r->hint;
     if ((e->kind & KIND_NEGATIVE) != 0 || below_line(e, lines) || !is_fresh(e, now_ms) ||
         atomic_load_explicit(&p->address, memory_order_acquire) != 0)
         return section_over(r, section, NULL);
@@ -381,7 +310,7 @@ strata_value *strata__memory_quick(const void *where, const void *key, size_t n,
         struct entry *e = entry_at(s, (uint32_t)slot);
         __builtin_prefetch((const char *)e + 64); /* key and value begin on two lines, as often as not */
         if (__builtin_expect(slot != 0 && is_wanted(e, lines->space, key, n), 1)) {
-            struct reclaim_pin *p = &r->block.pins[r->hint];
+            struct reclaim_pin *p = r->hint;
             if (__builtin_expect((e->kind & KIND_NEGATIVE) == 0 && position_of(e) >= line(&lines->tagged) &&
                                      is_fresh(e, now_ms) && atomic_load_explicit(&p->address, memory_order_acquire) == 0,
                                  1))
