@@ -51,6 +51,16 @@ static inline uint64_t counter_raise(struct counter_cell *cells, uint32_t index,
     return atomic_fetch_add(&cells[index].words[word], 1);
 }
 
+/* The same by `n`. */
+static inline uint64_t counter_add(struct counter_cell *cells, uint32_t index, unsigned word, uint64_t n)
+{
+    if (__builtin_expect(index >= COUNTER_OWNED, 0))
+        return atomic_fetch_add(&cells[index].words[word], n);
+    uint64_t old = atomic_load_explicit(&cells[index].words[word], memory_order_relaxed);
+    atomic_store_explicit(&cells[index].words[word], old + n, memory_order_release);
+    return old;
+}
+
 uint64_t strata__counter_sum(const struct counter_cell *cells, unsigned word);
 
 #endif /* STRATA_BASE_COUNTER_H */

@@ -66,6 +66,7 @@ void strata__adaptive_wire(strata *h)
         h->quick = h->quick == h->layer->ops->quick ? counting_quick : h->quick;
     }
     h->direct = h->direct_async = 0; /* those count nothing */
+    h->quick_many = NULL;
 }
 
 void strata__adaptive_load(strata *handle, uint64_t hash, strata_policy *policy)

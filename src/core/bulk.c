@@ -7,6 +7,7 @@
 #include "src/core/adaptive.h"
 #include "src/core/async_impl.h"
 #include "src/core/bulk_batch.h"
+#include "src/core/bulk_quick.h"
 #include "src/core/direct.h"
 
 struct bulk {
@@ -21,6 +22,7 @@ struct bulk {
     struct batch *batch;
     struct driver driver;
     struct wait_note note;
+    int entered; /* the root, which a call whose keys are all in memory does not need */
 };
 
 /* `want` is the item's, from here on. */
@@ -35,28 +37,73 @@ static void want_item(struct bulk *k, size_t i)
         want_own_loader(&k->want, 0);
 }
 
-/* Answer what the nearest layer can; how many are left. */
-static size_t look_first(struct bulk *k, int *worst, strata_error *err)
+/* What the nearest layer says to one key; `g`: it is the n-th of that group, which has not found it.  1: it takes a flight. */
+static int look_for_one(struct bulk *k, size_t i, const struct quick_group *g, size_t n, int *worst, strata_error *err)
 {
     strata *cache = k->want.handle;
-    size_t left = 0;
+    strata_item *item = &k->items[i];
+    strata_error *words = *worst >= 0 ? err : NULL;
+    strata_value *said = item->value;
+    uint64_t hash;
+    int answered = 1;
+    item->value = NULL;
+    want_item(k, i);
+    if (g != NULL)
+        answered = strata__read_said(&k->want, item->key, g->hashes[n], g->now_ms, said, &item->value, &item->status);
+    else if ((item->status = check_key(cache, item->key, words)) == STRATA_OK)
+        answered = strata__read_first(&k->want, item->key, &hash, &item->value, &item->status, words);
+    if (!answered)
+        item->status = STRATA_PENDING;
+    if (k->hits != NULL)
+        k->hits[i] = (unsigned char)answered;
+    *worst = first_error(*worst, item->status);
+    return !answered;
+}
+
+/* It was closed, or forked, while this call looked: the first `count` items have answers or what is left of one. */
+static void give_back(struct bulk *k, size_t count, int rc)
+{
     for (size_t i = 0; i < k->count; i++) {
-        strata_item *item = &k->items[i];
-        strata_error *words = *worst >= 0 ? err : NULL;
-        uint64_t hash;
-        item->value = NULL;
-        want_item(k, i);
-        item->status = check_key(cache, item->key, words);
-        if (item->status == STRATA_OK &&
-            !strata__read_first(&k->want, item->key, &hash, &item->value, &item->status, words)) {
-            item->status = STRATA_PENDING;
-            left++;
-        }
-        if (k->hits != NULL)
-            k->hits[i] = item->status != STRATA_PENDING;
-        *worst = first_error(*worst, item->status);
+        if (i < count && quick_found(k->items[i].value))
+            strata_value_unref(k->items[i].value);
+        k->items[i].value = NULL;
+        k->items[i].status = rc;
     }
-    return left;
+}
+
+/* Before a first item that takes more than a look.  < 0: refused, and nothing is left of the items up to the group's last. */
+static int enter(struct bulk *k, size_t done, const struct quick_group *g, strata_error *err)
+{
+    strata *cache = k->want.handle;
+    int rc = k->entered ? STRATA_OK : root_enter(cache->root, err);
+    k->entered = rc == STRATA_OK;
+    if (rc == STRATA_OK)
+        return rc;
+    give_back(k, done, rc);
+    if (g != NULL)
+        counter_add(cache->cells, counter_index(), HOT_SLOW, g->count - g->found);
+    return rc;
+}
+
+/* Answer what the nearest layer can; *left are not.  < 0: the call is refused as a whole. */
+static int look_first(struct bulk *k, size_t *left, int *worst, strata_error *err)
+{
+    struct quick_group g;
+    for (size_t i = 0; i < k->count;) {
+        int rc, looked = strata__quick_group(k->want.handle, k->items + i, k->count - i, &g);
+        size_t n = looked ? g.count : 1;
+        if (looked && k->hits != NULL)
+            memset(k->hits + i, 1, n);
+        if (!looked || g.found != n) {
+            if ((rc = enter(k, looked ? i + n : i, looked ? &g : NULL, err)) != STRATA_OK)
+                return rc;
+            for (size_t j = 0; j < n; j++)
+                if (!looked || !quick_found(k->items[i + j].value))
+                    *left += (size_t)look_for_one(k, i + j, looked ? &g : NULL, j, worst, err);
+        }
+        i += n;
+    }
+    return k->count == 0 ? enter(k, 0, NULL, err) : STRATA_OK;
 }
 
 static void enter_one(struct bulk *k, struct waiter *w, strata_item *item)
@@ -255,13 +302,14 @@ static int read_rest(struct bulk *k, size_t left, int worst, strata_error *err)
 static int read_many(struct bulk *k, strata_error *err)
 {
     struct root *root = k->want.handle->root;
-    int worst = root_enter(root, err);
-    if (worst != STRATA_OK)
-        return worst;
-    size_t left = look_first(k, &worst, err);
+    size_t left = 0;
+    int worst = STRATA_OK, rc = look_first(k, &left, &worst, err);
+    if (rc != STRATA_OK)
+        return rc;
     if (left != 0)
         worst = read_rest(k, left, worst, err);
-    root_leave(root);
+    if (k->entered)
+        root_leave(root);
     return worst;
 }
 

@@ -62,12 +62,15 @@ struct strata {
     _Atomic(struct histogram *) load_latency; /* nanoseconds; NULL before the first load */
 
     struct root *root;
-    strata *parent;                 /* NULL: this is the root */
-    _Atomic(uint32_t) refs;         /* the users', and one of the tree until the cache is closed */
-    strata_policy policy;           /* all fields resolved */
-    uint32_t adaptive_most;         /* hits of a key are counted up to here; 0: not at all */
-    int quick_set;                  /* 1: a plain set may take the short way (set_quick.c) */
-    strata_meta set_meta;           /* what such a set stores, but for its birth */
+    strata *parent;         /* NULL: this is the root */
+    _Atomic(uint32_t) refs; /* the users', and one of the tree until the cache is closed */
+    strata_policy policy;   /* all fields resolved */
+    uint32_t adaptive_most; /* hits of a key are counted up to here; 0: not at all */
+    int quick_set;          /* 1: a plain set may take the short way (set_quick.c) */
+    strata_meta set_meta;   /* what such a set stores, but for its birth */
+    /* Of the nearest layer, where that is instant and has one; nobody counts the hits of each key. */
+    size_t (*quick_many)(strata_layer *layer, strata_item *items, const uint64_t *hashes, size_t count,
+                         const strata_lines *lines, int64_t now_ms);
     int64_t set_span_ms;            /* from birth to when nobody needs it; STRATA_FOREVER */
     int64_t wall_offset_ms;         /* Unix time - clock, when the cache was opened */
     strata_loader loader;           /* resolved through the parents; may be NULL */

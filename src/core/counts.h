@@ -18,6 +18,8 @@ enum hot_word {
     HOT_MISSED, /* misses of the same */
     HOT_END
 };
+/* A read whose number, of its thread, ends with these bits is timed. */
+enum { HOT_SAMPLE_MASK = 1023 };
 static_assert((int)HOT_END <= (int)COUNTER_WORDS, "a cell is one line");
 
 /* Counters of a handle that only slower paths raise. */

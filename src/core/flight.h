@@ -314,6 +314,9 @@ void strata__join_counted(strata *cache, strata_slice key);
  * takes a flight. */
 int strata__read_first(const struct want *want, strata_slice key, uint64_t *hash, strata_value **out, int *status,
                        strata_error *err);
+/* The same of a look that is counted as begun already, and that quick() answered with `said`: NULL or STRATA_NOT_HERE. */
+int strata__read_said(const struct want *want, strata_slice key, uint64_t hash, int64_t now_ms, strata_value *said,
+                      strata_value **out, int *status);
 /* A blocking read through a flight: after the nearest layer, if it is instant, did not answer. */
 int strata__read_blocking(const struct want *want, strata_slice key, uint64_t hash, strata_value **out,
                           strata_error *err);

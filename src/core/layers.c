@@ -236,6 +236,8 @@ void strata__handle_rewire_locked(strata *h)
                 ops->hint != NULL && ops->quick != NULL;
     h->hint = quick ? ops->hint : no_hint;
     h->quick = quick ? ops->quick : no_quick;
+    int many = quick && ops->size >= offsetof(strata_layer_ops, quick_many) + sizeof ops->quick_many;
+    h->quick_many = many ? ops->quick_many : NULL;
     h->direct = root->layer_count == 1 && !slot_instant(&root->layers[0]) &&
                 (root->layers[0].flags & (STRATA_LAYER_BLOCKS | STRATA_LAYER_LENDS)) &&
                 (root->coherence == NULL || (root->layers[0].flags & STRATA_LAYER_SHARED));

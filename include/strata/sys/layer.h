@@ -178,6 +178,11 @@ struct strata_op {
 /** What quick() answers where there is no entry. */
 #define STRATA_NOT_HERE ((strata_value *)(uintptr_t)1)
 
+/** To so many keys quick_many() answers at once. */
+#define STRATA_QUICK_MOST 32
+
+struct strata_item; /* strata/cache.h */
+
 /** What of a layer is a namespace's, whatever others put there. */
 typedef struct strata_share {
     size_t size;      /**< sizeof this struct */
@@ -347,6 +352,11 @@ typedef struct strata_layer_ops {
      *  @return STRATA_OK; STRATA_EINVAL (all shares together are too much), STRATA_EBUSY (too many), STRATA_ENOMEM.  NULL: the layer keeps
      *  none. */
     int (*share)(strata_layer *layer, const strata_share *what, strata_error *err);
+    /** As hint() and quick() of each, in such an order that the waits for memory of all keys overlap: items[i].value is what quick()
+     *  would return, and where that is a reference items[i].status is STRATA_OK.  1 to STRATA_QUICK_MOST items, whose keys have these
+     *  hashes.  @return how many references.  NULL: they are asked one by one. */
+    size_t (*quick_many)(strata_layer *layer, struct strata_item *items, const uint64_t *hashes, size_t count,
+                         const strata_lines *lines, int64_t now_ms);
 } strata_layer_ops;
 
 /** The base of a layer: the first member of its own struct. */

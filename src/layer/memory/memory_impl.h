@@ -511,7 +511,10 @@ static inline void strata__memory_move_up(struct entry *e, uint32_t position)
                                                                        memory_order_relaxed, memory_order_relaxed))
         ;
 }
-/* The same, with op->meta always filled.  op->now_ms is INT64_MAX, the real moment is `now_ms`. */
+/* memory_read_many.c */
+size_t strata__memory_quick_many(strata_layer *layer, struct strata_item *items, const uint64_t *hashes, size_t count,
+                                 const strata_lines *lines, int64_t now_ms);
+/* strata__memory_lookup(), with op->meta always filled.  op->now_ms is INT64_MAX, the real moment is `now_ms`. */
 int strata__memory_lookup_meta(struct memory *m, strata_op *op, int64_t now_ms);
 void strata__memory_drain_touches(struct memory *m, struct reclaim_record *r);
 /* The heap value behind a pin, of this memory layer or another one, that is stored by reference; or NULL. */

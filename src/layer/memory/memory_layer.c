@@ -426,6 +426,7 @@ static const strata_layer_ops memory_ops = {
     .health = strata__memory_health,
     .scan = strata__memory_scan,
     .share = strata__memory_share,
+    .quick_many = strata__memory_quick_many,
 };
 
 /* The constructor --------------------------------------------------------------------------------------------- */

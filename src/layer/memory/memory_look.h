@@ -70,6 +70,17 @@ static inline void point_at(struct strata_value *v, const struct entry *e)
     }
 }
 
+static inline struct strata_value *memory_pin(struct reclaim_pin *p, const struct entry *e)
+{
+    struct strata_value *v = (struct strata_value *)(void *)p;
+    static_assert(sizeof(struct strata_value) <= sizeof p->handle, "a handle fits its slot");
+    point_at(v, e);
+    atomic_store_explicit(&v->refs, 1, memory_order_relaxed);
+    v->kind = STRATA__VALUE_PIN;
+    reclaim_protect(p, e);
+    return v;
+}
+
 static inline uint32_t position_of(const struct entry *e)
 {
     return atomic_load_explicit(&((struct entry *)(uintptr_t)e)->position, memory_order_relaxed);

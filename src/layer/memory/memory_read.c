@@ -63,17 +63,6 @@ static __attribute__((noinline)) struct entry *search_again(struct reclaim_recor
     }
 }
 
-static inline struct strata_value *pin(struct reclaim_pin *p, const struct entry *e)
-{
-    struct strata_value *v = (struct strata_value *)(void *)p;
-    static_assert(sizeof(struct strata_value) <= sizeof p->handle, "a handle fits its slot");
-    point_at(v, e);
-    atomic_store_explicit(&v->refs, 1, memory_order_relaxed);
-    v->kind = STRATA__VALUE_PIN;
-    reclaim_protect(p, e);
-    return v;
-}
-
 static inline void bump(struct memory *m, struct reclaim_record *r, unsigned counter)
 {
     if (__builtin_expect(m->cell >= 0, 1)) {
@@ -174,7 +163,7 @@ static inline int lookup(struct memory *m, strata_op *op, int64_t gone_before)
             reclaim_leave(r);
             return STRATA_MISS;
         }
-        op->found = pin(p, e);
+        op->found = memory_pin(p, e);
         status = e->deadline > op->now_ms || ((e->kind & KIND_FOREVER) && op->now_ms != INT64_MAX) ? STRATA_OK
                                                                                                    : STRATA_STALE;
         if (op->lines != NULL && __builtin_expect(below_line(e, op->lines), 0))
@@ -235,11 +224,7 @@ static inline __attribute__((always_inline)) strata_value *hand_out(struct shard
                                                                     uint64_t section, struct reclaim_pin *p,
                                                                     struct entry *e)
 {
-    struct strata_value *v = (struct strata_value *)(void *)p;
-    point_at(v, e);
-    atomic_store_explicit(&v->refs, 1, memory_order_relaxed);
-    v->kind = STRATA__VALUE_PIN;
-    reclaim_protect(p, e);
+    struct strata_value *v = memory_pin(p, e);
     uint8_t hits = atomic_load_explicit(&e->hits, memory_order_relaxed);
     if (hits < s->quick_hits)
         atomic_store_explicit(&e->hits, (uint8_t)(hits + 1), memory_order_relaxed);
