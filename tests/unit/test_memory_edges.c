@@ -50,6 +50,36 @@ static void test_more_shards_than_the_budget_can_feed(void **state)
     fixture_close(&f);
 }
 
+static size_t shards_of(const strata_memory_options *o)
+{
+    struct memory_fixture f;
+    assert_int_equal(fixture_open(&f, o, NULL), STRATA_OK);
+    size_t count = ((struct memory *)(void *)f.layer)->shard_count;
+    fixture_close(&f);
+    return count;
+}
+
+/* One below 1,024 entries, so that the policy's order is exact there; else at least 256 entries each, of every policy. */
+static void test_shards_are_few_and_large(void **state)
+{
+    (void)state;
+    static const uint64_t entries[] = { 1, 50, 511, 512, 1000, 1023, 1024, 1025, 2047, 2048, 5000, 20000, 1000000 };
+    for (int policy = STRATA_EVICT_S3FIFO; policy <= STRATA_EVICT_COST; policy++)
+        for (size_t i = 0; i < sizeof entries / sizeof entries[0]; i++) {
+            strata_memory_options o = { STRATA_SIZED(strata_memory_options), .max_bytes = (uint64_t)1 << 30,
+                                        .policy = policy, .max_entries = entries[i] };
+            size_t count = shards_of(&o);
+            if (entries[i] < 1024)
+                assert_int_equal(count, 1);
+            else
+                assert_true(entries[i] / count >= 256);
+            if (entries[i] == 1000000)
+                assert_true(count > 1);
+            o.shards = 1;
+            assert_int_equal(shards_of(&o), 1);
+        }
+}
+
 /* Both budgets given, and the bytes run out first: the count must not spoil the policy's shares. */
 static void test_count_that_never_fills(void **state)
 {
@@ -256,6 +286,7 @@ int main(void)
         cmocka_unit_test(test_largest_budget),
         cmocka_unit_test(test_tag_zero_in_an_empty_layer),
         cmocka_unit_test(test_more_shards_than_the_budget_can_feed),
+        cmocka_unit_test(test_shards_are_few_and_large),
         cmocka_unit_test(test_count_that_never_fills),
         cmocka_unit_test(test_sweep_misses_none_that_moves),
         cmocka_unit_test(test_recency_in_two_layers),
