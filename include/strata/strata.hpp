@@ -3,8 +3,15 @@
 //
 //   strata_cpp::cache cache("memory:?max_bytes=64mb");
 //   strata_cpp::value user = cache.get_or_load("user:42", [](strata_cpp::load &, strata_cpp::slice key) {
-//       return query(key.str()); // a std::string: the value.  Or: return load.absent();
+//       return query(key.str()); // a std::string: the value
 //   });
+//
+// A loader with several answers returns statuses, the value's, too, for a lambda has one type to return:
+//
+//   [](strata_cpp::load &load, strata_cpp::slice key) {
+//       std::string name;
+//       return find(key.str(), name) ? load.copy(name) : load.absent();
+//   }
 //
 // Calls without a prefix throw strata_cpp::error where the C call fails; calls that begin with try_ return the C status
 // and throw nothing.  A loader's exception fails the load for everybody who waits for it, with its what() as the

@@ -12,13 +12,13 @@ STRATA_BEGIN_DECLS
  */
 typedef struct strata_value strata_value;
 
-/** The bytes; aligned to 8.  NULL for an object that was never encoded. */
+/** The bytes; aligned to 8.  NULL for an object that was never encoded, and for NULL. */
 STRATA_API const void *strata_value_data(const strata_value *value);
 
-/** How many bytes; for an object without bytes, 0. */
+/** How many bytes; 0 for an object without bytes, and for NULL, which is what a miss or "absent" leaves. */
 STRATA_API size_t strata_value_size(const strata_value *value);
 
-/** The decoded object, where the cache has a codec; NULL otherwise.  Borrowed from the value. */
+/** The decoded object, where the cache has a codec; NULL otherwise, and for NULL.  Borrowed from the value. */
 STRATA_API void *strata_value_object(const strata_value *value);
 
 /** One more reference to the same value.  Returns `value`.  NULL is answered with NULL. */
