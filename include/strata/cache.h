@@ -165,19 +165,20 @@ STRATA_API int strata_open(strata **out, const strata_options *options, strata_e
 STRATA_API int strata_open_url(strata **out, const char *url, const strata_options *options, strata_error *err);
 
 /**
- * Close a cache: no more work is taken (STRATA_ECLOSED), loads are told that they are cancelled, their callers get
- * STRATA_ECLOSED, threads are joined.  A value whose caller has it, and that is on its way to slower layers, gets there first:
- * that is as much as max_queued says, or 16 MiB.
- * What a memory layer holds is put into the disk below it where that has admit_on=eviction.
- * Deletes that are kept for a server that is away (queued_deletes in its layer's stats), and messages for a bus that is (queued in
- * strata_health), are tried once more, the former on a connection that is made for it, and lost if it still can't be told.
- * On a namespace: gives back this reference only.
- * Values that are held stay valid.  Namespaces that are held answer STRATA_ECLOSED and must still be closed; until the last one is,
+ * Close a cache; of a namespace, give back this reference, and no more.  No more work is taken (STRATA_ECLOSED); loads are told that they
+ * are cancelled, and their callers get STRATA_ECLOSED; threads are joined.  What is done first:
+ *   - values that their callers have already, and that are on their way to slower layers, get there: as many as max_queued says, or 16 MiB;
+ *   - sets that wait to be written behind are written;
+ *   - what a memory layer holds is put into the disk below it, where that has admit_on=eviction;
+ *   - deletes that are kept for a server that is away (queued_deletes in its layer's stats), and messages for a bus that is (queued in
+ *     strata_health), are tried once more, the deletes on a connection that is made for it.  What still can't be told is lost.
+ * Values that are held stay valid.  Namespaces that are held answer STRATA_ECLOSED, and must still be closed; until the last one is,
  * closing the cache again does nothing (STRATA_OK).  While another thread closes it, this waits for that one, goes on where its time is
  * over, and returns what came of it: the cache is closed then.
- * @return STRATA_OK; STRATA_PENDING: closed, and such deletes or messages were lost, so others may find in that server, or in their
- *         memory, what was deleted or replaced here, until its time is over; STRATA_AGAIN when called from a callback or loader of this cache: it is marked
- *         closing, and the caller must close it again from outside.  NULL is a no-op.
+ * @return STRATA_OK (also for NULL, a no-op).
+ *         STRATA_PENDING: closed, and such deletes or messages were lost: others may find in that server, or in their memory, what was
+ *         deleted or replaced here, until its time is over.
+ *         STRATA_AGAIN: called from a callback or loader of this cache.  It is marked closing; close it again from outside.
  * Blocks: until loaders and callbacks that run have returned, and layers have written what they have to; strata_close_within()
  * has a bound.
  */
@@ -279,23 +280,27 @@ STRATA_API int strata_size(strata *cache, uint64_t *out, strata_error *err);
 /* Writing ---------------------------------------------------------------------------------------------------- */
 
 /**
- * Store a copy of `value` in every layer.  Loads of the key that run are not stored.
- * @return STRATA_OK (also where a layer had no room for it: rejections in its stats); STRATA_EKEYSIZE,
- *         STRATA_EVALUESIZE, STRATA_EINVAL, STRATA_ENOMEM, STRATA_ECLOSED, STRATA_ELAYER (one failed; the others have it,
- *         unless write_policy says otherwise).
- * A layer that does not take the value, for want of room or because it failed, is told to remove the key: unless that fails
- * too, what was there before is gone.  STRATA_PENDING: a layer on another machine, or a bus, can't be reached.  This cache serves nothing
- * older; other nodes may, until it can be reached again and is told (docs/coherence.md: how long at most).  Whether the first calls of an outage answer
- * STRATA_ELAYER or STRATA_PENDING depends on what is known of it by then: neither says that nothing was stored.
+ * Store a copy of `value` in every layer.  What a load of the key that is under way brings is not stored.
+ * @return STRATA_OK: stored; a layer may have had no room for it (rejections in its stats).
+ *         STRATA_MISS: stored nowhere, because strata_policy.admit is off and no layer holds the key.
+ *         STRATA_PENDING: this cache serves nothing older, but a layer on another machine, or a bus, can't be reached.  Other nodes may
+ *         serve what is older until it is back and has been told (docs/coherence.md: how long at most).
+ *         STRATA_ELAYER: a layer failed; the others have it, unless write_policy says otherwise.
+ *         STRATA_EKEYSIZE, STRATA_EVALUESIZE, STRATA_EINVAL, STRATA_ENOMEM, STRATA_ECLOSED, STRATA_EFORKED.
+ * A layer that had no room, or failed, is told to remove the key, so that it does not go on serving what it held before; where that fails,
+ * too, it may.  The first calls of an outage answer STRATA_ELAYER or STRATA_PENDING, by what is known of it by then: neither
+ * says that nothing was stored.
  *
- * Write-behind (strata_policy.write_behind_ms): the set is in this node's memory layers when the call returns, as STRATA_PENDING, and
- * blocks on nothing; what is below, and then other nodes, get it within that time, many sets together, of a key the last one alone.
- * Until then calls of this node see it, whatever memory evicts, and a process that is killed loses it; strata_close() writes what waits.
- * A later set or delete of the key takes its place, a clear or ban ends it, and so does what another node does to the key: it is told
- * (by a bus), or the store refuses what is older than what it holds (Redis; another shared layer can't tell).  Then this node holds it
- * no more, and listeners get STRATA_EVENT_BEHIND_LOST, as they do when a layer fails it.  STRATA_OK says that it went through at once:
- * the queue was full (strata_options.write_behind_max_entries), the store has told this node nothing yet by which to tell what is
- * newer, or another write of the key was under way.  STRATA_EINVAL with write_policy strict, or without a memory layer in front.
+ * Write-behind (strata_policy.write_behind_ms).  The call returns STRATA_PENDING, and blocks on nothing: the value is in this node's
+ * memory layers, and calls of this node see it, whatever memory evicts.  The layers below, and then other nodes, get it within that time:
+ * many sets together, of a key the last one alone.  strata_close() writes what waits; a process that is killed loses it.
+ *   - It is replaced by a later set or delete of the key, and ended by a clear or ban.
+ *   - It is ended by what another node does to the key, of which a bus tells, or the store, which refuses what is older than what
+ *     it holds (Redis; other shared layers can't tell).  This node holds it no more then, and listeners get
+ *     STRATA_EVENT_BEHIND_LOST, as they do where a layer fails it.
+ *   - STRATA_OK: it went through at once, because the queue was full (strata_options.write_behind_max_entries), the store had not
+ *     told this node yet how to tell what is newer, or another write of the key was under way.
+ *   - STRATA_EINVAL: write_policy is strict, or there is no memory layer in front.
  */
 STRATA_API int strata_set(strata *cache, strata_slice key, strata_slice value, const strata_policy *policy,
                           strata_error *err);
@@ -333,12 +338,17 @@ STRATA_API int strata_set_object(strata *cache, strata_slice key, void *object, 
 STRATA_API int strata_set_object_tagged(strata *cache, strata_slice key, void *object, const strata_slice *tags,
                                         size_t tag_count, const strata_policy *policy, strata_error *err);
 
-/** Take the key out of every layer.  A value loaded before is never stored after.  @return STRATA_OK (whether or not
- *  it was there); STRATA_PENDING: this cache serves it no more, but a layer on another machine, or a bus, can't be reached, and
- *  other nodes may still get it there, or have it in their memory.  The delete is kept, and carried out when that layer is back; what closing the cache can't
- *  carry out is lost.  Errors as strata_set(): after STRATA_ELAYER the layer that failed may still serve it, so delete again.
- *  A layer on another machine that refused it (the words say why: rights that are missing, a replica) is kept from serving it
- *  here, and tried again from time to time; other nodes get it until what the words ask for is done. */
+/**
+ * Take the key out of every layer.  What was loaded before is never stored after.
+ * @return STRATA_OK, whether or not it was there.
+ *         STRATA_PENDING: this cache serves it no more, but a layer on another machine, or a bus, can't be reached: other nodes may still
+ *         get it there, or have it in their memory.  The delete is kept, and carried out when that layer is back; what strata_close()
+ *         can't carry out is lost.
+ *         STRATA_ELAYER: the layer that failed may still serve it, so delete again.  One on another machine that refused (the words
+ *         say why: rights that are missing, a replica) is kept from serving it here, and told again from time to time; other nodes
+ *         get it there until what the words ask for is done.
+ *         Other errors as strata_set().
+ */
 STRATA_API int strata_delete(strata *cache, strata_slice key, strata_error *err);
 
 /** End the key's freshness now.  Its stale windows end when they would have ended without this: an hour left of freshness

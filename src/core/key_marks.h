@@ -1,7 +1,9 @@
-/* key_marks.h - what a process remembers of keys besides their entries, in bounded memory: which are not to be cached.
+/* key_marks.h - what a process remembers of keys besides their entries, in bounded memory: which of them were loaded lately and not stored
+ * (strata_policy.uncacheable_ms), so that their callers load for themselves instead of one after the other.
  *
- * Made when it is first needed; lost where memory is; and forgotten early where more keys are marked than there is room for.  Nobody
- * looks who has the option off, and nobody at all on a hit.  */
+ * It is a hint, and may be lost: the table is made when the first key is marked, and where there is no memory for it there are no marks;
+ * where more keys are marked than there is room for, some are forgotten early.  Callers whose policy has the option off don't look,
+ * and a hit never does.  */
 #ifndef STRATA_CORE_KEY_MARKS_H
 #define STRATA_CORE_KEY_MARKS_H
 #include "src/core/flight.h"

@@ -4,8 +4,9 @@
  * origin is protected by a bound of each process (max_unleased_loads).  Who comes past it waits its turn, first come, first
  * served; the flight waits, no thread, and its callers' timeouts hold.
  *
- * A loader may wait for another load that stands behind it here.  One that asks on its own thread is let through.  That others
- * wait so can't be seen; so where nothing has moved for a while, one more is let in. */
+ * That could hang: a loader that is in may wait for a load that stands in this queue, and so never leave.  Where it asks for that one on
+ * its own thread, that is seen (frames.c), and the load passes the queue.  Where it waits in some other way (for a thread of its own, say)
+ * it can't be seen: so where nobody has come in or left for a second, one more is let in, over the bound. */
 #ifndef STRATA_CORE_UNLEASED_H
 #define STRATA_CORE_UNLEASED_H
 #include "src/base/list.h"

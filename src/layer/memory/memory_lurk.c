@@ -1,9 +1,14 @@
-/* memory_lurk.c - what bans have taken leaves, though nobody reads it; and what they have left alone counts as younger than they are.
+/* memory_lurk.c - the memory layer's part of the walk that core's lurker.c describes: entries that bans have taken are freed, though
+ * nobody reads them, and the others get a later position, so that these bans need not be compared with them again.
  *
- * A walk over the index, in pieces: under one hold of a shard's lock so many slots are looked at, and so many entries are compared
- * with bans, which takes longer.  What has come free of whole goes back to the system at the end of a shard.  Readers take no lock at all.  Between two pieces the index goes on changing.  A removal fetches
- * slots back over full buckets, so a piece begins a few of these before the place where the last one ended; a table that has grown is
- * walked from its begin.  What is met twice costs a look, no more. */
+ * It goes over the index of one shard after the other, in pieces.  A piece is one hold of the shard's lock, so it is bounded twice: by the
+ * slots that are looked at, and by the entries that are compared with bans, which takes longer.  Readers take no lock, and don't notice.
+ *
+ * Between two pieces the index changes.  A removal may move an entry to an earlier bucket (entries are fetched back over full ones), past the
+ * place where the walk has got to: so a piece begins some buckets before the end of the last one.  A table that has grown is walked
+ * from its beginning.  What is met twice costs a look, no more.
+ *
+ * At the end of a shard some of its chunks that have come free go back to the system. */
 #include <string.h>
 
 #include "src/layer/memory/memory_impl.h"
