@@ -42,19 +42,26 @@ template <class Peer> entry entry_of()
 }
 
 const entry backends[] = {
-    entry_of<bench::flat_thp>(),       entry_of<bench::flat>(),
-    entry_of<bench::flat_duties>(),    entry_of<bench::setassoc>(),
+    entry_of<bench::flat_thp>(),
+    entry_of<bench::flat>(),
+    entry_of<bench::flat_thp_batch16>(),
+    entry_of<bench::flat_duties>(),
+    entry_of<bench::setassoc>(),
 #ifdef BENCH_HAS_STRATA
-    entry_of<bench::strata_get_set>(), entry_of<bench::strata_load_through>(),
+    entry_of<bench::strata_get_set>(),
+    entry_of<bench::strata_get_many_keys>(),
+    entry_of<bench::strata_load_through>(),
 #endif
 #ifdef BENCH_HAS_ROCKSDB
-    entry_of<bench::rocksdb_hcc>(),    entry_of<bench::rocksdb_lru>(),
+    entry_of<bench::rocksdb_hcc>(),
+    entry_of<bench::rocksdb_lru>(),
 #endif
 #ifdef BENCH_HAS_GLIB
     entry_of<bench::glib_lru>(),
 #endif
 #ifdef BENCH_HAS_TBB
-    entry_of<bench::tbb_lru>(),        entry_of<bench::tbb_hash_map>(),
+    entry_of<bench::tbb_lru>(),
+    entry_of<bench::tbb_hash_map>(),
 #endif
 };
 

@@ -13,6 +13,7 @@
 #include <pthread.h>
 #include <string>
 #include <thread>
+#include <type_traits>
 #include <vector>
 
 namespace bench
@@ -48,7 +49,7 @@ typedef std::vector<trace> thread_traces;
 inline std::vector<thread_traces> make_traces(const plan &p)
 {
     zipf_source zipf(p.entries, 0.99);
-    size_t length = p.entries > 1000000 ? 4000000 : 2000000;
+    size_t length = p.entries > 1000000 ? 4000000 : 2000000; // whole calls of any peer
     std::vector<thread_traces> all;
     for (auto d : p.distributions) {
         thread_traces traces((size_t)*std::max_element(p.threads.begin(), p.threads.end()));
@@ -67,6 +68,25 @@ inline std::vector<thread_traces> make_traces(const plan &p)
     return all;
 }
 
+// One call: of a peer that is asked for one key, or for many.  How many were hits.
+template <class Peer, class Use>
+size_t ask(Peer &backend, const key *k, bool miss, Use use, std::integral_constant<size_t, 1>)
+{
+    if (backend.get(*k, use)) {
+        return 1;
+    }
+    if (miss && !Peer::loads) {
+        backend.put(*k);
+    }
+    return 0;
+}
+
+template <class Peer, class Use, size_t N>
+size_t ask(Peer &backend, const key *keys, bool, Use use, std::integral_constant<size_t, N>)
+{
+    return backend.get_many(keys, use);
+}
+
 // The measured loop, on the thread that measures.
 template <pass KIND, class Peer>
 tally drive(Peer &backend, const trace &keys, size_t &position, bool miss, double seconds, uint64_t timer_ticks)
@@ -80,33 +100,29 @@ tally drive(Peer &backend, const trace &keys, size_t &position, bool miss, doubl
         memcpy(&word, value, sizeof word);
         sum += word;
     };
-    auto ask = [&](const key &k) {
-        if (backend.get(k, touch)) {
-            hits++;
-        } else if (miss && !Peer::loads) {
-            backend.put(k);
-        }
-    };
+    const std::integral_constant<size_t, Peer::batch> keys_a_call;
+    static_assert(128 % Peer::batch == 0, "a trace is whole calls");
     if (KIND == pass::latency) {
         out.ticks.reserve(enough + 1024);
     }
     began = bench_now_ns();
     until = began + (uint64_t)(seconds * 1e9);
     do {
-        for (int i = 0; i < 1024; i++) {
-            const key &k = keys[at];
-            if (++at == length) {
+        for (size_t i = 0; i < 1024; i += Peer::batch) {
+            const key *k = &keys[at];
+            at += Peer::batch;
+            if (at == length) {
                 at = 0;
             }
             if (KIND == pass::latency) {
                 __builtin_prefetch(&keys[at]);
                 uint64_t ticks = bench_ticks_begin();
-                ask(k);
+                hits += ask(backend, k, miss, touch, keys_a_call);
                 ticks = bench_ticks_end() - ticks;
                 ticks -= std::min(ticks, timer_ticks);
                 out.ticks.push_back((uint32_t)std::min<uint64_t>(ticks, UINT32_MAX));
             } else {
-                ask(k);
+                hits += ask(backend, k, miss, touch, keys_a_call);
             }
         }
         operations += 1024;

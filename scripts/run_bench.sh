@@ -81,7 +81,7 @@ budget=205 # seconds that a run without --full may measure caches in memory, and
 disk_budget=85 # stores on disk
 
 # Where the time is short: the larger size with the floors, strata, and the peer that comes closest.
-close_ones='flat_thp flat_duties setassoc_1t strata strata_gol rocksdb_hcc'
+close_ones='flat_thp flat_duties setassoc_1t strata strata_many strata_gol rocksdb_hcc'
 default_cells='100000:100 100000:1024 4000000:100'
 full_cells='100000:100 100000:1024 4000000:100 4000000:1024'
 default_disk_cells='200000:1024 20000:16384 1000000:1024'
@@ -146,7 +146,7 @@ jobs() {
         fi
         dists=zipf99,uniform
         [ $mode = fit ] || [ $full = yes ] || [ -n "$cells" ] || dists=zipf99
-        [ $mode != fit ] || [ "$n" != 100000 ] || dists=$dists,hot
+        case $backend in *_many | *_batch16) ;; *) [ $mode != fit ] || [ "$n" != 100000 ] || dists=$dists,hot ;; esac
         echo "$n $v $mode $dists $backend"
       done
     done

@@ -5,6 +5,8 @@
 //     a constructor that takes a config
 //     bool get(const key &, use)    true on a hit; hands the value to use(pointer) while it is still pinned
 //     void put(const key &)         stores config.value_bytes bytes of config.source, copied
+// or, where `batch` is more than 1, instead of get()
+//     size_t get_many(const key *, use)   `batch` keys at once; how many were hits; hands all values to use(pointer) while they are pinned
 // shadow the flags that differ, and name it in mem_bench.cpp.  One object serves all threads.
 #ifndef BENCH_PEERS_PEER_HPP
 #define BENCH_PEERS_PEER_HPP
@@ -28,6 +30,7 @@ struct peer {
     static constexpr bool single_threaded = false; // must not be asked by two threads
     static constexpr bool loads = false;           // get() stores what was missing by itself
     static constexpr bool floor = false;           // no cache, a physical limit
+    static constexpr size_t batch = 1;             // keys a call; more: takes part in the fit cells alone
 
     config cfg;
     explicit peer(const config &c) : cfg(c) {}

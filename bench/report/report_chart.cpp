@@ -35,7 +35,9 @@ std::string label_of(const std::string &backend)
     static const std::map<std::string, std::string> labels = {
         { "strata", "strata" },
         { "strata_gol", "strata get_or_load" },
+        { "strata_many", "strata get_many/16" },
         { "flat_thp", "bare table" },
+        { "flat_thp_batch16", "bare table/16" },
         { "flat_duties", "with a hit's duties" },
         { "setassoc_1t", "bare set-assoc." },
         { "flat", "bare table, 4 KB" },

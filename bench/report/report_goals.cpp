@@ -85,12 +85,12 @@ static void add_ratio(goal &g, const cell_id &id, const ratio &r, double limit, 
     g.checks.push_back(c);
 }
 
-static goal hit_time(const results &r, const char *id, const char *title, int threads)
+static goal hit_time(const results &r, const char *id, const char *title, int threads, const char *backend = "strata")
 {
     goal g = make_goal(id, title, "at most 1.6 x flat_thp", " x");
     for (auto &cell : r.cells) {
         if (is_cell(cell.first, "fit", threads)) {
-            add_ratio(g, cell.first, ratio_of(cell.second, "strata", "flat_thp", &sample::ns), 1.6);
+            add_ratio(g, cell.first, ratio_of(cell.second, backend, "flat_thp", &sample::ns), 1.6);
         }
     }
     return g;
@@ -279,6 +279,10 @@ static std::vector<goal> memory_goals(const results &r)
         hit_time(r, "hit_1t", "Hit, 1 thread", 1),
         hit_p99(r),
         hit_time(r, "hit_2t", "Hit, 2 threads", 2),
+        hit_time(r, "hit_many_1t", "Hit, 16 keys a call, 1 thread, per key", 1, "strata_many"),
+        hit_time(r, "hit_many_2t", "Hit, 16 keys a call, 2 threads, per key", 2, "strata_many"),
+        duties_time(r, "many_floor", "flat_thp_batch16: flat_thp asked for 16 keys at once, per key",
+                    "flat_thp_batch16", "flat_thp"),
         duties_time(r, "duties", "flat_duties, which does a hit's duties and no more", "flat_duties", "flat_thp"),
         duties_time(r, "hit_duties", "Hit, beside flat_duties", "strata", "flat_duties"),
         hot_key(r),

@@ -213,10 +213,12 @@ double median(std::vector<double> v)
 
 bool is_floor(const std::string &backend)
 {
-    static const std::set<std::string> floors = { "flat_thp",  "flat",     "flat_duties", "setassoc_1t",
-                                                  "log_pread", "log_mmap", "log_duties" };
+    static const std::set<std::string> floors = { "flat_thp",    "flat_thp_batch16", "flat",     "flat_duties",
+                                                  "setassoc_1t", "log_pread",        "log_mmap", "log_duties" };
     return floors.count(backend) != 0 || backend.compare(0, 7, "hiredis") == 0;
 }
+
+bool asks_for_many(const std::string &backend) { return backend == "strata_many" || backend == "flat_thp_batch16"; }
 
 bool is_ours(const std::string &backend) { return backend.compare(0, 6, "strata") == 0; }
 

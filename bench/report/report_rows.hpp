@@ -161,6 +161,8 @@ ratio ratio_of(const std::map<std::string, std::vector<Sample>> &cell, const std
 bool is_floor(const std::string &backend);
 bool is_ours(const std::string &backend);
 bool is_peer(const std::string &backend);
+// 16 keys a call: times are per key, but percentiles are of calls.
+bool asks_for_many(const std::string &backend);
 
 std::string count_text(unsigned long n);       // 4M, 100k
 std::string bytes_text(unsigned long n);       // 1 KB, 100 B

@@ -46,10 +46,11 @@ namespace
 {
 
 // "23 (210)": ns an operation, and the 99th percentile of those timed one by one.
-std::string time_text(const series &s)
+std::string time_text(const std::string &backend, const series &s)
 {
     double ns = median(s, &sample::ns);
-    return number_text(ns, ns < 100 ? 1 : 0) + " (" + number_text(median(s, &sample::p99), 0) + ")";
+    return number_text(ns, ns < 100 ? 1 : 0) + " (" + number_text(median(s, &sample::p99), 0) +
+           (asks_for_many(backend) ? " a call)" : ")");
 }
 
 struct column {
@@ -95,7 +96,7 @@ void write_size(std::ostream &out, const results &r, const cell_id &size)
         std::string last = "-";
         for (auto cell : cells) {
             auto found = cell->find(name);
-            line.push_back(found == cell->end() ? "-" : time_text(found->second));
+            line.push_back(found == cell->end() ? "-" : time_text(name, found->second));
             if (found != cell->end() && last == "-") {
                 last = miss ? number_text(median(found->second, &sample::hit_ratio), 4)
                             : number_text(median(found->second, &sample::overhead), 1);
@@ -179,7 +180,7 @@ void write_markdown_size(std::ostream &out, const results &r, const cell_id &siz
             for (int threads = 1; threads <= 2; threads++) {
                 const backends *cell = r.find(at(size, mode, COLUMNS[threads - 1]));
                 bool there = cell != nullptr && cell->count(name) != 0;
-                out << " " << (there ? time_text(cell->at(name)) : "-") << " |";
+                out << " " << (there ? time_text(name, cell->at(name)) : "-") << " |";
                 if (there && cell->at(name)[0].overhead > 0) {
                     bytes = number_text(median(cell->at(name), &sample::overhead), 0);
                 }
