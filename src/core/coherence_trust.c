@@ -205,7 +205,8 @@ void strata__trust_begin(struct coherence *c)
     c->proven = NEVER;
     new_epoch_locked(c, now);
     c->lost = 1;
-    c->said_trusted = c->was_trusted = 0;
+    c->was_trusted = 0;
+    c->said_trusted = 0;
     c->untrusted_since = now;
     key_mutex_unlock(&c->lock);
     tell_handles_locked(c, now);
