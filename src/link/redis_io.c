@@ -88,7 +88,8 @@ static void break_writing_locked(struct redis_conn *c, int failed)
 void strata__redis_flush(struct redis_conn *c, int rounds)
 {
     os_lock_take(&c->lock);
-    int may = (c->state == REDIS_UP || c->state == REDIS_GREETING) && !c->broken && !c->writing;
+    /* What was read and not looked at yet may be a reply that nobody asked for: it must not meet a request that is written now. */
+    int may = (c->state == REDIS_UP || c->state == REDIS_GREETING) && !c->broken && !c->writing && !c->unread;
     if (!may) {
         os_lock_give(&c->lock);
         return;
@@ -290,7 +291,7 @@ int strata__redis_receive(struct redis_conn *c, const struct redis_request *stop
 
 int strata__redis_idle_locked(const struct redis_conn *c)
 {
-    return c->state == REDIS_UP && c->queue.count == 0 && !c->broken && !c->reading && !c->writing &&
+    return c->state == REDIS_UP && c->queue.count == 0 && !c->broken && !c->reading && !c->writing && !c->unread &&
            c->in_at == c->in_size && !c->more;
 }
 

@@ -106,36 +106,58 @@ static void garbage(void **state)
     bad_reply(",1.5\r\n", "could not be read");         /* RESP3 */
 }
 
-/* Answers a GET with two replies. */
+/* Answers the GET of "a" with two replies. */
 static void serve_twice(struct fake_server *f, int fd, int nth)
 {
-    char name[32], key[32];
+    char name[32], key[32], reply[80];
     (void)f;
     if (!fake_greet(fd))
         return;
-    if (nth > 0)
+    if (nth > 0) {
         echo(fd);
-    else if (fake_read_command(fd, name, key) && fake_send(fd, "+one\r\n+two\r\n"))
+        return;
+    }
+    while (fake_read_command(fd, name, key) && strcmp(key, "a") != 0) {
+        (void)snprintf(reply, sizeof reply, "$%zu\r\n%s\r\n", strlen(key), key);
+        if (!fake_send(fd, reply))
+            return;
+    }
+    if (fake_send(fd, "+one\r\n+two\r\n"))
         fake_ignore(fd);
 }
 
-static void a_reply_nobody_asked_for(void **state)
+/* up_before: the connection is there before "a" is asked for, so that its caller reads by itself, and leaves what is not its own to
+ * the link's thread; which the next caller must not forestall. */
+static void one_too_many(int up_before)
 {
     struct fake_server f;
     struct redis_link_counts counts;
-    (void)state;
     fake_server_start(&f, serve_twice, NULL);
     struct redis_link_options options = redis_ask_options(f.port);
     struct redis_link *link = open_link(&options);
-    struct redis_answer answer = redis_ask(link, LONG_MS, "GET", "a", NULL);
+    struct redis_answer answer;
+    if (up_before) {
+        answer = redis_ask(link, LONG_MS, "GET", "first", NULL);
+        assert_string_equal(answer.text, "first");
+    }
+    answer = redis_ask(link, LONG_MS, "GET", "a", NULL);
     assert_int_equal(answer.status, STRATA_OK);
     assert_string_equal(answer.text, "one");
     answer = ask_until_good(link, "GET", "b");
+    assert_int_equal(answer.status, STRATA_OK);
     assert_string_equal(answer.text, "b"); /* never "two" */
     strata__redis_counts(link, &counts);
     assert_int_equal(counts.connects, 2);
     strata__redis_close(link);
     fake_server_stop(&f);
+}
+
+static void a_reply_nobody_asked_for(void **state)
+{
+    (void)state;
+    one_too_many(0);
+    for (int i = 0; i < 20; i++)
+        one_too_many(1);
 }
 
 /* Keeps the reply to "slow" back until "next" has come, which is after the first one's timeout. */
