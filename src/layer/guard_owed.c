@@ -188,10 +188,10 @@ static struct owed_clear *new_clear(struct owed *o, const strata_clear_op *what)
     if (note == NULL)
         return NULL;
     if (what->prefix.size != 0)
-        memcpy(note->bytes, what->prefix.data, what->prefix.size);
+        memcpy(note + 1, what->prefix.data, what->prefix.size);
     note->what = *what;
     note->what.size = sizeof note->what;
-    note->what.prefix = strata_bytes(note->bytes, what->prefix.size);
+    note->what.prefix = strata_bytes(note + 1, what->prefix.size);
     o->clear_count++;
     o->bytes += bytes;
     return note;

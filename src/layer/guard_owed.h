@@ -29,8 +29,7 @@ struct owed_key {
 struct owed_clear {
     struct list_node link; /* owed.clears, oldest stamp first, also while it is with the layer */
     uint64_t stamp, sent;  /* stamp 0: nothing is owed (owed.all alone) */
-    strata_clear_op what;
-    unsigned char bytes[];
+    strata_clear_op what;  /* its prefix stands behind this struct */
 };
 
 struct owed {

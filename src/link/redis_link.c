@@ -51,8 +51,8 @@ void strata__redis_late(struct redis_conn *c, struct redis_request *list)
         [REDIS_SECURING] = "no TLS in time: is it spoken at this port (rediss://), and is the server not stopped?",
         [REDIS_GREETING] = "not greeted in time: the server took the connection, and answers nothing: is it stopped?",
         [REDIS_UP] =
-            "no reply in time; whether the server carries it out is not known: look at its load (SLOWLOG GET), "
-            "or allow more: ",
+            ("no reply in time; whether the server carries it out is not known: look at its load (SLOWLOG GET), "
+             "or allow more: "),
         [REDIS_CLOSED] = "no reply in time, and closed by now",
     };
     strata_error why = STRATA_ERROR_INIT;

@@ -138,7 +138,7 @@ static void an_open_breaker_lets_one_go_first(void **state)
     assert_int_equal(probe.calls, 1);
     for (int i = 0; i < 5; i++) {
         waiting[i] = (struct ended){ 0 };
-        assert_int_equal(strata_get_or_load_async(st.cache, strata_bytes("12345" + i, 1), origin_loader, &herd, NULL,
+        assert_int_equal(strata_get_or_load_async(st.cache, strata_bytes(&"12345"[i], 1), origin_loader, &herd, NULL,
                                                   NULL, on_done, &waiting[i], NULL),
                          STRATA_PENDING);
         run(&st);

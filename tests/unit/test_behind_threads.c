@@ -103,7 +103,7 @@ static void *work(void *ctx)
         chance = chance * 6364136223846793005u + 1442695040888963407u;
         uint32_t what = (uint32_t)(chance >> 33) % 16;
         int i = (int)((chance >> 40) % OWN);
-        strata_slice shared = strata_bytes("abcd" + i % SHARED, 1);
+        strata_slice shared = strata_bytes(&"abcd"[i % SHARED], 1);
         (void)snprintf(text, sizeof text, "%d", round);
         int rc = STRATA_OK;
         if (what < 8)

@@ -122,7 +122,7 @@ static void what_fails_for_a_moment_brings_nothing_back(void **state)
 static void flip(struct disk_fixture *f, const char *name, off_t at)
 {
     char file[512];
-    unsigned char byte;
+    unsigned char byte = 0;
     snprintf(file, sizeof file, "%s/%s", f->path, name);
     int fd = open(file, O_RDWR);
     assert_true(fd >= 0 && pread(fd, &byte, 1, at) == 1);

@@ -207,8 +207,9 @@ static void test_close_waits(void **state)
     static const strata_blocking_ops ops = {
         .size = sizeof ops, .get = late_get, .put = late_put, .remove = late_remove, .close = late_close
     };
-    struct late late = { 0 };
+    struct late late;
     strata *cache;
+    memset(&late, 0, sizeof late);
     strata_layer *layers[1] = { strata_blocking_layer("late", 0, &ops, &late) };
     strata_options options = STRATA_OPTIONS_INIT;
     pthread_t thread;

@@ -72,7 +72,7 @@ static uint64_t draw(uint64_t below)
     return strata__mix64(w.random) % below;
 }
 
-static strata_slice key_of(size_t k) { return strata_bytes("abc" + k, 1); }
+static strata_slice key_of(size_t k) { return strata_bytes(&"abc"[k], 1); }
 static size_t number_of(strata_slice key) { return (size_t)(*(const char *)key.data - 'a'); }
 
 static uint64_t version_of(const strata_value *v, size_t k)

@@ -195,7 +195,7 @@ static void test_late_answers_decide_nothing(void **state)
     strata_policy p = breaking(1, 0);
     open_policy(&st, &p);
     for (int i = 0; i < 2; i++)
-        assert_int_equal(strata_get_or_load_async(st.cache, strata_bytes("ab" + i, 1), origin_loader, &slow[i], NULL,
+        assert_int_equal(strata_get_or_load_async(st.cache, strata_bytes(&"ab"[i], 1), origin_loader, &slow[i], NULL,
                                                   NULL, on_done, &end[i], NULL),
                          STRATA_PENDING);
     run(&st);

@@ -38,7 +38,7 @@ static void finish_from(struct kept *k, size_t first)
         finish(k, i);
 }
 
-static strata_slice key_of(int i) { return strata_bytes("abcdef" + i, 1); }
+static strata_slice key_of(int i) { return strata_bytes(&"abcdef"[i], 1); }
 
 static void ask(struct kept *k, int i, const strata_policy *p)
 {

@@ -36,7 +36,7 @@ static int most_at_once(const strata_policy *p, uint32_t max_unleased, int sick,
     }
     for (int n = 0; n < NODES; n++)
         for (int i = 0; i < CALLERS; i++)
-            assert_int_equal(strata_get_or_load_async(fleet.node[n], strata_bytes("abcdef" + i, 1), load_slowly, &c,
+            assert_int_equal(strata_get_or_load_async(fleet.node[n], strata_bytes(&"abcdef"[i], 1), load_slowly, &c,
                                                       NULL, NULL, on_call, &c.calls_of[n][i], NULL),
                              STRATA_PENDING);
     fleet_pass(&fleet, 1000);

@@ -32,7 +32,7 @@ static void finish(struct kept *k, size_t i)
     strata_load_unref(k->loads[i]);
 }
 
-static strata_slice key_of(int i) { return strata_bytes("abcde" + i, 1); }
+static strata_slice key_of(int i) { return strata_bytes(&"abcde"[i], 1); }
 
 static void ask_key(struct fleet *fleet, struct kept *k, int i, const strata_policy *policy, struct call *c)
 {
