@@ -11,8 +11,15 @@ static pthread_key_t exit_key;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static int usable; /* 0: thread ends can't be noticed, so that no cell may be owned */
 
+static void (*_Atomic left)(void);
+
+void strata__counter_when_left(void (*fn)(void)) { atomic_store(&left, fn); }
+
 static void leave(void *slot)
 {
+    void (*tell)(void) = atomic_load(&left);
+    if (tell != NULL)
+        tell();
     uint32_t index = (uint32_t)(uintptr_t)slot - 1;
     /* Destructors that run later may count again: in a shared cell. */
     strata__counter_slot = COUNTER_OWNED + 1;

@@ -21,6 +21,9 @@ extern _Thread_local uint32_t strata__counter_slot;
 /* Find a number for this thread. */
 uint32_t strata__counter_join(void);
 
+/* Call fn on each thread that gives its number back, before it does: who keeps where it counts must forget that.  One fn in all. */
+void strata__counter_when_left(void (*fn)(void));
+
 static inline uint32_t counter_index(void)
 {
     uint32_t slot = strata__counter_slot;
@@ -41,6 +44,26 @@ static inline uint64_t counter_raise_own(_Atomic(uint64_t) *words, unsigned word
     /* Release: whoever sees the end of a call counted also sees what the call did. */
     atomic_store_explicit(&words[word], old + 1, memory_order_release);
     return old;
+}
+
+#if defined(__SANITIZE_THREAD__)
+#define COUNTER_PLAIN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
+#define COUNTER_PLAIN 1
+#endif
+#endif
+
+/* Raise a word that this thread alone writes, and say nothing: a load, and a store that releases.  On x86-64 one instruction,
+ * which compilers don't make of the two; all stores release there. */
+static inline void counter_step(_Atomic(uint64_t) *word)
+{
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(COUNTER_PLAIN)
+    __asm__ volatile("addq $1, %0" : "+m"(*word) : : "memory", "cc");
+#else
+    atomic_store_explicit(word, atomic_load_explicit(word, memory_order_relaxed) + 1, memory_order_release);
+    atomic_signal_fence(memory_order_seq_cst);
+#endif
 }
 
 /* Raise a word of this thread's cell (index from counter_index()) by one; the value before. */

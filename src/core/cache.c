@@ -123,6 +123,7 @@ static struct root *new_root(const strata_options *known, struct executor *ex, s
     root->ex = ex;
     root->opened_ms = ex_now_ms(ex);
     root->trusted_until = INT64_MAX;
+    root->bounds = ex->ops->bounds != NULL && ex->ops->bounds(ex);
     root->forks = ex->ops->forks != NULL ? ex->ops->forks(ex) : &never_forked;
     atomic_init(&root->forked, atomic_load_explicit(root->forks, memory_order_relaxed));
     root->life = ex_random(ex) | 1;

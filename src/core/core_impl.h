@@ -18,6 +18,7 @@
 #include "src/core/counts.h"
 #include "src/core/locks.h"
 #include "src/core/unleased.h"
+#include "src/layer/hit_line.h"
 #include "src/layer/key_hash.h"
 #include "src/layer/layer_host.h"
 #include "src/layer/value_impl.h"
@@ -36,27 +37,24 @@ struct root;
 struct strand;
 
 struct strata {
-    /* What a hit reads: one line. */
-    _Alignas(64) strata_layer *layer;                  /* the nearest */
-    int (*lookup)(strata_layer *layer, strata_op *op); /* its lookup; one that misses where it is not instant */
-    struct executor *ex;
-    int64_t (*now_ms)(struct executor *ex);
-    const _Atomic(uint32_t) *forks; /* the process' fork generation */
+    /* What a hit reads, two lines, and counts in. */
+    union {
+        _Alignas(64) struct strata_hit hit;
+        struct {
+            STRATA_HIT_FIELDS;
+        };
+    };
+    int (*lookup)(strata_layer *layer, strata_op *op); /* of the layer; one that misses where it is not instant */
     uint32_t space;
     uint32_t max_key;
-    _Atomic(uint32_t) gate;         /* equals *forks: open, and nobody listens to hits; else look closer */
     _Atomic(uint32_t) min_position; /* entries born below are banned; tree lock to write */
     const void *(*hint)(strata_layer *layer,
                         uint64_t hash); /* its hint() and quick(); where it has none, ones that lead to */
     strata_value *(*quick)(const void *where, const void *key, size_t key_size, uint64_t hash,
                            const strata_lines *lines, int64_t now_ms); /* lookup() */
-    strata_lines lines;             /* which entries need a second thought: bans.c; tree lock to write */
-    _Atomic(int64_t) trusted_until; /* what is held needs a thought from this moment on; tree lock to write */
-    struct key_secret secret;       /* of strata__key_hash(), with the space mixed in */
-    int direct;                     /* 1: the one layer is asked on the caller's thread (get_direct.c) */
-    int direct_async;               /* 1: and never blocks it (async_direct.c) */
+    int direct;       /* 1: the one layer is asked on the caller's thread (get_direct.c) */
+    int direct_async; /* 1: and never blocks it (async_direct.c) */
 
-    struct counter_cell cells[COUNTER_CELLS];
     _Atomic(uint64_t) counts[COUNT_END];
     uint64_t hot_base[HOT_END];               /* what a reset takes off; tree lock */
     _Atomic(struct histogram *) load_latency; /* nanoseconds; NULL before the first load */
@@ -184,8 +182,9 @@ struct root {
     uint64_t seed;
     size_t layer_count;
     struct layer_slot layers[LAYERS_MAX];
-    size_t instant_count;                /* so many of the nearest layers are instant */
-    int plain_keys;                      /* every layer knows spaces: no storage keys are needed */
+    int bounds;           /* 1: the executor's clock is one that threads may keep bounds of (os_bound.h) */
+    size_t instant_count; /* so many of the nearest layers are instant */
+    int plain_keys;       /* every layer knows spaces: no storage keys are needed */
     unsigned char set_order[LAYERS_MAX]; /* of a set: shared stores, the furthest first; then the others, nearest first */
     uint32_t lease_layer;                /* the one that is asked for leases; LAYERS_MAX: none is */
     int stats, has_maintain, reads_back; /* the last: a bus is told only of what is read in the store */
@@ -276,6 +275,8 @@ void strata__gate_set_locked(strata *handle);
 void strata__gates_set_locked(struct root *root);
 /* Point a hot line at what root has now.  Tree lock held. */
 void strata__handle_rewire_locked(strata *handle);
+/* As strata_hit.get, for every layer, thread and key (hit.c). */
+strata_hit_get strata__hit_general;
 /* `handle` is `above` or below it. */
 static inline int handle_within(const strata *handle, const strata *above)
 {
@@ -451,6 +452,7 @@ static inline void trust_set_locked(strata *handle)
         __atomic_store_n(&handle->lines.plain, root->suspect_line, __ATOMIC_RELEASE);
     /* The lines first: who sees the moment also sees them (hit.c). */
     atomic_store_explicit(&handle->trusted_until, root->trusted_until, memory_order_release);
+    atomic_store_explicit(&handle->trusted_bound, root->bounds ? root->trusted_until : INT64_MIN, memory_order_release);
 }
 
 /* The thread's stack of what core runs on it (frames.c) ------------------------------------------------------- */

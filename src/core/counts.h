@@ -4,6 +4,7 @@
 #include <assert.h>
 
 #include "src/base/counter.h"
+#include "src/layer/hit_line.h"
 
 /* Words of a handle's cells, raised by the hot paths.  BEGUN == HITS + LOOKED + SLOW, and SETS_BEGUN == SETS, while nobody
  * is inside. */
@@ -19,7 +20,8 @@ enum hot_word {
     HOT_END
 };
 /* A read whose number, of its thread, ends with these bits is timed. */
-enum { HOT_SAMPLE_MASK = 1023 };
+enum { HOT_SAMPLE_MASK = HIT_SAMPLE_MASK };
+static_assert((int)HOT_BEGUN == (int)HIT_WORD_BEGUN && (int)HOT_HITS == (int)HIT_WORD_HITS, "layers know these two");
 static_assert((int)HOT_END <= (int)COUNTER_WORDS, "a cell is one line");
 
 /* Counters of a handle that only slower paths raise. */

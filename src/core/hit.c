@@ -9,8 +9,6 @@
 #include "src/core/flight.h"
 #include "src/core/slide.h"
 
-enum { SAMPLE_MASK = HOT_SAMPLE_MASK };
-
 #define LIKELY(x) __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 
@@ -19,12 +17,8 @@ struct look {
     uint64_t begun; /* looks before this one, of this thread; set where quick() was not called */
     uint64_t hash;
     int64_t now_ms;
-    strata_value *said; /* by quick(); NOT_ASKED: it was not called, and hash and now_ms are not set */
+    strata_value *said; /* by quick(); HIT_NOT_ASKED: it was not called, and hash and now_ms are not set */
 };
-
-#define NOT_ASKED ((strata_value *)(uintptr_t)2)
-
-static inline int found(const strata_value *said) { return (uintptr_t)said > (uintptr_t)NOT_ASKED; }
 
 static inline __attribute__((always_inline)) strata_value *ask_quick(strata *cache, strata_slice key, uint64_t *hash,
                                                                      int64_t *now)
@@ -53,7 +47,7 @@ static __attribute__((noinline)) int look_suspect(strata *cache, strata_op *op)
 static inline __attribute__((always_inline)) int look_on(strata *cache, strata_op *op, strata_slice key,
                                                          const struct look *l)
 {
-    if (found(l->said)) {
+    if (hit_found(l->said)) {
         op->found = l->said;
         counter_raise(cache->cells, counter_index(), HOT_FOUND);
         return STRATA_OK;
@@ -109,11 +103,11 @@ static int look_gated(strata *cache, strata_op *op, strata_slice key, strata_err
 static inline __attribute__((always_inline)) int finish_look(strata *cache, const struct look *l, strata_op *op,
                                                              strata_slice key, strata_error *err)
 {
-    if (l->said != NOT_ASKED)
+    if (l->said != HIT_NOT_ASKED)
         return look_on(cache, op, key, l);
     if (!gate_open(cache))
         return look_gated(cache, op, key, err);
-    if ((l->begun & SAMPLE_MASK) == SAMPLE_MASK)
+    if ((l->begun & HIT_SAMPLE_MASK) == HIT_SAMPLE_MASK)
         return look_sampled(cache, op, key);
     return look_whole(cache, op, key);
 }
@@ -121,34 +115,44 @@ static inline __attribute__((always_inline)) int finish_look(strata *cache, cons
 int strata__look(strata *cache, strata_op *op, strata_slice key, strata_error *err)
 {
     uint32_t cell = counter_index();
-    struct look l = { .begun = counter_raise(cache->cells, cell, HOT_BEGUN), .said = NOT_ASKED };
+    struct look l = { .begun = counter_raise(cache->cells, cell, HOT_BEGUN), .said = HIT_NOT_ASKED };
     int rc = finish_look(cache, &l, op, key, err);
     counter_raise(cache->cells, cell, HOT_SLOW);
     return rc;
 }
 
-/* A call's plain hit, in line: its value, and it is counted; or NULL, and *l says how far it got, which is written only then. */
-static inline __attribute__((always_inline)) strata_value *plain_hit(strata *cache, strata_slice key, struct look *l)
+static inline strata *handle_of_hit(struct strata_hit *hit)
 {
+    return (strata *)(void *)((char *)hit - offsetof(strata, hit));
+}
+
+int strata__hit_general(struct strata_hit *hit, strata_slice key, strata_value **out, void *ctx, strata_hit_rest *rest)
+{
+    strata *cache = handle_of_hit(hit);
+    if (UNLIKELY(out == NULL || !key_fits(cache, key)))
+        return rest(hit, key, out, ctx, 0);
+    *out = HIT_NOT_ASKED;
     _Atomic(uint64_t) *words = counter_own(cache->cells);
-    if (UNLIKELY(words == NULL)) {
-        *l = (struct look){ .begun = counter_raise(cache->cells, counter_index(), HOT_BEGUN), .said = NOT_ASKED };
-        return NULL;
-    }
+    if (UNLIKELY(words == NULL))
+        return rest(hit, key, out, ctx, counter_raise(cache->cells, counter_index(), HOT_BEGUN));
     uint64_t begun = counter_raise_own(words, HOT_BEGUN);
-    if (UNLIKELY(!gate_open(cache)) || UNLIKELY((begun & SAMPLE_MASK) == SAMPLE_MASK)) {
-        *l = (struct look){ .begun = begun, .said = NOT_ASKED };
-        return NULL;
-    }
+    if (UNLIKELY(!gate_open(cache)) || UNLIKELY((begun & HIT_SAMPLE_MASK) == HIT_SAMPLE_MASK))
+        return rest(hit, key, out, ctx, begun);
     uint64_t hash;
     int64_t now;
-    strata_value *said = ask_quick(cache, key, &hash, &now);
-    if (UNLIKELY(!found(said))) {
-        *l = (struct look){ .hash = hash, .now_ms = now, .said = said };
-        return NULL;
-    }
+    *out = ask_quick(cache, key, &hash, &now);
+    if (UNLIKELY(!hit_found(*out)))
+        return rest(hit, key, out, ctx, hash);
     counter_raise_own(words, HOT_HITS);
-    return said;
+    return STRATA_OK;
+}
+
+/* What rest() was told. */
+static inline struct look look_of(const strata *cache, const strata_value *said, uint64_t number)
+{
+    if (said == HIT_NOT_ASKED)
+        return (struct look){ .begun = number, .said = HIT_NOT_ASKED };
+    return (struct look){ .hash = number, .now_ms = cache->now_ms(cache->ex), .said = (strata_value *)(uintptr_t)said };
 }
 
 static __attribute__((noinline)) int get_on(strata *cache, strata_slice key, const struct look *l, strata_value **out,
@@ -205,6 +209,7 @@ struct load_call {
     strata_loader loader;
     void *loader_ctx;
     const strata_policy *policy;
+    strata_error *err;
 };
 
 static int load_slow(strata *cache, strata_op *op, int looked, const struct load_call *call, strata_value **out,
@@ -227,57 +232,59 @@ static __attribute__((noinline)) int load_on(strata *cache, strata_slice key, co
     return rc;
 }
 
-/* A get that is no plain hit.  Behind a call, so that one that is has few registers to save. */
-static __attribute__((noinline)) int get_rest(strata *cache, strata_slice key, strata_value **out, strata_error *err,
-                                              const struct look *l)
+/* A get that is no plain hit. */
+static int get_rest(struct strata_hit *hit, strata_slice key, strata_value **out, void *ctx, uint64_t number)
 {
-    strata_value *said = l->said;
+    strata *cache = handle_of_hit(hit);
+    strata_error *err = ctx;
+    if (UNLIKELY(out == NULL || !key_fits(cache, key)))
+        return refuse_arguments(cache, key, out, err);
+    const struct look l = look_of(cache, *out, number);
     if (cache->get_loads) {
-        const struct load_call own = { NULL, NULL, NULL };
-        return load_on(cache, key, l, &own, out, err);
+        const struct load_call own = { NULL, NULL, NULL, err };
+        return load_on(cache, key, &l, &own, out, err);
     }
     *out = NULL;
     if (cache->direct) {
         /* Through an open gate it needs no root_enter(): it is counted as begun, and close waits for that. */
-        int rc = said == NULL ? strata__get_direct(cache, key, l->hash, l->now_ms, out, err)
-                              : get_gated(cache, key, out, err);
+        int rc = l.said == NULL ? strata__get_direct(cache, key, l.hash, l.now_ms, out, err)
+                                : get_gated(cache, key, out, err);
         if (rc != NOT_DIRECT)
             return rc;
     }
-    if (said == STRATA_NOT_HERE && miss_is_final(cache->root)) {
+    if (l.said == STRATA_NOT_HERE && miss_is_final(cache->root)) {
         uint32_t cell = counter_index();
         counter_raise(cache->cells, cell, HOT_MISSED);
         counter_raise(cache->cells, cell, HOT_SLOW);
         return STRATA_MISS;
     }
-    return get_on(cache, key, l, out, err);
+    return get_on(cache, key, &l, out, err);
 }
 
 int strata_get(strata *cache, strata_slice key, strata_value **out, strata_error *err)
 {
-    struct look l;
-    if (UNLIKELY(cache == NULL || out == NULL || !key_fits(cache, key)))
+    if (UNLIKELY(cache == NULL))
         return refuse_arguments(cache, key, out, err);
-    strata_value *hit = plain_hit(cache, key, &l);
-    if (UNLIKELY(hit == NULL))
-        return get_rest(cache, key, out, err, &l);
-    *out = hit;
-    return STRATA_OK;
+    return cache->get(&cache->hit, key, out, err, get_rest);
+}
+
+static int load_rest(struct strata_hit *hit, strata_slice key, strata_value **out, void *ctx, uint64_t number)
+{
+    strata *cache = handle_of_hit(hit);
+    const struct load_call *call = ctx;
+    if (UNLIKELY(out == NULL || !key_fits(cache, key)))
+        return refuse_arguments(cache, key, out, call->err);
+    const struct look l = look_of(cache, *out, number);
+    return load_on(cache, key, &l, call, out, call->err);
 }
 
 int strata_get_or_load(strata *cache, strata_slice key, strata_loader loader, void *loader_ctx,
                        const strata_policy *policy, strata_value **out, strata_error *err)
 {
-    struct look l;
-    if (UNLIKELY(cache == NULL || out == NULL || !key_fits(cache, key)))
+    if (UNLIKELY(cache == NULL))
         return refuse_arguments(cache, key, out, err);
-    strata_value *hit = plain_hit(cache, key, &l);
-    if (UNLIKELY(hit == NULL)) {
-        const struct load_call call = { loader, loader_ctx, policy };
-        return load_on(cache, key, &l, &call, out, err);
-    }
-    *out = hit;
-    return STRATA_OK;
+    struct load_call call = { loader, loader_ctx, policy, err };
+    return cache->get(&cache->hit, key, out, &call, load_rest);
 }
 
 /* When the nearest layer does not answer at once ---------------------------------------------------------------- */

@@ -19,7 +19,12 @@ static inline uint64_t strata__hash_word(const char *p)
 
 static inline uint64_t strata__hash_fold(uint64_t a, uint64_t b)
 {
-#if defined(__SIZEOF_INT128__)
+#if defined(__x86_64__) && defined(__GNUC__)
+    /* Compilers move the halves of a 128-bit product about before they fold them. */
+    uint64_t high;
+    __asm__("mulq %2" : "+a"(a), "=d"(high) : "rm"(b) : "cc");
+    return a ^ high;
+#elif defined(__SIZEOF_INT128__)
     __extension__ typedef unsigned __int128 wide;
     wide product = (wide)a * b;
     return (uint64_t)product ^ (uint64_t)(product >> 64);
@@ -45,14 +50,10 @@ static inline struct key_secret strata__key_secret(uint64_t seed, uint32_t space
                                   0x589965cc75374cc3u ^ seed } };
 }
 
-static inline uint64_t strata__key_hash_with(const struct key_secret *secret, strata_slice key)
+/* Of n bytes, 8 to 32.  Words that overlap: below 16 both pairs are the first and the last word.  Each factor carries seed: one that
+ * was known could be made zero by a chosen key, and its whole product with it. */
+static inline uint64_t strata__key_hash_usual(const struct key_secret *secret, const char *p, size_t n)
 {
-    const char *p = key.data;
-    size_t n = key.size;
-    if (__builtin_expect(n - 8 > 24, 0))
-        return strata__hash(p, n, secret->seed);
-    /* Words that overlap: with 8 to 15 bytes both pairs are the first and the last word.  Each factor carries seed: one that
-     * was known could be made zero by a chosen key, and its whole product with it. */
     uint64_t a = strata__hash_word(p), b, c, d = strata__hash_word(p + n - 8);
     if (__builtin_expect(n >= 16, 1)) {
         b = strata__hash_word(p + 8);
@@ -63,7 +64,14 @@ static inline uint64_t strata__key_hash_with(const struct key_secret *secret, st
     }
     uint64_t x = strata__hash_fold(a ^ secret->words[0], b ^ n ^ secret->words[1]);
     uint64_t y = strata__hash_fold(c ^ secret->words[2], d ^ secret->words[3]);
-    return strata__hash_fold(x ^ 0x1d8e4e27c47d124fu, y ^ secret->seed);
+    return strata__hash_fold(x ^ secret->words[2], y ^ secret->seed);
+}
+
+static inline uint64_t strata__key_hash_with(const struct key_secret *secret, strata_slice key)
+{
+    if (__builtin_expect(key.size - 8 > 24, 0))
+        return strata__hash(key.data, key.size, secret->seed);
+    return strata__key_hash_usual(secret, key.data, key.size);
 }
 
 /* The hash of a key in this space, by the seed of its cache. */

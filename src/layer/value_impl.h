@@ -15,8 +15,13 @@ struct strata_value {
     const void *data;
     size_t size;
     void *object;
-    _Atomic(uint32_t) refs;
-    uint32_t kind;                               /* STRATA__VALUE_... */
+    union {
+        struct {
+            _Atomic(uint32_t) refs;
+            uint32_t kind; /* STRATA__VALUE_... */
+        };
+        _Atomic(uint64_t) state; /* both: RECLAIM_HANDLE of a pin that has one holder, and of its slot while it is free */
+    };
     void (*release)(struct strata_value *value); /* the last reference is gone; heap values only */
 };
 

@@ -67,6 +67,8 @@ struct executor_ops {
     void (*abandon)(struct executor *ex);
     /* The process-wide number that every fork() raises in the child (os_fork.h), for a compare on each hit.  NULL: none. */
     const _Atomic(uint32_t) *(*forks)(struct executor *ex);
+    /* 1: now_ms() is strata__os_now_ms(), and threads may keep bounds of it, which the loop ages (os_bound.h).  NULL: it is not. */
+    int (*bounds)(struct executor *ex);
     /* What the environment asks to be logged (STRATA_LOG), or NULL; and a line of that.  Both NULL: nothing ever. */
     const char *(*log_wish)(struct executor *ex);
     void (*log_line)(struct executor *ex, const char *text, size_t size);

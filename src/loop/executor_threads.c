@@ -8,6 +8,7 @@
 #include "src/loop/executor.h"
 #include "src/loop/loop_pool.h"
 #include "src/loop/loop_timers.h"
+#include "src/os/os_bound.h"
 #include "src/os/os_clock.h"
 #include "src/os/os_env.h"
 #include "src/os/os_fork.h"
@@ -128,6 +129,12 @@ static const char *log_wish(struct executor *ex)
     return strata__os_env("STRATA_LOG");
 }
 
+static int bounds(struct executor *ex)
+{
+    (void)ex;
+    return strata__os_bound_usable();
+}
+
 static void log_line(struct executor *ex, const char *text, size_t size)
 {
     (void)ex;
@@ -150,6 +157,7 @@ static const struct executor_ops ops = {
     .stop = stop,
     .abandon = abandon,
     .forks = forks,
+    .bounds = bounds,
     .log_wish = log_wish,
     .log_line = log_line,
 };

@@ -12,6 +12,7 @@
 #include "src/base/err.h"
 #include "src/os/os_clock.h"
 #include "src/os/os_fault.h"
+#include "src/os/reclaim.h"
 
 /* libuv counts in unsigned milliseconds from its own origin; a day is far enough to look again. */
 enum { LONGEST_SLEEP_MS = 24 * 3600 * 1000 };
@@ -32,9 +33,11 @@ static void on_alarm(uv_timer_t *alarm) { look(alarm->data); }
 
 static void on_wake(uv_async_t *wake) { look(wake->data); }
 
-/* Sleep until the moment in armed_ms. */
+/* Sleep until the moment in armed_ms, or until bounds of the clock have to be aged. */
 static void arm(struct loop_timers *timers, int64_t now, int64_t due)
 {
+    if (strata__reclaim_age_bounds(now) && due - OS_BOUND_BEAT_MS > now)
+        due = now + OS_BOUND_BEAT_MS;
     if (due == INT64_MAX) {
         (void)uv_timer_stop(&timers->alarm);
         return;

@@ -25,6 +25,7 @@
 
 _Thread_local struct reclaim_record *strata__reclaim_mine __attribute__((tls_model("initial-exec")));
 _Thread_local struct reclaim_record *strata__reclaim_quick __attribute__((tls_model("initial-exec")));
+_Thread_local struct reclaim_record *strata__reclaim_own __attribute__((tls_model("initial-exec")));
 int strata__reclaim_fenced = 1; /* until membarrier is known to work; only ever goes to 0, before the first join */
 _Atomic(uint32_t) strata__reclaim_waiting = RECLAIM_FENCED;
 
@@ -78,7 +79,7 @@ static void thread_exit(void *mine)
 {
     struct reclaim_record *r = mine;
     strata__reclaim_mine = NULL;
-    strata__reclaim_quick = NULL;
+    strata__reclaim_quick = strata__reclaim_own = NULL;
     forget_touches(r);
     atomic_store_explicit(&r->owned, 0, memory_order_release);
 }
@@ -101,8 +102,12 @@ static void fork_child(void)
     pthread_mutex_unlock(&lock);
 }
 
+/* Its counters are another thread's from now on. */
+static void cell_left(void) { strata__reclaim_own = NULL; }
+
 static void init(void)
 {
+    strata__counter_when_left(cell_left);
     exit_seen = pthread_key_create(&exit_key, thread_exit) == 0;
     pthread_atfork(fork_prepare, fork_parent, fork_child);
     if (!FENCED_ALWAYS && barrier_register() == 0) {
@@ -116,7 +121,7 @@ static void link_pins(struct reclaim_block *b, struct reclaim_pin *last)
 {
     struct reclaim_pin *first = last != NULL ? last->next : &b->pins[0];
     for (uint32_t i = 0; i < RECLAIM_PINS; i++)
-        b->pins[i].next = i + 1 < RECLAIM_PINS ? &b->pins[i + 1] : first;
+        b->pins[i].handle[3] = RECLAIM_HANDLE, b->pins[i].next = i + 1 < RECLAIM_PINS ? &b->pins[i + 1] : first;
     if (last != NULL)
         last->next = &b->pins[0];
 }
@@ -144,6 +149,7 @@ struct reclaim_record *strata__reclaim_join(void)
             memset(r, 0, sizeof *r);
             link_pins(&r->block, NULL);
             r->hint = r->after = &r->block.pins[0];
+            os_bound_init(&r->bound);
             atomic_store(&r->owned, 1);
             r->next = atomic_load(&records);
             atomic_store_explicit(&records, r, memory_order_release);
@@ -153,6 +159,9 @@ struct reclaim_record *strata__reclaim_join(void)
     if (r != NULL) {
         strata__reclaim_mine = r;
         strata__reclaim_quick = strata__reclaim_fenced ? NULL : r;
+        uint32_t cell = counter_index();
+        r->cell = cell * (uint32_t)sizeof(struct counter_cell);
+        strata__reclaim_own = cell < COUNTER_OWNED ? strata__reclaim_quick : NULL;
         if (exit_seen)
             (void)pthread_setspecific(exit_key, r);
     }
@@ -314,6 +323,14 @@ void strata__reclaim_when_unpinned(struct reclaim_waiter *w)
     pthread_mutex_unlock(&lock);
     strata__reclaim_quiesce(1);
     strata__reclaim_pin_dropped();
+}
+
+int strata__reclaim_age_bounds(int64_t now_ms)
+{
+    struct reclaim_record *first = atomic_load_explicit(&records, memory_order_acquire);
+    for (struct reclaim_record *r = first; r != NULL; r = r->next)
+        os_bound_age(&r->bound, now_ms);
+    return first != NULL;
 }
 
 int strata__reclaim_cell_new(void)

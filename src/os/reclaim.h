@@ -16,6 +16,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "src/base/counter.h"
+#include "src/os/os_bound.h"
+
 enum {
     RECLAIM_PINS = 32,       /* pin slots in one block; more blocks are chained when a thread holds more */
     RECLAIM_CELLS = 32,      /* counter cells of a record: one for each counted object that could get one */
@@ -23,6 +26,10 @@ enum {
     RECLAIM_TOUCHES = 64,    /* hits a thread remembers for policies that order by use */
     RECLAIM_TOUCH_OWNERS = 4 /* for so many layers at once */
 };
+
+/* The fourth word of a handle is so while its slot is free, as in one that is handed out: the number of its holders and what it is
+ * (value_impl.h).  So that a hit need not write it. */
+#define RECLAIM_HANDLE ((uint64_t)1 << 32 | 1)
 
 /* A pin: the handle that the reader's user holds, and the address it protects.  One cache line. */
 struct reclaim_pin {
@@ -51,6 +58,8 @@ struct reclaim_record {
     uint32_t touch_turn;                    /* whose touches are given up next */
     _Atomic(uint32_t) owned;                /* 1: a living thread has it */
     struct reclaim_record *next;            /* list of all; set once */
+    uint32_t cell;                          /* where its thread counts in an array of counter_cell, in bytes */
+    struct os_bound bound;                  /* what its thread knows of the clock */
     struct reclaim_touches touches[RECLAIM_TOUCH_OWNERS];
     _Alignas(64) _Atomic(uint64_t) cells[RECLAIM_CELLS][RECLAIM_CELL_WORDS];
     struct reclaim_block block;
@@ -59,9 +68,12 @@ struct reclaim_record {
 extern _Thread_local struct reclaim_record *strata__reclaim_mine __attribute__((tls_model("initial-exec")));
 /* The same record where readers need no fence of their own, else NULL: one test instead of two on the shortest path. */
 extern _Thread_local struct reclaim_record *strata__reclaim_quick __attribute__((tls_model("initial-exec")));
-extern int strata__reclaim_fenced; /* 1: readers must fence themselves; set at first use */
+/* The same record where its thread has a cell in counters of its own, too (counter.h): for `cell`. */
+extern _Thread_local struct reclaim_record *strata__reclaim_own __attribute__((tls_model("initial-exec")));
+extern int strata__reclaim_fenced
+    __attribute__((visibility("hidden"))); /* 1: readers must fence themselves; set at first use */
 /* Owners that wait for their last pin, and RECLAIM_FENCED with them while readers must fence: who gives a pin back asks once. */
-extern _Atomic(uint32_t) strata__reclaim_waiting;
+extern _Atomic(uint32_t) strata__reclaim_waiting __attribute__((visibility("hidden")));
 #define RECLAIM_FENCED (UINT32_C(1) << 31)
 
 /* This thread's record, made or adopted on first use.  NULL: out of memory. */
@@ -76,6 +88,9 @@ static inline struct reclaim_record *reclaim_self(void)
     struct reclaim_record *r = strata__reclaim_mine;
     return __builtin_expect(r != NULL, 1) ? r : strata__reclaim_join();
 }
+
+/* In and out of a section, where readers need no fence of their own. */
+static inline void reclaim_step(struct reclaim_record *r) { counter_step(&r->section); }
 
 static inline void reclaim_enter(struct reclaim_record *r)
 {
@@ -149,6 +164,9 @@ struct reclaim_waiter {
     struct reclaim_waiter *next;
 };
 void strata__reclaim_when_unpinned(struct reclaim_waiter *waiter);
+
+/* Forget what threads know of the clock that is old.  1: there are threads that may come to know some. */
+int strata__reclaim_age_bounds(int64_t now_ms);
 
 /* A counter cell for an object; -1: all are taken (count in a shared cell of your own then). */
 int strata__reclaim_cell_new(void);

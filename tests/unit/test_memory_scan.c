@@ -129,7 +129,7 @@ static void what_stays_is_met_though_others_come_and_go(void **state)
         open_layer(&f, NULL);
         for (uint64_t n = 0; n < stays; n++)
             put(&f, n);
-        struct walk w = begin(8 + seed * 5);
+        struct walk w = begin(24 + seed * 5); /* a home has more than 16 in some hash or other */
         for (int over = 0; !over;) {
             over = step(&f, &w);
             for (unsigned i = 0; i < 24; i++) {

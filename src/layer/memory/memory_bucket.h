@@ -6,6 +6,7 @@
 #ifndef STRATA_LAYER_MEMORY_BUCKET_H
 #define STRATA_LAYER_MEMORY_BUCKET_H
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #if defined(__SANITIZE_THREAD__)
@@ -43,6 +44,31 @@ static inline unsigned bucket_tagged(const _Atomic(uint64_t) *slots, uint64_t ta
     return bucket_mask(_mm_cmpeq_epi32(_mm_castps_si128(low), wanted), _mm_cmpeq_epi32(_mm_castps_si128(high), wanted));
 }
 
+/* The first slot of bucket_tagged(), in fewer instructions; NULL: none has that tag, the upper half of `hash`. */
+static inline const _Atomic(uint64_t) *bucket_first(const _Atomic(uint64_t) *slots, uint64_t hash)
+{
+    __m128i wanted = _mm_shuffle_epi32(_mm_cvtsi64_si128((long long)hash), _MM_SHUFFLE(1, 1, 1, 1));
+    __m128 low = _mm_shuffle_ps(bucket_pair(slots), bucket_pair(slots + 2), _MM_SHUFFLE(3, 1, 3, 1));
+    __m128 high = _mm_shuffle_ps(bucket_pair(slots + 4), bucket_pair(slots + 6), _MM_SHUFFLE(3, 1, 3, 1));
+    __m128i same = _mm_packs_epi32(_mm_cmpeq_epi32(_mm_castps_si128(low), wanted),
+                                   _mm_cmpeq_epi32(_mm_castps_si128(high), wanted));
+    uint64_t bits = (unsigned)_mm_movemask_epi8(same); /* two a slot */
+    if (__builtin_expect(bits == 0, 0))
+        return NULL;
+    uint64_t bit;
+    __asm__("bsfq %1, %0"
+            : "=r"(bit)
+            : "r"(bits)
+            : "cc"); /* as __builtin_ctzll(), which says an int: one more instruction */
+    return (const _Atomic(uint64_t) *)(const void *)((const char *)slots + bit * 4);
+}
+
+/* The reference in a slot: its lower half. */
+static inline uint32_t bucket_ref(const _Atomic(uint64_t) *slot)
+{
+    return atomic_load_explicit((const _Atomic(uint32_t) *)(const void *)slot, memory_order_acquire);
+}
+
 /* A bit for each slot that is empty: its reference is nobody's. */
 static inline unsigned bucket_empty(const _Atomic(uint64_t) *slots)
 {
@@ -60,6 +86,17 @@ static inline unsigned bucket_tagged(const _Atomic(uint64_t) *slots, uint64_t ta
     for (unsigned i = 0; i < BUCKET_SLOTS; i++)
         mask |= (unsigned)(atomic_load_explicit(&slots[i], memory_order_acquire) >> 32 == tag) << i;
     return mask;
+}
+
+static inline const _Atomic(uint64_t) *bucket_first(const _Atomic(uint64_t) *slots, uint64_t hash)
+{
+    unsigned mask = bucket_tagged(slots, hash >> 32);
+    return mask != 0 ? slots + (unsigned)__builtin_ctz(mask) : NULL;
+}
+
+static inline uint32_t bucket_ref(const _Atomic(uint64_t) *slot)
+{
+    return (uint32_t)atomic_load_explicit(slot, memory_order_acquire);
 }
 
 static inline unsigned bucket_empty(const _Atomic(uint64_t) *slots)

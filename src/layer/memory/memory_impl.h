@@ -26,6 +26,7 @@
 #include <stdint.h>
 
 #include "src/layer/entry_notes.h"
+#include "src/layer/hit_line.h"
 #include "src/layer/key_hash.h"
 #include "src/layer/layer_host.h"
 #include "src/layer/memory/memory_bucket.h"
@@ -172,12 +173,13 @@ struct shard {
     _Atomic(uint64_t) hint_slots; /* slots of the table, for hints alone: readable where the table is not */
     _Atomic(uint64_t) shifts;     /* odd while a removal moves slots */
     char *base;
-    unsigned shift; /* the layer's */
-    int no_quick;   /* quick() can't be used: the policy wants to hear of hits */
+    uint64_t ref_bytes; /* a reference is so many bytes: 8 << the layer's shift */
     struct memory *layer;
     _Atomic(uintptr_t) hint_heads; /* of the ghost, and its mask: for hints alone, as hint_slots */
     _Atomic(uint32_t) hint_head_mask;
     uint8_t quick_hits; /* the policy's max_hits */
+    uint8_t shift;      /* the layer's */
+    uint8_t no_quick;   /* quick() can't be used: the policy wants to hear of hits */
 
     /* What a put reads and writes stands together: when threads take turns in a shard, each line moves between them. */
     _Alignas(64) struct os_lock lock;
@@ -497,6 +499,10 @@ int64_t strata__entry_gone_at(const struct memory *m, const struct entry *e);
 
 /* memory_read.c */
 int strata__memory_lookup(strata_layer *layer, strata_op *op);
+/* memory_hit.c */
+strata_hit_get strata__memory_get;
+void (*strata__memory_hits(strata_layer *layer))(void);
+
 const void *strata__memory_hint(strata_layer *layer, uint64_t hash);
 strata_value *strata__memory_quick(const void *where, const void *key, size_t n, uint64_t hash,
                                    const strata_lines *lines, int64_t now_ms);

@@ -88,7 +88,8 @@ static int init_shard(struct memory *m, struct shard *s, size_t i)
 {
     s->layer = m;
     s->base = m->range;
-    s->shift = m->shift;
+    s->shift = (uint8_t)m->shift;
+    s->ref_bytes = (uint64_t)UNIT << m->shift;
     s->eviction = m->eviction;
     s->limit_bytes = m->max_bytes / m->shard_count;
     s->limit_entries = UINT64_MAX;
@@ -427,6 +428,7 @@ static const strata_layer_ops memory_ops = {
     .scan = strata__memory_scan,
     .share = strata__memory_share,
     .quick_many = strata__memory_quick_many,
+    .hits = strata__memory_hits,
 };
 
 /* The constructor --------------------------------------------------------------------------------------------- */

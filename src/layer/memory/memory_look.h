@@ -2,6 +2,9 @@
 #ifndef STRATA_LAYER_MEMORY_LOOK_H
 #define STRATA_LAYER_MEMORY_LOOK_H
 #include <string.h>
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
 #include "src/layer/memory/memory_impl.h"
 
@@ -24,8 +27,14 @@ static inline pair load_pair(const char *p)
 
 static inline int same_usual_key(const char *a, const char *b, size_t n)
 {
+#if defined(__SSE2__)
+    __m128i first = _mm_cmpeq_epi8((__m128i)load_pair(a), (__m128i)load_pair(b));
+    __m128i last = _mm_cmpeq_epi8((__m128i)load_pair(a + n - 16), (__m128i)load_pair(b + n - 16));
+    return _mm_movemask_epi8(_mm_and_si128(first, last)) == 0xffff;
+#else
     pair x = (load_pair(a) ^ load_pair(b)) | (load_pair(a + n - 16) ^ load_pair(b + n - 16));
     return (x[0] | x[1]) == 0;
+#endif
 }
 
 /* Keys of 8 to 15 bytes: the first and the last 8. */
@@ -79,6 +88,36 @@ static inline struct strata_value *memory_pin(struct reclaim_pin *p, const struc
     v->kind = STRATA__VALUE_PIN;
     reclaim_protect(p, e);
     return v;
+}
+
+/* In a section, where the first look did not find it: an entry; or NULL, and STRATA_NOT_HERE or, where that can't be said, NULL. */
+static inline struct entry *look_past(struct shard *s, const char *key, size_t n, uint64_t hash, uint32_t space,
+                                      strata_value **said)
+{
+    uint64_t shifts = atomic_load_explicit(&s->shifts, memory_order_acquire);
+    struct index_table *t = atomic_load_explicit(&s->table, memory_order_acquire);
+    uint64_t tag = index_tag(hash);
+    const _Atomic(uint64_t) *at = &t->slots[index_home(tag, t->slot_count)];
+    for (;;) {
+        for (unsigned mask = bucket_tagged(at, tag); mask != 0; mask &= mask - 1) {
+            uint64_t slot = atomic_load_explicit(at + (unsigned)__builtin_ctz(mask), memory_order_acquire);
+            struct entry *e = entry_at(s, (uint32_t)slot);
+            if (slot != 0 && is_wanted(e, space, key, n))
+                return e;
+        }
+        if (bucket_empty(at) != 0)
+            break;
+        at += BUCKET_SLOTS;
+        if (at == &t->slots[t->slot_count])
+            at = t->slots;
+    }
+    atomic_thread_fence(memory_order_acquire);
+    *said = NULL;
+    if (atomic_load_explicit(&s->shifts, memory_order_relaxed) == shifts && (shifts & 1) == 0) {
+        ghost_fetch_head(s, hash); /* who finds nothing usually puts it */
+        *said = STRATA_NOT_HERE;
+    } /* else a removal may have moved the slot past us */
+    return NULL;
 }
 
 static inline uint32_t position_of(const struct entry *e)

@@ -251,28 +251,9 @@ static __attribute__((noinline)) strata_value *quick_further(struct shard *s, co
 {
     struct reclaim_record *r = strata__reclaim_quick;
     uint64_t section = atomic_load_explicit(&r->section, memory_order_relaxed) - 1;
-    uint64_t shifts = atomic_load_explicit(&s->shifts, memory_order_acquire);
-    struct index_table *t = atomic_load_explicit(&s->table, memory_order_acquire);
-    uint64_t tag = index_tag(hash);
-    const _Atomic(uint64_t) *at = &t->slots[index_home(tag, t->slot_count)];
-    for (;;) {
-        for (unsigned mask = bucket_tagged(at, tag); mask != 0; mask &= mask - 1) {
-            uint64_t slot = atomic_load_explicit(at + (unsigned)__builtin_ctz(mask), memory_order_acquire);
-            struct entry *e = entry_at(s, (uint32_t)slot);
-            if (slot != 0 && is_wanted(e, lines->space, key, n))
-                return quick_judge(s, e, lines, now_ms);
-        }
-        if (bucket_empty(at) != 0)
-            break;
-        at += BUCKET_SLOTS;
-        if (at == &t->slots[t->slot_count])
-            at = t->slots;
-    }
-    atomic_thread_fence(memory_order_acquire);
-    if (atomic_load_explicit(&s->shifts, memory_order_relaxed) != shifts || (shifts & 1) != 0)
-        return section_over(r, section, NULL); /* a removal may have moved the slot past us */
-    ghost_fetch_head(s, hash);                 /* who finds nothing usually puts it */
-    return section_over(r, section, STRATA_NOT_HERE);
+    strata_value *said;
+    struct entry *e = look_past(s, key, n, hash, lines->space, &said);
+    return e != NULL ? quick_judge(s, e, lines, now_ms) : section_over(r, section, said);
 }
 
 /* All its calls are its last words, so that it needs no stack and few instructions: the fewer there are, the more hits
@@ -288,10 +269,9 @@ strata_value *strata__memory_quick(const void *where, const void *key, size_t n,
     atomic_store_explicit(&r->section, section + 1, memory_order_relaxed);
     atomic_signal_fence(memory_order_seq_cst);
     struct index_table *t = atomic_load_explicit(&s->table, memory_order_acquire);
-    const _Atomic(uint64_t) *at = &t->slots[index_home(index_tag(hash), t->slot_count)];
-    unsigned mask = bucket_tagged(at, index_tag(hash));
-    if (__builtin_expect(mask != 0, 1)) {
-        uint64_t slot = atomic_load_explicit(at + (unsigned)__builtin_ctz(mask), memory_order_acquire);
+    const _Atomic(uint64_t) *at = bucket_first(&t->slots[index_home(index_tag(hash), t->slot_count)], hash);
+    if (__builtin_expect(at != NULL, 1)) {
+        uint64_t slot = atomic_load_explicit(at, memory_order_acquire);
         struct entry *e = entry_at(s, (uint32_t)slot);
         __builtin_prefetch((const char *)e + 64); /* key and value begin on two lines, as often as not */
         if (__builtin_expect(slot != 0 && is_wanted(e, lines->space, key, n), 1)) {

@@ -1,0 +1,195 @@
+/* test_hit_bound.c - plain hits by a bound of the clock, by real threads and clocks: what is fresh is served and counted once, what is
+ * not is not, whichever way it was judged. */
+#include <stdio.h>
+#include <string.h>
+
+#include "src/core/core_impl.h"
+#include "src/os/os_clock.h"
+#include "src/os/reclaim.h"
+#include "tests/support/cmocka_all.h"
+
+enum { FAR_MS = 3600000 };
+
+static const char *const names[] = { "eight__8",
+                                     "of-15-bytes-long",
+                                     "sixteen-bytes-16",
+                                     "a-key-of-21-bytes-here",
+                                     "this-key-has-thirty-two-bytes-32",
+                                     "short",
+                                     "and-this-one-is-longer-than-that-by-far" };
+enum { NAMES = sizeof names / sizeof names[0] };
+
+static strata_slice key_of(size_t i) { return strata_bytes(names[i], strlen(names[i])); }
+
+static strata *open_cache(void)
+{
+    strata_options options = STRATA_OPTIONS_INIT;
+    strata_error err = STRATA_ERROR_INIT;
+    strata *cache;
+    strata_memory_options memory = { .size = sizeof memory, .max_bytes = 8 << 20 };
+    strata_layer *layer = strata_memory_layer(&memory);
+    options.layers = &layer;
+    options.layer_count = 1;
+    assert_int_equal(strata_open(&cache, &options, &err), STRATA_OK);
+    return cache;
+}
+
+static void put(strata *cache, size_t i, int64_t ttl_ms)
+{
+    strata_policy policy = STRATA_POLICY_INIT;
+    policy.ttl_ms = ttl_ms;
+    assert_int_equal(strata_set(cache, key_of(i), strata_bytes(names[i], strlen(names[i])), &policy, NULL), STRATA_OK);
+}
+
+static int get(strata *cache, size_t i)
+{
+    strata_value *value;
+    int rc = strata_get(cache, key_of(i), &value, NULL);
+    if (rc == STRATA_OK) {
+        assert_int_equal(strata_value_size(value), strlen(names[i]));
+        assert_memory_equal(strata_value_data(value), names[i], strlen(names[i]));
+        assert_null(strata_value_object(value));
+    } else {
+        assert_null(value);
+    }
+    strata_value_unref(value);
+    return rc;
+}
+
+static void assert_counts(strata *cache, uint64_t requests, uint64_t hits)
+{
+    strata_stats stats = STRATA_STATS_INIT;
+    assert_int_equal(strata_stats_get(cache, &stats), STRATA_OK);
+    assert_int_equal(stats.requests, requests);
+    assert_int_equal(stats.hits, hits);
+    strata_layer_stats layer = STRATA_LAYER_STATS_INIT;
+    assert_int_equal(strata_stats_layer(cache, 0, &layer), STRATA_OK);
+    assert_int_equal(layer.hits, hits);
+    assert_int_equal(layer.misses, requests - hits);
+}
+
+/* This thread's; NULL where hits take the general way: under the thread sanitizer, and without membarrier(2). */
+static struct os_bound *bound(void) { return strata__reclaim_own != NULL ? &strata__reclaim_own->bound : NULL; }
+
+/* How the next hit is judged. */
+enum way { BY_BOUND, SECOND_CHANGED, PAST_BOUND, WAYS };
+
+static void go(enum way way)
+{
+    struct os_bound *b = bound();
+    if (b == NULL)
+        return;
+    int64_t second = os_bound_second(), now = strata__os_now_ms();
+    os_bound_set(b, way == SECOND_CHANGED ? second - 1 : second, way == PAST_BOUND ? now + 2 * FAR_MS : now);
+}
+
+static void whichever_way_it_is_a_hit(void **state)
+{
+    (void)state;
+    strata *cache = open_cache();
+    uint64_t asked = 0;
+    for (size_t i = 0; i < NAMES; i++)
+        put(cache, i, i % 2 ? FAR_MS : STRATA_FOREVER);
+    for (int round = 0; round < 400; round++)
+        for (size_t i = 0; i < NAMES; i++, asked++) {
+            go((enum way)(round % WAYS));
+            assert_int_equal(get(cache, i), STRATA_OK);
+        }
+    assert_counts(cache, asked, asked);
+    strata_close(cache);
+}
+
+/* The thread's second is the present one, or another: what has expired since is no hit, and its pin is given back. */
+static void what_has_expired_is_none(void **state)
+{
+    (void)state;
+    strata *cache = open_cache();
+    for (enum way way = SECOND_CHANGED; way < WAYS; way++)
+        for (size_t i = 0; i < NAMES; i++) {
+            put(cache, i, 1);
+            int64_t put_at = strata__os_now_ms();
+            while (strata__os_now_ms() <= put_at + 1)
+                ;
+            go(way);
+            /* As of a thread that slept since: fresh by what it knew. */
+            if (bound() != NULL && way == SECOND_CHANGED)
+                os_bound_set(bound(), os_bound_second() - 1, put_at - 2 * OS_BOUND_SPAN_MS);
+            assert_int_equal(get(cache, i), STRATA_MISS);
+        }
+    strata_stats stats = STRATA_STATS_INIT;
+    assert_int_equal(strata_stats_get(cache, &stats), STRATA_OK);
+    assert_int_equal(stats.requests, 2 * NAMES);
+    assert_int_equal(stats.hits, 0);
+    if (strata__reclaim_mine != NULL)
+        assert_int_equal(strata__reclaim_mine->hint->address, 0);
+    strata_close(cache);
+}
+
+static void an_expired_key_is_stale_at_once(void **state)
+{
+    (void)state;
+    strata *cache = open_cache();
+    put(cache, 3, FAR_MS);
+    for (int round = 0; round < 20; round++) {
+        go(BY_BOUND);
+        assert_int_equal(get(cache, 3), STRATA_OK);
+        assert_int_equal(strata_expire(cache, key_of(3), NULL), STRATA_OK);
+        assert_int_equal(get(cache, 3), STRATA_MISS);
+        put(cache, 3, FAR_MS);
+        assert_int_equal(get(cache, 3), STRATA_OK);
+        assert_int_equal(strata_delete(cache, key_of(3), NULL), STRATA_OK);
+        assert_int_equal(get(cache, 3), STRATA_MISS);
+        put(cache, 3, FAR_MS);
+    }
+    strata_close(cache);
+}
+
+/* A handle that has many holders leaves its slot as it was found. */
+static void a_pin_shared_and_back_is_as_new(void **state)
+{
+    (void)state;
+    strata *cache = open_cache();
+    put(cache, 3, FAR_MS);
+    for (int round = 0; round < 100; round++) {
+        strata_value *v;
+        assert_int_equal(strata_get(cache, key_of(3), &v, NULL), STRATA_OK);
+        assert_ptr_equal(strata_value_ref(v), v);
+        strata_value_unref(v);
+        assert_memory_equal(strata_value_data(v), names[3], strlen(names[3]));
+        strata_value_unref(v);
+    }
+    assert_counts(cache, 100, 100);
+    strata_close(cache);
+}
+
+static void wrong_arguments_are_told_and_not_counted(void **state)
+{
+    (void)state;
+    strata *cache = open_cache();
+    strata_value *v = (strata_value *)(uintptr_t)8;
+    strata_error err = STRATA_ERROR_INIT;
+    put(cache, 3, FAR_MS);
+    assert_int_equal(get(cache, 3), STRATA_OK);
+    assert_true(strata_get(NULL, key_of(3), &v, &err) < 0);
+    assert_null(v);
+    assert_true(strata_get(cache, strata_bytes(NULL, 20), &v, &err) < 0);
+    assert_true(strata_get(cache, strata_bytes("", 0), &v, &err) < 0);
+    assert_true(strata_get(cache, key_of(3), NULL, &err) < 0);
+    assert_true(err.message[0] != 0);
+    assert_true(strata_get_or_load(cache, strata_bytes(NULL, 20), NULL, NULL, NULL, &v, &err) < 0);
+    assert_true(strata_get_or_load(cache, key_of(3), NULL, NULL, NULL, NULL, &err) < 0);
+    assert_counts(cache, 1, 1);
+    strata_close(cache);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(whichever_way_it_is_a_hit),
+        cmocka_unit_test(what_has_expired_is_none),
+        cmocka_unit_test(an_expired_key_is_stale_at_once),
+        cmocka_unit_test(a_pin_shared_and_back_is_as_new),
+        cmocka_unit_test(wrong_arguments_are_told_and_not_counted),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
