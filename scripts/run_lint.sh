@@ -10,6 +10,7 @@ need "to lint" shellcheck clang-format
 bad=0
 build dev strata || bad=1
 scripts/check || bad=1
+scripts/check-clang build/dev || bad=1
 say "shellcheck"
 shellcheck -x run scripts/*.sh scripts/check* .ci/run tests/*/*.sh || bad=1
 if [ "${1:-}" = --long ]; then
