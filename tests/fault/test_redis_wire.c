@@ -564,40 +564,6 @@ static void byte_by_byte(void **state)
     fake_server_stop(&f);
 }
 
-/* A proxy, or a server whose AUTH has another name: what it does not know it repeats. */
-static void serve_no_auth(struct fake_server *f, int fd, int nth)
-{
-    char name[32], password[32];
-    (void)nth;
-    if (fake_read_command(fd, name, password) && fake_send(fd, f->ctx))
-        fake_ignore(fd);
-}
-
-static void hides_password(const char *reply, const char *words)
-{
-    struct fake_server f;
-    char copy[128];
-    (void)snprintf(copy, sizeof copy, "%s", reply);
-    fake_server_start(&f, serve_no_auth, copy);
-    struct redis_link_options options = redis_ask_options(f.port);
-    options.password = "hunter2";
-    struct redis_link *link = open_link(&options);
-    struct redis_answer answer = redis_ask(link, LONG_MS, "GET", "a", NULL);
-    says(&answer, STRATA_EIO, words);
-    assert_null(strstr(answer.err.message, "hunter"));
-    strata__redis_close(link);
-    fake_server_stop(&f);
-}
-
-static void no_words_hold_the_password(void **state)
-{
-    (void)state;
-    hides_password("-ERR unknown command 'AUTH', with args beginning with: 'hunter2' \r\n", "ERR unknown command");
-    hides_password("-ERR unknown command `AUTH`, with args beginning with: `hunter`\r\n", "ERR unknown command");
-    hides_password("-no such thing as AUTH hunter2\r\n", "no such thing as AUTH");
-    hides_password("-WRONGPASS invalid username-password pair or user is disabled.\r\n", "user is disabled");
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -607,7 +573,6 @@ int main(void)
         cmocka_unit_test(a_late_reply_is_thrown_away),
         cmocka_unit_test(a_late_connection_sends_no_stale_commands),
         cmocka_unit_test(a_silent_server),
-        cmocka_unit_test(no_words_hold_the_password),
         cmocka_unit_test(silence_makes_a_new_connection),
         cmocka_unit_test(a_refused_port),
         cmocka_unit_test(addresses_that_are_none),
