@@ -162,6 +162,32 @@ static void a_pin_shared_and_back_is_as_new(void **state)
     strata_close(cache);
 }
 
+/* What is asked for again and again outlives what is not, where the policy orders by use. */
+static void policies_hear_of_hits(void **state)
+{
+    static const int32_t policies[] = { STRATA_EVICT_LRU, STRATA_EVICT_LFU, STRATA_EVICT_WTINYLFU, STRATA_EVICT_S3FIFO,
+                                        STRATA_EVICT_SIEVE };
+    (void)state;
+    for (size_t i = 0; i < sizeof policies / sizeof policies[0]; i++) {
+        strata_options options = STRATA_OPTIONS_INIT;
+        strata_memory_options memory = { .size = sizeof memory, .max_entries = 200, .shards = 1, .policy = policies[i] };
+        strata_layer *layer = strata_memory_layer(&memory);
+        strata *cache;
+        options.layers = &layer;
+        options.layer_count = 1;
+        assert_int_equal(strata_open(&cache, &options, NULL), STRATA_OK);
+        put(cache, 3, FAR_MS);
+        for (int n = 0; n < 3000; n++) {
+            char name[24];
+            snprintf(name, sizeof name, "another-key-%d", n);
+            assert_int_equal(get(cache, 3), STRATA_OK);
+            assert_int_equal(strata_set(cache, strata_bytes(name, strlen(name)), key_of(0), NULL, NULL), STRATA_OK);
+        }
+        assert_counts(cache, 3000, 3000);
+        strata_close(cache);
+    }
+}
+
 static void wrong_arguments_are_told_and_not_counted(void **state)
 {
     (void)state;
@@ -185,11 +211,9 @@ static void wrong_arguments_are_told_and_not_counted(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(whichever_way_it_is_a_hit),
-        cmocka_unit_test(what_has_expired_is_none),
-        cmocka_unit_test(an_expired_key_is_stale_at_once),
-        cmocka_unit_test(a_pin_shared_and_back_is_as_new),
-        cmocka_unit_test(wrong_arguments_are_told_and_not_counted),
+        cmocka_unit_test(whichever_way_it_is_a_hit),       cmocka_unit_test(what_has_expired_is_none),
+        cmocka_unit_test(an_expired_key_is_stale_at_once), cmocka_unit_test(a_pin_shared_and_back_is_as_new),
+        cmocka_unit_test(policies_hear_of_hits),           cmocka_unit_test(wrong_arguments_are_told_and_not_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -357,7 +357,7 @@ typedef struct strata_layer_ops {
      *  hashes.  @return how many references.  NULL: they are asked one by one. */
     size_t (*quick_many)(strata_layer *layer, struct strata_item *items, const uint64_t *hashes, size_t count,
                          const strata_lines *lines, int64_t now_ms);
-    /** The library's own, of its memory layer: NULL elsewhere. */
+    /** The library's own, of its memory layer: NULL elsewhere.  Asked before start(). */
     void (*(*hits)(strata_layer *layer))(void);
 } strata_layer_ops;
 

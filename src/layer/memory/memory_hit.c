@@ -221,10 +221,3 @@ int strata__memory_get(struct strata_hit *hit, strata_slice key, strata_value **
         return judge_again(&c);
     return over(c.hit, c.r);
 }
-
-/* Policies that order by use want to hear of hits. */
-void (*strata__memory_hits(strata_layer *layer))(void)
-{
-    const struct memory *m = (const struct memory *)(void *)layer;
-    return m->wants_touches ? NULL : (void (*)(void))strata__memory_get;
-}

@@ -408,6 +408,13 @@ static void memory_stats(strata_layer *layer, strata_layer_stats *out)
     }
 }
 
+/* Asked before start().  Policies that order by use want to hear of hits. */
+static void (*memory_hits(strata_layer *layer))(void)
+{
+    const struct memory *m = (const struct memory *)(void *)layer;
+    return eviction_of(m->options.policy)->wants_touches ? NULL : (void (*)(void))strata__memory_get;
+}
+
 static const strata_layer_ops memory_ops = {
     .size = sizeof(strata_layer_ops),
     .kind = "memory",
@@ -428,7 +435,7 @@ static const strata_layer_ops memory_ops = {
     .scan = strata__memory_scan,
     .share = strata__memory_share,
     .quick_many = strata__memory_quick_many,
-    .hits = strata__memory_hits,
+    .hits = memory_hits,
 };
 
 /* The constructor --------------------------------------------------------------------------------------------- */
