@@ -38,4 +38,15 @@ static inline uint32_t *ghost_head(const struct ghost *g, uint32_t fingerprint)
     return &g->heads[ghost_chain(fingerprint, g->head_mask)];
 }
 
+/* memory_ghost.c, under the shard's lock: it was there, and is no more. */
+struct shard;
+int strata__ghost_take(struct ghost *g, uint32_t fingerprint);
+/* Remember; forgets the oldest past `capacity`.  Without memory it just forgets. */
+void strata__ghost_add(struct shard *s, uint32_t fingerprint, uint64_t capacity);
+/* Far too large for this capacity, it becomes smaller, where there is memory for that. */
+void strata__ghost_fit(struct shard *s, uint64_t capacity);
+void strata__ghost_deinit(struct shard *s);
+/* It will be looked for: where a head leads to, some moments after ghost_fetch_head(). */
+void strata__ghost_fetch(const struct ghost *g, uint32_t fingerprint);
+
 #endif /* STRATA_LAYER_MEMORY_HISTORY_H */

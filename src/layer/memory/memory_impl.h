@@ -108,7 +108,7 @@ enum { SHARES_MOST = 64 };
 enum { WHOLE_PPM = 1000000, PROMISED_PPM = 900000 }; /* shares are parts of a million; promised are at most so many */
 enum { TTL_CLASSES = 15, TTL_CLASS_SHIFT = 12, VALUE_OFFSET = (1 << 12) - 1 };
 enum { SLAB_FIRST = 20, SLAB_SECOND = 16, QUICK_LISTS = 16 };
-enum { DEAD_VALUES = 32 };
+enum { DEAD_VALUES = 32, RETIRE_AHEAD = 8 };
 
 /* A key that was evicted, on its way to a listener. */
 struct eviction_note {
@@ -152,6 +152,7 @@ struct eviction_ops {
     const char *name;
     uint8_t max_hits;      /* readers count up to here in entry->hits; 0: not at all */
     uint8_t wants_touches; /* hits are told through touch(), in batches */
+    uint8_t missed_late; /* victim() does not ask what missed() has changed: it may be told between that and evicted() */
     /* A new entry; `hash` is its key's. */
     void (*insert)(struct shard *s, struct entry *e, uint64_t hash);
     /* It was read. */
@@ -162,6 +163,9 @@ struct eviction_ops {
     void (*missed)(struct shard *s, uint64_t hash);
     /* Choose one, unlink it from its queue and return it; NULL where there is none. */
     struct entry *(*victim)(struct shard *s);
+    /* Whom the next victim() will choose, as far as that is told by what was just touched, for hints alone; NULL: not known.  The slot
+     * may be NULL. */
+    struct entry *(*likely)(struct shard *s);
     /* The victim leaves; its key's hash.  NULL: no matter. */
     void (*evicted)(struct shard *s, uint64_t hash);
     /* It leaves its queue for another reason. */
@@ -198,7 +202,11 @@ struct shard {
     int ghost_hit;  /* s3-fifo: the key that is about to be inserted was in the ghost */
     int from_small; /* s3-fifo: the victim stood in the small queue */
     unsigned dead_count;
-    uint64_t kept; /* of the retired, what the last collection had to leave: pinned */
+    uint32_t likely;      /* who leaves next, it seems; 0: not known */
+    uint64_t likely_hash; /* its key's */
+    uint64_t missing;     /* who is to be told of through missed(), before the next evicted(): hash, */
+    int missing_waits;    /* if there is one */
+    uint64_t kept;        /* of the retired, what the last collection had to leave: pinned */
 
     _Alignas(64) uint64_t puts;
     uint64_t evictions;
@@ -208,8 +216,9 @@ struct shard {
     uint32_t aged;               /* the older part of the retired begins here, at the list's end; 0: there is none */
     uint32_t young_last;         /* the one before it; 0: there is none */
     uint32_t young_count;
-    uint32_t kept_aged;  /* of those kept, in the older part */
-    uint64_t aged_stamp; /* the older part was unlinked before */
+    uint32_t trail[RETIRE_AHEAD]; /* the last that were retired, in turn: hints */
+    uint32_t kept_aged;           /* of those kept, in the older part */
+    uint64_t aged_stamp;          /* the older part was unlinked before */
 
     struct quick_list {
         uint32_t units, head;
@@ -424,6 +433,15 @@ void strata__slab_release(struct memory *m);
 /* Bytes that the largest block can have. */
 size_t strata__slab_max(const struct memory *m);
 
+/* Tell the policy of the key that is not here and is about to be inserted, if that has not been done. */
+static inline void strata__memory_tell_missed(struct shard *s)
+{
+    if (!s->missing_waits)
+        return;
+    s->missing_waits = 0;
+    s->eviction->missed(s, s->missing);
+}
+
 /* memory_index.c.  Under the shard's lock, but find. */
 int strata__index_init(struct shard *s, uint64_t slots);
 void strata__index_deinit(struct shard *s);
@@ -460,13 +478,7 @@ void strata__queue_unlink(struct shard *s, unsigned queue, struct entry *e);
 void strata__queue_swap(struct shard *s, unsigned queue, struct entry *old, struct entry *fresh);
 uint64_t strata__entry_weight(const struct shard *s, const struct entry *e);
 
-/* memory_ghost.c */
-int strata__ghost_take(struct ghost *g, uint32_t fingerprint);
-/* Remember; forgets the oldest past `capacity`.  Without memory it just forgets. */
-void strata__ghost_add(struct shard *s, uint32_t fingerprint, uint64_t capacity);
-/* Far too large for this capacity, it becomes smaller, where there is memory for that. */
-void strata__ghost_fit(struct shard *s, uint64_t capacity);
-void strata__ghost_deinit(struct shard *s);
+/* memory_ghost.c: its functions stand in memory_history.h. */
 /* It will be looked for: a head leads to a slot of the ring, and each is a wait.  First the head; by anybody. */
 static inline void ghost_fetch_head(const struct shard *s, uint64_t hash)
 {
@@ -476,8 +488,6 @@ static inline void ghost_fetch_head(const struct shard *s, uint64_t hash)
     if (heads != 0)
         __builtin_prefetch((const void *)(heads + ghost_chain(ghost_fingerprint(hash), mask) * sizeof(uint32_t)));
 }
-/* And some moments later, under the shard's lock, the slot. */
-void strata__ghost_fetch(const struct ghost *g, uint32_t fingerprint);
 
 /* memory_retire.c */
 void strata__retire(struct shard *s, struct entry *e);

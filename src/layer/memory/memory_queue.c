@@ -53,8 +53,11 @@ void strata__queue_unlink(struct shard *s, unsigned queue, struct entry *e)
         entry_at(s, e->next)->prev = e->prev;
     } else {
         q->tail = e->prev;
-        if (q->tail != 0) /* the next victim: its key will be hashed */
-            __builtin_prefetch((const char *)entry_at(s, q->tail) + 64);
+        if (q->tail != 0) { /* the next victim's line is here; of the one after it head and key will be wanted */
+            const char *after = (const char *)entry_at(s, entry_at(s, q->tail)->prev);
+            __builtin_prefetch(after, 1);
+            __builtin_prefetch(after + 64);
+        }
     }
     q->count--;
     q->weight -= strata__entry_weight(s, e);

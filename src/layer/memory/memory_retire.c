@@ -30,9 +30,13 @@ static void age(struct shard *s)
 
 void strata__retire(struct shard *s, struct entry *e)
 {
-    uint32_t ref = ref_of(s, e);
+    uint32_t ref = ref_of(s, e), *trail = &s->trail[s->retired_count % RETIRE_AHEAD];
     e->next = s->retired;
+    e->prev = *trail; /* so many further down the list, as a rule: see free_unpinned() */
+    *trail = ref;
     s->retired = ref;
+    if (s->likely == ref)
+        s->likely = 0;
     s->retired_count++;
     s->retired_heap += (e->kind & KIND_HEAP) != 0;
     if (s->young_count++ == 0)
@@ -127,6 +131,8 @@ static size_t free_unpinned(struct shard *s, uint32_t ref)
     while (ref != 0) {
         struct entry *e = entry_at(s, ref);
         ref = e->next;
+        /* Long untouched, all of them, and each says where the next one is: one wait after the other, but for this. */
+        __builtin_prefetch(entry_at(s, e->prev), 1);
         s->retired_count--;
         s->retired_heap -= (e->kind & KIND_HEAP) != 0;
         if (is_pinned(&pins, e) || ((e->kind & KIND_HEAP) && s->dead_count == DEAD_VALUES)) {

@@ -54,6 +54,33 @@ static void evict(struct shard *s, struct entry *e)
     s->evictions++;
 }
 
+/* The lines that a victim's leaving touches are long out of the caches, each found by way of another: the wait for one of
+ * them is as long as all the rest of a put.  So they are fetched while the victim before it leaves. */
+static void fetch_likely(struct shard *s)
+{
+    if (s->eviction->likely == NULL)
+        return;
+    const struct entry *e = s->eviction->likely(s);
+    s->likely = 0;
+    if (e == NULL)
+        return;
+    uint64_t hash = strata__entry_hash(s->layer, e);
+    s->likely = ref_of(s, e);
+    s->likely_hash = hash;
+    index_fetch(s, hash);
+    ghost_fetch_head(s, hash);
+}
+
+static uint64_t victim_hash(struct shard *s, const struct entry *e)
+{
+    if (__builtin_expect(ref_of(s, e) == s->likely, 1))
+        return s->likely_hash;
+    uint64_t hash = strata__entry_hash(s->layer, e);
+    index_fetch(s, hash);
+    ghost_fetch_head(s, hash);
+    return hash;
+}
+
 /* One entry leaves for want of room.  Negative ones go first when a negative one comes, last otherwise; of what is within a share
  * one goes where there is nobody else, if it may.  NULL: there is none. */
 static struct entry *evict_one(struct shard *s, int negative_first, int may_break)
@@ -71,18 +98,17 @@ static struct entry *evict_one(struct shard *s, int negative_first, int may_brea
         e = strata__share_last(s);
     if (e == NULL)
         return NULL;
-    uint64_t hash = strata__entry_hash(s->layer, e);
-    index_fetch(s, hash);
-    ghost_fetch_head(s, hash);
+    uint64_t hash = victim_hash(s, e);
     note_eviction(s, e, hash);
     strata__index_remove(s, hash, ref_of(s, e));
-    strata__ghost_fetch(&s->ghost, ghost_fingerprint(hash));
     if (s->shares != NULL)
         strata__share_out(s, e);
     strata__retire(s, e);
+    strata__memory_tell_missed(s);
     if (chosen && s->eviction->evicted != NULL)
         s->eviction->evicted(s, hash);
     s->evictions++;
+    fetch_likely(s);
     return e;
 }
 

@@ -136,11 +136,16 @@ static struct entry *find_room(struct shard *s, const struct incoming *in, struc
     const strata_op *op = in->op;
     int negative = (in->kind & KIND_NEGATIVE) != 0;
     *old = strata__index_find(s, op->hash, op->space, op->key.data, op->key.size);
-    if (*old == NULL && !negative && s->eviction->missed != NULL)
-        s->eviction->missed(s, op->hash);
+    if (*old == NULL && !negative && s->eviction->missed != NULL) {
+        s->missing = op->hash;
+        s->missing_waits = 1;
+        if (!s->eviction->missed_late)
+            strata__memory_tell_missed(s);
+    }
     if (negative)
         strata__memory_negative_room(s, s->limit_entries != UINT64_MAX ? 1 : in->bytes / UNIT);
     struct entry *e = strata__memory_room(s, in, *old == NULL);
+    strata__memory_tell_missed(s);
     if (*old != NULL) /* making room may have pushed it out */
         *old = strata__index_find(s, op->hash, op->space, op->key.data, op->key.size);
     while (e != NULL && *old == NULL && strata__index_reserve(s) != 0)
@@ -199,6 +204,8 @@ static int put_locked(struct shard *s, const struct incoming *in)
             return status;
     }
     strata__ghost_fetch(&s->ghost, ghost_fingerprint(op->hash));
+    if (s->likely != 0)
+        strata__ghost_fetch(&s->ghost, ghost_fingerprint(s->likely_hash));
     /* Values that came free go back without the lock, a few at a time. */
     while (in->heap != NULL && (room = strata__memory_heap_room(s, in)) == HEAP_ROOM_LATER) {
         strata__shard_unlock(s);

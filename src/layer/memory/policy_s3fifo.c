@@ -82,6 +82,17 @@ static struct entry *victim(struct shard *s)
     return e != NULL ? e : from_main(s);
 }
 
+static struct entry *likely(struct shard *s)
+{
+    int main = main_is_over(s);
+    uint32_t ref = s->queues[main ? MAIN : SMALL].tail;
+    if (ref == 0)
+        return NULL;
+    struct entry *e = entry_at(s, ref);
+    int goes_on = atomic_load_explicit(&e->hits, memory_order_relaxed) >= (main ? 1 : PROMOTE_AT);
+    return goes_on && e->prev != 0 ? entry_at(s, e->prev) : e;
+}
+
 static void evicted(struct shard *s, uint64_t hash)
 {
     if (s->from_small)
@@ -91,10 +102,12 @@ static void evicted(struct shard *s, uint64_t hash)
 const struct eviction_ops strata__evict_s3fifo = {
     .name = "s3-fifo",
     .max_hits = MOST_HITS,
+    .missed_late = 1,
 
     .insert = insert,
     .missed = missed,
     .victim = victim,
+    .likely = likely,
     .evicted = evicted,
     .removed = removed,
 };
