@@ -36,6 +36,7 @@ void strata__root_unref(struct root *root)
 {
     if (atomic_fetch_sub_explicit(&root->refs, 1, memory_order_acq_rel) != 1)
         return;
+    strata__spares_free(root);
     strata__events_deinit(root);
     strata__log_free(root);
     strata__bans_free(root);
@@ -52,8 +53,7 @@ int strata__refuse(const struct root *root, strata_error *err)
     if (atomic_load_explicit(root->forks, memory_order_relaxed) !=
         atomic_load_explicit(&root->forked, memory_order_relaxed))
         return strata__fail(err, STRATA_EFORKED, "cache",
-                            "the cache was opened before fork(): call strata_reopen() in "
-                            "the child first");
+                            "the cache was opened before fork(): call strata_reopen() in the child first");
     return strata__fail(err, STRATA_ECLOSED, "cache", "the cache is closed: open a new one");
 }
 

@@ -166,6 +166,13 @@ struct stripe; /* flight.h */
 
 struct root_log;
 
+/* A block for a flight to come, on a line of its own (flight_new.c). */
+enum { SPARE_FLIGHTS = 8 };
+struct spare_flight {
+    _Atomic(struct flight *) flight;
+    char apart[64 - sizeof(void *)];
+};
+
 struct root {
     _Atomic(uint32_t) refs;   /* handles, flights, asynchronous calls: they keep this memory */
     _Atomic(uint32_t) state;  /* ROOT_... */
@@ -192,6 +199,7 @@ struct root {
     void *profiles_block;
     _Atomic(struct key_notes *) uncacheable; /* key_marks.c; NULL: none yet */
     strata_layer_host host;
+    struct spare_flight spares[SPARE_FLIGHTS];
     struct demotions *demotions; /* NULL: no layer is STRATA_LAYER_DEMOTED */
     struct behind *behind;       /* NULL: nothing can be written behind */
     struct coherence *coherence; /* NULL: it hears of no other node, and all that is held is trusted */

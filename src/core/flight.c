@@ -109,6 +109,8 @@ static void born_now(struct flight *f)
 static struct flight *find_joinable_locked(struct stripe *s, const struct want *want, strata_slice key, uint64_t hash)
 {
     struct root *root = want->handle->root;
+    if (atomic_load_explicit(&s->count, memory_order_relaxed) == 0)
+        return NULL;
     int64_t now = ex_now_ms(root->ex);
     if (want->policy->single_flight == STRATA_OFF || strata__uncacheable_locked(root, want->policy, hash, now))
         return NULL;
@@ -200,6 +202,7 @@ static int try_join(const struct want *want, strata_slice key, uint64_t hash, st
     return settled;
 }
 
+/* A reference is the strand's from here on, until it has ended: the caller sees to that. */
 static void enter_table_locked(struct root *root, struct stripe *s, struct flight *f)
 {
     if (strata__uncacheable_locked(root, &f->policy, f->key.hash, f->begun_ms))
@@ -212,7 +215,6 @@ static void enter_table_locked(struct root *root, struct stripe *s, struct fligh
     f->follows = ahead != NULL;
     f->behind = ahead != NULL ? flight_ref(ahead) : NULL;
     root_hold(root);
-    flight_ref(f); /* the strand's, until it has ended */
     if (f->policy.single_flight == STRATA_OFF)
         return;
     if (atomic_fetch_add_explicit(&root->flights, 1, memory_order_relaxed) < root->options.max_flights) {
@@ -223,13 +225,25 @@ static void enter_table_locked(struct root *root, struct stripe *s, struct fligh
     }
 }
 
+/* A caller that sleeps for it brings its loader, no layer is left to be asked, and nothing protects the origin: then what
+ * strata__flight_after_layers() and strata__load_begin() look at is settled while the key lock is held for its entry. */
+static int loads_at_once(const struct want *want, const struct flight *f, const struct waiter *w)
+{
+    const struct root *root = f->root;
+    return w->driver != NULL && w->driver->runs_loaders && want_loads(want) && !want_posts(want) && !f->busy.waiting &&
+           root->layer_count == 1 && slot_instant(&root->layers[0]) && !root_leases(root) &&
+           !policy_guards(&f->policy) && f->import == NULL && !f->from_batch;
+}
+
 enum entered strata__flight_enter(const struct want *want, strata_slice key, uint64_t hash, struct waiter *w,
                                   struct flight **out, strata_error *err)
 {
     struct root *root = want->handle->root;
     enum entered entered;
     *out = NULL;
-    if (try_join(want, key, hash, w, &entered, err))
+    /* Nobody there, as a rule: then the flight is made first, and one hold of the lock does. */
+    int others = atomic_load_explicit(&stripe_of(root, hash)->count, memory_order_relaxed) != 0;
+    if (others && try_join(want, key, hash, w, &entered, err))
         return entered;
     strata__trust_window(root);
     struct flight *f = strata__flight_new(want, key, hash, err);
@@ -250,7 +264,9 @@ enum entered strata__flight_enter(const struct want *want, strata_slice key, uin
     } else {
         born_now(f);
         enter_table_locked(root, s, f);
-        w->flight = flight_ref(f);
+        atomic_store_explicit(&f->refs, 2,
+                              memory_order_relaxed); /* its strand's, and the waiter's; nobody else has seen it */
+        w->flight = f;
         wait_behind_locked(f, w);
         list_push_back(&f->waiters, &w->link);
         entered = f->busy.waiting ? ENTERED_QUEUED : ENTERED_STARTED;
@@ -258,10 +274,16 @@ enum entered strata__flight_enter(const struct want *want, strata_slice key, uin
             f->lead = NULL;
             f->from_batch = 0;
         }
+        if (loads_at_once(want, f, w)) {
+            f->phase = FLIGHT_LOADING;
+            f->step = STEP_LOAD_FIRST;
+            strand_drive(&f->strand, w->driver);
+        }
         *out = f;
     }
     stripe_unlock(s, &frame);
-    strata__flight_unref(f);
+    if (*out == NULL)
+        strata__flight_unref(f);
     return entered;
 }
 
@@ -370,7 +392,7 @@ void strata__refresh_start(const struct want *want, strata_slice key, uint64_t h
         born_now(f);
         f->background = 1;
         f->refresh = 1;
-        enter_table_locked(root, s, f);
+        enter_table_locked(root, s, flight_ref(f));
         if (f->busy.waiting)
             begin = 0; /* the write will wake it */
     }
@@ -405,87 +427,6 @@ void strata__refresh_after(struct flight *f)
 }
 
 /* One flight -------------------------------------------------------------------------------------------------- */
-
-static struct flight *flight_of_strand(struct strand *s)
-{
-    return (struct flight *)(void *)((char *)s - offsetof(struct flight, strand));
-}
-
-static void ref_strand(struct strand *s) { flight_ref(flight_of_strand(s)); }
-static void unref_strand(struct strand *s) { strata__flight_unref(flight_of_strand(s)); }
-
-struct flight *strata__flight_new(const struct want *want, strata_slice key, uint64_t hash, strata_error *err)
-{
-    strata *handle = want->handle;
-    struct root *root = handle->root;
-    size_t storage = root->plain_keys ? key.size : strata__storage_size(handle, key);
-    struct flight *f = strata__alloc(root->mem, sizeof *f + storage);
-    if (f == NULL) {
-        strata__fail(err, STRATA_ENOMEM, "read",
-                     "no memory for a read in progress: free some, or ask for fewer keys at once");
-        return NULL;
-    }
-    memset(f, 0, sizeof *f);
-    strata__strand_init(&f->strand, root->ex, strata__flight_run, ref_strand, unref_strand);
-    atomic_init(&f->refs, 1);
-    strata__root_ref(root);
-    f->root = root;
-    f->life = root->life;
-    f->handle = handle;
-    f->mem = root->mem;
-    if (root->plain_keys)
-        memcpy(f->bytes, key.data, key.size);
-    else
-        strata__storage_write(handle, key, f->bytes);
-    f->key.plain = strata_bytes(f->bytes + storage - key.size, key.size);
-    f->key.storage = strata_bytes(f->bytes, storage);
-    f->key.hash = hash;
-    f->busy = (struct busy){ .hash = hash, .space = handle->space, .key = f->key.plain };
-    list_init(&f->waiters);
-    f->loader = want->loader;
-    f->bulk = want->bulk;
-    f->loader_ctx = want->loader_ctx;
-    f->import = want->import != NULL ? strata__imported_ref(want->import) : NULL;
-    f->lead = want->lead;
-    f->from_batch = want->lead != NULL;
-    atomic_init(&f->wants_load, (unsigned char)want_loads(want));
-    f->policy = *want->policy;
-    f->begun_ms = ex_now_ms(root->ex);
-    f->hit_layer = LAYERS_MAX;
-    f->self = f;
-    f->op_pointer = &f->op;
-    f->solo = (struct read){
-        .strand = &f->strand, .root = root, .flights = &f->self, .count = 1, .ops = &f->op_pointer
-    };
-    return f;
-}
-
-static void drop_values(struct flight *f)
-{
-    strata__held_drop(&f->previous);
-    strata_value_unref(f->value);
-    strata_value_unref(f->encoded);
-    strata_value_unref(f->tags);
-    strata_value_unref(f->load.value);
-    strata__free(f->mem, f->load.tags);
-    strata_value_unref(f->load.notes);
-    f->load.notes = NULL;
-    strata__imported_unref(f->import);
-    f->import = NULL;
-    f->load.tags = NULL;
-    f->value = f->tags = f->encoded = f->load.value = NULL;
-}
-
-void strata__flight_unref(struct flight *f)
-{
-    if (f == NULL || atomic_fetch_sub_explicit(&f->refs, 1, memory_order_acq_rel) != 1)
-        return;
-    struct root *root = f->root;
-    drop_values(f);
-    strata__flight_unref(f->behind);
-    strata__free(f->mem, f);
-    strata__root_unref(root);
-}
 
 /* A write came first, or a flight that a ban overtook: what was held before it counts no more, and what it has left in the nearest layer does.
  * 1: that answers. */
@@ -544,6 +485,10 @@ static void step(struct flight *f)
     case STEP_LEASE: strata__lease_answered(f); return;
     case STEP_ADMIT: strata__admit_go_on(f); return;
     case STEP_UNLEASED: strata__lease_load(f); return;
+    case STEP_LOAD_FIRST:
+        event_fire(f->handle, STRATA_EVENT_MISS, f->key.plain, NULL);
+        strata__load_run(f);
+        return;
     case STEP_LOAD: strata__load_run(f); return;
     case STEP_LOADED: strata__flight_loaded(f); return;
     case STEP_STORE:
@@ -551,14 +496,19 @@ static void step(struct flight *f)
     }
 }
 
-void strata__flight_run(struct strand *strand)
+void strata__flight_run_held(struct flight *f)
 {
-    struct flight *f = flight_ref(flight_of_strand(strand)); /* while the frame tells of it */
     struct frame frame;
     frame_push(&frame, f->root, FRAME_STRAND);
     frame.flights = &f->self;
     frame.flight_count = 1;
     step(f);
     frame_end(&frame);
+}
+
+void strata__flight_run(struct strand *strand)
+{
+    struct flight *f = flight_ref(flight_of_strand(strand)); /* while the frame tells of it */
+    strata__flight_run_held(f);
     strata__flight_unref(f);
 }

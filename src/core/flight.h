@@ -27,7 +27,17 @@
 enum flight_phase { FLIGHT_WAITING, FLIGHT_READING, FLIGHT_LEASING, FLIGHT_LOADING, FLIGHT_STORING, FLIGHT_SETTLED };
 
 /* Where a flight's strand goes on when it is run again. */
-enum flight_step { STEP_READ, STEP_LEASE, STEP_ADMIT, STEP_UNLEASED, STEP_LOAD, STEP_LOADED, STEP_STORE, STEP_STORED };
+enum flight_step {
+    STEP_READ,
+    STEP_LEASE,
+    STEP_ADMIT,
+    STEP_UNLEASED,
+    STEP_LOAD,
+    STEP_LOAD_FIRST, /* it began with that: loads_at_once() */
+    STEP_LOADED,
+    STEP_STORE,
+    STEP_STORED
+};
 
 /* Among detached loads a flight may find another one of its key at work in slower layers, and goes there after it (detach.c). */
 enum behind_late {
@@ -103,6 +113,7 @@ struct answer {
     int is_hit;              /* a layer served it */
     uint32_t layer;          /* that layer; LAYERS_MAX: none */
     int state;               /* the entry's */
+    strata_value **last; /* where the value's reference stands, for the last who is told to take over; NULL: for nobody */
 };
 
 struct strata_load {
@@ -115,14 +126,15 @@ struct strata_load {
     uint64_t *tags;
     strata_value *notes; /* of entry_notes.h, without numbers: the validator that the loader has named; NULL: none, */
     unsigned char has_notes; /* which is its word where this is 1 */
-    strata_policy policy;    /* the loader's own word */
     _Atomic(uint32_t) noted; /* 1: somebody writes `note`, 2: it stands */
-    char note[240];          /* a completion that was refused: why, for who waits if no other follows */
     /* The completion; written by who claimed it. */
     int status; /* STRATA_OK, STRATA_ABSENT, < 0 */
     unsigned char declined, not_modified;
     strata_value *value;
-    strata_error err;
+    /* Most loads need none of what follows: it is not made zero for them. */
+    strata_error err;     /* without words at first */
+    strata_policy policy; /* the loader's own word, where it has one */
+    char note[240];       /* a completion that was refused: why, for who waits if no other follows */
 };
 
 /* What is to be stored, where. */
@@ -196,7 +208,6 @@ struct flight {
     strata_loader loader;                 /* this or the next; key lock until LOADING */
     strata_bulk_loader bulk;
     void *loader_ctx;
-    strata_policy policy;    /* resolved: of the call that brought the loader; key lock until LOADING */
     uint32_t position;       /* ban position at birth */
     uint64_t store_position; /* the same in the shared store's list */
     int64_t begun_ms;
@@ -210,16 +221,13 @@ struct flight {
     strata_op *op_pointer;
     struct strand *lead; /* the batch that reads for it, while it does; key lock */
     strata_op op;
-    strata_error op_err;
     int64_t op_ns;
-    struct strata_load load;
     struct plan plan;
     strata_value *encoded; /* of an object, for layers that hold bytes */
     /* The result: set before `delivered`. */
     int status;
     strata_value *value;
     strata_value *tags; /* of the entry: one reference */
-    strata_error err;
     int is_hit;         /* a layer served it: hit_layer; else a load, or nothing, or a stale entry of hit_layer */
     uint32_t hit_layer; /* LAYERS_MAX: none */
     int hit_state;
@@ -232,12 +240,22 @@ struct flight {
     uint64_t walked;               /* the last walk that came here; graph lock */
     struct flight *behind;         /* the superseded one that it waits for: one reference; graph lock */
     struct key_forms key;          /* point into bytes[] */
-    unsigned char bytes[];         /* storage prefix and key, or the key alone */
+    /* Large, and not made zero as what stands above is: of the errors, words without content. */
+    struct strata_load load;
+    strata_policy policy; /* resolved: of the call that brought the loader; key lock until LOADING */
+    strata_error op_err;
+    strata_error err;      /* of the result */
+    size_t room;           /* bytes of the block that it stands in; the next flight's, too */
+    unsigned char bytes[]; /* storage prefix and key, or the key alone */
 };
 
 static inline struct flight *flight_of_busy(struct busy *b)
 {
     return (struct flight *)(void *)((char *)b - offsetof(struct flight, busy));
+}
+static inline struct flight *flight_of_strand(struct strand *s)
+{
+    return (struct flight *)(void *)((char *)s - offsetof(struct flight, strand));
 }
 static inline struct flight *flight_of_load(const struct strata_load *l)
 {
@@ -289,6 +307,8 @@ static inline struct flight *flight_ref(struct flight *f)
     return f;
 }
 void strata__flight_unref(struct flight *f);
+/* The blocks that are kept for flights to come.  By the last who holds the root. */
+void strata__spares_free(struct root *root);
 
 enum entered {
     ENTERED_ANSWERED, /* status and value stand in the waiter: nothing to wait for */
@@ -358,6 +378,8 @@ void strata__refresh_after(struct flight *f);
 
 /* The strand of a flight, from its first step. */
 void strata__flight_run(struct strand *strand);
+/* The same, by who holds a reference until it has come back. */
+void strata__flight_run_held(struct flight *f);
 void strata__read_run(
     struct read *read); /* the layers' part, on the strand's thread; goes on with the flights by itself */
 /* All layers were asked, and this flight has no answer: its loader, or a miss.  On its strand's thread. */

@@ -111,10 +111,10 @@ void strata__load_note_start(struct flight *f)
     f->load_ns = ex_now_ns(root->ex);
     f->load_wall_ms = ex_wall_ms(root->ex);
     f->step = STEP_LOADED;
-    atomic_store(&f->load.refs, 1);
     flight_ref(f); /* the load's own */
-    atomic_store(&f->load.parts, 2);
-    atomic_store(&f->loader_called, 1);
+    atomic_store_explicit(&f->load.refs, 1, memory_order_relaxed);
+    atomic_store_explicit(&f->load.parts, 2, memory_order_relaxed);
+    atomic_store(&f->loader_called, 1); /* who reads that sees them; sequentially consistent: see root_usable() below */
     count_up(f->handle, COUNT_LOADS);
     if (f->refresh)
         count_up(f->handle, COUNT_REFRESHES);
@@ -186,14 +186,19 @@ static const char *note_of(struct strata_load *load)
 int strata__load_returned(struct flight *f, int rc)
 {
     char words[256];
-    const char *note = note_of(&f->load);
-    if (rc != STRATA_PENDING) {
+    struct strata_load *load = &f->load;
+    if (rc != STRATA_PENDING && !atomic_load(&load->claimed)) {
+        const char *note = note_of(load);
         say_returned(rc, words, sizeof words);
         strata__load_abort(f, rc < 0 ? rc : STRATA_ELOADER, note != NULL ? note : words);
     }
-    struct strata_load *load = &f->load;
-    flight_ref(f); /* for the step after the load's reference may be gone */
-    strata_load_unref(load);
+    /* Nobody else has the load, as a rule: then its reference to the flight is ours to give back. */
+    if (atomic_load_explicit(&load->refs, memory_order_acquire) == 1 && atomic_load(&load->claimed)) {
+        atomic_store_explicit(&load->refs, 0, memory_order_relaxed);
+    } else {
+        flight_ref(f); /* for the step after the load's reference may be gone */
+        strata_load_unref(load);
+    }
     int last = atomic_fetch_sub(&load->parts, 1) == 1;
     strata__flight_unref(f); /* last: the strand's own reference keeps it */
     return last;

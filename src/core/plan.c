@@ -18,6 +18,8 @@ static uint32_t plan_tags(struct flight *f, int negative)
     }
     const uint64_t *ids = load->tags;
     uint32_t count = load->tag_count;
+    if (had == NULL && count == 0 && !load->has_notes)
+        return 0;
     if (had != NULL && count == 0) {
         ids = had->tags != NULL ? had->tags->data : NULL;
         count = had->meta.tag_count;
@@ -44,16 +46,20 @@ void strata__plan_load(struct flight *f, int64_t elapsed_ns)
 {
     struct strata_load *load = &f->load;
     int negative = load->status == STRATA_ABSENT;
-    strata_policy policy;
-    strata__policy_resolve(&policy, load->has_policy ? &load->policy : NULL, &f->policy);
-    memcpy(f->policy.layer_ttl_ms, policy.layer_ttl_ms, sizeof policy.layer_ttl_ms);
-    f->policy.admit = policy.admit;
-    f->policy.resident = policy.resident;
-    f->policy.cost_us = policy.cost_us;
+    strata_policy own;
+    const strata_policy *policy = &f->policy;
+    if (load->has_policy || f->handle->adaptive_most != 0) {
+        strata__policy_resolve(&own, load->has_policy ? &load->policy : NULL, policy);
+        policy = &own;
+        memcpy(f->policy.layer_ttl_ms, own.layer_ttl_ms, sizeof own.layer_ttl_ms);
+        f->policy.admit = own.admit;
+        f->policy.resident = own.resident;
+        f->policy.cost_us = own.cost_us;
+    }
     struct plan *p = &f->plan;
     *p = (struct plan){ .end = (uint32_t)f->root->layer_count, .value = f->value };
     if (load->declined) {
-        strata__uncacheable_note(f, &policy);
+        strata__uncacheable_note(f, policy);
         return;
     }
     uint32_t tag_count = plan_tags(f, negative);
@@ -70,16 +76,16 @@ void strata__plan_load(struct flight *f, int64_t elapsed_ns)
         .cost_us = measured_us(f, elapsed_ns),
         .codec = f->value != NULL && f->value->object != NULL && f->root->codec != NULL ? f->root->codec->id : 0,
     };
-    if (!negative)
-        strata__adaptive_load(f->handle, f->key.hash, &policy);
-    strata__policy_to_meta(&policy, negative, &p->meta);
-    if (strata__ttl_is_drawn(&policy))
-        strata__ttl_draw(&policy, f->key.plain, 1, ex_random(f->root->ex), &p->meta);
-    if (policy.ttl_ms == STRATA_OFF)
-        strata__uncacheable_note(f, &policy);
+    if (!negative && policy == &own)
+        strata__adaptive_load(f->handle, f->key.hash, &own);
+    strata__policy_to_meta(policy, negative, &p->meta);
+    if (strata__ttl_is_drawn(policy))
+        strata__ttl_draw(policy, f->key.plain, 1, ex_random(f->root->ex), &p->meta);
+    if (policy->ttl_ms == STRATA_OFF)
+        strata__uncacheable_note(f, policy);
     else
-        strata__uncacheable_forget(f, &policy);
-    if (policy.ttl_ms != STRATA_OFF && p->meta.fresh_ms > 0)
+        strata__uncacheable_forget(f, policy);
+    if (policy->ttl_ms != STRATA_OFF && p->meta.fresh_ms > 0)
         p->kind = STRATA_OP_PUT;
     else if (negative && f->previous.there)
         p->kind = STRATA_OP_REMOVE; /* not remembered; but what was there is known to be wrong */

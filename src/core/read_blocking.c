@@ -7,8 +7,9 @@ static void start(const struct want *want, struct flight *f, struct driver *d)
     if (want_posts(want) && strata__strand_start_awaited(&f->strand) == STRATA_OK)
         return;
     d->runs_loaders = want_loads(want);
-    strata__strand_help(&f->strand, d);
-    strata__flight_run(&f->strand);
+    if (f->step != STEP_LOAD_FIRST) /* which is driven already */
+        strata__strand_help(&f->strand, d);
+    strata__flight_run_held(f); /* the waiter does */
 }
 
 void strata__queued_help(const struct want *want, struct waiter *w, struct driver *d)
@@ -66,7 +67,7 @@ static void wait_for(const struct want *want, strata_slice key, struct waiter *w
     struct root *root = want->handle->root;
     if (w->joined)
         strata__join_counted(want->handle, key);
-    strata_error words = STRATA_ERROR_INIT;
+    strata_error words; /* of a circle, and only then written */
     struct wait_note note = { .waiters = w, .count = 1 };
     int rc = strata__wait_begin(root, &note, w, key, &words);
     if (rc != STRATA_OK && strata__waiter_withdraw(w)) {
@@ -96,9 +97,11 @@ int strata__read_blocking(const struct want *want, strata_slice key, uint64_t ha
     struct flight *f;
     strata__driver_init(&d, root->ex, want_loads(want));
     d.left = 1;
+    d.alone = 1;
     w.driver = &d;
     w.soft_at = w.hard_at = INT64_MAX;
-    if (want_loads(want))
+    w.keep = want_loads(want) && want->policy->background_completion == STRATA_ON;
+    if (want_loads(want) && (want->policy->soft_timeout_ms > 0 || want->policy->hard_timeout_ms > 0))
         strata__waiter_times(&w, want->policy, ex_now_ms(root->ex));
     enum entered entered = strata__flight_enter(want, key, hash, &w, &f, err);
     if (entered == ENTERED_FAILED) {

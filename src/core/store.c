@@ -84,7 +84,8 @@ void strata__flight_loaded(struct flight *f)
 {
     struct strata_load *load = &f->load;
     int64_t elapsed_ns = ex_now_ns(f->root->ex) - f->load_ns;
-    strata__admission_over(f, verdict_of(f));
+    if (policy_guards(&f->policy))
+        strata__admission_over(f, verdict_of(f));
     if (load->status < 0) {
         note_failure(f, elapsed_ns);
         strata__plan_failure(f);
@@ -368,7 +369,8 @@ static void settle(struct flight *f)
     strata_value_unref(f->encoded);
     f->value = f->tags = f->encoded = NULL;
     late_leave(f);
-    strata__admission_over(f, BREAKER_UNSURE); /* it ended before its loader was called */
+    if (policy_guards(&f->policy))
+        strata__admission_over(f, BREAKER_UNSURE); /* it ended before its loader was called */
     if (f->lease_state == LEASE_FAILED)
         strata__unleased_leave(root, &f->place); /* it ended before its loader was called */
     strata__strand_detach(&f->strand);
@@ -395,7 +397,7 @@ static int leave_table_locked(struct flight *f, struct stripe *s)
 }
 
 /* What a round has to say, under no lock. */
-static void tell_round(struct flight *f, uint32_t stored, int fenced, struct list_node *taken)
+static void tell_round(struct flight *f, uint32_t stored, int fenced, int ends, struct list_node *taken)
 {
     for (uint32_t i = 0; stored >> i != 0; i++)
         if (stored >> i & 1)
@@ -408,7 +410,8 @@ static void tell_round(struct flight *f, uint32_t stored, int fenced, struct lis
                         .err = &f->err,
                         .is_hit = f->is_hit,
                         .layer = f->hit_layer,
-                        .state = f->hit_state };
+                        .state = f->hit_state,
+                        .last = ends ? &f->value : NULL };
     strata__waiters_give(f, taken, &a);
 }
 
@@ -474,7 +477,7 @@ static int store_round(struct flight *f)
         timers = leave_table_locked(f, s);
     stripe_unlock(s, &frame);
 
-    tell_round(f, stored, fenced, &taken);
+    tell_round(f, stored, fenced, !slow, &taken);
     if (timers & TIMER_REFRESH && ex_cancel(root->ex, &f->refresh_timer)) {
         strata__flight_unref(f);
         root_leave(root);

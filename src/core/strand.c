@@ -106,7 +106,7 @@ void strata__strand_wake(struct strand *s)
 void strata__strand_pass(struct strand *s)
 {
     key_mutex_lock(&s->lock);
-    s->driver = NULL;
+    strand_drive(s, NULL);
     post_locked(s);
     key_mutex_unlock(&s->lock);
 }
@@ -114,7 +114,7 @@ void strata__strand_pass(struct strand *s)
 void strata__strand_detach(struct strand *s)
 {
     key_mutex_lock(&s->lock);
-    s->driver = NULL;
+    strand_drive(s, NULL);
     key_mutex_unlock(&s->lock);
 }
 
@@ -122,7 +122,7 @@ void strata__strand_help(struct strand *s, struct driver *d)
 {
     key_mutex_lock(&s->lock);
     if (s->driver == NULL) {
-        s->driver = d;
+        strand_drive(s, d);
         if (s->queued) {
             s->queued = 0;
             hand_over_locked(s, d);
@@ -141,9 +141,12 @@ int strata__strand_is_driven_here(struct strand *s)
 
 void strata__strand_leave(struct strand *s, struct driver *d)
 {
+    /* Only this thread would make it d's.  Acquire: who woke d, while it was, has let go of it. */
+    if (__atomic_load_n(&s->driver, __ATOMIC_ACQUIRE) != d)
+        return;
     key_mutex_lock(&s->lock);
     if (s->driver == d) {
-        s->driver = NULL;
+        strand_drive(s, NULL);
         int handed = 0;
         key_mutex_lock(&d->lock);
         for (struct strand **at = &d->ready; *at != NULL; at = &(*at)->next) {
@@ -173,14 +176,21 @@ void strata__driver_init(struct driver *d, struct executor *ex, int runs_loaders
 
 void strata__driver_deinit(struct driver *d)
 {
-    /* The last waker may still be letting go of the lock. */
-    key_mutex_lock(&d->lock);
-    key_mutex_unlock(&d->lock);
+    if (!d->served) { /* the last waker may still be letting go of the lock */
+        key_mutex_lock(&d->lock);
+        key_mutex_unlock(&d->lock);
+    }
     innermost = d->up;
 }
 
 void strata__driver_done(struct driver *d, void (*write)(void *ctx), void *ctx)
 {
+    if (d->alone && d == innermost) { /* awake, and nobody else has anything to say to it */
+        write(ctx);
+        d->left--;
+        d->served = 1;
+        return;
+    }
     key_mutex_lock(&d->lock);
     write(ctx);
     d->left--;

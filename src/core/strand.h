@@ -27,6 +27,8 @@ struct driver {
     unsigned char asleep; /* it parks: poking must wake it; lock */
     unsigned char away;   /* its thread sleeps for a call that a loader or callback of this one made; lock */
     struct driver *up;    /* the call further up this thread's stack, or NULL */
+    unsigned char alone;  /* one waiter has it, and no more */
+    unsigned char served; /* by its own thread, and that one is */
     int runs_loaders;     /* 0: only the layers' part of a read may run on its thread */
 };
 
@@ -34,7 +36,7 @@ struct strand {
     struct task task;
     struct key_mutex lock;
     struct executor *ex;
-    struct driver *driver;     /* lock */
+    struct driver *driver;     /* lock to write, but where nobody else has seen the strand: strand_drive() */
     struct strand *next;       /* in driver->ready */
     unsigned char handed;      /* it is in driver->ready; the driver's lock */
     unsigned char queued;      /* a worker is to run it; lock */
@@ -44,6 +46,12 @@ struct strand {
     void (*ref)(struct strand *strand); /* of the struct around it */
     void (*unref)(struct strand *strand);
 };
+
+/* Atomic: whose it can't become reads without the lock that it is not theirs. */
+static inline void strand_drive(struct strand *s, struct driver *d)
+{
+    __atomic_store_n(&s->driver, d, __ATOMIC_RELEASE);
+}
 
 void strata__strand_init(struct strand *s, struct executor *ex, void (*run)(struct strand *),
                          void (*ref)(struct strand *), void (*unref)(struct strand *));

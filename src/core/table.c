@@ -108,7 +108,7 @@ void strata__busy_enter_locked(struct root *root, struct stripe *s, struct busy 
 {
     grow_locked(root, s);
     list_push_back(bucket(s, item->hash), &item->chain);
-    s->count++;
+    atomic_store_explicit(&s->count, atomic_load_explicit(&s->count, memory_order_relaxed) + 1, memory_order_relaxed);
     item->waiting = (unsigned char)strata__busy_must_wait_locked(s, item);
 }
 
@@ -130,7 +130,7 @@ static void wake_locked(struct stripe *s, const struct busy *item)
 void strata__busy_leave_locked(struct stripe *s, struct busy *item)
 {
     list_remove(&item->chain);
-    s->count--;
+    atomic_store_explicit(&s->count, atomic_load_explicit(&s->count, memory_order_relaxed) - 1, memory_order_relaxed);
     wake_locked(s, item);
 }
 

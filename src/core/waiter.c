@@ -107,7 +107,12 @@ void strata__waiters_give(struct flight *f, struct list_node *taken, const struc
         if (!w->quiet)
             strata__answer_counted(w->handle, f->key.plain, a);
         w->was_hit = a->is_hit != 0;
-        strata__waiter_finish(w, a->status, a->value != NULL ? strata_value_ref(a->value) : NULL, a->err);
+        strata_value *value = a->value;
+        if (a->last != NULL && list_empty(taken))
+            *a->last = NULL;
+        else if (value != NULL)
+            strata_value_ref(value);
+        strata__waiter_finish(w, a->status, value, a->err);
     }
 }
 
@@ -226,6 +231,8 @@ int strata__waiter_withdraw(struct waiter *w)
 
 static int is_done(struct waiter *w, struct driver *d)
 {
+    if (d->served)
+        return 1;
     key_mutex_lock(&d->lock);
     int done = w->done;
     key_mutex_unlock(&d->lock);
