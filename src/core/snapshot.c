@@ -31,8 +31,10 @@ int strata__snapshot_begin(struct snapshot_call *call, strata *cache, const stra
         return strata__fail(err, STRATA_EDEADLOCK, WHERE,
                             "snapshots are made and read outside of loaders and callbacks of the same cache, which "
                             "they may have to wait for");
-    call->begun_wall_ms = ex_wall_ms(call->root->ex);
-    return root_enter(call->root, err);
+    rc = root_enter(call->root, err);
+    if (rc == STRATA_OK) /* a closed cache has no clock any more */
+        call->begun_wall_ms = ex_wall_ms(call->root->ex);
+    return rc;
 }
 
 /* A shorter struct is an older caller's; of a longer one, what we do not know is zero. */
