@@ -163,7 +163,8 @@ static int issue_entered(strata *cache, struct ban *ban, strata_error *err)
 int strata__ban_issue(strata *cache, struct ban *ban, uint32_t how, strata_error *err)
 {
     if (how & ~(uint32_t)(STRATA_BAN_SOFT | STRATA_BAN_ALL_TAGS))
-        return strata__fail(err, STRATA_EINVAL, "ban", "how is %u: it is made of STRATA_BAN_ flags", (unsigned)how);
+        return strata__fail(err, STRATA_EINVAL, "ban",
+                            "how has other bits than STRATA_BAN_ flags: give STRATA_BAN_HARD or STRATA_BAN_SOFT");
     ban->soft = (how & STRATA_BAN_SOFT) != 0;
     int rc = root_enter(cache->root, err);
     if (rc != STRATA_OK)

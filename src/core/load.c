@@ -370,14 +370,16 @@ int strata_load_fail(strata_load *load, int status, const char *message)
 
 int strata_load_canceled(const strata_load *load)
 {
+    if (load == NULL)
+        return 1;
     const struct flight *f = flight_of_load(load);
     return atomic_load(&load->canceled) != 0 || !root_usable(f->root) || f->life != f->root->life;
 }
 
 const strata_value *strata_load_previous(const strata_load *load)
 {
-    const struct flight *f = flight_of_load(load);
-    return f->previous.there ? f->previous.value : NULL;
+    const struct held *previous = load != NULL ? &flight_of_load(load)->previous : NULL;
+    return previous != NULL && previous->there ? previous->value : NULL;
 }
 
 int strata_load_set_policy(strata_load *load, const strata_policy *policy)

@@ -361,7 +361,10 @@ static int check_options(const strata *cache, const strata_warm_options *given, 
     if (report != NULL && (report->size < sizeof report->size || report->size > REPORT_MOST))
         return strata__fail(err, STRATA_EINVAL, "report", "its size is %zu: start it from STRATA_WARM_REPORT_INIT",
                             report->size);
-    if ((out->keys == NULL && out->count != 0) || (out->keys != NULL && out->next != NULL))
+    if (out->keys == NULL && out->count != 0)
+        return strata__fail(err, STRATA_EINVAL, "keys", "keys is NULL, and %zu are said to be there: give them, or 0",
+                            out->count);
+    if (out->keys != NULL && out->next != NULL)
         return strata__fail(err, STRATA_EINVAL, "keys",
                             "a warm-up has its keys from a list or from next(), not from both");
     if (out->loader != NULL && out->bulk != NULL)

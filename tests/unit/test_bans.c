@@ -91,6 +91,7 @@ static void test_wrong(void **state)
     assert_int_equal(strata_ban_tags(st.cache, many, 65, STRATA_BAN_ALL_TAGS, &st.err), STRATA_EINVAL);
     assert_int_equal(strata_ban_tag(st.cache, "", 0, &st.err), STRATA_EINVAL);
     assert_int_equal(strata_ban_tag(st.cache, "t", 8, &st.err), STRATA_EINVAL);
+    assert_non_null(strstr(st.err.message, "give STRATA_BAN_HARD or STRATA_BAN_SOFT"));
     assert_int_equal(strata_ban_pattern(st.cache, strata_str("a\\"), 0, &st.err), STRATA_EINVAL);
     /* As many as there may be: each of them finds it. */
     for (int i = 0; i < STRATA_TAGS_MAX; i += 3333) {

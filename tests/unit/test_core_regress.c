@@ -521,6 +521,21 @@ static void test_layer_stats_under_no_lock(void **state)
     assert_int_equal(strata_close(asked), STRATA_OK);
 }
 
+/* NULL in place of a load: refused, nobody wants it, and there is nothing of before. */
+static void test_no_load(void **state)
+{
+    (void)state;
+    assert_int_equal(strata_load_copy(NULL, "v", 1), STRATA_EINVAL);
+    assert_int_equal(strata_load_absent(NULL), STRATA_EINVAL);
+    assert_int_equal(strata_load_not_modified(NULL), STRATA_EINVAL);
+    assert_int_equal(strata_load_fail(NULL, STRATA_EIO, NULL), STRATA_EINVAL);
+    assert_int_equal(strata_load_canceled(NULL), 1);
+    assert_null(strata_load_previous(NULL));
+    assert_int_equal(strata_load_validator(NULL, NULL, NULL), STRATA_MISS);
+    assert_null(strata_load_ref(NULL));
+    strata_load_unref(NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -539,6 +554,7 @@ int main(void)
         cmocka_unit_test(test_listener_asks),
         cmocka_unit_test(test_bulk_circles),
         cmocka_unit_test(test_layer_stats_under_no_lock),
+        cmocka_unit_test(test_no_load),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

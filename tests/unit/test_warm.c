@@ -376,6 +376,7 @@ static void test_wrong_arguments(void **state)
     o.keys = NULL;
     o.next = NULL;
     assert_int_equal(strata_warm(w.st.cache, &o, NULL, &w.st.err), STRATA_EINVAL);
+    assert_non_null(strstr(w.st.err.message, "keys is NULL"));
     o.count = 0; /* nothing is a list, too */
     w.r.size = 1;
     assert_int_equal(strata_warm(w.st.cache, &o, &w.r, &w.st.err), STRATA_EINVAL);
