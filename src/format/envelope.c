@@ -136,6 +136,8 @@ static void put_tags(struct writer *w, const struct envelope *e)
         put_slice(w, e->tags[i]);
 }
 
+static int slides(const struct envelope *e) { return e->slide_ms > 0 && e->slide_step_ms > 0 && e->slide_max_ms > 0; }
+
 static uint32_t presence_of(const struct envelope *e)
 {
     uint32_t has = 0;
@@ -162,7 +164,7 @@ static uint32_t presence_of(const struct envelope *e)
     has |= e->last_modified.size != 0 ? HAS_LAST_MODIFIED : 0;
     has |= e->store_position != 0 ? HAS_STORE_POSITION : 0;
     has |= e->flags & ENVELOPE_PROTECTED ? HAS_PROTECTION : 0;
-    has |= e->slide_ms > 0 && e->slide_step_ms > 0 && e->slide_max_ms > 0 ? HAS_SLIDING : 0;
+    has |= slides(e) ? HAS_SLIDING : 0;
     has |= e->cost_us != 0 ? HAS_COST : 0;
     has |= e->flags & ENVELOPE_STAMPED ? HAS_STAMP : 0;
     return has;
@@ -478,6 +480,8 @@ static void take_what(struct reader *r, struct envelope *e, uint64_t has)
     e->slide_ms = has & HAS_SLIDING ? take_duration(r) : 0;
     e->slide_step_ms = has & HAS_SLIDING ? take_duration(r) : 0;
     e->slide_max_ms = has & HAS_SLIDING ? take_duration(r) : 0;
+    if (has & HAS_SLIDING && !slides(e))
+        spoil(r, FORMAT_CORRUPT);
     e->cost_us = has & HAS_COST ? take_u32(r) : 0;
     if ((e->protection != PROTECT_NONE) != ((e->flags & ENVELOPE_PROTECTED) != 0))
         spoil(r, FORMAT_CORRUPT);

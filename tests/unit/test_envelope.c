@@ -350,6 +350,10 @@ static void wrong_fields(void **state)
     /* Tags: three announced, two there; one that leaves their bytes. */
     assert_int_equal(VERDICT("\xca\x01\x00\x0d\x80\x80\x08\x03\x04\x01\x61\x01\x62"), FORMAT_CORRUPT);
     assert_int_equal(VERDICT("\xca\x01\x00\x0b\x80\x80\x08\x01\x02\x02\x61"), FORMAT_CORRUPT);
+    /* sliding by a second, for ever, in steps of nothing: all three are there, or none */
+    assert_int_equal(VERDICT("\xca\x01\x00\x0b\x80\x80\x80\x04\x02\x02\x00"), FORMAT_OK);
+    assert_int_equal(VERDICT("\xca\x01\x00\x0b\x80\x80\x80\x04\x02\x01\x00"), FORMAT_CORRUPT);
+    assert_int_equal(VERDICT("\xca\x01\x00\x0b\x80\x80\x80\x04\x01\x02\x00"), FORMAT_CORRUPT);
     assert_int_equal(VERDICT("\xca\x01\x00\x0b\x80\x80\x08\x01\x02\x01\x61"), FORMAT_OK);
 }
 
