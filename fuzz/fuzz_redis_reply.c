@@ -60,6 +60,7 @@ static int decode(strata_slice text)
     if (op.found != NULL)
         demand(strata_value_size(op.found) <= VALUE_MOST || strata_value_size(op.found) <= text.size);
     strata_value_unref(op.found);
+    strata_value_unref(op.tags);
     return rc;
 }
 
