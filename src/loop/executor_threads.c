@@ -43,17 +43,27 @@ static int cancel(struct executor *ex, struct timer *timer)
     return strata__loop_timers_cancel(&own(ex)->timers, timer);
 }
 
+/* Deadlines are compared with a clock that may be a tick behind the one that ends a sleep: who came back in between would find that
+ * it is not time yet, sleep for nothing, and go round like that until the tick. */
+static int sleep_past(struct parker *parker, int64_t deadline_ms)
+{
+    int passed = strata__os_park(&parker->word, deadline_ms > 0 ? deadline_ms * 1000 : 0);
+    while (passed && strata__os_now_ms() < deadline_ms)
+        passed = strata__os_park(&parker->word, strata__os_now_us() + 1000);
+    return passed;
+}
+
 static int park(struct executor *ex, struct parker *parker, int64_t deadline_ms)
 {
-    int64_t deadline_us = INT64_MAX; /* also for a moment too far to be counted in microseconds */
-    if (deadline_ms < INT64_MAX / 1000)
-        deadline_us = deadline_ms > 0 ? deadline_ms * 1000 : 0;
+    if (deadline_ms >= INT64_MAX / 1000) /* too far to be counted in microseconds */
+        deadline_ms = INT64_MAX;
     /* What a worker waits for may need a worker.  Relaxed: a signal that comes now is found by os_park. */
-    if (worker_of != ex || atomic_load_explicit(&parker->word, memory_order_relaxed) != 0)
-        return strata__os_park(&parker->word, deadline_us);
-    strata__loop_pool_sleep(&own(ex)->pool);
-    int passed = strata__os_park(&parker->word, deadline_us);
-    strata__loop_pool_awake(&own(ex)->pool);
+    int frees = worker_of == ex && atomic_load_explicit(&parker->word, memory_order_relaxed) == 0;
+    if (frees)
+        strata__loop_pool_sleep(&own(ex)->pool);
+    int passed = deadline_ms == INT64_MAX ? strata__os_park(&parker->word, INT64_MAX) : sleep_past(parker, deadline_ms);
+    if (frees)
+        strata__loop_pool_awake(&own(ex)->pool);
     return passed;
 }
 

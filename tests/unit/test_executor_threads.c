@@ -216,6 +216,20 @@ struct chain {
     int left, refused;
 };
 
+/* Who comes back late finds that it is late, by the clock that it goes by; else it would spin until that one ticks. */
+static void a_park_is_over_by_the_clock_of_deadlines(void **state)
+{
+    (void)state;
+    struct executor *ex = start(1, 16);
+    for (int i = 0; i < 20; i++) {
+        struct parker parker = { 0 };
+        int64_t deadline_ms = ex_now_ms(ex) + 1;
+        assert_int_equal(ex_park(ex, &parker, deadline_ms), 1);
+        assert_true(ex_now_ms(ex) >= deadline_ms);
+    }
+    ex->ops->stop(ex);
+}
+
 static void run_chain(struct task *task)
 {
     struct chain *chain = (struct chain *)(void *)task;
@@ -555,6 +569,7 @@ int main(void)
         cmocka_unit_test(cancelled_timers_do_not_fire),
         cmocka_unit_test(cancel_races_with_fire),
         cmocka_unit_test(parking),
+        cmocka_unit_test(a_park_is_over_by_the_clock_of_deadlines),
         cmocka_unit_test(stop_finishes_what_was_accepted),
         cmocka_unit_test(posts_while_stopping_are_refused),
         cmocka_unit_test(many_threads_post),
