@@ -92,7 +92,8 @@ need_tests() {
 need_clang() { need "to build with clang" clang libclang-rt-dev; }
 
 export UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1}"
-export TSAN_OPTIONS="${TSAN_OPTIONS:-halt_on_error=1 second_deadlock_stack=1 suppressions='$PWD/tests/tsan_suppressions.txt'}"
+tsan_options="halt_on_error=1 second_deadlock_stack=1 suppressions='$PWD/tests/tsan_suppressions.txt'"
+export TSAN_OPTIONS="${TSAN_OPTIONS:-$tsan_options}"
 
 cores() { nproc 2>/dev/null || echo 2; }
 
