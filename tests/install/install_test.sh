@@ -79,7 +79,7 @@ docs)
   # Every file that the texts link to is there; pkg-config shows clean paths.
   docs=$prefix/share/doc/strata
   [ -s "$docs/LICENSE" ]
-  for text in README.md docs/tutorial.md docs/migration.md docs/freshness.md docs/architecture.md docs/threading.md; do
+  for text in README.md docs/README.md docs/tutorial.md docs/migration.md docs/freshness.md docs/architecture.md docs/threading.md; do
     grep -o ']([^):]*)' "$docs/$text" | grep -v '^](\.\./include/' | # headers lie elsewhere then
       sed 's/](//; s/)$//; s/#.*//' | sort -u | while read -r target; do
       [ -z "$target" ] || [ -e "$(dirname "$docs/$text")/$target" ] || { echo "$text links to $target, which is not there"; exit 1; }
