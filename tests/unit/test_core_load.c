@@ -1,4 +1,5 @@
 /* test_core_load.c - what loaders may do, and what they may do wrong. */
+#include "tests/support/fail_alloc.h"
 #include "tests/unit/core_fixture.h"
 
 static int load_with(struct stack *st, const char *key, strata_loader loader, void *ctx, strata_value **out)
@@ -513,12 +514,50 @@ static void test_refused_objects(void **state)
     close_stack(&st);
 }
 
+static int one_byte(strata_load *load, strata_slice key, void *ctx)
+{
+    (void)ctx;
+    return strata_load_copy(load, key.data, 1);
+}
+
+/* The block of a flight that has ended is the next one's: whatever its key, and it is given back with the cache. */
+static void test_blocks_of_flights(void **state)
+{
+    (void)state;
+    static char bytes[4000];
+    static const size_t sizes[] = { 4, 60, 4, 500, 61, 1200, 3, 4000, 200, 7 };
+    struct fail_alloc a;
+    fail_alloc_init(&a, 0);
+    strata_options options = STRATA_OPTIONS_INIT;
+    strata_layer *memory = strata_memory_layer(NULL);
+    strata *cache;
+    options.layers = &memory;
+    options.layer_count = 1;
+    options.allocator = &a.mem;
+    options.max_key_bytes = 4096;
+    assert_int_equal(strata_open(&cache, &options, NULL), STRATA_OK);
+    for (size_t i = 0; i < 10 * sizeof sizes / sizeof sizes[0]; i++) {
+        size_t size = sizes[i % (sizeof sizes / sizeof sizes[0])];
+        strata_value *v;
+        memset(bytes, 'a' + (int)(i % 23), size);
+        memcpy(bytes, &(char){ (char)('0' + i % 10) }, 1);
+        assert_int_equal(strata_get_or_load(cache, strata_bytes(bytes, size), one_byte, NULL, NULL, &v, NULL),
+                         STRATA_OK);
+        assert_int_equal(strata_value_size(v), 1);
+        assert_memory_equal(strata_value_data(v), bytes, 1);
+        strata_value_unref(v);
+    }
+    assert_int_equal(strata_close(cache), STRATA_OK);
+    assert_int_equal(atomic_load(&a.live), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tagged_objects),
         cmocka_unit_test(test_refused_objects),
         cmocka_unit_test(test_wrong_ends),
+        cmocka_unit_test(test_blocks_of_flights),
         cmocka_unit_test(test_pending),
         cmocka_unit_test(test_last_unref),
         cmocka_unit_test(test_close_with_pending),
