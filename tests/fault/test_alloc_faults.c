@@ -255,11 +255,13 @@ static void script_namespace(struct world *w)
     strata_close(outer);
 }
 
-enum { MANY = 5 };
+enum { MANY = 7 };
 
 static void name_items(strata_item *items)
 {
-    static const char *const names[MANY] = { "a", "b", "c", "a", "d" };
+    static const char *const names[MANY] = {
+        "a", "b", "c", "a", "d", "of a usual size, twice", "of a usual size, twice"
+    };
     memset(items, 0, MANY * sizeof *items);
     for (size_t i = 0; i < MANY; i++) {
         items[i].key = strata_str(names[i]);
@@ -290,6 +292,9 @@ static void script_many(struct world *w)
     end_items(w, items, status, &err);
     name_items(items);
     status = strata_get_or_load_many(w->cache, items, MANY, load_many, NULL, NULL, &err);
+    end_items(w, items, status, &err);
+    name_items(items);
+    status = strata_get_many(w->cache, items, MANY, &err);
     end_items(w, items, status, &err);
     strata_clear(w->cache, NULL);
     strata_item_loader each[MANY];

@@ -26,13 +26,13 @@
 #include "tests/support/slow_layer.h"
 #include "tests/support/temp_dir.h"
 
-enum { KEYS = 6, THREADS_MOST = 24, MANY = 3, LATER_MOST = 64, PAYLOAD_MOST = 20000 };
+enum { KEYS = 6, THREADS_MOST = 24, MANY = 40, LATER_MOST = 64, PAYLOAD_MOST = 20000 };
 
 struct key {
     pthread_mutex_t writer;
     _Atomic(uint64_t) origin; /* the newest version there is */
     _Atomic(uint64_t) floor;  /* what is below was superseded by a call that has returned */
-    char name[16];
+    char name[32];
 };
 
 /* A load that another thread completes. */
@@ -232,19 +232,19 @@ static void read_one(size_t k, int loader, const strata_policy *policy)
 static void read_many(uint64_t *random, int loader)
 {
     strata_item items[MANY];
-    size_t chosen[MANY];
+    size_t chosen[MANY], count = 1 + (size_t)(draw(random) % (draw(random) % 4 == 0 ? MANY : 3));
     uint64_t floors[MANY];
     memset(items, 0, sizeof items);
-    for (size_t i = 0; i < MANY; i++) {
+    for (size_t i = 0; i < count; i++) {
         chosen[i] = (size_t)(draw(random) % KEYS);
         items[i].key = key_of(chosen[i]);
         floors[i] = floor_now(chosen[i]);
     }
     if (loader)
-        strata_get_or_load_many(cache, items, MANY, load_many, NULL, NULL, NULL);
+        strata_get_or_load_many(cache, items, count, load_many, NULL, NULL, NULL);
     else
-        strata_get_many(cache, items, MANY, NULL);
-    for (size_t i = 0; i < MANY; i++)
+        strata_get_many(cache, items, count, NULL);
+    for (size_t i = 0; i < count; i++)
         judge(chosen[i], floors[i], items[i].status, items[i].value, loader);
 }
 
@@ -308,8 +308,10 @@ static void *work(void *ctx)
         uint64_t r = draw(&w->random);
         size_t k = (size_t)((r >> 32) % KEYS);
         unsigned what = (unsigned)(r % 100);
-        if (what < 20)
+        if (what < 12)
             read_one(k, 0, NULL);
+        else if (what < 20)
+            read_many(&w->random, 0);
         else if (what < 55)
             read_one(k, 1, what < 45 ? NULL : what < 49 ? &brief : what < 53 ? &bounded : &alone);
         else if (what < 60)
@@ -352,7 +354,8 @@ static void reset(void)
     memset(keys, 0, sizeof keys);
     for (size_t k = 0; k < KEYS; k++) {
         pthread_mutex_init(&keys[k].writer, NULL);
-        snprintf(keys[k].name, sizeof keys[k].name, "key:%zu", k);
+        snprintf(keys[k].name, sizeof keys[k].name, "key:%zu%s", k,
+                 k % 3 == 0 ? "" : " of a usual size"); /* those have a short way */
     }
     atomic_store(&over, 0);
     atomic_store(&reads, 0);

@@ -25,7 +25,7 @@ void world_broken(const char *what, const char *file, int line)
 
 strata_slice key_of(size_t k)
 {
-    static const char *const names[KEYS] = { "a", "b", "a", "c" };
+    static const char *const names[KEYS] = { "a key of a usual size", "b", "a", "c, which is long" };
     return strata_str(names[k]);
 }
 
@@ -166,7 +166,7 @@ static int begin_load(strata_load *load, size_t k, int off)
 int load_one(strata_load *load, strata_slice key, void *ctx)
 {
     size_t k = (uintptr_t)ctx & 7;
-    CHECK(key.size == 1 && memcmp(key.data, key_of(k).data, 1) == 0);
+    CHECK(key.size == key_of(k).size && memcmp(key.data, key_of(k).data, key.size) == 0);
     return begin_load(load, k, ((uintptr_t)ctx & 8) != 0);
 }
 
