@@ -22,7 +22,6 @@ struct bulk {
     struct batch *batch;
     struct driver driver;
     struct wait_note note;
-    int entered; /* the root, which a call whose keys are all in memory does not need */
 };
 
 /* `want` is the item's, from here on. */
@@ -37,7 +36,7 @@ static void want_item(struct bulk *k, size_t i)
         want_own_loader(&k->want, 0);
 }
 
-/* What the nearest layer says to one key; `g`: it is the n-th of that group, which has not found it.  1: it takes a flight. */
+/* What the nearest layer says to one key; g->count != 0: it is the n-th of that group, which has not found it.  1: it takes a flight. */
 static int look_for_one(struct bulk *k, size_t i, const struct quick_group *g, size_t n, int *worst, strata_error *err)
 {
     strata *cache = k->want.handle;
@@ -48,7 +47,7 @@ static int look_for_one(struct bulk *k, size_t i, const struct quick_group *g, s
     int answered = 1;
     item->value = NULL;
     want_item(k, i);
-    if (g != NULL)
+    if (g->count != 0)
         answered = strata__read_said(&k->want, item->key, g->hashes[n], g->now_ms, said, &item->value, &item->status);
     else if ((item->status = check_key(cache, item->key, words)) == STRATA_OK)
         answered = strata__read_first(&k->want, item->key, &hash, &item->value, &item->status, words);
@@ -60,50 +59,35 @@ static int look_for_one(struct bulk *k, size_t i, const struct quick_group *g, s
     return !answered;
 }
 
-/* It was closed, or forked, while this call looked: the first `count` items have answers or what is left of one. */
-static void give_back(struct bulk *k, size_t count, int rc)
+/* It was closed, or forked, before the first item that takes more than a look: the first `count` are as quick_many() left them. */
+static void refuse_all(struct bulk *k, size_t count, const struct quick_group *g, int rc)
 {
+    strata *cache = k->want.handle;
     for (size_t i = 0; i < k->count; i++) {
         if (i < count && quick_found(k->items[i].value))
             strata_value_unref(k->items[i].value);
         k->items[i].value = NULL;
         k->items[i].status = rc;
     }
-}
-
-/* Before a first item that takes more than a look.  < 0: refused, and nothing is left of the items up to the group's last. */
-static int enter(struct bulk *k, size_t done, const struct quick_group *g, strata_error *err)
-{
-    strata *cache = k->want.handle;
-    int rc = k->entered ? STRATA_OK : root_enter(cache->root, err);
-    k->entered = rc == STRATA_OK;
-    if (rc == STRATA_OK)
-        return rc;
-    give_back(k, done, rc);
-    if (g != NULL)
+    if (g->count != 0)
         counter_add(cache->cells, counter_index(), HOT_SLOW, g->count - g->found);
-    return rc;
 }
 
-/* Answer what the nearest layer can; *left are not.  < 0: the call is refused as a whole. */
-static int look_first(struct bulk *k, size_t *left, int *worst, strata_error *err)
+/* Answer what the nearest layer can, from items[done] on, where `g` is; how many are left. */
+static size_t look_first(struct bulk *k, size_t done, struct quick_group *g, int *worst, strata_error *err)
 {
-    struct quick_group g;
-    for (size_t i = 0; i < k->count;) {
-        int rc, looked = strata__quick_group(k->want.handle, k->items + i, k->count - i, &g);
-        size_t n = looked ? g.count : 1;
-        if (looked && k->hits != NULL)
-            memset(k->hits + i, 1, n);
-        if (!looked || g.found != n) {
-            if ((rc = enter(k, looked ? i + n : i, looked ? &g : NULL, err)) != STRATA_OK)
-                return rc;
-            for (size_t j = 0; j < n; j++)
-                if (!looked || !quick_found(k->items[i + j].value))
-                    *left += (size_t)look_for_one(k, i + j, looked ? &g : NULL, j, worst, err);
-        }
-        i += n;
+    size_t left = 0;
+    if (k->hits != NULL)
+        memset(k->hits, 1, k->count); /* unless look_for_one() says otherwise */
+    while (done < k->count) {
+        size_t n = g->count != 0 ? g->count : 1;
+        for (size_t j = 0; j < n; j++)
+            if (g->count == 0 || !quick_found(k->items[done + j].value))
+                left += (size_t)look_for_one(k, done + j, g, j, worst, err);
+        done += n;
+        done += strata__quick_run(k->want.handle, k->items + done, k->count - done, g);
     }
-    return k->count == 0 ? enter(k, 0, NULL, err) : STRATA_OK;
+    return left;
 }
 
 static void enter_one(struct bulk *k, struct waiter *w, strata_item *item)
@@ -299,29 +283,53 @@ static int read_rest(struct bulk *k, size_t left, int worst, strata_error *err)
     return worst;
 }
 
-static int read_many(struct bulk *k, strata_error *err)
+/* From items[done] on, where `g` is: those before are answered. */
+static int read_on(struct bulk *k, size_t done, struct quick_group *g, strata_error *err)
 {
     struct root *root = k->want.handle->root;
-    size_t left = 0;
-    int worst = STRATA_OK, rc = look_first(k, &left, &worst, err);
-    if (rc != STRATA_OK)
-        return rc;
+    int worst = root_enter(root, err);
+    if (worst != STRATA_OK) {
+        refuse_all(k, done + g->count, g, worst);
+        return worst;
+    }
+    size_t left = look_first(k, done, g, &worst, err);
     if (left != 0)
         worst = read_rest(k, left, worst, err);
-    if (k->entered)
-        root_leave(root);
+    root_leave(root);
     return worst;
 }
 
-int strata_get_many(strata *cache, strata_item *items, size_t count, strata_error *err)
+static int read_many(struct bulk *k, strata_error *err)
 {
-    if (cache == NULL || (items == NULL && count != 0))
-        return strata__no_argument(err, "strata_get_many() needs a cache and items");
+    struct quick_group g;
+    size_t done = strata__quick_run(k->want.handle, k->items, k->count, &g);
+    if (done != k->count || done == 0)
+        return read_on(k, done, &g, err);
+    if (k->hits != NULL)
+        memset(k->hits, 1, k->count);
+    return STRATA_OK;
+}
+
+/* A get that is no row of plain hits.  Behind a call: struct bulk is more stores than a processor holds back for a hit. */
+static __attribute__((noinline)) int get_rest(strata *cache, strata_item *items, size_t count, size_t done,
+                                              struct quick_group *g, strata_error *err)
+{
     struct bulk k = { .want = { .handle = cache, .policy = &cache->policy }, .items = items, .count = count };
     if (cache->get_loads)
         want_own_loader(&k.want, 1);
     int rc = cache->direct && !cache->get_loads ? strata__get_many_direct(cache, items, count, err) : NOT_DIRECT;
-    return rc != NOT_DIRECT ? rc : read_many(&k, err);
+    return rc != NOT_DIRECT ? rc : read_on(&k, done, g, err);
+}
+
+int strata_get_many(strata *cache, strata_item *items, size_t count, strata_error *err)
+{
+    struct quick_group g;
+    if (cache == NULL || (items == NULL && count != 0))
+        return strata__no_argument(err, "strata_get_many() needs a cache and items");
+    size_t done = strata__quick_run(cache, items, count, &g);
+    if (done == count && count != 0)
+        return STRATA_OK;
+    return get_rest(cache, items, count, done, &g, err);
 }
 
 int strata__load_many(strata *cache, strata_item *items, size_t count, strata_bulk_loader loader, void *loader_ctx,

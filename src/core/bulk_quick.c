@@ -13,26 +13,26 @@ static size_t group_size(const strata *cache, const strata_item *items, size_t c
 }
 
 /* The gate was shut after these were counted as begun: they were no calls yet. */
-static int take_back(strata *cache, uint32_t cell, size_t count)
+static __attribute__((noinline)) void take_back(strata *cache, uint32_t cell, size_t count)
 {
     counter_add(cache->cells, cell, HOT_SLOW, count);
     count_n(cache, COUNT_REQUESTS, UINT64_MAX - count + 1);
-    return 0;
 }
 
-int strata__quick_group(strata *cache, strata_item *items, size_t count, struct quick_group *g)
+static inline __attribute__((always_inline)) void look(strata *cache, strata_item *items, size_t count,
+                                                       struct quick_group *g)
 {
-    if (cache->quick_many == NULL || !gate_open(cache))
-        return 0;
     const uint32_t cell = counter_index();
     uint64_t begun = atomic_load_explicit(&cache->cells[cell].words[HOT_BEGUN], memory_order_relaxed);
     size_t n = group_size(cache, items, count, begun, g->hashes), found = 0;
+    g->count = 0;
     if (__builtin_expect(n == 0, 0))
-        return 0;
+        return;
     counter_add(cache->cells, cell, HOT_BEGUN, n);
-    if (__builtin_expect(!gate_open(cache), 0))
-        return take_back(cache, cell, n);
-    g->count = n;
+    if (__builtin_expect(!gate_open(cache), 0)) {
+        take_back(cache, cell, n);
+        return;
+    }
     g->now_ms = cache->now_ms(cache->ex);
     /* Acquire: who sees the moment sees the lines that were drawn before it. */
     if (__builtin_expect(g->now_ms < atomic_load_explicit(&cache->trusted_until, memory_order_acquire), 1))
@@ -40,8 +40,21 @@ int strata__quick_group(strata *cache, strata_item *items, size_t count, struct 
     else
         for (size_t i = 0; i < n; i++)
             items[i].value = NULL;
+    g->count = n;
     g->found = found;
-    if (found != 0)
-        counter_add(cache->cells, cell, HOT_HITS, found);
-    return 1;
+    counter_add(cache->cells, cell, HOT_HITS, found);
+}
+
+size_t strata__quick_run(strata *cache, strata_item *items, size_t count, struct quick_group *g)
+{
+    size_t done = 0;
+    g->count = 0;
+    while (done < count && cache->quick_many != NULL && gate_open(cache)) {
+        look(cache, items + done, count - done, g);
+        if (g->count == 0 || g->found != g->count)
+            break;
+        done += g->count;
+        g->count = 0;
+    }
+    return done;
 }

@@ -88,6 +88,13 @@ static inline void count_hit(const struct memory *m, struct entry *e)
         atomic_store_explicit(&e->hits, (uint8_t)(hits + 1), memory_order_relaxed);
 }
 
+static inline struct reclaim_pin *free_slot(struct reclaim_record *r, struct reclaim_pin *p)
+{
+    if (__builtin_expect(atomic_load_explicit(&p->address, memory_order_acquire) == 0, 1))
+        return p;
+    return strata__reclaim_more_pins(r);
+}
+
 /* Pins of all that may be handed out.  A value that is not, is NULL or STRATA_NOT_HERE. */
 static inline size_t hand_out(struct looks *l, strata_item *items, const uint64_t *hashes, size_t count)
 {
@@ -98,17 +105,16 @@ static inline size_t hand_out(struct looks *l, strata_item *items, const uint64_
         strata_item *item = &items[i];
         struct entry *e = l->entries[i];
         const size_t n = item->key.size;
-        item->value = NULL;
-        if (__builtin_expect(n - 8 > 56, 0))
-            continue; /* is_wanted() is for usual keys */
+        if (__builtin_expect(n - 8 > 56, 0)) { /* is_wanted() is for usual keys */
+            item->value = NULL;
+            continue;
+        }
         if (__builtin_expect(e == NULL || !is_wanted(e, l->lines->space, item->key.data, n), 0) &&
             (e = look_further(l, item, hashes[i], &item->value)) == NULL)
             continue;
-        if (__builtin_expect(!may_go_out(l, e), 0))
-            continue;
-        if (__builtin_expect(atomic_load_explicit(&p->address, memory_order_acquire) != 0, 0) &&
-            (p = strata__reclaim_more_pins(r)) == NULL) {
-            p = r->hint;
+        if (__builtin_expect(!may_go_out(l, e), 0) || (p = free_slot(r, p)) == NULL) {
+            item->value = NULL;
+            p = p != NULL ? p : r->hint;
             continue;
         }
         item->value = memory_pin(p, e);
