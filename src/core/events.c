@@ -117,8 +117,13 @@ int strata_off(strata *cache, uint64_t id)
     key_mutex_lock(&root->tree_lock);
     key_mutex_lock(&e->lock);
     struct listener *l = find_locked(e, id);
-    if (l != NULL)
+    uint32_t own = l != NULL ? calls_on_this_thread(l) : 0;
+    struct parker parker = { 0 };
+    if (l != NULL) {
         l->removed = 1;
+        if (own == 0) /* from now on: the last of its calls would forget it, and so would we */
+            l->leaver = &parker;
+    }
     key_mutex_unlock(&e->lock);
     if (l != NULL)
         strata__events_mask_locked(root);
@@ -127,8 +132,6 @@ int strata_off(strata *cache, uint64_t id)
         root_leave(root);
         return STRATA_MISS;
     }
-    uint32_t own = calls_on_this_thread(l);
-    struct parker parker = { 0 };
     key_mutex_lock(&e->lock);
     while (l->running > own) {
         l->leaver = &parker;
