@@ -121,6 +121,9 @@ int strata__look(strata *cache, strata_op *op, strata_slice key, strata_error *e
     return rc;
 }
 
+/* Between strata__hit_general() and rest(): the number is where a struct look stands. */
+#define HIT_LOOKED ((strata_value *)(uintptr_t)3)
+
 static inline strata *handle_of_hit(struct strata_hit *hit)
 {
     return (strata *)(void *)((char *)hit - offsetof(strata, hit));
@@ -138,11 +141,13 @@ int strata__hit_general(struct strata_hit *hit, strata_slice key, strata_value *
     uint64_t begun = counter_raise_own(words, HOT_BEGUN);
     if (UNLIKELY(!gate_open(cache)) || UNLIKELY((begun & HIT_SAMPLE_MASK) == HIT_SAMPLE_MASK))
         return rest(hit, key, out, ctx, begun);
-    uint64_t hash;
-    int64_t now;
-    *out = ask_quick(cache, key, &hash, &now);
-    if (UNLIKELY(!hit_found(*out)))
-        return rest(hit, key, out, ctx, hash);
+    struct look l;
+    l.said = ask_quick(cache, key, &l.hash, &l.now_ms);
+    if (UNLIKELY(!hit_found(l.said))) {
+        *out = HIT_LOOKED;
+        return rest(hit, key, out, ctx, (uintptr_t)&l);
+    }
+    *out = l.said;
     counter_raise_own(words, HOT_HITS);
     return STRATA_OK;
 }
@@ -150,6 +155,8 @@ int strata__hit_general(struct strata_hit *hit, strata_slice key, strata_value *
 /* What rest() was told. */
 static inline struct look look_of(const strata *cache, const strata_value *said, uint64_t number)
 {
+    if (said == HIT_LOOKED)
+        return *(const struct look *)(uintptr_t)number;
     if (said == HIT_NOT_ASKED)
         return (struct look){ .begun = number, .said = HIT_NOT_ASKED };
     return (struct look){ .hash = number, .now_ms = cache->now_ms(cache->ex), .said = (strata_value *)(uintptr_t)said };

@@ -1,7 +1,7 @@
 /* memory_hit.c - a plain hit, whole (hit_line.h): from the arguments of strata_get() to the value in its caller's hands.
  *
- * Where data is not in the nearest caches the time of a hit is its number of instructions: the processor looks ahead some hundreds
- * of them, and the more hits fit in there the more of their waits for memory overlap.  So: few calls, and nothing
+ * The processor looks ahead some hundreds of instructions, and the more hits fit in there the more of their waits for memory
+ * overlap.  So: few calls, and nothing
  * that is needed after one is kept in a register, which would have to be saved; the clock is not read, but a bound of it
  * (os_bound.h).  docs/benchmarks.md counts what each part takes.
  *
@@ -55,10 +55,10 @@ static strata_value *go_on(struct call *c, strata_value *said, uint64_t number)
     return NULL;
 }
 
-INLINE void count_use(const struct shard *s, struct entry *e)
+INLINE void count_use(uint8_t most, struct entry *e)
 {
     uint8_t hits = atomic_load_explicit(&e->hits, memory_order_relaxed);
-    if (hits < s->quick_hits)
+    if (hits < most)
         atomic_store_explicit(&e->hits, (uint8_t)(hits + 1), memory_order_relaxed);
 }
 
@@ -82,23 +82,30 @@ APART int judge_again(struct call *c)
     return c->status;
 }
 
+/* By the bound, where there is one that holds and says so; else by the clock. */
+static int holds_now(struct strata_hit *hit, const struct reclaim_record *r, const struct entry *e)
+{
+    int64_t until = os_bound_until(&r->bound);
+    return (until < atomic_load_explicit(&hit->trusted_bound, memory_order_acquire) && holds_at(hit, e, until) &&
+            os_bound_is_of(&r->bound, os_bound_second())) ||
+           holds_at(hit, e, hit->now_ms(hit->ex));
+}
+
 /* What was found is not fresh for as long as the bound looks ahead, is born before some ban, has its value elsewhere, or finds the
  * pin taken.  In the section. */
 APART strata_value *judge(struct call *c, struct entry *e)
 {
     struct reclaim_pin *p = c->r->hint;
-    uint64_t hash = hash_of(c);
-    int good = atomic_load_explicit(&p->address, memory_order_acquire) == 0 &&
-               holds_at(c->hit, e, c->hit->now_ms(c->hit->ex));
+    int good = atomic_load_explicit(&p->address, memory_order_acquire) == 0 && holds_now(c->hit, c->r, e);
     if (good) {
         point_at((struct strata_value *)(void *)p, e);
         reclaim_protect(p, e);
-        count_use(shard_of(c->hit, hash), e);
+        count_use(((const struct memory *)(const void *)c->hit->layer)->max_hits, e);
         *c->out = (struct strata_value *)(void *)p;
     }
     reclaim_leave(c->r);
     if (!good)
-        return go_on(c, NULL, hash);
+        return go_on(c, NULL, hash_of(c));
     c->status = over(c->hit, c->r);
     return NULL;
 }
@@ -184,7 +191,7 @@ INLINE strata_value *find_usual(struct strata_hit *hit, const char *key, size_t 
     if (UNLIKELY(atomic_load_explicit(&p->address, memory_order_acquire) != 0) || UNLIKELY(!holds(hit, r, e)))
         return judge(c, e);
     hand_out(p, e);
-    count_use(s, e);
+    count_use(s->quick_hits, e);
     reclaim_step(r);
     return (strata_value *)(void *)p;
 }
