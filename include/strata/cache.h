@@ -376,7 +376,7 @@ typedef struct strata_item {
 } strata_item;
 
 /** strata_get() for each, one question a layer.  Keys that are known together are fastest asked together: those in memory wait for their
- *  cache lines together, so that 16 of them take about a third of the time of 16 single gets, and 1,000 no longer each.
+ *  cache lines together, so that 16 of them take a third to a half of the time of 16 single gets, and 1,000 no longer each.
  *  @return STRATA_OK, or the first error; every item has its own. */
 STRATA_API int strata_get_many(strata *cache, strata_item *items, size_t count, strata_error *err);
 
