@@ -108,10 +108,7 @@ static void enter_one(struct bulk *k, struct waiter *w, strata_item *item)
     key_mutex_unlock(&k->driver.lock);
     enum entered e = strata__flight_enter(&k->want, item->key, handle_hash(cache, item->key), w, &f, NULL);
     if (e == ENTERED_ANSWERED || e == ENTERED_FAILED) {
-        if (e == ENTERED_ANSWERED) {
-            struct answer a = { .status = w->status, .is_hit = w->status != STRATA_MISS, .layer = 0 };
-            strata__answer_counted(cache, item->key, &a);
-        }
+        w->answered = e == ENTERED_ANSWERED;
         key_mutex_lock(&k->driver.lock);
         k->driver.left--;
         w->done = 1;
@@ -121,8 +118,22 @@ static void enter_one(struct bulk *k, struct waiter *w, strata_item *item)
     } else if (e == ENTERED_QUEUED) {
         strata__queued_help(&k->want, w, &k->driver);
     }
-    if (w->joined)
-        strata__join_counted(cache, item->key);
+}
+
+/* What entering came to.  Not before the batch has begun: a listener may ask for what is in it, or for what is loaded by a thread that
+ * waits for some of it. */
+static void tell_entered(struct bulk *k)
+{
+    strata *cache = k->want.handle;
+    for (size_t i = 0; i < k->count; i++) {
+        const struct waiter *w = &k->waiters[i];
+        if (w->answered) {
+            struct answer a = { .status = w->status, .is_hit = w->status != STRATA_MISS, .layer = 0 };
+            strata__answer_counted(cache, k->items[i].key, &a);
+        }
+        if (w->joined)
+            strata__join_counted(cache, k->items[i].key);
+    }
 }
 
 /* The batch begins: on a worker where the policy wants that, else here. */
@@ -265,6 +276,7 @@ static int read_rest(struct bulk *k, size_t left, int worst, strata_error *err)
     k->note = (struct wait_note){ .waiters = k->waiters, .count = k->count };
     note_waits(k); /* before this thread calls a loader, which may wait itself */
     start_batch(k);
+    tell_entered(k);
     sleep_for_all(k);
     strata__wait_over(root, &k->note);
     int so_far = worst;

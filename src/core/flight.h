@@ -83,6 +83,7 @@ struct waiter {
     unsigned char noted;      /* a loader sleeps for it; graph lock */
     unsigned char was_hit;    /* a layer served it */
     unsigned char quiet;      /* an import's: no request of a user's, so its answer is not counted */
+    unsigned char answered;   /* bulk: at once, which is to be told yet */
     int status;
     strata_value *value;                   /* one reference */
     strata_error *err;                     /* where words go; may be NULL */

@@ -94,6 +94,32 @@ static int leads_here(struct flight *flight, uint64_t walk)
     return 0;
 }
 
+/* The next frame around one whose flights this thread keeps waiting as well: those of a batch that loads one after the other; NULL:
+ * there is none.  What a loader around them keeps waiting has a note of its own. */
+static const struct frame *batch_around(const struct frame *f)
+{
+    const struct root *root = f->root;
+    do
+        f = f->up;
+    while (f != NULL && (f->root != root || (f->kind != FRAME_LOADER && f->kind != FRAME_STRAND)));
+    return f != NULL && f->kind == FRAME_STRAND ? f : NULL;
+}
+
+static void set_waits(const struct frame *f, const struct wait_note *note)
+{
+    for (; f != NULL; f = batch_around(f))
+        for (size_t i = 0; i < f->flight_count; i++)
+            f->flights[i]->waits = note;
+}
+
+static void reset_waits(const struct frame *f, const struct wait_note *note)
+{
+    for (; f != NULL; f = batch_around(f))
+        for (size_t i = 0; i < f->flight_count; i++)
+            if (f->flights[i]->waits == note)
+                f->flights[i]->waits = note->outer;
+}
+
 int strata__wait_begin(struct root *root, struct wait_note *note, struct waiter *w, strata_slice key, strata_error *err)
 {
     const struct frame *mine = innermost_loader(root);
@@ -104,8 +130,8 @@ int strata__wait_begin(struct root *root, struct wait_note *note, struct waiter 
     w->noted = (unsigned char)!circle;
     if (!circle && mine->flights[0]->waits != note)
         note->outer = mine->flights[0]->waits;
-    for (size_t i = 0; !circle && i < mine->flight_count; i++)
-        mine->flights[i]->waits = note;
+    if (!circle)
+        set_waits(mine, note);
     key_mutex_unlock(&root->graph_lock);
     if (!circle)
         return STRATA_OK;
@@ -131,9 +157,7 @@ void strata__wait_over(struct root *root, const struct wait_note *note)
     if (mine == NULL)
         return;
     key_mutex_lock(&root->graph_lock);
-    for (size_t i = 0; i < mine->flight_count; i++)
-        if (mine->flights[i]->waits == note)
-            mine->flights[i]->waits = note->outer;
+    reset_waits(mine, note);
     key_mutex_unlock(&root->graph_lock);
 }
 
