@@ -4,7 +4,7 @@
 /* How many of them go together: none that is to be timed by itself, and none whose key is wrong. */
 static size_t group_size(const strata *cache, const strata_item *items, size_t count, uint64_t begun, uint64_t *hashes)
 {
-    size_t most = HOT_SAMPLE_MASK - (size_t)(begun & HOT_SAMPLE_MASK), n = 0;
+    size_t most = HIT_SAMPLE_MASK - (size_t)(begun & HIT_SAMPLE_MASK), n = 0;
     most = most < count ? most : count;
     most = most < STRATA_QUICK_MOST ? most : STRATA_QUICK_MOST;
     for (; n < most && key_fits(cache, items[n].key); n++)

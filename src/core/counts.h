@@ -19,8 +19,6 @@ enum hot_word {
     HOT_MISSED, /* misses of the same */
     HOT_END
 };
-/* A read whose number, of its thread, ends with these bits is timed. */
-enum { HOT_SAMPLE_MASK = HIT_SAMPLE_MASK };
 static_assert((int)HOT_BEGUN == (int)HIT_WORD_BEGUN && (int)HOT_HITS == (int)HIT_WORD_HITS, "layers know these two");
 static_assert((int)HOT_END <= (int)COUNTER_WORDS, "a cell is one line");
 

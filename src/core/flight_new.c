@@ -8,26 +8,13 @@
 
 enum { ROOM_STEP = 64, ROOM_MOST = 1024 }; /* of the key, in a block that may be kept */
 
-/* A block that is kept is one that a sanitizer believes in use: there it would hide who writes to it meanwhile. */
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
-#define KEEPS 0
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define KEEPS 0
-#endif
-#ifndef KEEPS
-#define KEEPS 1
-#endif
-
 static struct spare_flight *spare_of(struct root *root) { return &root->spares[counter_index() % SPARE_FLIGHTS]; }
 
 static struct flight *new_block(struct root *root, size_t bytes)
 {
     struct spare_flight *spare = spare_of(root);
     struct flight *f = NULL;
-    if (KEEPS && atomic_load_explicit(&spare->flight, memory_order_relaxed) != NULL)
+    if (MEM_KEEPS && atomic_load_explicit(&spare->flight, memory_order_relaxed) != NULL)
         f = atomic_exchange_explicit(&spare->flight, NULL, memory_order_acquire);
     if (f != NULL && f->room >= bytes)
         return f;
@@ -42,7 +29,8 @@ static struct flight *new_block(struct root *root, size_t bytes)
 static void free_block(struct root *root, struct flight *f)
 {
     struct spare_flight *spare = spare_of(root);
-    if (KEEPS && f->room <= sizeof *f + ROOM_MOST && atomic_load_explicit(&spare->flight, memory_order_relaxed) == NULL)
+    if (MEM_KEEPS && f->room <= sizeof *f + ROOM_MOST &&
+        atomic_load_explicit(&spare->flight, memory_order_relaxed) == NULL)
         f = atomic_exchange_explicit(&spare->flight, f, memory_order_acq_rel);
     strata__free(root->mem, f);
 }

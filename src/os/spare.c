@@ -5,19 +5,6 @@
 
 #include "src/base/mem.h"
 
-/* A block that is kept is one that a sanitizer believes in use: there it would hide who writes to it meanwhile. */
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
-#define KEEPS 0
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define KEEPS 0
-#endif
-#ifndef KEEPS
-#define KEEPS 1
-#endif
-
 struct spare {
     void *block;
     size_t room;
@@ -48,7 +35,8 @@ static int join(void)
 /* Only malloc's: another allocator may be gone before this thread is. */
 static int keeps(const strata_allocator *mem, size_t room)
 {
-    return KEEPS && room >= SPARE_LEAST && room <= SPARE_MOST && (mem == NULL || mem->alloc == strata__malloc.alloc);
+    return MEM_KEEPS && room >= SPARE_LEAST && room <= SPARE_MOST &&
+           (mem == NULL || mem->alloc == strata__malloc.alloc);
 }
 
 void *strata__spare_alloc(const strata_allocator *mem, size_t bytes, size_t *out_room)

@@ -305,7 +305,7 @@ static void test_counts_are_exact(void **state)
     strata_layer_stats layer = { .size = sizeof layer };
     assert_int_equal(strata_stats_layer(st.cache, 0, &layer), STRATA_OK);
     /* Of each thousand one is timed, where it is found. */
-    assert_in_range(layer.latency.count, asked / (HOT_SAMPLE_MASK + 1) / 2, asked / (HOT_SAMPLE_MASK + 1) + 1);
+    assert_in_range(layer.latency.count, asked / (HIT_SAMPLE_MASK + 1) / 2, asked / (HIT_SAMPLE_MASK + 1) + 1);
     close_stack(&st);
     assert_int_equal(pins_out(), 0);
 }

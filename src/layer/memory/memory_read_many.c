@@ -46,33 +46,11 @@ static inline void fetch_entries(struct looks *l, const uint64_t *hashes, size_t
     }
 }
 
-/* The whole way through the table; its answer is an entry, STRATA_NOT_HERE in *said, or NULL there: it was moved meanwhile. */
+/* As look_past(). */
 static __attribute__((noinline)) struct entry *look_further(const struct looks *l, const strata_item *item,
                                                             uint64_t hash, strata_value **said)
 {
-    struct shard *s = shard_of(l->m, hash);
-    uint64_t shifts = atomic_load_explicit(&s->shifts, memory_order_acquire), tag = index_tag(hash);
-    struct index_table *t = atomic_load_explicit(&s->table, memory_order_acquire);
-    bucket *at = &t->slots[index_home(tag, t->slot_count)];
-    for (;;) {
-        for (unsigned mask = bucket_tagged(at, tag); mask != 0; mask &= mask - 1) {
-            uint64_t slot = atomic_load_explicit(at + (unsigned)__builtin_ctz(mask), memory_order_acquire);
-            struct entry *e = entry_at(s, (uint32_t)slot);
-            if (slot != 0 && is_wanted(e, l->lines->space, item->key.data, item->key.size))
-                return e;
-        }
-        if (bucket_empty(at) != 0)
-            break;
-        at += BUCKET_SLOTS;
-        if (at == &t->slots[t->slot_count])
-            at = t->slots;
-    }
-    atomic_thread_fence(memory_order_acquire);
-    int moved = atomic_load_explicit(&s->shifts, memory_order_relaxed) != shifts || (shifts & 1) != 0;
-    *said = moved ? NULL : STRATA_NOT_HERE;
-    if (!moved)
-        ghost_fetch_head(s, hash); /* who finds nothing usually puts it */
-    return NULL;
+    return look_past(shard_of(l->m, hash), item->key.data, item->key.size, hash, l->lines->space, said);
 }
 
 static inline int may_go_out(const struct looks *l, const struct entry *e)
