@@ -35,18 +35,23 @@ static int keeps_bans(const strata_layer_ops *ops)
     return ops->size >= offsetof(strata_layer_ops, ban) + sizeof ops->ban && ops->ban != NULL;
 }
 
+static struct ban read_op(const strata_ban_op *op)
+{
+    return (struct ban){ .kind = op->kind,
+                         .soft = op->soft != 0,
+                         .path = op->prefix,
+                         .text = op->text,
+                         .tags = op->tags,
+                         .tag_count = op->tag_count,
+                         .life = op->life,
+                         .position = op->position,
+                         .wall_ms = op->wall_ms,
+                         .store_position = op->store_position };
+}
+
 static void restore(const strata_ban_op *op, void *ctx)
 {
-    struct ban ban = { .kind = op->kind,
-                       .soft = op->soft != 0,
-                       .path = op->prefix,
-                       .text = op->text,
-                       .tags = op->tags,
-                       .tag_count = op->tag_count,
-                       .life = op->life,
-                       .position = op->position,
-                       .wall_ms = op->wall_ms,
-                       .store_position = op->store_position };
+    struct ban ban = read_op(op);
     if (strata__ban_apply(ctx, &ban) == STRATA_OK) /* without memory all that is older is banned */
         return;
     /* A newer release's: whatever it says, no more than all of its namespace is meant. */
@@ -55,9 +60,17 @@ static void restore(const strata_ban_op *op, void *ctx)
     (void)strata__ban_apply(ctx, &ban);
 }
 
+/* It holds from now on, whenever it was issued; and what this cache has entered up to then, the store knows now. */
 void strata__host_ban(strata_layer_host *host, const strata_ban_op *op)
 {
-    restore(op, (char *)host - offsetof(struct root, host));
+    struct root *root = (struct root *)(void *)((char *)host - offsetof(struct root, host));
+    strata_ban_op now = *op;
+    now.life = 0;
+    now.position = 0;
+    restore(&now, root);
+    struct ban own = read_op(op);
+    if (own.life == root->life)
+        strata__ban_placed(root, &own);
 }
 
 int strata__bans_restore(struct root *root, strata_error *err)

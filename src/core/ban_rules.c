@@ -157,19 +157,28 @@ static int make_room(struct root *root, uint64_t path_hash)
     return 1;
 }
 
-static int says_the_same(const struct rule *a, const struct rule *b)
+/* What a rule keeps of it. */
+static strata_slice bytes_of(const struct ban *ban)
 {
-    size_t size = a->kind == BAN_TAGS_ALL ? a->tag_count * sizeof(uint64_t) : a->text_size;
-    return a->kind == b->kind && a->soft == b->soft && a->path_hash == b->path_hash && a->tag_count == b->tag_count &&
-           a->text_size == b->text_size && (size == 0 || memcmp(a->bytes, b->bytes, size) == 0);
+    if (ban->kind == BAN_TAGS_ALL)
+        return strata_bytes(ban->tags, ban->tag_count * sizeof(uint64_t));
+    return ban->kind == BAN_ALL ? strata_bytes("", 0) : ban->text;
+}
+
+static int says_the_same(const struct rule *r, const struct ban *ban, uint64_t path_hash)
+{
+    const strata_slice bytes = bytes_of(ban);
+    size_t size = r->kind == BAN_TAGS_ALL ? r->tag_count * sizeof(uint64_t) : r->text_size;
+    return r->kind == ban->kind && r->soft == ban->soft && r->path_hash == path_hash && size == bytes.size &&
+           (size == 0 || memcmp(r->bytes, bytes.data, size) == 0);
 }
 
 int strata__rules_put(struct root *root, const struct ban *ban, uint64_t path_hash, const struct mark *mark)
 {
     struct bans *b = root->bans;
     int is_tags = ban->kind == BAN_TAGS_ALL;
-    size_t size = is_tags ? ban->tag_count * sizeof(uint64_t) : ban->kind == BAN_ALL ? 0 : ban->text.size;
-    struct rule *r = strata__alloc(root->mem, sizeof *r + size);
+    const strata_slice bytes = bytes_of(ban);
+    struct rule *r = strata__alloc(root->mem, sizeof *r + bytes.size);
     if (r == NULL)
         return 0;
     *r = (struct rule){ .kind = ban->kind,
@@ -177,16 +186,16 @@ int strata__rules_put(struct root *root, const struct ban *ban, uint64_t path_ha
                         .path_hash = path_hash,
                         .mark = *mark,
                         .tag_count = is_tags ? ban->tag_count : 0,
-                        .text_size = is_tags ? 0 : size,
+                        .text_size = is_tags ? 0 : bytes.size,
                         .bytes = (unsigned char *)(r + 1) };
-    if (size != 0)
-        memcpy(r->bytes, is_tags ? (const void *)ban->tags : ban->text.data, size);
+    if (bytes.size != 0)
+        memcpy(r->bytes, bytes.data, bytes.size);
     if (!make_room(root, path_hash)) {
         strata__free(root->mem, r);
         return 0;
     }
     for (uint32_t i = b->rule_count; i-- > 0;)
-        if (says_the_same(b->rules[i], r)) { /* this one says it later */
+        if (says_the_same(b->rules[i], ban, path_hash)) { /* this one says it later */
             strata__mark_raise(root, &r->mark, &b->rules[i]->mark);
             take_out(root, i);
         }
@@ -196,16 +205,18 @@ int strata__rules_put(struct root *root, const struct ban *ban, uint64_t path_ha
     return 1;
 }
 
-/* Where it stands there no more, those do that may have taken it in. */
+/* It stands in the rule that says the same, whatever came since, or in one that took that in, and which it has left open.  Where that
+ * can't be told any more, those do that may have taken it in. */
 int strata__rules_placed(struct root *root, const struct ban *ban, uint64_t path_hash)
 {
     struct bans *b = root->bans;
     int found = 0, count = (int)b->rule_count;
-    for (int i = count; i-- > 0 && !found;) {
+    for (int i = count; i-- > 0;) {
         struct mark *mark = &b->rules[i]->mark;
-        found = mark->life == ban->life && mark->position == ban->position;
-        if (found)
-            strata__mark_placed(mark, ban);
+        if (!says_the_same(b->rules[i], ban, path_hash) && (mark->life != ban->life || mark->unplaced != ban->position))
+            continue;
+        strata__mark_placed(mark, ban);
+        found = 1;
     }
     for (int i = count; i-- > 0 && !found;) {
         struct rule *r = b->rules[i];

@@ -101,16 +101,20 @@ void strata__mark_raise(const struct root *root, struct mark *mark, const struct
     if (ours || (later && !theirs))
         *mark = *by;
     /* A ban that the store is yet to hear of, and one that it took before that: then clocks decide about what was stored in between. */
-    mark->placed = by->placed && (was.placed || !mark_is_set(&was));
+    mark->unplaced = by->unplaced > was.unplaced ? by->unplaced : was.unplaced;
     mark->wall_ms = by->wall_ms > was.wall_ms ? by->wall_ms : was.wall_ms;
     mark->store_position = by->store_position > was.store_position ? by->store_position : was.store_position;
 }
 
+/* The store took it after this node had issued it, and so after all that this node had entered before: what is younger there is younger
+ * than those, too.  What was entered since, another node's that came meanwhile or this very one, read from the list before its own
+ * answer came, changes nothing about that. */
 void strata__mark_placed(struct mark *mark, const struct ban *ban)
 {
     if (mark->store_position < ban->store_position)
         mark->store_position = ban->store_position;
-    mark->placed |= mark->life == ban->life && mark->position == ban->position;
+    if (mark->life == ban->life && mark->unplaced <= ban->position)
+        mark->unplaced = 0;
 }
 
 static int is_older(const struct tag_ban *t, uint32_t position, uint64_t life)
@@ -194,7 +198,7 @@ int strata__mark_after(const struct root *root, const struct layer_slot *slot, c
     if (mark->store_position != 0 && (meta->store_position != 0 || (flags & STRATA_LAYER_SHARED))) {
         if (meta->store_position < mark->store_position)
             return 1;
-        if (mark->placed)
+        if (mark->unplaced == 0)
             return 0;
     }
     if ((flags & STRATA__LAYER_ALONE) && mark->life == root->life)
@@ -382,7 +386,7 @@ static int apply_locked(struct root *root, const struct ban *ban, uint32_t *out_
     struct mark mark = { .life = ban->life != 0 ? ban->life : root->life,
                          .position = ban->life != 0 ? ban->position : position,
                          .store_position = ban->store_position,
-                         .placed = ban->store_position != 0,
+                         .unplaced = ban->store_position != 0 ? 0 : position,
                          .wall_ms = ban->wall_ms != 0 ? ban->wall_ms : ex_wall_ms(root->ex) };
     key_mutex_lock(&root->bans->lock);
     int entered = enter_locked(root, ban, path_hash, &mark);
@@ -525,8 +529,8 @@ static void note_placed(struct root *root, const struct ban *ban)
 static void tag_placed(struct bans *b, uint64_t key, const struct ban *ban)
 {
     struct tag_ban *t = b->tag_room != 0 ? find(b->tags, b->tag_room, key) : NULL;
-    if ((t == NULL || t->key == 0) && b->folded != NULL)
-        t = &b->folded[key % TAG_FOLDS];
+    if (t == NULL || t->key == 0) /* a free place is nobody's */
+        t = b->folded != NULL ? &b->folded[key % TAG_FOLDS] : NULL;
     if (t != NULL)
         strata__mark_placed(ban->soft ? &t->soft : &t->hard, ban);
 }

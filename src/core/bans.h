@@ -127,7 +127,9 @@ struct mark {
     uint64_t store_position;
     int64_t wall_ms;
     uint32_t position;
-    int placed; /* the last one has a position in the store, too; else clocks decide what was stored after the others */
+    /* Where this node entered the last one that the store has given no position yet, or none that this node heard of; 0: they all have
+     * one.  While there is one, clocks decide what was stored after the others. */
+    uint32_t unplaced;
 };
 
 struct rule {
@@ -193,7 +195,7 @@ int strata__rules_put(struct root *root, const struct ban *ban, uint64_t path_ha
 void strata__mark_raise(const struct root *root, struct mark *mark, const struct mark *by);
 /* A ban that it counts for was given its position by the store. */
 void strata__mark_placed(struct mark *mark, const struct ban *ban);
-/* 0: it stands there no more. */
+/* 0: it is not known where it stands. */
 int strata__rules_placed(struct root *root, const struct ban *ban, uint64_t path_hash);
 /* Does the mark come after the entry's birth? */
 int strata__mark_after(const struct root *root, const struct layer_slot *slot, const strata_meta *meta,

@@ -45,8 +45,8 @@ struct strata_layer_host {
     /* That layer evicts a positive entry that is not STRATA_OP_BACKED.  Called under the lock that its puts and removes
      * of the key take, too: who writes the key after the eviction finds it noted.  Keeps a copy; blocks never. */
     void (*demote)(struct strata_layer_host *host, const struct demotion *entry);
-    /* A shared store's list has a ban, at this store_position; its life, position and time are not told.  NULL where nobody can
-     * hear of it.  Any thread. */
+    /* A shared store's list has a ban, at this store_position; its time is not told, nor its life and position, but of one that this cache
+     * has issued, and that had to wait.  NULL where nobody can hear of it.  Any thread. */
     void (*ban)(struct strata_layer_host *host, const strata_ban_op *ban);
     /* A shared layer has at last been told what it could not be when it was asked for: a REMOVE of this storage key, with the
      * version that it has given to that, or a clear.  Who heard of it then may have read up since what was still there.  NULL where

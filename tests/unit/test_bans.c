@@ -448,88 +448,6 @@ static void test_a_careless_layer(void **state)
     close_stack(&st);
 }
 
-/* What a shared store holds, as another node has stored it: by clocks it is younger than all bans. */
-static enum ban_verdict judge_stored(struct stack *st, uint64_t store_position, uint64_t tag)
-{
-    struct layer_slot shared = { .flags = STRATA_LAYER_SHARED };
-    strata_meta meta = { .life = 77, .born_wall_ms = INT64_MAX / 2, .store_position = store_position, .tag_count = 1 };
-    strata_value *tags;
-    void *ids;
-    tags = strata__value_new(st->cache->root->mem, sizeof tag, &ids);
-    memcpy(ids, &tag, sizeof tag);
-    enum ban_verdict verdict = strata__bans_judge(st->cache, &shared, &meta, strata_str("user:1"), tags);
-    strata_value_unref(tags);
-    return verdict;
-}
-
-/* Nodes are told of bans in another order than the store took them, and some before the store has: what a ban took stays banned. */
-static void test_order_of_the_store(void **state)
-{
-    (void)state;
-    const uint64_t tag = strata__tag_id(strata_str("t")), other = strata__tag_id(strata_str("o"));
-    const uint64_t both[2] = { tag, tag };
-    const struct ban bans[] = {
-        { .kind = BAN_TAGS_ANY, .tags = &tag, .tag_count = 1 },
-        { .kind = BAN_PREFIX, .text = { "user:", 5 } },
-        { .kind = BAN_PATTERN, .text = { "user:?", 6 } },
-        { .kind = BAN_TAGS_ALL, .tags = both, .tag_count = 2 },
-        { .kind = BAN_ALL },
-    };
-    for (size_t i = 0; i < sizeof bans / sizeof bans[0]; i++) {
-        struct stack st;
-        struct ban ban = bans[i];
-        uint32_t position, second;
-        open_policy(&st, NULL);
-        ban.store_position = 2000;
-        assert_int_equal(strata__ban_apply(st.cache->root, &ban), STRATA_OK);
-        ban.store_position = 1500; /* slower on its way */
-        assert_int_equal(strata__ban_apply(st.cache->root, &ban), STRATA_OK);
-        assert_int_equal(judge_stored(&st, 1700, tag), BAN_HARD);
-        assert_int_equal(judge_stored(&st, 2000, tag), BAN_NONE);
-        ban.store_position = 0; /* not yet in the store */
-        assert_int_equal(strata__ban_enter(st.cache->root, &ban, &position), STRATA_OK);
-        assert_int_equal(judge_stored(&st, 1700, tag), BAN_HARD);
-        assert_int_equal(strata__ban_enter(st.cache->root, &ban, &second), STRATA_OK);
-        ban.life = st.cache->root->life;
-        ban.position = second, ban.store_position = 2500;
-        strata__ban_placed(st.cache->root, &ban);
-        assert_int_equal(judge_stored(&st, 2400, tag), BAN_HARD);
-        ban.position = position, ban.store_position = 3000; /* issued first, taken second */
-        strata__ban_placed(st.cache->root, &ban);
-        assert_int_equal(judge_stored(&st, 2900, tag), BAN_HARD);
-        assert_int_equal(judge_stored(&st, 3000, tag), BAN_NONE);
-        if (ban.kind == BAN_TAGS_ANY || ban.kind == BAN_TAGS_ALL)
-            assert_int_equal(judge_stored(&st, 1700, other), BAN_NONE);
-        close_stack(&st);
-    }
-}
-
-/* One that the store is yet to hear of is not forgotten over one that it took before, which this node hears of later. */
-static void test_pending_beside_placed(void **state)
-{
-    (void)state;
-    const uint64_t tag = strata__tag_id(strata_str("t"));
-    const struct ban tags = { .kind = BAN_TAGS_ANY, .tags = &tag, .tag_count = 1 };
-    const struct ban prefix = { .kind = BAN_PREFIX, .text = { "user:", 5 } }, all = { .kind = BAN_ALL };
-    const struct ban *const pairs[][2] = { { &tags, &tags }, { &prefix, &prefix }, { &prefix, &all } };
-    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
-        struct stack st;
-        struct layer_slot shared = { .flags = STRATA_LAYER_SHARED };
-        struct ban older = *pairs[i][1];
-        uint32_t position;
-        open_policy(&st, NULL);
-        struct root *root = st.cache->root;
-        strata_meta meta = { .life = 77, .born_wall_ms = ex_wall_ms(root->ex), .store_position = 1700, .tag_count = 1 };
-        assert_int_equal(strata__ban_enter(root, pairs[i][0], &position), STRATA_OK);
-        older.store_position = 1500;
-        assert_int_equal(strata__ban_apply(root, &older), STRATA_OK);
-        assert_int_equal(strata__bans_judge_ids(st.cache, &shared, &meta, strata_str("user:1"), &tag), BAN_HARD);
-        meta.born_wall_ms += 5000;
-        assert_int_equal(strata__bans_judge_ids(st.cache, &shared, &meta, strata_str("user:1"), &tag), BAN_NONE);
-        close_stack(&st);
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -548,8 +466,6 @@ int main(void)
         cmocka_unit_test(test_a_careless_layer),
         cmocka_unit_test(test_cleared_here),
         cmocka_unit_test(test_last_position),
-        cmocka_unit_test(test_order_of_the_store),
-        cmocka_unit_test(test_pending_beside_placed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -36,16 +36,22 @@ static void all_before(struct redis_layer *r, uint64_t position)
         r->host->ban(r->host, &all);
 }
 
+static void tell_own(struct redis_layer *r, const strata_ban_op *ban, uint64_t position)
+{
+    strata_ban_op told = *ban;
+    told.wall_ms = 0;
+    told.store_position = position;
+    if (r->host->ban != NULL)
+        r->host->ban(r->host, &told);
+}
+
 /* When and where it was issued is its node's affair. */
 static void tell(struct redis_layer *r, const strata_ban_op *ban, uint64_t position)
 {
     strata_ban_op told = *ban;
     told.life = 0;
     told.position = 0;
-    told.wall_ms = 0;
-    told.store_position = position;
-    if (r->host->ban != NULL)
-        r->host->ban(r->host, &told);
+    tell_own(r, &told, position);
 }
 
 static int is_own(struct redis_layer *r, uint64_t position)
@@ -199,7 +205,7 @@ static void paid(struct redis_call *call, const struct redis_told *told)
     note_own(r, told->version);
     uint64_t *tags = strata__alloc_array(r->mem, STRATA_TAGS_MAX, sizeof *tags);
     if (tags != NULL && strata__ban_record_read(&ban, tags, call->bytes, size, &used) == FORMAT_OK) {
-        tell(r, &ban, told->version);
+        tell_own(r, &ban, told->version);
         strata__redis_sweep_add(r, &ban, told->version); /* owed_tick() starts it: this is the link's thread */
     } else
         all_before(r, told->version);
