@@ -74,7 +74,7 @@ static void read_list(uint64_t known, const uint8_t *list, size_t size)
         demand(!has_head || last <= known || now == last);
         demand(!has_head || last <= known || is_whole(list, size) || all_before >= last);
         demand(!has_head || strata__le64(list + 10) <= known || all_before >= strata__le64(list + 10));
-        demand(has_head || known == 0 || all_before != 0);
+        demand(has_head || known == 0 || (all_before != 0) == (size != 0)); /* none was there when that was asked */
         strata__redis_list_deinit(r);
     }
     free(r);

@@ -2,6 +2,9 @@
  * what it took. */
 #include "tests/support/redis_cache.h"
 
+#include "src/base/hash.h"
+#include "src/os/os_thread.h"
+#include "tests/support/delay_proxy.h"
 #include "tests/support/redis_do.h"
 #include "tests/support/temp_dir.h"
 
@@ -137,6 +140,125 @@ static void who_bans_may_set_at_once(void **state)
         set_tagged(alone, key, "red");
         redis_cache_expect(alone, key, STRATA_OK, "v");
         redis_cache_expect(two, key, STRATA_OK, "v");
+    }
+    strata_close(alone);
+}
+
+/* Answers that overtake each other: connections are held by their number, and what goes by which of them is told by its key. */
+enum { WAYS = 4 };
+static struct delay_proxy *proxy;
+
+static int start_behind_proxy(void **state)
+{
+    (void)start(state);
+    proxy = delay_proxy_start(server.port);
+    return 0;
+}
+
+static int stop_behind_proxy(void **state)
+{
+    delay_proxy_stop(proxy);
+    return stop(state);
+}
+
+static uint32_t way_of(const char *key, size_t size)
+{
+    return (uint32_t)(((strata__mix64(strata__hash(key, size, 0)) >> 32) * WAYS) >> 32);
+}
+
+static uint32_t way_of_bans(void) { return way_of("app:\0\377bans", 10); }
+
+/* A key that goes by another one. */
+static void name_beside(uint32_t way, const char *first, char out[16])
+{
+    int i = 0;
+    do
+        (void)snprintf(out, 16, "%s%d", first, i++);
+    while (way_of(out, strlen(out)) == way);
+}
+
+static void await_held(uint64_t bytes)
+{
+    for (int i = 0; i < 12000 && delay_proxy_held(proxy) < bytes; i++)
+        redis_cache_nap(5);
+    assert_true(delay_proxy_held(proxy) >= bytes);
+}
+
+/* A connection was greeted before there was a list, and its node hears that after it has banned something: nothing is lost. */
+static void that_there_is_no_list_is_heard_late(void **state)
+{
+    (void)state;
+    enum { KEPT = 32, ALL_OF_A_GREETING = 500 };
+    char key[16], kept[KEPT][16];
+    uint32_t held = 0;
+    while (held == way_of_bans() || held == way_of("", 0)) /* the ban's, and that of the look behind it */
+        held++;
+    for (int i = 0; i < KEPT; i++) {
+        (void)snprintf(kept[i], sizeof kept[i], "kept%d", i);
+        redis_cache_set(two, kept[i], "v");
+    }
+    delay_proxy_hold(proxy, held);
+    strata *late = redis_cache_open(URL "&connections=4", delay_proxy_port(proxy));
+    await_held(ALL_OF_A_GREETING);
+    ban_tag(late, "red", STRATA_OK);
+    name_beside(held, "k", key);
+    set_tagged(late, key, "red");
+    redis_cache_expect(late, key, STRATA_OK, "v");
+    delay_proxy_hold(proxy, -1);
+    for (int i = 0; i < 2 * KEPT; i++) /* some of them wait for that greeting */
+        redis_cache_expect(late, kept[i % KEPT], STRATA_OK, "v");
+    redis_cache_expect(late, key, STRATA_OK, "v");
+    /* A list that is lost is noticed all the same. */
+    struct redis_link *link = redis_do_open(&server);
+    lose_list(link);
+    redis_cache_await(late, kept[0], STRATA_MISS);
+    redis_cache_await(late, key, STRATA_MISS);
+    assert_int_equal(list_size(link), 18);
+    strata__redis_close(link);
+    strata_close(late);
+}
+
+static void ban_red(void *cache) { ban_tag(cache, "red", STRATA_OK); }
+
+/* Its own ban stands in the list that comes by another connection, before the ban is answered: it is one ban, not two. */
+static void who_bans_reads_of_it_before_the_answer(void **state)
+{
+    (void)state;
+    char key[16], blue[16];
+    struct os_thread thread;
+    name_beside(way_of_bans(), "k", key);
+    name_beside(way_of_bans(), "b", blue);
+    strata *late = redis_cache_open(URL "&connections=4", delay_proxy_port(proxy));
+    ban_tag(late, "green", STRATA_OK); /* so it is connected there */
+    set_tagged(two, blue, "blue");
+    redis_cache_await(late, blue, STRATA_OK);
+    delay_proxy_hold(proxy, way_of_bans());
+    assert_int_equal(strata__os_thread_start(&thread, "bans", ban_red, late), 0);
+    await_held(1);
+    ban_tag(two, "blue", STRATA_OK);
+    redis_cache_await(late, blue, STRATA_MISS); /* it has read the list so far */
+    delay_proxy_hold(proxy, -1);
+    strata__os_thread_join(&thread);
+    set_tagged(late, key, "red");
+    redis_cache_expect(late, key, STRATA_OK, "v");
+    redis_cache_expect(two, key, STRATA_OK, "v");
+    strata_close(late);
+}
+
+/* Another node's ban of the same, which is read behind one's own, takes nothing that was set after both. */
+static void two_ban_the_same(void **state)
+{
+    (void)state;
+    strata_error err = STRATA_ERROR_INIT;
+    strata *alone = redis_cache_open(URL, server.port);
+    for (int i = 0; i < 20; i++) {
+        ban_tag(two, "red", STRATA_OK);
+        assert_int_equal(strata_ban_prefix(two, strata_str("k"), 0, &err), STRATA_OK);
+        ban_tag(alone, "red", STRATA_OK);
+        assert_int_equal(strata_ban_prefix(alone, strata_str("k"), 0, &err), STRATA_OK);
+        set_tagged(alone, "k", "red");
+        redis_cache_expect(alone, "k", STRATA_OK, "v");
+        redis_cache_expect(two, "k", STRATA_OK, "v");
     }
     strata_close(alone);
 }
@@ -329,6 +451,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(others_hear_of_it, start, stop),
         cmocka_unit_test_setup_teardown(a_list_that_is_full, start, stop),
         cmocka_unit_test_setup_teardown(who_bans_may_set_at_once, start, stop),
+        cmocka_unit_test_setup_teardown(that_there_is_no_list_is_heard_late, start_behind_proxy, stop_behind_proxy),
+        cmocka_unit_test_setup_teardown(who_bans_reads_of_it_before_the_answer, start_behind_proxy, stop_behind_proxy),
+        cmocka_unit_test_setup_teardown(two_ban_the_same, start, stop),
         cmocka_unit_test_setup_teardown(a_list_that_is_lost, start, stop),
         cmocka_unit_test_setup_teardown(a_list_that_only_a_disk_knows, start, stop),
         cmocka_unit_test_setup_teardown(a_ban_while_the_store_is_away, start, stop),

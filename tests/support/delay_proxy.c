@@ -44,12 +44,14 @@ struct stream {
 
 struct pair {
     int client_fd, server_fd; /* -1: free */
-    struct stream up, down;   /* to the server, to the client */
+    int64_t number;
+    struct stream up, down; /* to the server, to the client */
 };
 
 struct settings {
     int64_t up_us, down_us, trickle_us;
-    int64_t cut_at; /* reply bytes still to go; < 0: none */
+    int64_t cut_at;  /* reply bytes still to go; < 0: none */
+    int64_t holding; /* a pair's number; < 0: none */
     int stalled, refusing;
     uint16_t to_port;
 };
@@ -61,9 +63,11 @@ struct delay_proxy {
     pthread_mutex_t lock; /* of what stands below, up to the line */
     struct settings now;
     struct delay_proxy_counts counts;
+    uint64_t held; /* in the pair that is held */
     int stopping, cut_all;
     /* ---- the thread's own */
     struct settings s; /* of this turn */
+    int64_t made;      /* pairs */
     struct pair pairs[PAIRS_MOST];
     struct pollfd fds[2 + 2 * PAIRS_MOST];
     char room[READ_MOST];
@@ -205,6 +209,7 @@ static void accept_one(struct delay_proxy *proxy)
     p->server_fd = server_fd;
     stream_init(&p->up);
     stream_init(&p->down);
+    p->number = proxy->made++;
     count_new(proxy, 1);
 }
 
@@ -333,9 +338,19 @@ static int64_t prepare(struct delay_proxy *proxy)
         fds[1].events = wanted(&p->down, &p->up, 0);
         fds[0].fd = fds[0].events != 0 ? p->client_fd : -1; /* or a side that has ended would wake it for ever */
         fds[1].fd = fds[1].events != 0 ? p->server_fd : -1;
-        due = sooner(due, sooner(next_due(&p->up), next_due(&p->down)));
+        due = sooner(due, next_due(&p->up));
+        if (p->number != proxy->s.holding)
+            due = sooner(due, next_due(&p->down));
     }
     return due;
+}
+
+static void note_held(struct delay_proxy *proxy, uint64_t bytes)
+{
+    (void)pthread_mutex_lock(&proxy->lock);
+    if (proxy->now.holding == proxy->s.holding)
+        proxy->held = bytes;
+    (void)pthread_mutex_unlock(&proxy->lock);
 }
 
 static void turn_pair(struct delay_proxy *proxy, struct pair *p, const struct pollfd *fds)
@@ -346,7 +361,11 @@ static void turn_pair(struct delay_proxy *proxy, struct pair *p, const struct po
     if (fds[1].revents & (POLLIN | POLLHUP | POLLERR))
         if (!take_in(proxy, p, &p->down, p->server_fd, proxy->s.down_us))
             return;
-    if (!hand_on(proxy, p, &p->up, p->server_fd, 0) || !hand_on(proxy, p, &p->down, p->client_fd, 1))
+    if (!hand_on(proxy, p, &p->up, p->server_fd, 0))
+        return;
+    if (p->number == proxy->s.holding)
+        note_held(proxy, p->down.held);
+    else if (!hand_on(proxy, p, &p->down, p->client_fd, 1))
         return;
     if (p->up.over && p->down.over)
         drop(p);
@@ -402,7 +421,7 @@ struct delay_proxy *delay_proxy_start(uint16_t to_port)
     if (p == NULL)
         give_up("no memory");
     p->now.to_port = to_port;
-    p->now.cut_at = -1;
+    p->now.cut_at = p->now.holding = -1;
     for (size_t i = 0; i < PAIRS_MOST; i++)
         p->pairs[i].client_fd = p->pairs[i].server_fd = -1;
     p->listen_fd = socket(AF_INET, SOCK_STREAM, 0);
@@ -460,6 +479,22 @@ void delay_proxy_stall(struct delay_proxy *p, int on)
     (void)pthread_mutex_lock(&p->lock);
     p->now.stalled = on;
     changed(p);
+}
+
+void delay_proxy_hold(struct delay_proxy *p, int64_t connection)
+{
+    (void)pthread_mutex_lock(&p->lock);
+    p->now.holding = connection;
+    p->held = 0;
+    changed(p);
+}
+
+uint64_t delay_proxy_held(struct delay_proxy *p)
+{
+    (void)pthread_mutex_lock(&p->lock);
+    uint64_t held = p->held;
+    (void)pthread_mutex_unlock(&p->lock);
+    return held;
 }
 
 void delay_proxy_trickle(struct delay_proxy *p, int64_t us_between_bytes)

@@ -29,6 +29,10 @@ void delay_proxy_delay(struct delay_proxy *p, int64_t to_server_ms, int64_t to_c
 /* 1: nothing is handed on, in neither direction, and nothing read: as with a server under SIGSTOP, connections stay open and
  * new ones are accepted.  0: what piled up goes on. */
 void delay_proxy_stall(struct delay_proxy *p, int on);
+/* Replies of the connection of that number, 0 the first that was made, wait until another number is said; < 0: none do. */
+void delay_proxy_hold(struct delay_proxy *p, int64_t connection);
+/* How many bytes of replies wait there so. */
+uint64_t delay_proxy_held(struct delay_proxy *p);
 /* Replies go on byte by byte, so far apart; 0: as they come. */
 void delay_proxy_trickle(struct delay_proxy *p, int64_t us_between_bytes);
 /* The connection on which the reply byte of that number, counted over all connections from now on, would go next is cut before

@@ -97,6 +97,9 @@ static void read_bans(struct redis_layer *r, strata_slice bans, uint64_t known, 
 
 static void send_owed(struct redis_layer *r);
 
+/* Answers come by several connections, in any order.  That a list is lost the server alone can tell, which has compared it with what the
+ * question knew, and has begun another one then.  None, without a byte, is said to a question that knew of none: where one is known by now,
+ * another answer has overtaken this one; and the next question says so. */
 void strata__redis_list_came(struct redis_layer *r, const struct redis_told *told)
 {
     struct redis_list *l = &r->list;
@@ -111,8 +114,8 @@ void strata__redis_list_came(struct redis_layer *r, const struct redis_told *tol
             all_before(r, forgotten);
         if (last > known)
             read_bans(r, strata_bytes(head + LIST_HEAD, told->list.size - LIST_HEAD), known, last);
-    } else if (known != 0) {
-        last = (uint64_t)told->store_us; /* it is gone, and with it what this node did not hear of */
+    } else if (known != 0 && told->list.size != 0) {
+        last = (uint64_t)told->store_us; /* whatever was not understood */
         all_before(r, last);
     }
     while (last > known && !atomic_compare_exchange_weak(&l->known, &known, last))
