@@ -41,7 +41,7 @@ while [ $# -gt 0 ]; do
   option=$1
   shift
   case $option in
-  --rounds | --cell | --backends | --seconds | --traces | --disk-dir | --flood) [ $# -gt 0 ] || die "bench: $option wants a value" ;;
+  --rounds | --cell | --backends | --seconds | --traces | --disk-dir | --flood) [ $# -gt 0 ] || bad_word "bench: $option wants a value" ;;
   esac
   case $option in
   --full) full=yes ;;
@@ -64,12 +64,16 @@ while [ $# -gt 0 ]; do
   --write-docs) docs=yes ;;
   --details) details=--details ;;
   -h | --help) usage && exit 0 ;;
-  *) usage >&2 && die "bench: there is no option $option" ;;
+  *) usage >&2 && bad_word "bench: there is no option $option" ;;
   esac
 done
-case $rounds in '' | *[!0-9]* | 0) die "bench: --rounds wants a number from 1 up" ;; esac
+case $rounds in '' | *[!0-9]* | 0) bad_word "bench: --rounds wants a number from 1 up" ;; esac
+case $flood in '' | *[!0-9]*) bad_word "bench: --flood wants a number of seconds, not $flood" ;; esac
+[ -z "$seconds" ] || echo "$seconds" | grep -qE '^[0-9]+([.][0-9]+)?$' || bad_word "bench: --seconds wants a number, as 0.5, not $seconds"
+[ "$disk_dir" = build/bench ] || [ -d "$disk_dir" ] || bad_word "bench: --disk-dir: there is no folder $disk_dir"
+[ -z "$traces" ] || [ -f "$traces/anchors.csv" ] || bad_word "bench: --traces: there is no $traces/anchors.csv"
 for cell in $cells; do
-  echo "$cell" | grep -qE '^[0-9]+:[0-9]+$' || die "bench: --cell wants ENTRIES:VALUE_BYTES, as 100000:100, not $cell"
+  echo "$cell" | grep -qE '^[0-9]+:[0-9]+$' || bad_word "bench: --cell wants ENTRIES:VALUE_BYTES, as 100000:100, not $cell"
 done
 
 [ -z "$cells" ] || [ $memory = no ] || disk=no
@@ -593,7 +597,6 @@ if [ $http = yes ]; then
   exit $broken
 fi
 if [ $buses = yes ]; then
-  case $flood in '' | *[!0-9]*) die "bench: --flood wants a number of seconds" ;; esac
   need_redis_server
   need_rabbitmq_server
   need_nats_server

@@ -3,6 +3,7 @@
 set -eu
 . scripts/setup.sh
 
+takes_nothing coverage "$@"
 need_build
 need_examples
 need_tests

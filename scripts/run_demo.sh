@@ -4,6 +4,12 @@
 set -eu
 . scripts/setup.sh
 
+for word; do
+  case $word in
+  --redis | --quick) ;;
+  *) bad_word "demo takes --redis, --quick or nothing, not $word" ;;
+  esac
+done
 need_build
 need_examples
 case " $* " in *" --redis "*) need_redis_server ;; esac

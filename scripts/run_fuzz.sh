@@ -6,8 +6,9 @@ set -eu
 
 seconds=${1:-60}
 case $seconds in
-'' | *[!0-9]*) die "fuzz takes a number of seconds, not $seconds" ;;
+'' | 0 | *[!0-9]*) bad_word "fuzz takes a number of seconds from 1 up, not $seconds" ;;
 esac
+[ $# -le 1 ] || bad_word "fuzz takes one number of seconds, not $*"
 need_build
 need "for libFuzzer, whose runtime is C++" g++
 need_clang

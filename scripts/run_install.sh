@@ -4,7 +4,9 @@ set -eu
 . scripts/setup.sh
 
 prefix=${1:-/usr/local}
+[ $# -le 1 ] || bad_word "install takes one PREFIX, not $*"
 case $prefix in
+-*) bad_word "install takes a PREFIX, a folder, and no options: not $prefix" ;;
 /*) ;;
 *) prefix=$PWD/$prefix ;;
 esac

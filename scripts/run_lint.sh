@@ -3,6 +3,10 @@
 set -eu
 . scripts/setup.sh
 
+case "$*" in
+'' | --long) ;;
+*) bad_word "lint takes --long or nothing, not $*" ;;
+esac
 need_build
 need_examples
 need_tests

@@ -4,11 +4,11 @@ set -eu
 . scripts/setup.sh
 
 long=no
-case ${1:-} in
+case "$*" in
 '') ;;
 --long) long=yes ;;
 --trixie) exec sh scripts/run_trixie.sh ;;
-*) die "test takes --long, --trixie or nothing, not $1" ;;
+*) bad_word "test takes --long, --trixie or nothing, not $*" ;;
 esac
 
 need_build

@@ -7,6 +7,14 @@ die() {
   exit 1
 }
 
+# A command line that is wrong: before anything was built or installed.
+bad_word() {
+  printf './run: %s\n' "$*" >&2
+  exit 2
+}
+# takes_nothing COMMAND [WORD]...
+takes_nothing() { [ $# -eq 1 ] || bad_word "$1 takes no words, not $2"; }
+
 as_root() {
   if [ "$(id -u)" = 0 ]; then
     "$@"
