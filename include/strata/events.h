@@ -39,7 +39,10 @@ struct strata;
 
 #define STRATA_EVENT_CONSTANT_(name, bit) STRATA_EVENT_##name = 1 << (bit),
 /** Kinds of events; or them together to choose. */
-enum { STRATA_EVENT_MAP(STRATA_EVENT_CONSTANT_) STRATA_EVENT_ALL = 0x7fffffff };
+enum {
+    STRATA_EVENT_MAP(STRATA_EVENT_CONSTANT_)
+    STRATA_EVENT_ALL = 0x7fffffff /**< those of later versions, too */
+};
 #undef STRATA_EVENT_CONSTANT_
 
 /** States of an entry, as STALE_SERVE and strata_inspect() tell them. */
@@ -72,8 +75,11 @@ typedef void (*strata_listener)(const strata_event *event, void *ctx);
 /**
  * Listen to the kinds in `mask`, in this cache or namespace and below it.  Several listeners are called in the
  * order in which they came.
- * @param[out] out_id for strata_off().
- * @return STRATA_OK, STRATA_EINVAL, STRATA_ENOMEM, STRATA_ECLOSED, STRATA_EBUSY (64 listeners).
+ * @param mask one STRATA_EVENT_ or several; STRATA_EVENT_ALL; or all but some: STRATA_EVENT_ALL & ~STRATA_EVENT_HIT, ~STRATA_EVENT_HIT.
+ *     A bit that names no event is refused otherwise: strata_event_name() of it is "unknown", and the log, where there is one
+ *     (strata/log.h), says which ones are known.
+ * @param[out] out_id for strata_off(); NULL: it listens until the cache is closed.
+ * @return STRATA_OK, STRATA_EINVAL (no cache, no listener, no event), STRATA_ENOMEM, STRATA_ECLOSED, STRATA_EBUSY (64 listeners).
  */
 STRATA_API int strata_on(struct strata *cache, uint32_t mask, strata_listener listener, void *ctx, uint64_t *out_id);
 

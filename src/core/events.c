@@ -3,6 +3,8 @@
  * Whoever fires looks at one word; where somebody listens, the listeners are called one by one, each found under the
  * lock and called without it.  A listener counts the calls that run, so that strata_off() can wait for those of other
  * threads; its own thread's calls further up the stack are told apart by their frames. */
+#include <inttypes.h>
+
 #include "src/core/coherence.h"
 #include "src/core/core_impl.h"
 #include "src/core/log.h"
@@ -38,11 +40,32 @@ void strata__events_mask_locked(struct root *root)
     strata__gates_set_locked(root);
 }
 
+#define EVENT_BIT_(name, bit) | (UINT32_C(1) << (bit))
+#define NAMED (UINT32_C(0) STRATA_EVENT_MAP(EVENT_BIT_))
+#define TO_COME (STRATA_EVENT_ALL & ~NAMED)
+
+/* Who wants all, or all but some, wants those of later versions, too.  Who sets but some of their bits has mistaken them. */
+static int mask_is_known(uint32_t mask) { return (mask & ~NAMED) == 0 || (mask & TO_COME) == TO_COME; }
+
+static int refuse_mask(struct root *root, uint32_t mask)
+{
+    if (root_enter(root, NULL) == STRATA_OK) {
+        strata__log_say(root, STRATA_LOG_WARN,
+                        "strata_on() refused the mask 0x%08" PRIx32 ": 0x%08" PRIx32
+                        " names no event; the known ones are 0x%08" PRIx32 ", STRATA_EVENT_ALL is all of them",
+                        mask, mask & ~NAMED, NAMED);
+        root_leave(root);
+    }
+    return STRATA_EINVAL;
+}
+
 int strata_on(strata *cache, uint32_t mask, strata_listener listener, void *ctx, uint64_t *out_id)
 {
     if (cache == NULL || listener == NULL || mask == 0)
         return STRATA_EINVAL;
     struct root *root = cache->root;
+    if (!mask_is_known(mask))
+        return refuse_mask(root, mask);
     int rc = root_enter(root, NULL);
     if (rc != STRATA_OK)
         return rc;

@@ -189,6 +189,39 @@ static void test_hits_stay_on_their_way(void **state)
     close_stack(&st);
 }
 
+static void hear_nothing(const strata_event *event, void *ctx) { (void)event, (void)ctx; }
+
+static void test_a_mask_of_events_that_are_none(void **state)
+{
+    (void)state;
+    static const uint32_t refused[] = { UINT32_C(1) << 31, UINT32_C(1) << 30, STRATA_EVENT_HIT | UINT32_C(1) << 30,
+                                        STRATA_EVENT_HIT | UINT32_C(1) << 31 };
+    static const uint32_t taken[] = { STRATA_EVENT_HIT, STRATA_EVENT_ALL, STRATA_EVENT_ALL & ~STRATA_EVENT_SUSPECT,
+                                      ~(uint32_t)STRATA_EVENT_HIT, UINT32_MAX };
+    struct stack st;
+    struct paper p;
+    uint64_t id;
+    open_logged(&st, &p, NULL, 0);
+    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
+        int before = p.count;
+        char words[32];
+        assert_int_equal(strata_on(st.cache, refused[i], hear_nothing, NULL, &id), STRATA_EINVAL);
+        assert_int_equal(p.count, before + 1);
+        snprintf(words, sizeof words, "0x%08x names no event", (unsigned)(refused[i] & ~(uint32_t)STRATA_EVENT_HIT));
+        assert_int_equal(p.level[find(&p, words)], STRATA_LOG_WARN);
+        assert_string_equal(p.category[find(&p, "STRATA_EVENT_ALL")], "cache");
+    }
+    int before = p.count;
+    for (size_t i = 0; i < sizeof taken / sizeof taken[0]; i++) {
+        assert_int_equal(strata_on(st.cache, taken[i], hear_nothing, NULL, &id), STRATA_OK);
+        assert_int_equal(strata_off(st.cache, id), STRATA_OK);
+    }
+    assert_int_equal(p.count, before);
+    assert_false(p.locked);
+    p.st = NULL;
+    close_stack(&st);
+}
+
 static void test_without_memory(void **state)
 {
     (void)state;
@@ -319,6 +352,7 @@ int main(void)
         cmocka_unit_test(test_closing_from_the_callback),
         cmocka_unit_test(test_wrong_options),
         cmocka_unit_test(test_hits_stay_on_their_way),
+        cmocka_unit_test(test_a_mask_of_events_that_are_none),
         cmocka_unit_test(test_without_memory),
         cmocka_unit_test(test_the_environment),
         cmocka_unit_test(test_threads),
