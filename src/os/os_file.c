@@ -243,6 +243,15 @@ int strata__os_file_reserve(int fd, uint64_t size)
     return failed;
 }
 
+static void take_stat(struct os_file_stat *out, const struct stat *s)
+{
+    out->size = s->st_size > 0 ? (uint64_t)s->st_size : 0;
+    out->regular = S_ISREG(s->st_mode);
+    out->link = S_ISLNK(s->st_mode);
+    out->foreign = s->st_uid != geteuid();
+    out->others_write = (s->st_mode & (S_IWGRP | S_IWOTH)) != 0;
+}
+
 int strata__os_file_stat(int fd, struct os_file_stat *out)
 {
     int failed = strata__os_fault("fstat");
@@ -251,10 +260,19 @@ int strata__os_file_stat(int fd, struct os_file_stat *out)
     struct stat s;
     if (fstat(fd, &s) != 0)
         return errno;
-    out->size = s.st_size > 0 ? (uint64_t)s.st_size : 0;
-    out->regular = S_ISREG(s.st_mode);
-    out->foreign = s.st_uid != geteuid();
-    out->others_write = (s.st_mode & (S_IWGRP | S_IWOTH)) != 0;
+    take_stat(out, &s);
+    return 0;
+}
+
+int strata__os_file_stat_in(int dir, const char *name, struct os_file_stat *out)
+{
+    int failed = strata__os_fault("fstatat");
+    if (failed != 0)
+        return failed;
+    struct stat s;
+    if (fstatat(dir, name, &s, AT_SYMLINK_NOFOLLOW) != 0)
+        return errno;
+    take_stat(out, &s);
     return 0;
 }
 

@@ -15,7 +15,8 @@ enum {
 
 struct os_file_stat {
     uint64_t size;
-    int regular;      /* a plain file: no link, directory or device */
+    int regular; /* a plain file: no link, directory or device */
+    int link;
     int foreign;      /* another user's */
     int others_write; /* group or others may write to it */
 };
@@ -44,6 +45,8 @@ int strata__os_file_truncate(int fd, uint64_t size);
  * is no error. */
 int strata__os_file_reserve(int fd, uint64_t size);
 int strata__os_file_stat(int fd, struct os_file_stat *out);
+/* What has that name, without opening it. */
+int strata__os_file_stat_in(int dir, const char *name, struct os_file_stat *out);
 int strata__os_file_rename(int dir, const char *from, const char *to);
 int strata__os_file_remove(int dir, const char *name);
 /* An exclusive lock that lasts until the file is closed by all who have it from this call (a child after fork, too).

@@ -151,6 +151,18 @@ static void sweep(const struct place *place)
     (void)strata__os_dir_list(place->dir, sweep_one, &s); /* what is left takes room, and no more */
 }
 
+/* A rename takes the name of anything: root's /dev/null would be a file from then on. */
+static int check_name(const struct place *place, strata_error *err)
+{
+    struct os_file_stat stat;
+    int failed = strata__os_file_stat_in(place->dir, place->name, &stat);
+    if (failed != 0 && failed != ENOENT)
+        return fail_os(err, failed, place->path, "written");
+    if (failed == 0 && !stat.regular && !stat.link)
+        return bad_path(err, place->path, "is no plain file: choose another name");
+    return STRATA_OK;
+}
+
 /* A new file, locked. */
 static int open_part(const struct place *place, char part[PART_ROOM], int *out_fd, strata_error *err)
 {
@@ -202,6 +214,8 @@ int strata_snapshot_save(strata *cache, const char *path, const strata_snapshot_
     strata_error words = STRATA_ERROR_INIT;
     struct file file = { .fd = -1, .path = path, .err = &words };
     int rc = open_place(&place, path, base_of(options), err);
+    if (rc == STRATA_OK)
+        rc = check_name(&place, err);
     if (rc == STRATA_OK) {
         sweep(&place);
         rc = open_part(&place, part, &file.fd, err);

@@ -266,13 +266,37 @@ static void a_ban_holds_after_a_restart(void **state)
     temp_dir_remove(dir);
 }
 
+static void what_is_no_file_is_left_alone(void **state)
+{
+    (void)state;
+    char dir[256], path[512], names[4][64];
+    struct stat st;
+    strata_error err = STRATA_ERROR_INIT;
+    temp_dir_make(dir, sizeof dir);
+    strata *cache = open_with_one();
+    join(path, dir, "taken");
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(i == 0 ? mkfifo(path, 0600) : mkdir(path, 0700), 0);
+        assert_int_equal(strata_snapshot_save(cache, path, NULL, NULL, &err), STRATA_EINVAL);
+        assert_non_null(strstr(err.message, "no plain file"));
+        assert_int_equal(save_in(cache, dir, "taken", &err), STRATA_EINVAL);
+        assert_int_equal(stat(path, &st), 0);
+        assert_true(i == 0 ? S_ISFIFO(st.st_mode) : S_ISDIR(st.st_mode));
+        assert_int_equal(temp_dir_list(dir, names, 4), 1);
+        assert_int_equal(remove(path), 0);
+    }
+    strata_close(cache);
+    temp_dir_remove(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_file_goes_and_comes),       cmocka_unit_test(a_base_directory_is_not_left),
-        cmocka_unit_test(a_link_is_not_followed),      cmocka_unit_test(what_others_may_write_is_not_believed),
-        cmocka_unit_test(what_was_left_is_swept),      cmocka_unit_test(a_save_that_ends_early_leaves_the_old_one),
-        cmocka_unit_test(a_stack_gives_each_key_once), cmocka_unit_test(a_ban_holds_after_a_restart),
+        cmocka_unit_test(a_file_goes_and_comes),         cmocka_unit_test(a_base_directory_is_not_left),
+        cmocka_unit_test(a_link_is_not_followed),        cmocka_unit_test(what_others_may_write_is_not_believed),
+        cmocka_unit_test(what_was_left_is_swept),        cmocka_unit_test(a_save_that_ends_early_leaves_the_old_one),
+        cmocka_unit_test(a_stack_gives_each_key_once),   cmocka_unit_test(a_ban_holds_after_a_restart),
+        cmocka_unit_test(what_is_no_file_is_left_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
