@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/cli_error.h"
@@ -12,8 +13,9 @@
 #include "cli/human.h"
 #include "cli/json_out.h"
 #include "cli/opt.h"
+#include "cli/out_file.h"
 
-enum { OPTIONS = 3, WORDS = 3, LEAST_BYTES = 256, MOST_BYTES = 16 << 20, SAMPLES_A_BYTE = 600 };
+enum { OPTIONS = 3, WORDS = 3, PATH_ROOM = 4096, LEAST_BYTES = 256, MOST_BYTES = 16 << 20, SAMPLES_A_BYTE = 600 };
 
 struct dict_job {
     const char *words[WORDS];
@@ -54,16 +56,24 @@ void cmd_dict_help(void)
          "  strata replay trace --layers 'disk:/var/cache/shop?dictionary=users-1.dict'");
 }
 
-/* The file appears at once and whole: a cache may be opened at any moment. */
-static int write_file(const char *path, const void *bytes, size_t size, strata_error *err)
+/* The name under which it is written.  Before anything is read: could it be? */
+static int check_place(char part[PATH_ROOM], const char *path, strata_error *err)
 {
-    char part[4096];
-    int length = snprintf(part, sizeof part, "%s.part", path);
-    FILE *file = length > 0 && (size_t)length < sizeof part ? fopen(part, "wb") : NULL;
+    int length = snprintf(part, PATH_ROOM, "%s.part", path);
+
+    if (length < 0 || length >= PATH_ROOM)
+        return cli_fail(err, STRATA_EIO, "dict", "%.180s: %s", path, strerror(ENAMETOOLONG));
+    return out_file_check(part, "dict", err);
+}
+
+/* The file appears at once and whole: a cache may be opened at any moment. */
+static int write_file(const char *part, const char *path, const void *bytes, size_t size, strata_error *err)
+{
+    FILE *file = fopen(part, "wb");
     int written;
 
     if (file == NULL)
-        return cli_fail(err, STRATA_EIO, "dict", "%.180s: %s", path, strerror(length < 4096 ? errno : ENAMETOOLONG));
+        return cli_fail(err, STRATA_EIO, "dict", "%.180s: %s", part, strerror(errno));
     written = fwrite(bytes, 1, size, file) == size;
     written = fclose(file) == 0 && written;
     if (written && rename(part, path) == 0)
@@ -113,21 +123,27 @@ static int train(const struct dict_job *job)
     struct dict_samples samples = { 0 };
     strata_dict_report report = STRATA_DICT_REPORT_INIT;
     strata_error err = STRATA_ERROR_INIT;
+    char part[PATH_ROOM];
+    struct stat is;
     size_t made = 0;
     void *bytes;
     int rc;
 
+    if (lstat(path, &is) == 0 && !S_ISREG(is.st_mode) && !S_ISLNK(is.st_mode)) /* a rename takes the name of anything */
+        return cli_usage("dict: %s is no plain file: choose another name", path);
     if (!job->force && access(path, F_OK) == 0)
         return cli_usage("dict: %s is there, and values may have been packed with it: choose another name, or --force",
                          path);
     bytes = malloc((size_t)job->bytes);
     rc = bytes != NULL
-             ? dict_samples_read(&samples, job->words[1], job->bytes * SAMPLES_A_BYTE, &err)
+             ? check_place(part, path, &err)
              : cli_fail(&err, STRATA_ENOMEM, "dict", "no memory for %s bytes: lower --bytes", job->bytes_text);
+    if (rc == STRATA_OK)
+        rc = dict_samples_read(&samples, job->words[1], job->bytes * SAMPLES_A_BYTE, &err);
     if (rc == STRATA_OK)
         rc = strata_dict_train(samples.list, samples.count, bytes, (size_t)job->bytes, &made, &report, &err);
     if (rc == STRATA_OK)
-        rc = write_file(path, bytes, made, &err);
+        rc = write_file(part, path, bytes, made, &err);
     if (rc == STRATA_OK && job->json)
         report_json(path, samples.count, &report);
     else if (rc == STRATA_OK)

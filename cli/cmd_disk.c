@@ -1,6 +1,7 @@
 /* cmd_disk.c - `strata disk check PATH` and `strata disk stats PATH`: is the directory of a disk layer whole, and what is in it?
  *
- * Exit codes: 0 nothing is wrong, 1 something is damaged, 2 the command line is wrong, or the directory could not be looked at. */
+ * Exit codes: 0 nothing is wrong, 1 something is damaged, 2 the command line is wrong, the directory could not be looked at, or what
+ * was found could not be written. */
 #include <inttypes.h>
 #include <string.h>
 
@@ -47,8 +48,8 @@ void cmd_disk_help(void)
          "stats tells what is in the directory.  Neither changes anything; a cache that wants to open the\n"
          "directory meanwhile is told that it is in use.\n");
     opt_explain(options, OPTIONS);
-    puts("\nExit codes: 0 nothing is wrong, 1 something is damaged, 2 the command line is wrong, or the\n"
-         "directory could not be looked at.\n\n"
+    puts("\nExit codes: 0 nothing is wrong, 1 something is damaged, 2 the command line is wrong, the\n"
+         "directory could not be looked at, or this could not be written.\n\n"
          "Examples:\n"
          "  strata disk check /var/cache/shop\n"
          "  strata disk stats /var/cache/shop --json");

@@ -11,6 +11,7 @@
 #include "cli/human.h"
 #include "cli/load_cost.h"
 #include "cli/opt.h"
+#include "cli/out_file.h"
 #include "cli/replay_plan.h"
 #include "cli/replay_report.h"
 
@@ -106,6 +107,10 @@ static int parse(int argc, char **argv, struct replay_job *job)
     job->trace_options.no_sizes = w.no_sizes;
     job->config.threads = 1;
     job->config.cost_decades = 3;
+    if (w.chart != NULL && strcmp(w.chart, "-") == 0)
+        return cli_usage("replay: --chart -: the table goes to standard output: name a file");
+    if (w.chart != NULL && out_file_same(w.chart, w.trace))
+        return cli_usage("replay: --chart %s: that is the trace, which would be gone: name another file", w.chart);
     if (w.cost_decades != NULL && w.cost_ms == NULL)
         return cli_usage("replay: --cost-decades spreads what --cost-ms says: give that, too");
     code = opt_u64("threads", w.threads, 1, REPLAY_THREADS_MAX, &job->config.threads);
@@ -276,7 +281,9 @@ int cmd_replay(int argc, char **argv)
     code = parse(argc, argv, &job);
     if (code != CLI_OK)
         return code;
-    status = open_trace(&job, &err);
+    status = job.chart != NULL ? out_file_check(job.chart, "--chart", &err) : STRATA_OK;
+    if (status == STRATA_OK)
+        status = open_trace(&job, &err);
     if (status == STRATA_OK)
         status = plan_runs(&job, &err);
     for (i = 0; status == STRATA_OK && i < job.run_count; i++)

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/cli_error.h"
 #include "cli/commands.h"
@@ -210,5 +211,8 @@ int cmd_snapshot(int argc, char **argv)
         return cli_usage("snapshot: which layers?  --layers URL, as `strata help snapshot` shows");
     if (job.exports && job.json && strcmp(job.words[1], "-") == 0)
         return cli_usage("snapshot: --json and the snapshot would both go to standard output: name a file");
+    if (job.exports && strcmp(job.words[1], "-") == 0 && isatty(STDOUT_FILENO))
+        return cli_usage(
+            "snapshot: a terminal has no use for a snapshot: name a file, or send standard output elsewhere");
     return run_job(&job);
 }

@@ -8,6 +8,7 @@ struct command {
     const char *summary;               /* one line */
     int (*run)(int argc, char **argv); /* what follows the name; returns the exit code */
     void (*help)(void);                /* on stdout */
+    int muted;                         /* exit code where what it says cannot be written */
 };
 
 extern const struct command commands[];
