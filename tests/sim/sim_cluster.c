@@ -16,14 +16,24 @@ struct payload {
     uint64_t key, version;
 };
 
+struct batch {
+    size_t count;
+    strata_item items[CLUSTER_BATCH];
+    strata_item_loader loaders[CLUSTER_BATCH];
+    struct history_read reads[CLUSTER_BATCH];
+};
+
 struct call {
     enum call_kind kind;
     int node, done, orphan; /* its node has crashed: nobody hears the answer */
     size_t key;
     uint64_t versions[CLUSTER_KEYS]; /* a write's; 0: not of this key */
     struct history_read read;
-    int behind; /* a set that was queued */
+    struct batch *batch; /* of a call for many keys */
+    int behind;          /* a set that was queued */
 };
+
+static int is_read(enum call_kind kind) { return kind <= CALL_LOAD_EACH; }
 
 /* A load that is completed later. */
 struct later {
@@ -48,8 +58,14 @@ static struct {
 
 struct cluster_seen cluster_seen;
 
-static const char *const names[CLUSTER_KEYS] = { "a", "b", "c" };
-static strata_slice key_of(size_t k) { return strata_str(names[k]); }
+const char *cluster_key(size_t key)
+{
+    static const char *const names[2][CLUSTER_KEYS] = { { "a-usual-key", "b-usual-key", "c-usual-key" },
+                                                        { "a", "b", "c" } };
+    return names[c.o.short_keys][key];
+}
+
+static strata_slice key_of(size_t k) { return strata_str(cluster_key(k)); }
 static size_t number_of(strata_slice key) { return (size_t)(*(const char *)key.data - 'a'); }
 
 /* Its key, and "all": what everything is tagged with. */
@@ -112,9 +128,18 @@ static int load_key(strata_load *load, strata_slice key, void *ctx)
     return STRATA_OK;
 }
 
+static int load_keys(strata_load *const *loads, const strata_slice *keys, size_t count, void *ctx)
+{
+    int rc = STRATA_OK;
+    for (size_t i = 0; i < count; i++)
+        if (load_key(loads[i], keys[i], ctx) == STRATA_PENDING)
+            rc = STRATA_PENDING;
+    return rc;
+}
+
 /* Calls ------------------------------------------------------------------------------------------------------------------ */
 
-static void judge_read(const struct call *call, int status, const strata_value *value)
+static void judge_read(const struct history_read *read, int status, const strata_value *value)
 {
     struct payload payload;
     cluster_seen.reads++;
@@ -123,13 +148,31 @@ static void judge_read(const struct call *call, int status, const strata_value *
         return;
     cluster_seen.values++;
     if (strata_value_size(value) != sizeof payload)
-        sim_broken("node %d read %zu bytes", call->node, strata_value_size(value));
+        sim_broken("node %d read %zu bytes", read->node, strata_value_size(value));
     memcpy(&payload, strata_value_data(value), sizeof payload);
-    if (payload.key != call->key)
-        sim_broken("node %d read key %" PRIu64 " instead of %zu", call->node, payload.key, call->key);
-    sim_trace("node %d has read key %zu: version %" PRIu64 ", status %d", call->node, call->key, payload.version,
+    if (payload.key != read->key)
+        sim_broken("node %d read key %" PRIu64 " instead of %zu", read->node, payload.key, read->key);
+    sim_trace("node %d has read key %zu: version %" PRIu64 ", status %d", read->node, read->key, payload.version,
               status);
-    history_judge(&call->read, status, payload.version);
+    history_judge(read, status, payload.version);
+}
+
+/* The call's own status is that of some item that failed, if one did. */
+static void end_batch(const struct call *call, int status)
+{
+    int told = status >= 0;
+    for (size_t i = 0; i < call->batch->count; i++) {
+        strata_item *item = &call->batch->items[i];
+        if (item->status == STRATA_PENDING || (status >= 0 && item->status < 0))
+            sim_broken("node %d: key %zu of a batch ends with %d, and the batch with %d", call->node,
+                       call->batch->reads[i].key, item->status, status);
+        if (!call->orphan)
+            judge_read(&call->batch->reads[i], item->status, item->value);
+        told |= item->status == status;
+        strata_value_unref(item->value);
+    }
+    if (!told)
+        sim_broken("node %d: a batch ends with %d, and none of its keys does", call->node, status);
 }
 
 static enum history_write_kind history_kind(const struct call *call)
@@ -162,8 +205,10 @@ static void answered(int status, strata_value *value, const strata_error *err, v
     if (call->done)
         sim_broken("a call was answered twice");
     call->done = 1;
-    if (!call->orphan && (call->kind == CALL_GET || call->kind == CALL_LOAD))
-        judge_read(call, status, value);
+    if (call->batch != NULL)
+        end_batch(call, status);
+    else if (!call->orphan && is_read(call->kind))
+        judge_read(&call->read, status, value);
     else if (!call->orphan)
         end_write(call, status);
     strata_value_unref(value);
@@ -182,6 +227,12 @@ static int writes(const struct call *call, size_t k)
     }
 }
 
+static struct history_read begin_read(int node, size_t key)
+{
+    enum history_reader reader = !c.nodes[node].memory ? HISTORY_STORE : c.bus != NULL ? HISTORY_BUS : HISTORY_OWN;
+    return history_read(node, key, reader, sim_now_ms());
+}
+
 static struct call *new_call(int node, enum call_kind kind, size_t key)
 {
     if (c.call_count == CLUSTER_CALLS)
@@ -194,9 +245,8 @@ static struct call *new_call(int node, enum call_kind kind, size_t key)
     for (size_t k = 0; k < CLUSTER_KEYS; k++)
         if (writes(call, k))
             call->versions[k] = history_write(k);
-    enum history_reader reader = !c.nodes[node].memory ? HISTORY_STORE : c.bus != NULL ? HISTORY_BUS : HISTORY_OWN;
     if (key < CLUSTER_KEYS)
-        call->read = history_read(node, key, reader, sim_now_ms());
+        call->read = begin_read(node, key);
     c.call_count++;
     return call;
 }
@@ -233,7 +283,7 @@ void cluster_call(int node, enum call_kind kind, size_t key, const strata_policy
                                      answered, call, NULL);
         break;
     case CALL_BAN_TAG:
-        rc = strata_ban_tag_async(cache, key == CLUSTER_KEYS ? "all" : names[key], 0, NULL, answered, call, NULL);
+        rc = strata_ban_tag_async(cache, key == CLUSTER_KEYS ? "all" : cluster_key(key), 0, NULL, answered, call, NULL);
         break;
     case CALL_BAN_PREFIX: rc = strata_ban_prefix_async(cache, key_of(key), 0, NULL, answered, call, NULL); break;
     case CALL_BAN_PATTERN: rc = strata_ban_pattern_async(cache, strata_str("?*"), 0, NULL, answered, call, NULL); break;
@@ -243,6 +293,35 @@ void cluster_call(int node, enum call_kind kind, size_t key, const strata_policy
     cluster_seen.behind += (uint64_t)call->behind;
     if (rc != STRATA_PENDING)
         sim_broken("node %d did not accept a call: %d", node, rc);
+}
+
+void cluster_call_many(int node, enum call_kind kind, const size_t *keys, size_t count, const strata_policy *policy)
+{
+    struct call *call = new_call(node, kind, CLUSTER_KEYS);
+    struct batch *b = calloc(1, sizeof *b);
+    strata *cache = c.nodes[node].cache;
+    void *ctx = (void *)(uintptr_t)node;
+    int rc;
+    if (b == NULL)
+        sim_broken("no memory for a batch");
+    call->batch = b;
+    b->count = count;
+    for (size_t i = 0; i < count; i++) {
+        b->items[i] = (strata_item){ .key = key_of(keys[i]), .status = STRATA_PENDING };
+        b->loaders[i] = (strata_item_loader){ load_key, ctx };
+        b->reads[i] = begin_read(node, keys[i]);
+        sim_trace("node %d is asked: kind %d, key %zu, %zu of %zu", node, (int)kind, keys[i], i + 1, count);
+    }
+    cluster_seen.batches++;
+    cluster_seen.batched += count;
+    if (kind == CALL_GET_MANY)
+        rc = strata_get_many_async(cache, b->items, count, NULL, answered, call, NULL);
+    else if (kind == CALL_LOAD_MANY)
+        rc = strata_get_or_load_many_async(cache, b->items, count, load_keys, ctx, policy, NULL, answered, call, NULL);
+    else
+        rc = strata_get_or_load_each_async(cache, b->items, b->loaders, count, policy, NULL, answered, call, NULL);
+    if (rc != STRATA_PENDING)
+        sim_broken("node %d did not accept a call for many: %d", node, rc);
 }
 
 size_t cluster_calls_open(void)
@@ -337,7 +416,7 @@ void cluster_crash(int node)
         struct call *call = &c.calls[i];
         if (call->node != node || call->done)
             continue;
-        if (call->kind != CALL_GET && call->kind != CALL_LOAD)
+        if (!is_read(call->kind))
             end_write(call, STRATA_ECLOSED); /* nobody knows */
         call->orphan = 1;
     }
@@ -364,9 +443,11 @@ void cluster_close(void)
     for (int i = 0; i < c.count; i++)
         if (c.nodes[i].cache != NULL)
             cluster_leave(i);
-    for (size_t i = 0; i < c.call_count; i++)
+    for (size_t i = 0; i < c.call_count; i++) {
         if (!c.calls[i].done)
             sim_broken("a call was never answered");
+        free(c.calls[i].batch);
+    }
     if (c.bus != NULL)
         sim_net_free(c.bus);
 }

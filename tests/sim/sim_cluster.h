@@ -8,11 +8,15 @@
 #include "tests/sim/sim_history.h"
 #include "tests/support/sim_bus.h"
 
-enum { CLUSTER_KEYS = 3, CLUSTER_CALLS = 2000 };
+enum { CLUSTER_KEYS = 3, CLUSTER_CALLS = 2000, CLUSTER_BATCH = 5 };
 
+/* Those that read come first. */
 enum call_kind {
     CALL_GET,
     CALL_LOAD,
+    CALL_GET_MANY,
+    CALL_LOAD_MANY, /* one loader for all */
+    CALL_LOAD_EACH, /* a loader for each */
     CALL_DELETE,
     CALL_SET,
     CALL_CLEAR,
@@ -26,6 +30,7 @@ struct cluster_options {
     int64_t tombstone_ms;
     strata_policy policy;
     uint32_t fail_loads_in; /* one load of so many fails; 0: none does */
+    int short_keys;         /* 1: too short for the shortest way of a hit */
     /* Nodes with a memory hear of each other, and are held to the stated bound; NULL: they do not. */
     const struct sim_net_options *bus;
     strata_coherence_options coherence;
@@ -36,12 +41,15 @@ void cluster_open(const struct cluster_options *options);
 int cluster_join(int memory);
 /* Nodes that were not closed, and have not crashed: their number, in out[]. */
 size_t cluster_alive(int *out);
+const char *cluster_key(size_t key);
 strata *cluster_cache(int node);
 int cluster_has_memory(int node);
 
 /* Starts a call; nothing where it may not be made now (one write of a key at a time).  CALL_BAN_TAG of the key CLUSTER_KEYS is of the tag that
  * all have. */
 void cluster_call(int node, enum call_kind kind, size_t key, const strata_policy *policy);
+/* The same for CALL_GET_MANY, CALL_LOAD_MANY and CALL_LOAD_EACH of up to CLUSTER_BATCH keys, which may be equal; each is judged by itself. */
+void cluster_call_many(int node, enum call_kind kind, const size_t *keys, size_t count, const strata_policy *policy);
 /* Its process ends at this moment. */
 void cluster_crash(int node);
 /* strata_close(). */
@@ -55,7 +63,7 @@ void cluster_close(void);
 
 struct cluster_seen {
     uint64_t reads, values, stale, loads, writes, writes_ok, writes_failed, leases, lease_waits, leases_lost, fenced,
-        behind;
+        behind, batches, batched; /* calls for many keys; reads that were in them */
 };
 extern struct cluster_seen cluster_seen;
 

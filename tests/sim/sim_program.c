@@ -8,11 +8,12 @@
 #include "tests/sim/sim_server.h"
 #include "tests/sim/sim_world.h"
 
-enum { NODES = 3, STEPS = 120, SETTLE_MS = 60000, HEARTBEAT_MS = 40, TRUST_MS = 150 };
+/* Once all is well no call takes LOST_MS; ANY_MS is longer than a run. */
+enum { NODES = 3, STEPS = 120, LOST_MS = 10000, ANY_MS = 60000, HEARTBEAT_MS = 40, TRUST_MS = 150 };
 
 /* What may happen in this run. */
 struct run {
-    int cuts, server, processes, foreign, writes_sets, bans, bus, bus_breaks;
+    int cuts, server, processes, foreign, writes_sets, bans, bus, bus_breaks, batches;
     int watcher;
     int frozen; /* -1: nobody is */
     int crashes;
@@ -84,7 +85,7 @@ static void draw_coherence(struct cluster_options *o, struct history_bounds *bou
     int64_t suspect_ms = o->coherence.suspect_ms == STRATA_OFF ? 0 : o->coherence.suspect_ms;
     /* Where a load has failed, anything may be served as stale. */
     int fails = o->fail_loads_in != 0 || o->policy.hard_timeout_ms != 0;
-    *bounds = (struct history_bounds){ TRUST_MS, fails ? SETTLE_MS : TRUST_MS + suspect_ms };
+    *bounds = (struct history_bounds){ TRUST_MS, fails ? ANY_MS : TRUST_MS + suspect_ms };
 }
 
 static void begin(struct run *run)
@@ -99,6 +100,7 @@ static void begin(struct run *run)
                          .bans = sim_draw(3) == 0,
                          .bus = sim_draw(3) != 0,
                          .bus_breaks = sim_draw(2) == 0,
+                         .batches = sim_draw(4) != 0,
                          .frozen = -1 };
     draw_weather(run);
     run->policy = draw_policy();
@@ -107,6 +109,7 @@ static void begin(struct run *run)
                                  .tombstone_ms = 2000,
                                  .policy = run->policy,
                                  .fail_loads_in = (uint32_t)sim_draw(2) * 16,
+                                 .short_keys = sim_draw(4) == 0,
                                  .bus = run->bus ? &bus : NULL };
     draw_coherence(&o, &bounds);
     if (run->bus)
@@ -132,6 +135,18 @@ static int some_node(int watcher)
     return node == watcher ? alive[sim_draw(count)] : node; /* it is asked, too, but less often */
 }
 
+/* Some keys, of which some may be the same. */
+static void some_batch(const struct run *run, int node, enum call_kind kind)
+{
+    size_t keys[CLUSTER_BATCH], count = 1 + sim_draw(CLUSTER_BATCH);
+    for (size_t i = 0; i < count; i++)
+        keys[i] = sim_draw(CLUSTER_KEYS);
+    if (kind == CALL_LOAD)
+        cluster_call_many(node, sim_draw(3) != 0 ? CALL_LOAD_MANY : CALL_LOAD_EACH, keys, count, &run->policy);
+    else
+        cluster_call_many(node, CALL_GET_MANY, keys, count, NULL);
+}
+
 static void some_call(const struct run *run)
 {
     static const enum call_kind kinds[] = { CALL_LOAD, CALL_LOAD,   CALL_LOAD,   CALL_LOAD,
@@ -147,6 +162,10 @@ static void some_call(const struct run *run)
         kind = CALL_CLEAR;
     else if (run->bans && sim_draw(12) == 0)
         kind = (enum call_kind)(CALL_BAN_TAG + (int)sim_draw(3));
+    if (run->batches && kind <= CALL_LOAD && sim_draw(3) == 0) {
+        some_batch(run, node, kind);
+        return;
+    }
     if (kind == CALL_BAN_TAG && sim_draw(2) == 0)
         key = CLUSTER_KEYS;
     strata_policy policy = run->policy;
@@ -225,8 +244,8 @@ static void befall_bus(void)
 
 static void befall_key(void)
 {
-    char key[16];
-    int size = snprintf(key, sizeof key, "strata:%c", "abc"[sim_draw(CLUSTER_KEYS)]);
+    char key[32];
+    int size = snprintf(key, sizeof key, "strata:%s", cluster_key(sim_draw(CLUSTER_KEYS)));
     if (sim_draw(2) == 0)
         sim_server_foreign_set(strata_bytes(key, (size_t)size), strata_str("somebody else's"));
     else
@@ -263,6 +282,7 @@ static void one_step(struct run *run)
 static void settle(struct run *run)
 {
     static const struct sim_weather fine = { 1, 0, 0 };
+    static const size_t all[CLUSTER_KEYS] = { 0, 1, 2 };
     if (run->frozen >= 0)
         sim_thaw(run->frozen);
     for (int i = 0; i < SIM_NODES_MOST; i++) {
@@ -275,15 +295,18 @@ static void settle(struct run *run)
     if (bus != NULL)
         sim_net_heal(bus);
     for (int64_t passed = 0; cluster_calls_open() != 0; passed += 50) {
-        if (passed > SETTLE_MS)
+        if (passed > LOST_MS)
             sim_broken("%zu calls are never answered", cluster_calls_open());
         sim_pass(50);
     }
     int alive[SIM_NODES_MOST];
     size_t count = cluster_alive(alive);
     for (size_t i = 0; i < count; i++)
-        for (size_t k = 0; k < CLUSTER_KEYS; k++)
-            cluster_call(alive[i], CALL_GET, k, NULL);
+        if (run->batches && sim_draw(2) == 0)
+            cluster_call_many(alive[i], CALL_GET_MANY, all, CLUSTER_KEYS, NULL);
+        else
+            for (size_t k = 0; k < CLUSTER_KEYS; k++)
+                cluster_call(alive[i], CALL_GET, k, NULL);
     sim_pass(1000);
     if (cluster_calls_open() != 0)
         sim_broken("%zu calls are never answered", cluster_calls_open());

@@ -12,11 +12,12 @@
 static void print_seen(uint64_t seeds)
 {
     const struct cluster_seen *s = &cluster_seen;
-    printf("%" PRIu64 " seeds: %" PRIu64 " reads (%" PRIu64 " with a value, %" PRIu64 " stale), %" PRIu64
-           " loads, %" PRIu64 " writes (%" PRIu64 " well, %" PRIu64 " failed), %" PRIu64 " leases, %" PRIu64
-           " awaited, %" PRIu64 " lost, %" PRIu64 " fills fenced; no violation\n",
-           seeds, s->reads, s->values, s->stale, s->loads, s->writes, s->writes_ok, s->writes_failed, s->leases,
-           s->lease_waits, s->leases_lost, s->fenced);
+    printf("%" PRIu64 " seeds: %" PRIu64 " reads (%" PRIu64 " with a value, %" PRIu64 " stale; %" PRIu64
+           " of them in %" PRIu64 " batches), %" PRIu64 " loads, %" PRIu64 " writes (%" PRIu64 " well, %" PRIu64
+           " failed), %" PRIu64 " leases, %" PRIu64 " awaited, %" PRIu64 " lost, %" PRIu64
+           " fills fenced; no violation\n",
+           seeds, s->reads, s->values, s->stale, s->batched, s->batches, s->loads, s->writes, s->writes_ok,
+           s->writes_failed, s->leases, s->lease_waits, s->leases_lost, s->fenced);
 }
 
 int main(int argc, char **argv)

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "src/core/bulk_quick.h"
 #include "src/core/coherence.h"
 #include "src/core/flight.h"
 #include "tests/sim/sim_cluster.h"
@@ -30,6 +31,8 @@ static const struct sabotage {
     { "loss", NULL, NULL },                               /* nor where messages were lost */
     { "publish", NULL, NULL },                            /* nobody is told */
     { "behind", "e.version > tonumber(than)", "false" },  /* what was written behind replaces what is newer */
+    { "batch_fence", NULL, NULL },                        /* what a batch brings is stored past a write */
+    { "batch_trust", NULL, NULL },                        /* a batch takes from memory what is not trusted */
 };
 
 static const struct sabotage *at_work;
@@ -80,6 +83,44 @@ int __wrap_strata__publish(struct root *root, const struct bus_item *item, int s
     return 0;
 }
 
+/* The same of calls for many keys alone. */
+static void forget_poison(struct flight *f)
+{
+    if (is_at_work("batch_fence") && f->from_batch)
+        f->poisoned = 0;
+}
+
+void __real_strata__flight_loaded(struct flight *f);
+void __wrap_strata__flight_loaded(struct flight *f);
+
+void __wrap_strata__flight_loaded(struct flight *f)
+{
+    forget_poison(f);
+    __real_strata__flight_loaded(f);
+}
+
+void __real_strata__flight_store(struct flight *f);
+void __wrap_strata__flight_store(struct flight *f);
+
+void __wrap_strata__flight_store(struct flight *f)
+{
+    forget_poison(f);
+    __real_strata__flight_store(f);
+}
+
+size_t __real_strata__quick_run(strata *cache, strata_item *items, size_t count, struct quick_group *g);
+size_t __wrap_strata__quick_run(strata *cache, strata_item *items, size_t count, struct quick_group *g);
+
+size_t __wrap_strata__quick_run(strata *cache, strata_item *items, size_t count, struct quick_group *g)
+{
+    int64_t until = atomic_load(&cache->trusted_until);
+    if (is_at_work("batch_trust"))
+        atomic_store(&cache->trusted_until, INT64_MAX);
+    size_t done = __real_strata__quick_run(cache, items, count, g);
+    atomic_store(&cache->trusted_until, until);
+    return done;
+}
+
 int main(int argc, char **argv)
 {
     for (size_t i = 0; argc == 2 && i < sizeof sabotages / sizeof sabotages[0]; i++)
@@ -87,7 +128,8 @@ int main(int argc, char **argv)
             at_work = &sabotages[i];
     if (at_work == NULL) {
         (void)fprintf(stderr,
-                      "test_sim_sabotage fence | positions | lease | life | tombstone | silence | loss | publish\n");
+                      "test_sim_sabotage fence | positions | lease | life | tombstone | silence | loss | publish |\n"
+                      "                  behind | batch_fence | batch_trust\n");
         return 2;
     }
     sim_server_sabotage(at_work->text, at_work->by);
