@@ -311,17 +311,6 @@ static int read_on(struct bulk *k, size_t done, struct quick_group *g, strata_er
     return worst;
 }
 
-static int read_many(struct bulk *k, strata_error *err)
-{
-    struct quick_group g;
-    size_t done = strata__quick_run(k->want.handle, k->items, k->count, &g);
-    if (done != k->count || done == 0)
-        return read_on(k, done, &g, err);
-    if (k->hits != NULL)
-        memset(k->hits, 1, k->count);
-    return STRATA_OK;
-}
-
 /* A get that is no row of plain hits.  Behind a call: struct bulk is more stores than a processor holds back for a hit. */
 static __attribute__((noinline)) int get_rest(strata *cache, strata_item *items, size_t count, size_t done,
                                               struct quick_group *g, strata_error *err)
@@ -333,15 +322,64 @@ static __attribute__((noinline)) int get_rest(strata *cache, strata_item *items,
     return rc != NOT_DIRECT ? rc : read_on(&k, done, g, err);
 }
 
+static inline int get_one(strata *cache, strata_item *item, strata_error *err)
+{
+    item->status = strata_get(cache, item->key, &item->value, err);
+    return first_error(STRATA_OK, item->status);
+}
+
 int strata_get_many(strata *cache, strata_item *items, size_t count, strata_error *err)
 {
     struct quick_group g;
     if (cache == NULL || (items == NULL && count != 0))
         return strata__no_argument(err, "strata_get_many() needs a cache and items");
+    if (count == 1 && !cache->get_loads) /* a group of one has nobody to share its costs with */
+        return get_one(cache, items, err);
     size_t done = strata__quick_run(cache, items, count, &g);
     if (done == count && count != 0)
         return STRATA_OK;
     return get_rest(cache, items, count, done, &g, err);
+}
+
+/* As it was called, and checked. */
+struct load_call {
+    strata *cache;
+    strata_item *items;
+    size_t count;
+    strata_bulk_loader loader; /* for all; NULL: the namespace's own, or `loaders` */
+    void *loader_ctx;
+    const strata_item_loader *loaders;
+    const strata_policy *policy;
+    unsigned char *hits;
+};
+
+/* As get_rest(): where all is in memory nobody asks for the policy. */
+static __attribute__((noinline)) int load_rest(const struct load_call *c, size_t done, struct quick_group *g,
+                                               strata_error *err)
+{
+    strata_policy resolved;
+    strata__policy_resolve(&resolved, c->policy, &c->cache->policy);
+    struct bulk k = {
+        .want = { .handle = c->cache, .bulk = c->loader, .loader_ctx = c->loader_ctx, .policy = &resolved },
+        .items = c->items,
+        .count = c->count,
+        .loaders = c->loaders,
+        .hits = c->hits
+    };
+    if (c->loader == NULL && c->loaders == NULL)
+        want_own_loader(&k.want, 1);
+    return read_on(&k, done, g, err);
+}
+
+static int load_many(const struct load_call *c, strata_error *err)
+{
+    struct quick_group g;
+    size_t done = strata__quick_run(c->cache, c->items, c->count, &g);
+    if (done != c->count || done == 0)
+        return load_rest(c, done, &g, err);
+    if (c->hits != NULL)
+        memset(c->hits, 1, c->count);
+    return STRATA_OK;
 }
 
 int strata__load_many(strata *cache, strata_item *items, size_t count, strata_bulk_loader loader, void *loader_ctx,
@@ -353,13 +391,8 @@ int strata__load_many(strata *cache, strata_item *items, size_t count, strata_bu
                                                            : strata__no_loader(err);
     if (rc != STRATA_OK)
         return rc;
-    strata_policy resolved;
-    strata__policy_resolve(&resolved, policy, &cache->policy);
-    const struct want want = { .handle = cache, .bulk = loader, .loader_ctx = loader_ctx, .policy = &resolved };
-    struct bulk k = { .want = want, .items = items, .count = count, .hits = hits };
-    if (loader == NULL)
-        want_own_loader(&k.want, 1);
-    return read_many(&k, err);
+    const struct load_call call = { cache, items, count, loader, loader_ctx, NULL, policy, hits };
+    return load_many(&call, err);
 }
 
 int strata_get_or_load_many(strata *cache, strata_item *items, size_t count, strata_bulk_loader loader,
@@ -385,10 +418,6 @@ int strata_get_or_load_each(strata *cache, strata_item *items, const strata_item
     int rc = strata__each_check(cache, items, loaders, count, policy, err);
     if (rc != STRATA_OK)
         return rc;
-    strata_policy resolved;
-    strata__policy_resolve(&resolved, policy, &cache->policy);
-    struct bulk k = {
-        .want = { .handle = cache, .policy = &resolved }, .items = items, .count = count, .loaders = loaders
-    };
-    return read_many(&k, err);
+    const struct load_call call = { cache, items, count, NULL, NULL, loaders, policy, NULL };
+    return load_many(&call, err);
 }
