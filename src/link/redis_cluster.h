@@ -1,7 +1,7 @@
 /* redis_cluster.h - a Redis Cluster behind the functions of a link: redis_link.c hands over what was opened as one.
  *
  * The same promises as a link's, with these differences.  Requests are copied, for a node may send them elsewhere.  Those of one
- * slot stay in order, also where the slot changes its node: see redis_hop.c.  A node that is away fails what is asked of it
+ * slot stay in order, also where the slot changes its node: see redis_lane.c.  A node that is away fails what is asked of it
  * alone. */
 #ifndef STRATA_LINK_REDIS_CLUSTER_H
 #define STRATA_LINK_REDIS_CLUSTER_H

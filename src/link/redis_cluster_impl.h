@@ -1,7 +1,7 @@
 /* redis_cluster_impl.h - what the files of a cluster share: nodes, lanes, hops.
  *
- *   redis_cluster.c  opening, the way in, settling, closing      redis_hop.c   one request on its way, and its order
- *   redis_nodes.c    the nodes' links, and the thread that keeps the map
+ *   redis_cluster.c  opening, the way in, settling, closing      redis_hop.c   one request on its way
+ *   redis_nodes.c    the nodes' links, and the thread that keeps the map      redis_lane.c  which requests wait for which
  *
  * A node is pinned by the hops that are on their way to it and by the slots that it owns: its link is closed once there are
  * neither.  Nodes themselves stay until the end: they are few, and their numbers are given away.
@@ -96,12 +96,20 @@ static inline struct redis_lane *redis_lane_of(struct redis_cluster *cl, uint16_
 /* redis_hop.c */
 /* Copies the request; NULL: no memory. */
 struct redis_hop *strata__redis_hop_new(struct redis_cluster *cl, struct redis_request *outer);
-/* 1: it goes to hop->node now, and the caller sends it; 0: it waits; -1: it was answered, as one of *why. */
-int strata__redis_hop_place(struct redis_hop *hop);
 /* Answers a request that came no further. */
 void strata__redis_hop_fail(struct redis_hop *hop, const strata_error *why);
 /* To hop->node, where it is counted; or answers it, where its time is over. */
 void strata__redis_hop_send(struct redis_hop *hop);
+/* There was no time for it. */
+void strata__redis_hop_why_late(const struct redis_cluster *cl, strata_error *why);
+
+/* redis_lane.c */
+/* 1: it goes to hop->node now, and the caller sends it; 0: it waits; -1: it was answered, as one of *why. */
+int strata__redis_hop_place(struct redis_hop *hop);
+/* It goes to `target` instead, which may be the new owner of its slot; the caller sends it, and unpins where it was. */
+void strata__redis_lane_sent_on(struct redis_hop *hop, struct redis_node *target, int owns);
+/* It is answered where it was. */
+void strata__redis_lane_leave(struct redis_hop *hop);
 /* Sends what waits in a lane, where it need not wait any longer. */
 void strata__redis_lane_release(struct redis_cluster *cl, struct redis_lane *lane);
 /* Answers those that wait and whose time is over at now_ms, with *why, or with words of its own where that is NULL. */
