@@ -82,11 +82,7 @@ static void move(const char *key, size_t key_size)
     strata__redis_call(nodes.links[from], &request);
     if (answer.status != STRATA_OK || answer.kind == REDIS_IS_ERROR)
         fail_msg("MIGRATE: %s%s", answer.text, answer.err.message);
-    say_where(to, slot, "NODE", ids[1]);
-    say_where(from, slot, "NODE", ids[1]);
-    for (size_t i = 0; i < CLUSTER_MASTERS; i++)
-        if (i != to && i != from)
-            say_where(i, slot, "NODE", ids[1]);
+    redis_nodes_end_move(&nodes, slot, to);
 }
 
 static void with_a_slot_that_moves(strata_bus *(*make)(unsigned channel, unsigned node), unsigned channel, int keeps)

@@ -225,21 +225,13 @@ static void move_keys(const char *slot, size_t from, size_t to)
     }
 }
 
-static void end_move(const char *slot, size_t from, size_t to)
-{
-    char id[64];
-    redis_nodes_id(&nodes, to, id);
-    demand(redis_do(nodes.links[to], "CLUSTER", "SETSLOT", slot, "NODE", id));
-    demand(redis_do(nodes.links[from], "CLUSTER", "SETSLOT", slot, "NODE", id));
-}
-
 static void move_slot(const char *slot, size_t from, size_t to)
 {
     begin_move(slot, from, to);
     nap();
     move_keys(slot, from, to);
     nap();
-    end_move(slot, from, to);
+    redis_nodes_end_move(&nodes, slot, to);
 }
 
 /* Which of the first three nodes has the slot of this key: they answer, or send elsewhere. */
@@ -329,7 +321,7 @@ static void order_holds_while_a_slot_moves(void **state)
         else if (stage % 3 == 1)
             move_keys(slot, from, to);
         else
-            end_move(slot, from, to), from = to;
+            redis_nodes_end_move(&nodes, slot, to), from = to;
         stage++;
     }
     assert_int_equal(stage, 6);
@@ -341,7 +333,7 @@ static void order_holds_while_a_slot_moves(void **state)
     for (int i = 0; i < APPENDS; i++)
         assert_memory_equal(text.text + i * DIGITS, all[i].text, DIGITS);
     demand(ask_key(link, "DEL", "order", NULL));
-    end_move(slot, from, (from + 1) % CLUSTER_MASTERS); /* home */
+    move_slot(slot, from, (from + 1) % CLUSTER_MASTERS); /* home */
     strata__redis_close(link);
 }
 
@@ -372,7 +364,8 @@ static void a_node_comes_and_goes(void **state)
     redis_nodes_id(&nodes, guest, id);
     while (strstr(redis_do(nodes.links[home], "CLUSTER", "NODES").text, id) == NULL)
         nap();
-    redis_nodes_wait(&nodes); /* it has heard who has which slot: of one that it imports it would not listen any more */
+    redis_nodes_wait(&nodes);
+    redis_nodes_agree(&nodes); /* it has heard who has which slot: of one that it imports it would not listen any more */
     wait_for_clients(guest, "connected_clients:1\r");
     move_slot(slot_text("guest"), home, guest);
     demand(ask_key(link, "SET", "guest", "v"));
@@ -414,7 +407,7 @@ static void a_clear_while_a_slot_moves(void **state)
         fail_msg("%s", err.message);
     assert_int_equal(redis_do(nodes.links[from], "CLUSTER", "COUNTKEYSINSLOT", slot).integer, 0);
     assert_int_equal(redis_do(nodes.links[to], "CLUSTER", "COUNTKEYSINSLOT", slot).integer, 0);
-    end_move(slot, from, to);
+    redis_nodes_end_move(&nodes, slot, to);
     move_slot(slot, to, from);
     strata_close(cache);
 }

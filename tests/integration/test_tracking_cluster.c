@@ -207,8 +207,7 @@ static void move_slot(struct world *w, const char *key, size_t to)
             break;
         demand(redis_do(w->nodes.links[from], "MIGRATE", "127.0.0.1", port, found.text, "0", "60000"));
     }
-    demand(redis_do(w->nodes.links[to], "CLUSTER", "SETSLOT", slot, "NODE", ids[1]));
-    demand(redis_do(w->nodes.links[from], "CLUSTER", "SETSLOT", slot, "NODE", ids[1]));
+    redis_nodes_end_move(&w->nodes, slot, to);
 }
 
 static void a_slot_that_moves_is_followed(void **state)
@@ -235,6 +234,7 @@ static void a_master_that_is_added_is_listened_to(void **state)
     size_t added = redis_nodes_add(&w.nodes);
     redis_nodes_meet(&w.nodes, added);
     redis_nodes_wait(&w.nodes);
+    redis_nodes_agree(&w.nodes);
     move_slot(&w, "app:k0", added);
     for (int look = 0; losses(&w) == before; look++) {
         assert_true(look < LOOKS);

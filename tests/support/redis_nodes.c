@@ -100,6 +100,7 @@ void redis_nodes_cluster(struct redis_nodes *n, int replicas)
     redis_nodes_wait(n);
     for (size_t i = CLUSTER_MASTERS; i < n->count; i++)
         wait_for(n, i, "INFO", "replication", "master_link_status:up");
+    redis_nodes_agree(n);
 }
 
 void redis_nodes_wait(struct redis_nodes *n)
@@ -136,4 +137,53 @@ void redis_nodes_flush(struct redis_nodes *n)
     for (size_t i = 0; i < n->count; i++)
         if (redis_nodes_is_master(n, i))
             demand(redis_do(n->links[i], "FLUSHALL"), "FLUSHALL");
+}
+
+/* What `by` says of a node, from its epoch on: "epoch state slots". */
+static void said_of(struct redis_nodes *n, size_t by, const char *id, char out[512])
+{
+    enum { BEFORE_EPOCH = 6 };
+    struct redis_answer nodes = redis_do(n->links[by], "CLUSTER", "NODES");
+    demand(nodes, "CLUSTER NODES");
+    const char *at = nodes.text;
+    while (at != NULL && strncmp(at, id, strlen(id)) != 0) {
+        at = strchr(at, '\n');
+        at = at != NULL ? at + 1 : NULL;
+    }
+    for (int i = 0; at != NULL && i < BEFORE_EPOCH; i++) {
+        at = strchr(at, ' ');
+        at = at != NULL ? at + 1 : NULL;
+    }
+    (void)snprintf(out, 512, "%.*s", at != NULL ? (int)strcspn(at, "\n") : 0, at != NULL ? at : "");
+}
+
+void redis_nodes_agree(struct redis_nodes *n)
+{
+    for (size_t node = 0; node < n->count; node++) {
+        char id[64], own[512], other[512];
+        if (n->links[node] == NULL)
+            continue;
+        redis_nodes_id(n, node, id);
+        for (size_t by = 0; by < n->count; by++) {
+            for (int looks = 0; n->links[by] != NULL;) {
+                said_of(n, node, id, own);
+                said_of(n, by, id, other);
+                if (strcmp(own, other) == 0)
+                    break;
+                look_again(&looks, own, other);
+            }
+        }
+    }
+}
+
+void redis_nodes_end_move(struct redis_nodes *n, const char *slot, size_t to)
+{
+    char id[64];
+    redis_nodes_id(n, to, id);
+    demand(redis_do(n->links[to], "CLUSTER", "SETSLOT", slot, "NODE", id),
+           "CLUSTER SETSLOT"); /* first, or it would refuse */
+    for (size_t i = 0; i < n->count; i++)
+        if (i != to && redis_nodes_is_master(n, i))
+            demand(redis_do(n->links[i], "CLUSTER", "SETSLOT", slot, "NODE", id), "CLUSTER SETSLOT");
+    redis_nodes_agree(n);
 }

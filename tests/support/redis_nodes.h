@@ -17,7 +17,7 @@ struct redis_nodes {
     size_t count;
 };
 
-/* `replicas`: 0 or 1 for each master.  Returns once every node says that all is well. */
+/* `replicas`: 0 or 1 for each master.  Returns once every node says that all is well, and they agree. */
 void redis_nodes_cluster(struct redis_nodes *n, int replicas);
 void redis_nodes_stop(struct redis_nodes *n);
 /* One more, by itself; its index.  Let it in. */
@@ -27,6 +27,11 @@ void redis_nodes_meet(struct redis_nodes *n, size_t node);
 void redis_nodes_kill(struct redis_nodes *n, size_t node);
 /* Until all that run say "cluster_state:ok". */
 void redis_nodes_wait(struct redis_nodes *n);
+/* Until all that run say the same of each other: who has which slots, since which epoch.  A slot that moves before that may end as
+ * nobody's, for good: its new owner has not heard of the last epoch, takes none that is younger, and is told by a third that it is wrong. */
+void redis_nodes_agree(struct redis_nodes *n);
+/* The last step of moving a slot: it is at `to` for all of them, and they agree. */
+void redis_nodes_end_move(struct redis_nodes *n, const char *slot, size_t to);
 /* Its id, 40 digits. */
 void redis_nodes_id(struct redis_nodes *n, size_t node, char out[64]);
 /* Does it run, as a master? */
