@@ -17,7 +17,10 @@
 #include "src/os/os_thread.h"
 
 /* Some hundred thousand hops may be out, and each lane makes some slots wait for each other when one of them moves. */
-enum { REDIS_LANES = 1024, REDIS_REDIRECTS_MOST = 8 };
+enum { REDIS_LANES = 1024 };
+
+/* So many redirections are followed at once, and so many after each pause: to the owner, and to whom it hands the slot. */
+enum { REDIS_REDIRECTS_MOST = 8, REDIS_REDIRECTS_AGAIN = 3 };
 
 struct redis_node {
     struct redis_place place;
@@ -35,17 +38,28 @@ struct redis_hop {
     int64_t deadline_ms;
     uint32_t generation; /* of its lane, when it was sent */
     uint16_t slot;       /* 0 where has_slot is */
-    uint8_t has_slot, redirects, epoch;
+    uint8_t has_slot, redirects, epoch, probes;
     strata_slice args[]; /* a copy; their bytes follow */
+};
+
+struct redis_hops {
+    struct redis_hop *first, *last;
 };
 
 struct redis_lane {
     struct os_lock lock;
     /* Under it. */
-    uint32_t generation; /* grows when one of its slots changes its owner */
-    uint32_t now, old;   /* hops that are out: of this generation, and of earlier ones */
-    int releasing;       /* somebody sends those that were held */
-    struct redis_hop *held_first, *held_last;
+    uint32_t generation;    /* grows when one of its slots changes its owner */
+    uint32_t now, old;      /* hops that are out: of this generation, and of earlier ones */
+    int releasing;          /* somebody sends those that were held */
+    struct redis_hops held; /* until nothing of an earlier generation is out */
+    /* Slots whose nodes contradict each other, a bit for each of the lane's. */
+    uint16_t disputed; /* until somebody serves it */
+    uint16_t paused;   /* of those: its hops wait in `pausing`, */
+    uint16_t probing;  /* but for one, which asks again */
+    uint32_t pauses;   /* since nothing was disputed */
+    int64_t disputed_ms, circled_ms, resume_ms;
+    struct redis_hops pausing;
 };
 
 enum redis_cluster_state {
@@ -68,7 +82,7 @@ struct redis_cluster {
     _Atomic(int) closing;
     _Atomic(int) state;       /* enum redis_cluster_state; a lane that waits for it is told under its lock */
     _Atomic(uint32_t) inside; /* threads that are on the way in */
-    _Atomic(size_t) held;     /* hops in all lanes */
+    _Atomic(size_t) held;     /* hops that wait in all lanes */
     _Atomic(uint32_t) epoch;  /* its last bit says where a new hop is counted */
     _Atomic(size_t) out[2];   /* hops, by that bit */
     struct os_mutex settling; /* one at a time: see strata__redis_cluster_settle() */
@@ -106,10 +120,18 @@ void strata__redis_hop_why_late(const struct redis_cluster *cl, strata_error *wh
 /* redis_lane.c */
 /* 1: it goes to hop->node now, and the caller sends it; 0: it waits; -1: it was answered, as one of *why. */
 int strata__redis_hop_place(struct redis_hop *hop);
-/* It goes to `target` instead, which may be the new owner of its slot; the caller sends it, and unpins where it was. */
-void strata__redis_lane_sent_on(struct redis_hop *hop, struct redis_node *target, int owns);
-/* It is answered where it was. */
-void strata__redis_lane_leave(struct redis_hop *hop);
+/* What becomes of one that a node has sent elsewhere. */
+enum redis_sent_on {
+    REDIS_GOES_ON,  /* to `target`: the caller sends it */
+    REDIS_PAUSES,   /* it waits: nodes send it to each other; it is nowhere */
+    REDIS_GIVEN_UP, /* they have done so for too long; it is still where it was */
+};
+/* `target`, pinned, may be the new owner of its slot; the caller unpins where it was. */
+enum redis_sent_on strata__redis_lane_sent_on(struct redis_hop *hop, struct redis_node *target, int owns);
+/* It is answered where it was; `served`: by a node that has its slot. */
+void strata__redis_lane_leave(struct redis_hop *hop, int served);
+/* Of each slot that has paused for long enough, one asks again. */
+void strata__redis_lane_resume(struct redis_cluster *cl, struct redis_lane *lane, int64_t now_ms);
 /* Sends what waits in a lane, where it need not wait any longer. */
 void strata__redis_lane_release(struct redis_cluster *cl, struct redis_lane *lane);
 /* Answers those that wait and whose time is over at now_ms, with *why, or with words of its own where that is NULL. */

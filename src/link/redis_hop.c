@@ -109,19 +109,6 @@ void strata__redis_hop_send(struct redis_hop *hop)
 
 /* Answers ----------------------------------------------------------------------------------------------------------- */
 
-/* Sent on: at once, before anything that is held, and behind what was sent on before it. */
-static void send_on(struct redis_hop *hop, struct redis_node *target, enum redis_redirect kind, uint16_t slot)
-{
-    struct redis_cluster *cl = hop->cluster;
-    struct redis_lane *lane = redis_lane_of(cl, hop->slot);
-    struct redis_node *before = hop->node;
-    strata__redis_lane_sent_on(hop, target, kind == REDIS_MOVED && slot == hop->slot);
-    strata__redis_node_unpin(before);
-    hop->request.asking = kind == REDIS_ASK;
-    strata__redis_hop_send(hop);
-    strata__redis_lane_release(cl, lane); /* it is not this hop's any more */
-}
-
 static int starts_with(strata_slice text, const char *word)
 {
     return text.size >= strlen(word) && memcmp(text.data, word, strlen(word)) == 0;
@@ -141,7 +128,45 @@ static int is_doubtful(const struct redis_request *request)
     return 0;
 }
 
-/* 1: it is on its way to another node. */
+/* Its nodes contradict each other, and will not stop. */
+static void give_up(struct redis_hop *hop)
+{
+    enum { SHOWN = 90 };
+    strata_slice text = strata__redis_text(hop->request.reply);
+    (void)strata__fail(
+        &hop->request.err, STRATA_EIO, hop->cluster->options->name,
+        "slot %u is sent from node to node, at last with \"%.*s\": they contradict each other: compare their "
+        "CLUSTER NODES, and run redis-cli --cluster fix",
+        (unsigned)hop->slot, (int)(text.size < SHOWN ? text.size : SHOWN), (const char *)text.data);
+    hop->request.status = STRATA_EIO;
+    hop->request.reply = NULL;
+}
+
+/* Sent on: at once, before anything that is held, and behind what was sent on before it; or it pauses.  0: it is answered. */
+static int send_on(struct redis_hop *hop, struct redis_node *target, enum redis_redirect kind, uint16_t slot)
+{
+    struct redis_cluster *cl = hop->cluster;
+    struct redis_lane *lane = redis_lane_of(cl, hop->slot);
+    struct redis_node *before = hop->node;
+    hop->request.asking = 0;
+    enum redis_sent_on what = strata__redis_lane_sent_on(hop, target, kind == REDIS_MOVED && slot == hop->slot);
+    if (what == REDIS_GIVEN_UP) {
+        strata__redis_node_unpin(target);
+        give_up(hop);
+        return 0;
+    }
+    strata__redis_node_unpin(before);
+    if (what == REDIS_GOES_ON) {
+        hop->request.asking = kind == REDIS_ASK;
+        strata__redis_hop_send(hop);
+    } else {
+        strata__redis_node_unpin(target);
+    }
+    strata__redis_lane_release(cl, lane); /* it is not this hop's any more */
+    return 1;
+}
+
+/* 1: it is on its way to another node, or will be. */
 static int redirected(struct redis_hop *hop)
 {
     struct redis_cluster *cl = hop->cluster;
@@ -151,7 +176,7 @@ static int redirected(struct redis_hop *hop)
         return 0;
     enum redis_redirect kind = strata__redis_redirect(strata__redis_text(hop->request.reply), hop->node->place.host,
                                                       &slot, &place);
-    if (kind == REDIS_STAYS || hop->redirects >= REDIS_REDIRECTS_MOST || atomic_load(&cl->closing))
+    if (kind == REDIS_STAYS || atomic_load(&cl->closing))
         return 0;
     struct redis_node *target = strata__redis_node_at(cl, &place, &hop->request.err);
     if (target == NULL) {
@@ -160,8 +185,7 @@ static int redirected(struct redis_hop *hop)
         return 0;
     }
     hop->redirects++;
-    send_on(hop, target, kind, slot);
-    return 1;
+    return send_on(hop, target, kind, slot);
 }
 
 static void hop_done(struct redis_request *request)
@@ -171,6 +195,6 @@ static void hop_done(struct redis_request *request)
         strata__redis_cluster_want(hop->cluster);
     if (redirected(hop))
         return;
-    strata__redis_lane_leave(hop);
+    strata__redis_lane_leave(hop, hop->request.status == STRATA_OK);
     finish(hop);
 }

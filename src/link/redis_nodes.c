@@ -13,7 +13,7 @@
 #include "src/os/os_futex.h"
 #include "src/os/os_random.h"
 
-/* Between two questions; while a node is away; how often deadlines of held requests, and nodes that left, are looked at. */
+/* Between two questions; while a node is away; how often requests that wait, and nodes that left, are looked at. */
 enum { REFRESH_GAP_MS = 100, REFRESH_AWAY_MS = 500, LOOK_MS = 10, LEFT_MS = 1000, MOST_DOUBLINGS = 6 };
 
 /* Nodes ------------------------------------------------------------------------------------------------------------- */
@@ -134,10 +134,13 @@ static int close_left(struct redis_cluster *cl)
     return left;
 }
 
-static void expire_all(struct redis_cluster *cl, int64_t now)
+/* What waits there. */
+static void look_at_lanes(struct redis_cluster *cl, int64_t now)
 {
-    for (size_t i = 0; i < REDIS_LANES; i++)
+    for (size_t i = 0; i < REDIS_LANES; i++) {
         strata__redis_lane_expire(cl, &cl->lanes[i], now, NULL);
+        strata__redis_lane_resume(cl, &cl->lanes[i], now);
+    }
 }
 
 /* The map ----------------------------------------------------------------------------------------------------------- */
@@ -200,7 +203,7 @@ static int ask_link(struct redis_cluster *cl, struct redis_link *link, const cha
     strata__redis_submit(link, &list, 1);
     while (!atomic_load(&q.answered)) { /* a node that is slow to answer stretches nobody else's time */
         if (atomic_load(&cl->held) > 0)
-            expire_all(cl, strata__os_now_ms());
+            look_at_lanes(cl, strata__os_now_ms());
         (void)strata__os_park(&cl->wake, strata__os_now_us() + LOOK_MS * 1000);
     }
     return q.good;
@@ -387,7 +390,7 @@ void strata__redis_cluster_run(void *ctx)
         if (atomic_load(&cl->state) == REDIS_MAPPED && next > now + REFRESH_AWAY_MS && somebody_is_away(cl))
             next = now + REFRESH_AWAY_MS;
         if (atomic_load(&cl->held) > 0) {
-            expire_all(cl, now);
+            look_at_lanes(cl, now);
             look = LOOK_MS;
         }
         if (close_left(cl))

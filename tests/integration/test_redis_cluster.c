@@ -11,6 +11,7 @@
 #include "tests/support/cmocka_all.h"
 
 #include "src/link/redis_slots.h"
+#include "src/os/os_clock.h"
 #include "strata/strata.h"
 #include "tests/support/failover_load.h"
 #include "tests/support/open_alone.h"
@@ -337,6 +338,96 @@ static void order_holds_while_a_slot_moves(void **state)
     strata__redis_close(link);
 }
 
+/* Owners that contradict each other ----------------------------------------------------------------------------------- */
+
+enum { TORN = 60 };
+
+static strata_item torn[TORN];
+static _Atomic(int) torn_done;
+
+static void torn_is_done(int status, strata_value *value, const strata_error *why, void *ctx)
+{
+    (void)ctx;
+    strata_value_unref(value);
+    if (status < 0)
+        err = *why;
+    atomic_store(&torn_done, 1);
+}
+
+/* How often all masters together sent it to somebody else. */
+static int sent_on_of(const char *command)
+{
+    char name[160];
+    int calls = 0;
+    (void)snprintf(
+        name, sizeof name,
+        "return (redis.call('INFO', 'commandstats'):match('cmdstat_%s:[^%%s]*rejected_calls=(%%d+)') or '0')", command);
+    for (size_t i = 0; i < CLUSTER_MASTERS; i++) {
+        struct redis_answer answer = redis_do(nodes.links[i], "EVAL", name, "0");
+        assert_int_equal(answer.kind, REDIS_IS_TEXT);
+        calls += atoi(answer.text);
+    }
+    return calls;
+}
+
+static int begin_many(strata *cache, int deletes)
+{
+    atomic_store(&torn_done, 0);
+    return deletes ? strata_delete_many_async(cache, torn, TORN, NULL, torn_is_done, NULL, &err)
+                   : strata_get_many_async(cache, torn, TORN, NULL, torn_is_done, NULL, &err);
+}
+
+/* The slot of the first key moves, and its old owner is told first, so that both send to each other what is asked of it, until the
+ * new one is told, too.  Where that took longer than anybody waits: 0. */
+static int many_while_owners_disagree(strata *cache, int deletes)
+{
+    enum { SENT_ON = 20, WAITED_MS = 1000 };
+    const char *command = deletes ? "evalsha" : "get", *slot = slot_text("c:torn 0");
+    size_t from = owner_of("c:torn 0"), to = (from + 1) % CLUSTER_MASTERS;
+    char to_id[64];
+    assert_int_equal(strata_set_many(cache, torn, TORN, NULL, &err), STRATA_OK);
+    begin_move(slot, from, to);
+    move_keys(slot, from, to);
+    redis_nodes_id(&nodes, to, to_id);
+    int before = sent_on_of(command);
+    int64_t began_ms = strata__os_now_ms();
+    demand(redis_do(nodes.links[from], "CLUSTER", "SETSLOT", slot, "NODE", to_id));
+    assert_int_equal(begin_many(cache, deletes), STRATA_PENDING);
+    while (!atomic_load(&torn_done) && sent_on_of(command) < before + SENT_ON)
+        nap();
+    redis_nodes_end_move(&nodes, slot, to);
+    int in_time = strata__os_now_ms() - began_ms < WAITED_MS;
+    while (!atomic_load(&torn_done))
+        nap();
+    for (size_t i = 0; i < TORN; i++) {
+        if (in_time && torn[i].status < 0) /* what has moved is a miss: it is of its old master's life */
+            fail_msg("%s %zu: %d: %s", command, i, (int)torn[i].status, err.message);
+        strata_value_unref(torn[i].value);
+        torn[i].value = NULL;
+    }
+    return in_time;
+}
+
+static void owners_that_contradict_each_other_are_waited_for(void **state)
+{
+    (void)state;
+    static char names[TORN][16];
+    strata *cache = open_cache("");
+    for (size_t i = 0; i < TORN; i++) {
+        (void)snprintf(names[i], sizeof names[i], "torn %zu", i);
+        torn[i] = (strata_item){ .key = strata_str(names[i]), .set = strata_str(names[i]) };
+    }
+    for (int deletes = 0; deletes < 2; deletes++)
+        while (!many_while_owners_disagree(cache, deletes))
+            continue;
+    assert_int_equal(strata_close(cache), STRATA_OK);
+    redis_nodes_flush(&nodes);
+    const char *slot = slot_text("c:torn 0");
+    size_t at = owner_of("c:torn 0"), home = strtoul(slot, NULL, 10) * CLUSTER_MASTERS / 16384;
+    if (at != home)
+        move_slot(slot, at, home);
+}
+
 /* Until what is asked of the clients of a server finds so many. */
 static void wait_for_clients(size_t node, const char *words)
 {
@@ -460,6 +551,7 @@ int main(void)
         cmocka_unit_test(a_slot_moves_under_load),
         cmocka_unit_test(order_holds_while_a_slot_moves),
         cmocka_unit_test(a_clear_while_a_slot_moves),
+        cmocka_unit_test(owners_that_contradict_each_other_are_waited_for),
         cmocka_unit_test(a_node_comes_and_goes),
         cmocka_unit_test(a_failover_under_load), /* last: its nodes have changed places */
     };

@@ -11,7 +11,6 @@ struct refusal {
     int status;
 };
 
-/* One that goes round in circles shows this, too. */
 #define CLUSTER_ADVICE "a node of a Cluster: write redis+cluster:// into url; if that is there, look at CLUSTER NODES"
 
 static const struct refusal refusals[] = {
