@@ -204,6 +204,8 @@ int cmd_dict(int argc, char **argv)
         return cli_usage("dict: \"%s\" is neither train nor show; `strata help dict` explains", job.words[0]);
     if (shows && job.word_count != 2)
         return cli_usage("dict: show takes one file: strata dict show FILE");
+    if (shows && (job.force || job.bytes_text != NULL))
+        return cli_usage("dict: --%s is for train alone", job.force ? "force" : "bytes");
     if (!shows && job.word_count != 3)
         return cli_usage("dict: train takes samples and the file to write: strata dict train SAMPLES FILE");
     return shows ? show(&job) : train(&job);

@@ -209,6 +209,11 @@ int cmd_snapshot(int argc, char **argv)
         return cli_usage("snapshot: which file?  strata snapshot %s FILE --layers URL", job.words[0]);
     if (job.layers == NULL)
         return cli_usage("snapshot: which layers?  --layers URL, as `strata help snapshot` shows");
+    if (!job.exports && (job.options.layer != NULL || job.level_text != NULL || job.plain))
+        return cli_usage("snapshot: --%s is for export alone; import goes to all of --layers", job.options.layer != NULL
+                                                                                                   ? "layer"
+                                                                                               : job.plain ? "plain"
+                                                                                                           : "level");
     if (job.exports && job.json && strcmp(job.words[1], "-") == 0)
         return cli_usage("snapshot: --json and the snapshot would both go to standard output: name a file");
     if (job.exports && strcmp(job.words[1], "-") == 0 && isatty(STDOUT_FILENO))

@@ -35,11 +35,11 @@ int strata__compress_train(const void *samples, const size_t *sizes, size_t coun
                            size_t *out_size, strata_error *err)
 {
     if (!is_enough(sizes, count))
-        return strata__fail(
-            err, STRATA_EINVAL, "samples",
-            "there are %zu samples, or hardly a byte in them: give at least %d, better thousands, of what "
-            "is to be packed",
-            count, LEAST_SAMPLES);
+        return strata__fail(err, STRATA_EINVAL, "samples",
+                            "%zu samples to learn from are too few, or there is hardly a byte in them: give at least "
+                            "%d, better thousands, of what "
+                            "is to be packed",
+                            count, LEAST_SAMPLES);
     size_t made = ZDICT_trainFromBuffer(out, room, samples, sizes, (unsigned)count);
     if (ZDICT_isError(made))
         return refuse(made, count, err);
