@@ -183,8 +183,8 @@ static void check_bytes(struct shard *s, uint64_t heap)
     assert_int_equal(heap, s->heap_bytes);
     uint64_t bytes = sizeof *s + s->slab_bytes + heap;
     bytes += t->mapped != 0 ? t->mapped : sizeof *t + (t->slot_count + BUCKET_SLOTS) * sizeof(uint64_t);
-    if (s->ghost.ring != NULL)
-        bytes += s->ghost.ring_size * 8ull + (s->ghost.head_mask + 1ull) * 4;
+    if (s->ghost.fits != 0)
+        bytes += s->ghost.sets * 128ull + s->ghost.window / 64 * 12ull + 128;
     bytes += s->share_count * sizeof *s->shares;
     if (s->sketch.words != NULL)
         bytes += (s->sketch.mask + 1) * 8;

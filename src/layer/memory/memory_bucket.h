@@ -78,6 +78,20 @@ static inline unsigned bucket_empty(const _Atomic(uint64_t) *slots)
     return bucket_mask(_mm_cmpeq_epi32(_mm_castps_si128(low), none), _mm_cmpeq_epi32(_mm_castps_si128(high), none));
 }
 
+/* A bit for each slot whose lower half, less `first`, is `span` or more. */
+static inline unsigned bucket_outside(const _Atomic(uint64_t) *slots, uint32_t first, uint32_t span)
+{
+    __m128i from = _mm_set1_epi32((int)first),
+            sign = _mm_set1_epi32(INT32_MIN); /* SSE2 compares signed numbers alone */
+    __m128i bound = _mm_set1_epi32((int)(span ^ 0x80000000u));
+    __m128i low = _mm_castps_si128(_mm_shuffle_ps(bucket_pair(slots), bucket_pair(slots + 2), _MM_SHUFFLE(2, 0, 2, 0)));
+    __m128i high = _mm_castps_si128(
+        _mm_shuffle_ps(bucket_pair(slots + 4), bucket_pair(slots + 6), _MM_SHUFFLE(2, 0, 2, 0)));
+    low = _mm_cmplt_epi32(_mm_xor_si128(_mm_sub_epi32(low, from), sign), bound);
+    high = _mm_cmplt_epi32(_mm_xor_si128(_mm_sub_epi32(high, from), sign), bound);
+    return bucket_mask(low, high) ^ 0xff;
+}
+
 #else
 
 static inline unsigned bucket_tagged(const _Atomic(uint64_t) *slots, uint64_t tag)
@@ -104,6 +118,14 @@ static inline unsigned bucket_empty(const _Atomic(uint64_t) *slots)
     unsigned mask = 0;
     for (unsigned i = 0; i < BUCKET_SLOTS; i++)
         mask |= (unsigned)(atomic_load_explicit(&slots[i], memory_order_acquire) == 0) << i;
+    return mask;
+}
+
+static inline unsigned bucket_outside(const _Atomic(uint64_t) *slots, uint32_t first, uint32_t span)
+{
+    unsigned mask = 0;
+    for (unsigned i = 0; i < BUCKET_SLOTS; i++)
+        mask |= (unsigned)((uint32_t)atomic_load_explicit(&slots[i], memory_order_relaxed) - first >= span) << i;
     return mask;
 }
 

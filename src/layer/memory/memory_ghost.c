@@ -1,164 +1,265 @@
 /* memory_ghost.c - the ghost of S3-FIFO: fingerprints of what left the small queue, oldest forgotten first.
  *
- * A ring of fingerprints in order of arrival, each numbered for ever, and chains through it from a table of heads: the
- * youngest of a chain comes first and each knows the number of the next older one.  Whoever is older than the ring's oldest
- * is forgotten, so that forgetting is one addition and a chain ends where its numbers leave the ring.  Taking one out (a
- * ghost hit) leaves a hole: the capacity counts live fingerprints only.  Full of holes, the ring is packed, which costs
- * as much as the takes that made the holes. */
+ * Every put asks it for the key that comes and tells it of the one that leaves, and where these stand has long left the caches: so
+ * both places must be known from the hash alone, that they can be fetched ahead (ghost_fetch()), and there is one wait for each.
+ * A fingerprint stands anywhere in its set of 16, with the number that it got when it came.  Numbers below the oldest are
+ * forgotten: forgetting is one addition, and whoever wants a place in the set takes that of a forgotten one.  Taking one out (a
+ * ghost hit) leaves a number that nobody has: the capacity counts live fingerprints only.  A bit for each number says whether it is
+ * alive.  When the numbers are used up, holes and all, they are given anew, which costs as much as the takes that made the holes.
+ *
+ * A set with more than 16 live ones forgets its oldest before its turn: with sets that are three fifths full 1 in 300 does. */
 #include <string.h>
 
 #include "src/base/mem.h"
 #include "src/layer/memory/memory_impl.h"
 
-static struct ghost_slot *slot_at(const struct ghost *g, uint32_t number)
+enum { WORD = 64, SPARE_WAYS = 96 }; /* spare: what few fingerprints have more, so that their order is exact */
+
+static uint64_t *alive_word(const struct ghost *g, uint32_t number)
 {
-    uint32_t i = number - g->first; /* below twice the ring's size */
-    return &g->ring[i < g->ring_size ? i : i - g->ring_size];
+    return &g->alive[(number & (g->window - 1)) / WORD];
 }
 
-static struct ghost_slot *find(const struct ghost *g, uint32_t fingerprint)
+static uint64_t alive_bit(uint32_t number) { return (uint64_t)1 << number % WORD; }
+
+static int is_alive(const struct ghost *g, uint32_t number)
+{
+    return number - g->oldest < g->next - g->oldest && (*alive_word(g, number) & alive_bit(number)) != 0;
+}
+
+static _Atomic(uint64_t) *set_of(const struct ghost *g, uint32_t fingerprint)
+{
+    return g->slots + ghost_place(fingerprint, g->sets) / sizeof(uint64_t);
+}
+
+static uint64_t get(const _Atomic(uint64_t) *slot) { return atomic_load_explicit(slot, memory_order_relaxed); }
+
+static void set(_Atomic(uint64_t) *slot, uint32_t fingerprint, uint32_t number)
+{
+    atomic_store_explicit(slot, (uint64_t)fingerprint << 32 | number, memory_order_relaxed);
+}
+
+static _Atomic(uint64_t) *find(const struct ghost *g, uint32_t fingerprint)
 {
     if (g->live == 0)
         return NULL;
-    /* Numbers wrap: what counts is the distance from the oldest, which must get smaller along a chain. */
-    uint32_t bound = g->next - g->oldest, number = *ghost_head(g, fingerprint), age;
-    while ((age = number - g->oldest) < bound) {
-        struct ghost_slot *slot = slot_at(g, number);
-        if (slot->fingerprint == fingerprint)
+    _Atomic(uint64_t) *ways = set_of(g, fingerprint);
+    unsigned mask = bucket_tagged(ways, fingerprint) | bucket_tagged(ways + BUCKET_SLOTS, fingerprint) << BUCKET_SLOTS;
+    for (; mask != 0; mask &= mask - 1) {
+        _Atomic(uint64_t) *slot = ways + (unsigned)__builtin_ctz(mask);
+        if (is_alive(g, (uint32_t)get(slot)))
             return slot;
-        bound = age;
-        number = slot->older;
     }
     return NULL;
 }
 
-void strata__ghost_fetch(const struct ghost *g, uint32_t fingerprint)
+/* The oldest number is somebody's, where anybody is left. */
+static void forget(struct ghost *g, uint32_t number)
 {
-    if (g->live == 0)
-        return;
-    uint32_t number = *ghost_head(g, fingerprint);
-    if (number - g->oldest < g->next - g->oldest)
-        __builtin_prefetch(slot_at(g, number));
-}
-
-static void drop_holes_at_tail(struct ghost *g)
-{
-    while (g->oldest != g->next && slot_at(g, g->oldest)->fingerprint == 0)
+    *alive_word(g, number) &= ~alive_bit(number);
+    g->live--;
+    while (g->oldest != g->next && (*alive_word(g, g->oldest) & alive_bit(g->oldest)) == 0)
         g->oldest++;
 }
 
-static void take_out(struct ghost *g, struct ghost_slot *slot)
+static void take_out(struct ghost *g, _Atomic(uint64_t) *slot)
 {
-    slot->fingerprint = 0;
-    g->live--;
-    drop_holes_at_tail(g);
+    uint32_t number = (uint32_t)get(slot);
+    set(slot, 0, 0);
+    forget(g, number);
 }
 
 int strata__ghost_take(struct ghost *g, uint32_t fingerprint)
 {
-    struct ghost_slot *slot = find(g, fingerprint);
+    _Atomic(uint64_t) *slot = find(g, fingerprint);
     if (slot == NULL)
         return 0;
     take_out(g, slot);
     return 1;
 }
 
-/* There is room. */
+/* The way whose number came first. */
+static unsigned oldest_way(const struct ghost *g, const _Atomic(uint64_t) *ways)
+{
+    unsigned found = 0;
+    uint32_t least = UINT32_MAX;
+    for (unsigned i = 0; i < GHOST_WAYS; i++) {
+        uint32_t age = (uint32_t)get(&ways[i]) - g->oldest;
+        if (age < least) {
+            least = age;
+            found = i;
+        }
+    }
+    return found;
+}
+
+/* The number is alive; if the set is full of younger ones, no longer. */
+static void place(struct ghost *g, uint32_t fingerprint, uint32_t number)
+{
+    _Atomic(uint64_t) *ways = set_of(g, fingerprint);
+    uint32_t span = g->next - g->oldest;
+    unsigned way, dead = bucket_outside(ways, g->oldest, span) | bucket_outside(ways + BUCKET_SLOTS, g->oldest, span)
+                                                                     << BUCKET_SLOTS;
+    if (__builtin_expect(dead != 0, 1)) {
+        way = (unsigned)__builtin_ctz(dead);
+    } else {
+        way = oldest_way(g, ways);
+        uint32_t other = (uint32_t)get(&ways[way]);
+        if (number - g->oldest < other - g->oldest) {
+            forget(g, number);
+            return;
+        }
+        if (is_alive(g, other))
+            forget(g, other);
+    }
+    set(&ways[way], fingerprint, number);
+}
+
+/* There is a number left. */
 static void push(struct ghost *g, uint32_t fingerprint)
 {
-    if (g->next - g->first == 2 * g->ring_size)
-        g->first += g->ring_size;
-    uint32_t *head = ghost_head(g, fingerprint);
-    *slot_at(g, g->next) = (struct ghost_slot){ .fingerprint = fingerprint, .older = *head };
-    *head = g->next++;
+    uint32_t number = g->next++;
+    *alive_word(g, number) |= alive_bit(number);
     g->live++;
+    place(g, fingerprint, number);
 }
 
-static size_t ghost_bytes(uint32_t ring_size, uint32_t heads)
+/* Of what those who are alive will be numbered: where each word begins.  The window never uses its last word, so that none holds both
+ * its end and its beginning. */
+static void count_alive(const struct ghost *g)
 {
-    return (size_t)ring_size * sizeof(struct ghost_slot) + (size_t)heads * sizeof(uint32_t);
+    uint32_t words = g->window / WORD, w = (g->oldest & (g->window - 1)) / WORD, sum = 0;
+    for (uint32_t i = 0; i < words; i++, w = (w + 1) % words) {
+        g->before[w] = sum;
+        sum += (uint32_t)__builtin_popcountll(g->alive[w]);
+    }
 }
 
-static size_t own_bytes(const struct ghost *g)
+/* Among those who are alive, after count_alive(). */
+static uint32_t rank(const struct ghost *g, uint32_t number)
 {
-    return g->ring != NULL ? ghost_bytes(g->ring_size, g->head_mask + 1) : 0;
+    uint64_t below = *alive_word(g, number) & (alive_bit(number) - 1);
+    return g->before[(number & (g->window - 1)) / WORD] + (uint32_t)__builtin_popcountll(below);
 }
 
-static void free_arrays(const struct shard *s, struct ghost_slot *ring, uint32_t *heads)
+/* So many are alive, numbered from the oldest on. */
+static void renumber(struct ghost *g, uint32_t live)
 {
-    strata__free(s->layer->mem, ring);
-    strata__free(s->layer->mem, heads);
+    g->oldest = WORD; /* a number that an empty slot has not */
+    g->next = WORD + live;
+    g->live = live;
+    memset(g->alive, 0, g->window / 8);
+    for (uint32_t n = g->oldest; n != g->next; n++)
+        *alive_word(g, n) |= alive_bit(n);
+}
+
+/* Numbers without holes. */
+static void pack(struct ghost *g)
+{
+    count_alive(g);
+    for (size_t i = 0; i < (size_t)g->sets * GHOST_WAYS; i++) {
+        uint64_t slot = get(&g->slots[i]);
+        int alive = slot >> 32 != 0 && is_alive(g, (uint32_t)slot);
+        set(&g->slots[i], alive ? (uint32_t)(slot >> 32) : 0, alive ? WORD + rank(g, (uint32_t)slot) : 0);
+    }
+    renumber(g, g->live);
+}
+
+/* Three fifths full: with that many ways, few sets are too small. */
+static uint32_t sets_for(uint32_t fits) { return (uint32_t)(((uint64_t)fits * 5 / 3 + SPARE_WAYS) / GHOST_WAYS + 1); }
+
+/* Twice what fits, and a word that is not used. */
+static uint32_t window_for(uint32_t fits)
+{
+    uint32_t window = 2 * WORD;
+    while (window - WORD < 2 * fits)
+        window *= 2;
+    return window;
+}
+
+static size_t ghost_bytes(uint32_t fits)
+{
+    size_t words = window_for(fits) / WORD;
+    return (size_t)sets_for(fits) * GHOST_SET_BYTES + words * (sizeof(uint64_t) + sizeof(uint32_t)) + GHOST_SET_BYTES;
+}
+
+static uint64_t own_bytes(const struct ghost *g) { return g->fits != 0 ? ghost_bytes(g->fits) : 0; }
+
+static int create(struct ghost *g, const strata_allocator *mem, uint32_t fits)
+{
+    *g = (struct ghost){ .fits = fits, .sets = sets_for(fits), .window = window_for(fits) };
+    g->block = strata__alloc_zero(mem, ghost_bytes(fits));
+    if (g->block == NULL)
+        return -1;
+    char *at = (char *)(((uintptr_t)g->block + GHOST_SET_BYTES - 1) & ~(uintptr_t)(GHOST_SET_BYTES - 1));
+    g->slots = (_Atomic(uint64_t) *)(void *)at;
+    g->alive = (uint64_t *)(void *)(at + (size_t)g->sets * GHOST_SET_BYTES);
+    g->before = (uint32_t *)(void *)(g->alive + g->window / WORD);
+    renumber(g, 0);
+    return 0;
 }
 
 static void publish_hint(struct shard *s)
 {
-    atomic_store_explicit(&s->hint_heads, (uintptr_t)s->ghost.heads, memory_order_relaxed);
-    atomic_store_explicit(&s->hint_head_mask, s->ghost.head_mask, memory_order_relaxed);
+    atomic_store_explicit(&s->hint_ghost, (uintptr_t)s->ghost.slots, memory_order_relaxed);
+    atomic_store_explicit(&s->hint_ghost_sets, s->ghost.sets, memory_order_relaxed);
 }
 
-/* Move the live ones into a ring of `ring_size` (which may be the same) without holes.  0, -1 no room for it. */
-static int repack(struct shard *s, uint32_t ring_size)
+/* The live ones into room for `fits`, which are no fewer.  0, -1 no room for it. */
+static int resize(struct shard *s, uint32_t fits)
 {
-    struct ghost old = s->ghost, *g = &s->ghost;
-    uint32_t heads = 16;
-    while (heads < ring_size)
-        heads *= 2;
-    if (ghost_bytes(ring_size, heads) > own_bytes(&old) &&
-        s->bytes + ghost_bytes(ring_size, heads) > s->limit_bytes + own_bytes(&old))
+    struct ghost old = s->ghost, fresh;
+    uint64_t had = own_bytes(&s->ghost);
+    if (ghost_bytes(fits) > had && s->bytes + ghost_bytes(fits) > s->limit_bytes + had)
         return -1;
-    struct ghost fresh = { .head_mask = heads - 1, .ring_size = ring_size, .first = 1, .oldest = 1, .next = 1 };
-    fresh.ring = strata__alloc_array(s->layer->mem, ring_size, sizeof *fresh.ring);
-    fresh.heads = strata__alloc_array(s->layer->mem, heads, sizeof *fresh.heads); /* 0: older than the oldest */
-    if (fresh.ring == NULL || fresh.heads == NULL) {
-        free_arrays(s, fresh.ring, fresh.heads);
+    if (create(&fresh, s->layer->mem, fits) != 0)
         return -1;
+    if (old.live != 0) {
+        count_alive(&old);
+        renumber(&fresh, old.live);
     }
-    for (uint32_t n = old.oldest; n != old.next; n++) {
-        uint32_t f = slot_at(&old, n)->fingerprint;
-        if (f != 0)
-            push(&fresh, f);
+    for (size_t i = 0; i < (size_t)old.sets * GHOST_WAYS; i++) {
+        uint64_t slot = get(&old.slots[i]);
+        if (slot >> 32 != 0 && is_alive(&old, (uint32_t)slot))
+            place(&fresh, (uint32_t)(slot >> 32), WORD + rank(&old, (uint32_t)slot));
     }
-    s->bytes += ghost_bytes(ring_size, heads) - own_bytes(&old);
-    free_arrays(s, old.ring, old.heads);
-    *g = fresh;
+    s->bytes += ghost_bytes(fits) - had;
+    strata__free(s->layer->mem, old.block);
+    s->ghost = fresh;
     publish_hint(s);
     return 0;
 }
 
-/* Its oldest is no hole. */
-static void forget_oldest(struct ghost *g)
-{
-    g->oldest++;
-    g->live--;
-    drop_holes_at_tail(g);
-}
+/* More than that, so that it is not made anew for every entry more. */
+static uint32_t fits_for(uint64_t capacity) { return (uint32_t)(capacity + capacity / 16 + 16); }
 
-/* A full ring: a larger one, or one without holes, or else one that forgets.  1: there is room now. */
+/* Nothing is left of room or numbers: more of them, or numbers without holes, or else one who is forgotten.  1: there is room now. */
 static int make_room(struct shard *s, uint64_t capacity)
 {
     struct ghost *g = &s->ghost;
-    /* A fifth of room for holes; more entries than before need a larger ring. */
-    uint64_t want = capacity + capacity / 5 + 16;
-    uint64_t step = (uint64_t)g->ring_size * 3 / 2 + 64;
-    uint64_t size = g->live * 6 < g->ring_size * 5ull ? g->ring_size : want < step ? want : step;
-    if (size > g->live && repack(s, (uint32_t)size) == 0)
+    if (g->live < g->fits) {
+        pack(g);
+        return 1;
+    }
+    uint64_t want = fits_for(capacity), step = (uint64_t)g->fits * 3 / 2 + 64;
+    if (want > g->fits && resize(s, (uint32_t)(want < step ? want : step)) == 0)
         return 1;
     if (g->live != 0)
-        forget_oldest(g);
-    return g->ring_size != 0;
+        forget(g, g->oldest);
+    return g->fits != 0;
 }
 
 void strata__ghost_add(struct shard *s, uint32_t fingerprint, uint64_t capacity)
 {
     struct ghost *g = &s->ghost;
-    if (capacity == 0 || capacity > UINT32_MAX / 4)
+    if (capacity == 0 || capacity > UINT32_MAX / 8)
         return;
-    struct ghost_slot *again = find(g, fingerprint);
+    _Atomic(uint64_t) *again = find(g, fingerprint);
     if (again != NULL)
         take_out(g, again); /* two keys with one fingerprint: the newer place counts */
     while (g->live >= capacity)
-        forget_oldest(g);
-    if (g->next - g->oldest == g->ring_size && !make_room(s, capacity))
+        forget(g, g->oldest);
+    if ((g->live == g->fits || g->next - g->oldest == g->window - WORD) && !make_room(s, capacity))
         return;
     push(g, fingerprint);
 }
@@ -166,18 +267,17 @@ void strata__ghost_add(struct shard *s, uint32_t fingerprint, uint64_t capacity)
 void strata__ghost_fit(struct shard *s, uint64_t capacity)
 {
     struct ghost *g = &s->ghost;
-    uint64_t want = capacity + capacity / 5 + 16;
     while (g->live > capacity)
-        forget_oldest(g);
-    if (g->ring_size / 3 > want)
-        (void)repack(s, (uint32_t)want);
+        forget(g, g->oldest);
+    if (g->fits / 3 > fits_for(capacity))
+        (void)resize(s, fits_for(capacity));
 }
 
 void strata__ghost_deinit(struct shard *s)
 {
     struct ghost *g = &s->ghost;
     s->bytes -= own_bytes(g);
-    free_arrays(s, g->ring, g->heads);
+    strata__free(s->layer->mem, g->block);
     *g = (struct ghost){ 0 };
     publish_hint(s);
 }

@@ -1,19 +1,20 @@
 /* memory_history.h - what policies remember of keys, whether these are here or not. */
 #ifndef STRATA_LAYER_MEMORY_HISTORY_H
 #define STRATA_LAYER_MEMORY_HISTORY_H
+#include <stdatomic.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* Live fingerprints of what left the small queue (memory_ghost.c). */
-struct ghost_slot {
-    uint32_t fingerprint; /* 0 is a hole */
-    uint32_t older;       /* number of the next in its chain */
-};
+enum { GHOST_WAYS = 16, GHOST_SET_BYTES = GHOST_WAYS * 8 };
 struct ghost {
-    struct ghost_slot *ring;
-    uint32_t *heads; /* by fingerprint: the number of the youngest in the chain */
-    uint32_t ring_size, head_mask;
-    uint32_t first;        /* the number that stands, or stood, at the ring's start */
-    uint32_t oldest, next; /* numbers of those in the ring: [oldest, next) */
+    _Atomic(uint64_t) *slots; /* sets of GHOST_WAYS, each two cache lines: fingerprint << 32 | number, in no order */
+    uint64_t *alive;          /* a bit for each number, at its remainder by the window's size */
+    uint32_t *before;         /* room to count in */
+    void *block;              /* what the allocator gave for these */
+    uint32_t sets, window;    /* window: a power of two */
+    uint32_t fits;            /* made for so many fingerprints */
+    uint32_t oldest, next;    /* the numbers that may be alive: [oldest, next) */
     uint32_t live;
 };
 
@@ -29,13 +30,10 @@ static inline uint32_t ghost_fingerprint(uint64_t hash)
     uint32_t f = (uint32_t)(hash >> 32);
     return f != 0 ? f : 1;
 }
-static inline uint32_t ghost_chain(uint32_t fingerprint, uint32_t head_mask)
+/* The place of its set, counted from the first slot, in bytes. */
+static inline size_t ghost_place(uint32_t fingerprint, uint32_t sets)
 {
-    return (fingerprint * 0x9e3779b1u) >> 8 & head_mask;
-}
-static inline uint32_t *ghost_head(const struct ghost *g, uint32_t fingerprint)
-{
-    return &g->heads[ghost_chain(fingerprint, g->head_mask)];
+    return (size_t)((uint64_t)fingerprint * sets >> 32) * GHOST_SET_BYTES;
 }
 
 /* memory_ghost.c, under the shard's lock: it was there, and is no more. */
@@ -46,7 +44,5 @@ void strata__ghost_add(struct shard *s, uint32_t fingerprint, uint64_t capacity)
 /* Far too large for this capacity, it becomes smaller, where there is memory for that. */
 void strata__ghost_fit(struct shard *s, uint64_t capacity);
 void strata__ghost_deinit(struct shard *s);
-/* It will be looked for: where a head leads to, some moments after ghost_fetch_head(). */
-void strata__ghost_fetch(const struct ghost *g, uint32_t fingerprint);
 
 #endif /* STRATA_LAYER_MEMORY_HISTORY_H */

@@ -155,8 +155,8 @@ struct shard {
     char *base;
     uint64_t ref_bytes; /* a reference is so many bytes: 8 << the layer's shift */
     struct memory *layer;
-    _Atomic(uintptr_t) hint_heads; /* of the ghost, and its mask: for hints alone, as hint_slots */
-    _Atomic(uint32_t) hint_head_mask;
+    _Atomic(uintptr_t) hint_ghost; /* its slots, and how many sets: for hints alone, as hint_slots */
+    _Atomic(uint32_t) hint_ghost_sets;
     uint8_t quick_hits; /* the policy's max_hits */
     uint8_t shift;      /* the layer's */
     uint8_t no_quick;   /* quick() can't be used: the policy wants to hear of hits */
@@ -455,14 +455,17 @@ void strata__queue_swap(struct shard *s, unsigned queue, struct entry *old, stru
 uint64_t strata__entry_weight(const struct shard *s, const struct entry *e);
 
 /* memory_ghost.c: its functions stand in memory_history.h. */
-/* It will be looked for: a head leads to a slot of the ring, and each is a wait.  First the head; by anybody. */
-static inline void ghost_fetch_head(const struct shard *s, uint64_t hash)
+/* It will be looked for; by anybody. */
+static inline void ghost_fetch(const struct shard *s, uint64_t hash)
 {
     struct shard *any = (struct shard *)(uintptr_t)s;
-    uintptr_t heads = atomic_load_explicit(&any->hint_heads, memory_order_relaxed);
-    uint32_t mask = atomic_load_explicit(&any->hint_head_mask, memory_order_relaxed);
-    if (heads != 0)
-        __builtin_prefetch((const void *)(heads + ghost_chain(ghost_fingerprint(hash), mask) * sizeof(uint32_t)));
+    const char *slots = (const char *)atomic_load_explicit(&any->hint_ghost, memory_order_relaxed);
+    uint32_t sets = atomic_load_explicit(&any->hint_ghost_sets, memory_order_relaxed);
+    if (slots == NULL)
+        return;
+    slots += ghost_place(ghost_fingerprint(hash), sets);
+    __builtin_prefetch(slots, 1);
+    __builtin_prefetch(slots + GHOST_SET_BYTES / 2, 1);
 }
 
 /* memory_retire.c */

@@ -114,7 +114,7 @@ static inline struct entry *look_past(struct shard *s, const char *key, size_t n
     atomic_thread_fence(memory_order_acquire);
     *said = NULL;
     if (atomic_load_explicit(&s->shifts, memory_order_relaxed) == shifts && (shifts & 1) == 0) {
-        ghost_fetch_head(s, hash); /* who finds nothing usually puts it */
+        ghost_fetch(s, hash); /* who finds nothing usually puts it */
         *said = STRATA_NOT_HERE;
     } /* else a removal may have moved the slot past us */
     return NULL;

@@ -68,7 +68,7 @@ static void fetch_likely(struct shard *s)
     s->likely = ref_of(s, e);
     s->likely_hash = hash;
     index_fetch(s, hash);
-    ghost_fetch_head(s, hash);
+    ghost_fetch(s, hash);
 }
 
 static uint64_t victim_hash(struct shard *s, const struct entry *e)
@@ -77,7 +77,7 @@ static uint64_t victim_hash(struct shard *s, const struct entry *e)
         return s->likely_hash;
     uint64_t hash = strata__entry_hash(s->layer, e);
     index_fetch(s, hash);
-    ghost_fetch_head(s, hash);
+    ghost_fetch(s, hash);
     return hash;
 }
 

@@ -203,9 +203,6 @@ static int put_locked(struct shard *s, const struct incoming *in)
         if (status != STRATA_OK)
             return status;
     }
-    strata__ghost_fetch(&s->ghost, ghost_fingerprint(op->hash));
-    if (s->likely != 0)
-        strata__ghost_fetch(&s->ghost, ghost_fingerprint(s->likely_hash));
     /* Values that came free go back without the lock, a few at a time. */
     while (in->heap != NULL && (room = strata__memory_heap_room(s, in)) == HEAP_ROOM_LATER) {
         strata__shard_unlock(s);
@@ -291,7 +288,7 @@ void strata__memory_put(struct memory *m, strata_op *op)
         if (r != NULL)
             strata__memory_drain_touches(m, r); /* so that with one thread the order is exact */
     }
-    ghost_fetch_head(s, op->hash);
+    ghost_fetch(s, op->hash);
     int status = prepare(m, op, &in);
     os_lock_take(&s->lock);
     if (status == STRATA_OK && in.bytes <= strata__slab_max(m) && op->key.size <= MOST_KEY_BYTES &&
