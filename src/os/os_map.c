@@ -73,6 +73,13 @@ void strata__os_map_decommit(void *at, size_t bytes)
     (void)mprotect(at, bytes, PROT_NONE);
 }
 
+void strata__os_map_decommit_huge(void *at, size_t bytes)
+{
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
+    if (strata__os_fault("mmap") != 0 || mmap(at, bytes, PROT_NONE, flags, -1, 0) == MAP_FAILED)
+        strata__os_map_decommit(at, bytes);
+}
+
 void strata__os_map_release(void *base, size_t bytes)
 {
     if (base != NULL && munmap(base, round_up(bytes)) != 0)

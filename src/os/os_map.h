@@ -18,6 +18,9 @@ int strata__os_map_reserve(void **out, size_t bytes);
 int strata__os_map_commit(void *at, size_t bytes, int huge);
 /* Give the memory back, keep the addresses.  Unusable until committed again, then zeros. */
 void strata__os_map_decommit(void *at, size_t bytes);
+/* The same for whole multiples of OS_MAP_ALIGN, of which parts were decommitted before: huge pages can come there again, which what is
+ * left of small ones' page tables would prevent. */
+void strata__os_map_decommit_huge(void *at, size_t bytes);
 /* The whole range, with the address and size given to reserve.  NULL is a no-op. */
 void strata__os_map_release(void *base, size_t bytes);
 

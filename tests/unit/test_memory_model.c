@@ -182,9 +182,9 @@ static void check_bytes(struct shard *s, uint64_t heap)
             heap += entry_heap(entry_at(s, ref))->cost;
     assert_int_equal(heap, s->heap_bytes);
     uint64_t bytes = sizeof *s + s->slab_bytes + heap;
-    bytes += t->mapped != 0 ? t->mapped : sizeof *t + (t->slot_count + BUCKET_SLOTS) * sizeof(uint64_t);
+    bytes += strata__table_counts(sizeof *t + t->slot_count * sizeof(uint64_t));
     if (s->ghost.fits != 0)
-        bytes += s->ghost.sets * 128ull + s->ghost.window / 64 * 12ull + 128;
+        bytes += strata__table_counts(s->ghost.sets * 128ull + s->ghost.window / 64 * 12ull);
     bytes += s->share_count * sizeof *s->shares;
     if (s->sketch.words != NULL)
         bytes += (s->sketch.mask + 1) * 8;

@@ -54,6 +54,28 @@ static void decommitted_memory_comes_back_as_zeros(void **state)
     strata__os_map_release(range, 16 * page);
 }
 
+static void huge_parts_come_back_as_zeros(void **state)
+{
+    (void)state;
+    struct fault_nth fault;
+    void *range;
+    assert_int_equal(strata__os_map_reserve(&range, 3 * (size_t)OS_MAP_ALIGN), 0);
+    char *part = (char *)range + OS_MAP_ALIGN;
+    for (int fails = 0; fails < 2; fails++) {
+        assert_int_equal(strata__os_map_commit(range, 3 * (size_t)OS_MAP_ALIGN, 1), 0);
+        memset(range, 5, 3 * (size_t)OS_MAP_ALIGN);
+        fault_nth_set(&fault, "mmap", fails, ENOMEM);
+        strata__os_map_decommit_huge(part, OS_MAP_ALIGN);
+        fault_nth_clear();
+        assert_int_equal(strata__os_map_commit(part, OS_MAP_ALIGN, 1), 0);
+        assert_int_equal(part[-1], 5);
+        assert_int_equal(part[0], 0);
+        assert_int_equal(part[OS_MAP_ALIGN - 1], 0);
+        assert_int_equal(part[OS_MAP_ALIGN], 5);
+    }
+    strata__os_map_release(range, 3 * (size_t)OS_MAP_ALIGN);
+}
+
 static void failures_are_told(void **state)
 {
     (void)state;
@@ -83,6 +105,7 @@ int main(void)
         cmocka_unit_test(reserved_range_is_aligned),
         cmocka_unit_test(parts_grow_in_place),
         cmocka_unit_test(decommitted_memory_comes_back_as_zeros),
+        cmocka_unit_test(huge_parts_come_back_as_zeros),
         cmocka_unit_test(failures_are_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

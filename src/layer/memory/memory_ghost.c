@@ -10,7 +10,6 @@
  * A set with more than 16 live ones forgets its oldest before its turn: with sets that are three fifths full 1 in 300 does. */
 #include <string.h>
 
-#include "src/base/mem.h"
 #include "src/layer/memory/memory_impl.h"
 
 enum { WORD = 64, SPARE_WAYS = 96 }; /* spare: what few fingerprints have more, so that their order is exact */
@@ -180,20 +179,16 @@ static uint32_t window_for(uint32_t fits)
 static size_t ghost_bytes(uint32_t fits)
 {
     size_t words = window_for(fits) / WORD;
-    return (size_t)sets_for(fits) * GHOST_SET_BYTES + words * (sizeof(uint64_t) + sizeof(uint32_t)) + GHOST_SET_BYTES;
+    return (size_t)sets_for(fits) * GHOST_SET_BYTES + words * (sizeof(uint64_t) + sizeof(uint32_t));
 }
 
-static uint64_t own_bytes(const struct ghost *g) { return g->fits != 0 ? ghost_bytes(g->fits) : 0; }
-
-static int create(struct ghost *g, const strata_allocator *mem, uint32_t fits)
+static int create(struct ghost *g, struct memory *m, uint32_t fits)
 {
     *g = (struct ghost){ .fits = fits, .sets = sets_for(fits), .window = window_for(fits) };
-    g->block = strata__alloc_zero(mem, ghost_bytes(fits));
-    if (g->block == NULL)
+    if (strata__table_take(m, ghost_bytes(fits), &g->room) != 0)
         return -1;
-    char *at = (char *)(((uintptr_t)g->block + GHOST_SET_BYTES - 1) & ~(uintptr_t)(GHOST_SET_BYTES - 1));
-    g->slots = (_Atomic(uint64_t) *)(void *)at;
-    g->alive = (uint64_t *)(void *)(at + (size_t)g->sets * GHOST_SET_BYTES);
+    g->slots = g->room.at;
+    g->alive = (uint64_t *)(void *)((char *)g->room.at + (size_t)g->sets * GHOST_SET_BYTES);
     g->before = (uint32_t *)(void *)(g->alive + g->window / WORD);
     renumber(g, 0);
     return 0;
@@ -209,10 +204,10 @@ static void publish_hint(struct shard *s)
 static int resize(struct shard *s, uint32_t fits)
 {
     struct ghost old = s->ghost, fresh;
-    uint64_t had = own_bytes(&s->ghost);
-    if (ghost_bytes(fits) > had && s->bytes + ghost_bytes(fits) > s->limit_bytes + had)
+    uint64_t takes = strata__table_counts(ghost_bytes(fits)), had = old.room.bytes;
+    if (takes > had && s->bytes + takes > s->limit_bytes + had)
         return -1;
-    if (create(&fresh, s->layer->mem, fits) != 0)
+    if (create(&fresh, s->layer, fits) != 0)
         return -1;
     if (old.live != 0) {
         count_alive(&old);
@@ -223,8 +218,8 @@ static int resize(struct shard *s, uint32_t fits)
         if (slot >> 32 != 0 && is_alive(&old, (uint32_t)slot))
             place(&fresh, (uint32_t)(slot >> 32), WORD + rank(&old, (uint32_t)slot));
     }
-    s->bytes += ghost_bytes(fits) - had;
-    strata__free(s->layer->mem, old.block);
+    s->bytes += takes - had;
+    strata__table_give(s->layer, &old.room);
     s->ghost = fresh;
     publish_hint(s);
     return 0;
@@ -276,8 +271,8 @@ void strata__ghost_fit(struct shard *s, uint64_t capacity)
 void strata__ghost_deinit(struct shard *s)
 {
     struct ghost *g = &s->ghost;
-    s->bytes -= own_bytes(g);
-    strata__free(s->layer->mem, g->block);
+    s->bytes -= g->room.bytes;
+    strata__table_give(s->layer, &g->room);
     *g = (struct ghost){ 0 };
     publish_hint(s);
 }

@@ -5,13 +5,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "src/layer/memory/memory_tables.h"
+
 /* Live fingerprints of what left the small queue (memory_ghost.c). */
 enum { GHOST_WAYS = 16, GHOST_SET_BYTES = GHOST_WAYS * 8 };
 struct ghost {
     _Atomic(uint64_t) *slots; /* sets of GHOST_WAYS, each two cache lines: fingerprint << 32 | number, in no order */
     uint64_t *alive;          /* a bit for each number, at its remainder by the window's size */
     uint32_t *before;         /* room to count in */
-    void *block;              /* what the allocator gave for these */
+    struct table_room room;   /* of all these */
     uint32_t sets, window;    /* window: a power of two */
     uint32_t fits;            /* made for so many fingerprints */
     uint32_t oldest, next;    /* the numbers that may be alive: [oldest, next) */

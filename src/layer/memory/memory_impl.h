@@ -32,6 +32,7 @@
 #include "src/layer/memory/memory_bucket.h"
 #include "src/layer/memory/memory_eviction.h"
 #include "src/layer/memory/memory_history.h"
+#include "src/layer/memory/memory_tables.h"
 #include "src/layer/value_impl.h"
 #include "src/os/os_lock.h"
 #include "src/os/os_thread.h"
@@ -127,9 +128,8 @@ struct queue {
 
 /* The index: open addressing in buckets of a cache line; a slot is hash bits << 32 | reference, 0 is empty. */
 struct index_table {
-    uint64_t slot_count;      /* whole buckets */
-    size_t mapped;            /* bytes of the mapping; 0: from the allocator */
-    void *block;              /* what the allocator gave; the table stands on a cache line inside */
+    uint64_t slot_count; /* whole buckets */
+    struct table_room room;
     struct index_table *next; /* of the tables that were replaced */
     _Alignas(64) _Atomic(uint64_t) slots[];
 };
@@ -263,6 +263,7 @@ struct memory {
     struct os_mutex range_mutex;
     size_t range_used, range_committed, commit_step;
     int huge;
+    struct tables tables;
 
     _Atomic(uint64_t) life;       /* of the cache that stored first; 0 none yet */
     _Atomic(int64_t) wall_offset; /* Unix time - cache clock, at that moment */

@@ -7,64 +7,25 @@
  * odd, and a reader that found nothing looks again if `shifts` changed meanwhile. */
 #include <string.h>
 
-#include "src/base/mem.h"
 #include "src/layer/memory/memory_impl.h"
-#include "src/os/os_map.h"
 
-enum { HUGE_TABLE = 1 << 18 }; /* bytes from which a table gets pages of its own */
-enum { BUCKET_BYTES = BUCKET_SLOTS * sizeof(uint64_t) };
+static size_t table_bytes(uint64_t slots) { return sizeof(struct index_table) + (size_t)slots * sizeof(uint64_t); }
 
-static struct index_table *map_table(size_t bytes)
+static struct index_table *new_table(struct memory *m, uint64_t slots)
 {
-    size_t page = strata__os_page_size();
-    size_t mapped = (bytes + page - 1) / page * page;
-    void *at = NULL;
-    if (strata__os_map_reserve(&at, mapped) != 0)
+    struct table_room room;
+    if (strata__table_take(m, table_bytes(slots), &room) != 0)
         return NULL;
-    if (strata__os_map_commit(at, mapped, 1) != 0) {
-        strata__os_map_release(at, mapped);
-        return NULL;
-    }
-    struct index_table *t = at;
-    t->mapped = mapped;
-    return t;
-}
-
-static size_t small_bytes(uint64_t slots)
-{
-    return sizeof(struct index_table) + (size_t)slots * sizeof(uint64_t) + BUCKET_BYTES; /* the allocator aligns less */
-}
-
-static struct index_table *new_table(const struct memory *m, uint64_t slots)
-{
-    size_t bytes = small_bytes(slots);
-    struct index_table *t;
-    if (bytes >= HUGE_TABLE) {
-        t = map_table(bytes);
-        if (t == NULL)
-            return NULL;
-    } else {
-        void *block = strata__alloc_zero(m->mem, bytes);
-        if (block == NULL)
-            return NULL;
-        t = (struct index_table *)(((uintptr_t)block + BUCKET_BYTES - 1) & ~(uintptr_t)(BUCKET_BYTES - 1));
-        t->block = block;
-    }
+    struct index_table *t = room.at;
+    t->room = room;
     t->slot_count = slots;
     return t;
 }
 
-static size_t table_bytes(const struct index_table *t)
-{
-    return t->mapped != 0 ? t->mapped : small_bytes(t->slot_count);
-}
-
 void strata__index_free_table(struct shard *s, struct index_table *t)
 {
-    if (t->mapped != 0)
-        strata__os_map_release(t, t->mapped);
-    else
-        strata__free(s->layer->mem, t->block);
+    struct table_room room = t->room; /* which stands in it */
+    strata__table_give(s->layer, &room);
 }
 
 static struct index_table *current(const struct shard *s)
@@ -77,7 +38,7 @@ int strata__index_init(struct shard *s, uint64_t slots)
     struct index_table *t = new_table(s->layer, slots);
     if (t == NULL)
         return -1;
-    s->bytes += table_bytes(t);
+    s->bytes += t->room.bytes;
     atomic_store_explicit(&s->table, t, memory_order_release);
     atomic_store_explicit(&s->hint_slots, t->slot_count, memory_order_relaxed);
     return 0;
@@ -119,8 +80,8 @@ static int replace_table(struct shard *s, uint64_t slots)
         if (slot != 0)
             place(t, slot);
     }
-    s->bytes += table_bytes(t);
-    s->bytes -= table_bytes(old);
+    s->bytes += t->room.bytes;
+    s->bytes -= old->room.bytes;
     atomic_store_explicit(&s->table, t, memory_order_release);
     atomic_store_explicit(&s->hint_slots, t->slot_count, memory_order_relaxed);
     if (s->sweep_at != 0) /* its place means nothing here: another pass follows the one that runs */
@@ -136,7 +97,7 @@ int strata__index_reserve(struct shard *s)
     if ((s->entries + 1) * 7 <= old->slot_count * 5)
         return 0;
     uint64_t slots = (old->slot_count + old->slot_count / 2 + BUCKET_SLOTS - 1) & ~(uint64_t)(BUCKET_SLOTS - 1);
-    int fits = s->bytes + (slots - old->slot_count) * sizeof(uint64_t) <= s->limit_bytes;
+    int fits = s->bytes + strata__table_counts(table_bytes(slots)) <= s->limit_bytes + old->room.bytes;
     if (!fits || replace_table(s, slots) != 0)
         return (s->entries + 1) * 8 <= old->slot_count * 7 ? 0 : -1;
     return 0;

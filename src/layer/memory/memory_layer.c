@@ -146,6 +146,7 @@ static void deinit_shard(struct shard *s)
 static void free_pages(struct memory *m)
 {
     strata__slab_release(m);
+    strata__tables_deinit(m);
     strata__free(m->mem, m->watch);
     m->watch = NULL;
     strata__free(m->mem, m->by_space);
@@ -210,6 +211,7 @@ static int set_up(struct memory *m, strata_layer_host *host, strata_error *err)
         strata__os_mutex_deinit(&m->range_mutex);
         return rc;
     }
+    strata__tables_init(m);
     for (int i = 0; i <= TTL_CLASSES; i++)
         atomic_store_explicit(&m->classes[i], -1, memory_order_relaxed);
     m->cell = strata__reclaim_cell_new();
@@ -345,6 +347,7 @@ static int memory_reopen(strata_layer *layer, strata_layer_host *host, strata_er
         return rc;
     }
     strata__os_mutex_init(&old->range_mutex);
+    old->tables.lock = (struct os_lock){ 0 };
     abandon_locked_shards(old);
     wait_for_pins(old);
     return STRATA_OK;
