@@ -145,18 +145,19 @@ strata_value *strata_value_ref(strata_value *value)
     return value;
 }
 
-/* There are more holders, or it is no pin. */
+/* There are more holders, or it is no pin, or one of a value on the heap. */
 static __attribute__((noinline)) void unref_other(strata_value *value)
 {
     /* One holder: a count of 1 is ours alone, nobody is left who could change it, so the locked instruction is saved. */
-    if (atomic_load_explicit(&value->refs, memory_order_acquire) != 1 &&
-        atomic_fetch_sub_explicit(&value->refs, 1, memory_order_acq_rel) != 1)
+    if ((atomic_load_explicit(&value->refs, memory_order_acquire) & ~VALUE_SLOT) != 1 &&
+        (atomic_fetch_sub_explicit(&value->refs, 1, memory_order_acq_rel) & ~VALUE_SLOT) != 1)
         return;
     if (value->kind != STRATA__VALUE_PIN) {
         value->release(value);
         return;
     }
-    atomic_store_explicit(&value->refs, 1, memory_order_relaxed); /* as the next one who takes the slot needs it */
+    value->object = NULL; /* as the next one who takes the slot needs it */
+    atomic_store_explicit(&value->refs, RECLAIM_ALONE, memory_order_relaxed);
     reclaim_drop((struct reclaim_pin *)(void *)value);
 }
 
@@ -164,9 +165,9 @@ void strata_value_unref(strata_value *value)
 {
     if (__builtin_expect(value == NULL, 0))
         return;
-    /* The common case, a pin with one holder: both told by one word, and kept as it is.  Acquire (a plain load on x86): what others
-     * did before they gave theirs back comes first. */
-    if (__builtin_expect(atomic_load_explicit(&value->state, memory_order_acquire) != RECLAIM_HANDLE, 0)) {
+    /* The common case, a pin with one holder: both told by one word, and kept as it is.  It acquires (a plain load on x86): what
+     * others did before they gave theirs back comes first. */
+    if (__builtin_expect(!word32_is(&value->refs, RECLAIM_ALONE), 0)) {
         unref_other(value);
         return;
     }

@@ -15,15 +15,14 @@ struct strata_value {
     const void *data;
     size_t size;
     void *object;
-    union {
-        struct {
-            _Atomic(uint32_t) refs;
-            uint32_t kind; /* STRATA__VALUE_... */
-        };
-        _Atomic(uint64_t) state; /* both: RECLAIM_HANDLE of a pin that has one holder, and of its slot while it is free */
-    };
+    _Atomic(uint32_t) refs; /* and VALUE_SLOT */
+    uint32_t kind;          /* STRATA__VALUE_... */
     void (*release)(struct strata_value *value); /* the last reference is gone; heap values only */
 };
+
+/* In refs of a pin that is as its slot is while it is free, but for the bytes, and so comes free in one step.  With one holder that is
+ * RECLAIM_ALONE. */
+#define VALUE_SLOT (UINT32_C(1) << 31)
 
 /* LENT: a caller's bytes for the length of one submit(); in a struct that is zero for 64 bytes after its head. */
 enum { STRATA__VALUE_HEAP = 0, STRATA__VALUE_PIN = 1, STRATA__VALUE_LENT = 2 };

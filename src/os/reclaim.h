@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "src/base/compare.h"
 #include "src/base/counter.h"
 #include "src/os/os_bound.h"
 
@@ -27,9 +28,14 @@ enum {
     RECLAIM_TOUCH_OWNERS = 4 /* for so many layers at once */
 };
 
-/* The fourth word of a handle is so while its slot is free, as in one that is handed out: the number of its holders and what it is
- * (value_impl.h).  So that a hit need not write it. */
-#define RECLAIM_HANDLE ((uint64_t)1 << 32 | 1)
+/* The third word of a handle is 0 while its slot is free, and the fourth says what it is and that it has one holder (value_impl.h): as
+ * in one that is handed out, so that a hit need not write them. */
+#define RECLAIM_ALONE ((UINT32_C(1) << 31) | 1)
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+#define RECLAIM_HANDLE ((uint64_t)RECLAIM_ALONE << 32 | 1)
+#else
+#define RECLAIM_HANDLE (UINT64_C(1) << 32 | RECLAIM_ALONE)
+#endif
 
 /* A pin: the handle that the reader's user holds, and the address it protects.  One cache line. */
 struct reclaim_pin {
@@ -132,7 +138,7 @@ static inline void reclaim_drop(struct reclaim_pin *p)
 {
     atomic_store_explicit(&p->address, 0, memory_order_release);
     atomic_signal_fence(memory_order_seq_cst);
-    if (__builtin_expect(atomic_load_explicit(&strata__reclaim_waiting, memory_order_relaxed) != 0, 0))
+    if (__builtin_expect(!word32_is(&strata__reclaim_waiting, 0), 0))
         strata__reclaim_pin_dropped();
 }
 

@@ -14,8 +14,10 @@
 #define INLINE static inline __attribute__((always_inline))
 #define APART static __attribute__((noinline))
 
-static_assert(offsetof(struct strata_value, state) == offsetof(struct reclaim_pin, handle[3]),
-              "RECLAIM_HANDLE is there");
+static_assert(offsetof(struct strata_value, refs) == offsetof(struct reclaim_pin, handle[3]) &&
+                  offsetof(struct strata_value, kind) == offsetof(struct strata_value, refs) + 4 &&
+                  RECLAIM_ALONE == (VALUE_SLOT | 1) && STRATA__VALUE_PIN == 1,
+              "what RECLAIM_HANDLE says");
 
 /* The call. */
 struct call {
@@ -160,7 +162,6 @@ INLINE void hand_out(struct reclaim_pin *p, const struct entry *e)
     size_t offset = e->extra & VALUE_OFFSET;
     v->data = (const char *)e + offset * UNIT;
     v->size = ((block & BLOCK_UNITS) - offset) * UNIT - ((block & BLOCK_SLACK) >> BLOCK_SLACK_SHIFT);
-    v->object = NULL;
     reclaim_protect(p, e);
 }
 

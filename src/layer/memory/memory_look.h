@@ -65,6 +65,7 @@ static inline int is_fresh(const struct entry *e, int64_t now_ms)
     return e->deadline > now_ms || (e->kind & KIND_FOREVER) != 0;
 }
 
+/* v: of a slot that is free, and stands as RECLAIM_HANDLE says. */
 static inline void point_at(struct strata_value *v, const struct entry *e)
 {
     if (__builtin_expect((e->kind & KIND_HEAP) != 0, 0)) {
@@ -72,10 +73,10 @@ static inline void point_at(struct strata_value *v, const struct entry *e)
         v->data = heap->data;
         v->size = heap->size;
         v->object = heap->object;
+        atomic_store_explicit(&v->refs, 1, memory_order_relaxed); /* and no VALUE_SLOT: the object has to leave again */
     } else {
         v->data = entry_value(e);
         v->size = entry_value_size(e);
-        v->object = NULL;
     }
 }
 
@@ -84,8 +85,6 @@ static inline struct strata_value *memory_pin(struct reclaim_pin *p, const struc
     struct strata_value *v = (struct strata_value *)(void *)p;
     static_assert(sizeof(struct strata_value) <= sizeof p->handle, "a handle fits its slot");
     point_at(v, e);
-    atomic_store_explicit(&v->refs, 1, memory_order_relaxed);
-    v->kind = STRATA__VALUE_PIN;
     reclaim_protect(p, e);
     return v;
 }
