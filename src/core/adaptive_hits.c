@@ -64,7 +64,8 @@ void strata__adaptive_wire(strata *h)
     if (slot_instant(&h->root->layers[0])) {
         h->lookup = counting_lookup;
         h->quick = h->quick == h->layer->ops->quick ? counting_quick : h->quick;
-        h->get = h->general; /* which asks that */
+        h->get = h->general->get; /* which asks that */
+        h->load = h->general->load;
     }
     h->direct = h->direct_async = 0; /* those count nothing */
     h->quick_many = NULL;

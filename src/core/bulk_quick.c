@@ -42,7 +42,8 @@ static inline __attribute__((always_inline)) void look(strata *cache, strata_ite
             items[i].value = NULL;
     g->count = n;
     g->found = found;
-    counter_add(cache->cells, cell, HOT_HITS, found);
+    counter_add(cache->cells, cell, HOT_FOUND, found);
+    counter_add(cache->cells, cell, HOT_LOOKED, found);
 }
 
 size_t strata__quick_run(strata *cache, strata_item *items, size_t count, struct quick_group *g)

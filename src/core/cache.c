@@ -5,7 +5,8 @@
  * executor that may be gone); what memory alone holds goes to the disk, where that is wanted; layers close, furthest first;
  * threads end.  The hot path is not counted in `active`: its own counters show whether somebody is inside, and a few
  * milliseconds after the gate was shut, no store of such a counter can still be on its way out of a processor (Morrison and
- * Afek, "Temporally bounding TSO", 2014). */
+ * Afek, "Temporally bounding TSO", 2014).  A plain hit in memory is not counted before it is over: it looks at the gate inside of its
+ * thread's section (reclaim.h), and closing waits until each thread has been outside of one since the gate was shut. */
 #include <stdio.h>
 #include <string.h>
 
@@ -307,14 +308,14 @@ static void shut(struct root *root)
 static int busy_inside(struct root *root)
 {
     uint64_t begun = 0, over = 0;
+    if (!strata__hits_over()) /* first: what turns out to be none is counted as begun before it leaves its section */
+        return 1;
     key_mutex_lock(&root->tree_lock);
     for (uint32_t i = 0; i < root->space_count; i++) {
-        over += strata__counter_sum(root->spaces[i]->cells, HOT_HITS) +
-                strata__counter_sum(root->spaces[i]->cells, HOT_LOOKED) +
-                strata__counter_sum(root->spaces[i]->cells, HOT_SLOW) +
-                strata__counter_sum(root->spaces[i]->cells, HOT_SETS);
-        begun += strata__counter_sum(root->spaces[i]->cells, HOT_BEGUN) +
-                 strata__counter_sum(root->spaces[i]->cells, HOT_SETS_BEGUN);
+        const struct counter_cell *cells = root->spaces[i]->cells;
+        over += strata__counter_sum(cells, HOT_LOOKED) + strata__counter_sum(cells, HOT_SLOW) +
+                strata__counter_sum(cells, HOT_SETS);
+        begun += strata__counter_sum(cells, HOT_BEGUN) + strata__counter_sum(cells, HOT_SETS_BEGUN);
     }
     key_mutex_unlock(&root->tree_lock);
     return begun != over;
@@ -543,8 +544,7 @@ static void level_counters(strata *h)
 {
     /* Calls that other threads had begun at the fork will never end here. */
     for (uint32_t i = 0; i < COUNTER_CELLS; i++) {
-        uint64_t over = atomic_load(&h->cells[i].words[HOT_HITS]) + atomic_load(&h->cells[i].words[HOT_LOOKED]) +
-                        atomic_load(&h->cells[i].words[HOT_SLOW]);
+        uint64_t over = atomic_load(&h->cells[i].words[HOT_LOOKED]) + atomic_load(&h->cells[i].words[HOT_SLOW]);
         atomic_store(&h->cells[i].words[HOT_BEGUN], over);
         atomic_store(&h->cells[i].words[HOT_SETS_BEGUN], atomic_load(&h->cells[i].words[HOT_SETS]));
     }

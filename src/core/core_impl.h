@@ -284,7 +284,8 @@ void strata__gates_set_locked(struct root *root);
 /* Point a hot line at what root has now.  Tree lock held. */
 void strata__handle_rewire_locked(strata *handle);
 /* As strata_hit.get, for every layer, thread and key (hit.c). */
-strata_hit_get strata__hit_general;
+extern const struct hit_ways strata__hit_general;
+strata_hit_rest strata__hit_rest;
 /* `handle` is `above` or below it. */
 static inline int handle_within(const strata *handle, const strata *above)
 {

@@ -6,16 +6,15 @@
 #include "src/base/counter.h"
 #include "src/layer/hit_line.h"
 
-/* Words of a handle's cells, raised by the hot paths.  BEGUN == HITS + LOOKED + SLOW, and SETS_BEGUN == SETS, while nobody
- * is inside. */
+/* Words of a handle's cells, raised by the hot paths.  BEGUN == LOOKED + SLOW, and SETS_BEGUN == SETS, while nobody is inside. */
 enum hot_word {
-    HOT_BEGUN,
-    HOT_HITS,   /* reads that ended with quick()'s find */
+    HOT_BEGUN,  /* reads, but plain hits of a layer's own way (hit_line.h) */
+    HOT_HITS,   /* those: counted when they are over, and inside of a section of reclaim.h until then */
     HOT_LOOKED, /* reads that ended as hits otherwise; the asynchronous ones of async_direct.c on another thread */
     HOT_SLOW,   /* the other reads */
     HOT_SETS_BEGUN,
     HOT_SETS,
-    HOT_FOUND,  /* finds of quick() besides HITS; where layer 0 is not instant, those of direct.h */
+    HOT_FOUND,  /* finds of quick(); where layer 0 is not instant, those of direct.h */
     HOT_MISSED, /* misses of the same */
     HOT_END
 };
@@ -24,7 +23,7 @@ static_assert((int)HOT_END <= (int)COUNTER_WORDS, "a cell is one line");
 
 /* Counters of a handle that only slower paths raise. */
 enum count {
-    COUNT_REQUESTS, /* besides those in HOT_BEGUN */
+    COUNT_REQUESTS, /* besides those in HOT_BEGUN and HOT_HITS */
     COUNT_HITS,     /* besides those in HOT_HITS and HOT_LOOKED */
     COUNT_STALE_SERVES,
     COUNT_NEGATIVE_HITS,

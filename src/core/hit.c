@@ -121,7 +121,7 @@ int strata__look(strata *cache, strata_op *op, strata_slice key, strata_error *e
     return rc;
 }
 
-/* Between strata__hit_general() and rest(): the number is where a struct look stands. */
+/* Between look_general() and rest(): the number is where a struct look stands. */
 #define HIT_LOOKED ((strata_value *)(uintptr_t)3)
 
 static inline strata *handle_of_hit(struct strata_hit *hit)
@@ -129,28 +129,56 @@ static inline strata *handle_of_hit(struct strata_hit *hit)
     return (strata *)(void *)((char *)hit - offsetof(strata, hit));
 }
 
-int strata__hit_general(struct strata_hit *hit, strata_slice key, strata_value **out, void *ctx, strata_hit_rest *rest)
+/* The general way, but for the rest: 1: a hit, counted; 0: what rest() is told, with *number.  `l` lives as long as rest(). */
+static inline __attribute__((always_inline)) int look_general(strata *cache, strata_slice key, strata_value **out,
+                                                              struct look *l, uint64_t *number)
 {
-    strata *cache = handle_of_hit(hit);
+    *number = 0;
     if (UNLIKELY(out == NULL || !key_fits(cache, key)))
-        return rest(hit, key, out, ctx, 0);
+        return 0;
     *out = HIT_NOT_ASKED;
     _Atomic(uint64_t) *words = counter_own(cache->cells);
-    if (UNLIKELY(words == NULL))
-        return rest(hit, key, out, ctx, counter_raise(cache->cells, counter_index(), HOT_BEGUN));
-    uint64_t begun = counter_raise_own(words, HOT_BEGUN);
-    if (UNLIKELY(!gate_open(cache)) || UNLIKELY((begun & HIT_SAMPLE_MASK) == HIT_SAMPLE_MASK))
-        return rest(hit, key, out, ctx, begun);
-    struct look l;
-    l.said = ask_quick(cache, key, &l.hash, &l.now_ms);
-    if (UNLIKELY(!hit_found(l.said))) {
-        *out = HIT_LOOKED;
-        return rest(hit, key, out, ctx, (uintptr_t)&l);
+    if (UNLIKELY(words == NULL)) {
+        *number = counter_raise(cache->cells, counter_index(), HOT_BEGUN);
+        return 0;
     }
-    *out = l.said;
-    counter_raise_own(words, HOT_HITS);
-    return STRATA_OK;
+    *number = counter_raise_own(words, HOT_BEGUN);
+    if (UNLIKELY(!gate_open(cache)) || UNLIKELY((*number & HIT_SAMPLE_MASK) == HIT_SAMPLE_MASK))
+        return 0;
+    l->said = ask_quick(cache, key, &l->hash, &l->now_ms);
+    if (UNLIKELY(!hit_found(l->said))) {
+        *out = HIT_LOOKED;
+        *number = (uintptr_t)l;
+        return 0;
+    }
+    *out = l->said;
+    counter_raise_own(words, HOT_FOUND);
+    counter_raise_own(words, HOT_LOOKED);
+    return 1;
 }
+
+static int general_get(struct strata_hit *hit, strata_slice key, strata_value **out, strata_error *err)
+{
+    struct look l;
+    uint64_t number;
+    if (LIKELY(look_general(handle_of_hit(hit), key, out, &l, &number)))
+        return STRATA_OK;
+    const struct hit_call call = { .err = err };
+    return strata__hit_rest(hit, key, out, &call, number);
+}
+
+static int general_load(struct strata_hit *hit, strata_slice key, strata_loader loader, void *loader_ctx,
+                        const strata_policy *policy, strata_value **out, strata_error *err)
+{
+    struct look l;
+    uint64_t number;
+    if (LIKELY(look_general(handle_of_hit(hit), key, out, &l, &number)))
+        return STRATA_OK;
+    const struct hit_call call = { 1, loader, loader_ctx, policy, err };
+    return strata__hit_rest(hit, key, out, &call, number);
+}
+
+const struct hit_ways strata__hit_general = { general_get, general_load };
 
 /* What rest() was told. */
 static inline struct look look_of(const strata *cache, const strata_value *said, uint64_t number)
@@ -211,19 +239,11 @@ static int get_gated(strata *cache, strata_slice key, strata_value **out, strata
     return rc;
 }
 
-/* What get_or_load was given, beside the key. */
-struct load_call {
-    strata_loader loader;
-    void *loader_ctx;
-    const strata_policy *policy;
-    strata_error *err;
-};
-
-static int load_slow(strata *cache, strata_op *op, int looked, const struct load_call *call, strata_value **out,
+static int load_slow(strata *cache, strata_op *op, int looked, const struct hit_call *call, strata_value **out,
                      strata_error *err);
 
 static __attribute__((noinline)) int load_on(strata *cache, strata_slice key, const struct look *l,
-                                             const struct load_call *call, strata_value **out, strata_error *err)
+                                             const struct hit_call *call, strata_value **out, strata_error *err)
 {
     strata_op op;
     uint32_t cell = counter_index(), word = HOT_SLOW;
@@ -240,49 +260,46 @@ static __attribute__((noinline)) int load_on(strata *cache, strata_slice key, co
 }
 
 /* A get that is no plain hit. */
-static int get_rest(struct strata_hit *hit, strata_slice key, strata_value **out, void *ctx, uint64_t number)
+static int get_rest(strata *cache, strata_slice key, strata_value **out, const struct look *l, strata_error *err)
 {
-    strata *cache = handle_of_hit(hit);
-    strata_error *err = ctx;
-    if (UNLIKELY(out == NULL || !key_fits(cache, key)))
-        return refuse_arguments(cache, key, out, err);
-    const struct look l = look_of(cache, *out, number);
     if (cache->get_loads) {
-        const struct load_call own = { NULL, NULL, NULL, err };
-        return load_on(cache, key, &l, &own, out, err);
+        const struct hit_call own = { .loads = 1, .err = err };
+        return load_on(cache, key, l, &own, out, err);
     }
     *out = NULL;
     if (cache->direct) {
         /* Through an open gate it needs no root_enter(): it is counted as begun, and close waits for that. */
-        int rc = l.said == NULL ? strata__get_direct(cache, key, l.hash, l.now_ms, out, err)
-                                : get_gated(cache, key, out, err);
+        int rc = l->said == NULL ? strata__get_direct(cache, key, l->hash, l->now_ms, out, err)
+                                 : get_gated(cache, key, out, err);
         if (rc != NOT_DIRECT)
             return rc;
     }
-    if (l.said == STRATA_NOT_HERE && miss_is_final(cache->root)) {
+    if (l->said == STRATA_NOT_HERE && miss_is_final(cache->root)) {
         uint32_t cell = counter_index();
         counter_raise(cache->cells, cell, HOT_MISSED);
         counter_raise(cache->cells, cell, HOT_SLOW);
         return STRATA_MISS;
     }
-    return get_on(cache, key, &l, out, err);
+    return get_on(cache, key, l, out, err);
+}
+
+int strata__hit_rest(struct strata_hit *hit, strata_slice key, strata_value **out, const struct hit_call *call,
+                     uint64_t number)
+{
+    strata *cache = handle_of_hit(hit);
+    if (UNLIKELY(out == NULL || !key_fits(cache, key)))
+        return refuse_arguments(cache, key, out, call->err);
+    const struct look l = look_of(cache, *out, number);
+    if (call->loads)
+        return load_on(cache, key, &l, call, out, call->err);
+    return get_rest(cache, key, out, &l, call->err);
 }
 
 int strata_get(strata *cache, strata_slice key, strata_value **out, strata_error *err)
 {
     if (UNLIKELY(cache == NULL))
         return refuse_arguments(cache, key, out, err);
-    return cache->get(&cache->hit, key, out, err, get_rest);
-}
-
-static int load_rest(struct strata_hit *hit, strata_slice key, strata_value **out, void *ctx, uint64_t number)
-{
-    strata *cache = handle_of_hit(hit);
-    const struct load_call *call = ctx;
-    if (UNLIKELY(out == NULL || !key_fits(cache, key)))
-        return refuse_arguments(cache, key, out, call->err);
-    const struct look l = look_of(cache, *out, number);
-    return load_on(cache, key, &l, call, out, call->err);
+    return cache->get(&cache->hit, key, out, err);
 }
 
 int strata_get_or_load(strata *cache, strata_slice key, strata_loader loader, void *loader_ctx,
@@ -290,8 +307,7 @@ int strata_get_or_load(strata *cache, strata_slice key, strata_loader loader, vo
 {
     if (UNLIKELY(cache == NULL))
         return refuse_arguments(cache, key, out, err);
-    struct load_call call = { loader, loader_ctx, policy, err };
-    return cache->get(&cache->hit, key, out, &call, load_rest);
+    return cache->load(&cache->hit, key, loader, loader_ctx, policy, out, err);
 }
 
 /* When the nearest layer does not answer at once ---------------------------------------------------------------- */
@@ -411,7 +427,7 @@ static int load_entered(strata *cache, strata_op *op, int looked, struct held *h
     return strata__held_serve(cache, op->key, held, a, out);
 }
 
-static int load_slow(strata *cache, strata_op *op, int looked, const struct load_call *call, strata_value **out,
+static int load_slow(strata *cache, strata_op *op, int looked, const struct hit_call *call, strata_value **out,
                      strata_error *err)
 {
     struct root *root = cache->root;

@@ -213,9 +213,6 @@ int strata__layers_close(struct root *root)
     return rc;
 }
 
-/* Keys of 8 to 32 bytes, whose hash is computed in line. */
-enum { USUAL_SIZES = 24 };
-
 static const void *no_hint(strata_layer *layer, uint64_t hash)
 {
     (void)hash;
@@ -241,13 +238,15 @@ void strata__handle_rewire_locked(strata *h)
     h->quick = quick ? ops->quick : no_quick;
     int many = quick && ops->size >= offsetof(strata_layer_ops, quick_many) + sizeof ops->quick_many;
     h->quick_many = many ? ops->quick_many : NULL;
-    h->get = h->general = strata__hit_general;
+    h->general = &strata__hit_general;
+    h->rest = strata__hit_rest;
+    const struct hit_ways *ways = NULL;
     if (quick && ops->size >= offsetof(strata_layer_ops, hits) + sizeof ops->hits && ops->hits != NULL &&
-        h->max_key >= 8) {
-        h->get = (strata_hit_get *)ops->hits(h->layer);
-        h->get = h->get != NULL ? h->get : h->general;
-    }
-    h->usual_sizes = h->max_key - 8 < USUAL_SIZES ? h->max_key - 8 : USUAL_SIZES;
+        h->max_key >= HIT_KEY_MOST)
+        ways = ops->hits(h->layer);
+    ways = ways != NULL ? ways : h->general;
+    h->get = ways->get;
+    h->load = ways->load;
     h->direct = root->layer_count == 1 && !slot_instant(&root->layers[0]) &&
                 (root->layers[0].flags & (STRATA_LAYER_BLOCKS | STRATA_LAYER_LENDS)) &&
                 (root->coherence == NULL || (root->layers[0].flags & STRATA_LAYER_SHARED));

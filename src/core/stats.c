@@ -71,8 +71,9 @@ static void add_handle(const strata *h, strata_stats *s, struct histogram *load_
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         *(uint64_t *)(void *)((char *)s + rows[i].offset) += get_count(h, rows[i].count);
-    s->hits += hot_sum(h, HOT_HITS) + hot_sum(h, HOT_LOOKED);
-    s->requests += hot_sum(h, HOT_BEGUN);
+    uint64_t plain = hot_sum(h, HOT_HITS);
+    s->hits += plain + hot_sum(h, HOT_LOOKED);
+    s->requests += plain + hot_sum(h, HOT_BEGUN);
     s->sets += hot_sum(h, HOT_SETS);
     const struct histogram *own = atomic_load_explicit(&h->load_latency, memory_order_acquire);
     if (own != NULL)
@@ -270,7 +271,7 @@ int strata_stats_reset(strata *cache)
         for (enum hot_word w = HOT_BEGUN; w < HOT_END; w++)
             h->hot_base[w] = strata__counter_sum(h->cells, w);
         /* Calls that are inside will count as requests of the time after, as they will with their end. */
-        h->hot_base[HOT_BEGUN] = h->hot_base[HOT_HITS] + h->hot_base[HOT_LOOKED] + h->hot_base[HOT_SLOW];
+        h->hot_base[HOT_BEGUN] = h->hot_base[HOT_LOOKED] + h->hot_base[HOT_SLOW];
         struct histogram *own = atomic_load_explicit(&h->load_latency, memory_order_acquire);
         if (own != NULL)
             strata__histogram_reset(own);

@@ -15,8 +15,8 @@ struct strata_value {
     const void *data;
     size_t size;
     void *object;
-    _Atomic(uint32_t) refs; /* and VALUE_SLOT */
-    uint32_t kind;          /* STRATA__VALUE_... */
+    _Atomic(uint32_t) refs;                      /* and VALUE_SLOT */
+    uint32_t kind;                               /* STRATA__VALUE_... */
     void (*release)(struct strata_value *value); /* the last reference is gone; heap values only */
 };
 

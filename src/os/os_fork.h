@@ -7,7 +7,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-extern _Atomic(uint32_t) strata__os_forks;
+extern _Atomic(uint32_t) strata__os_forks __attribute__((visibility("hidden")));
 
 /* Begin to count; more than once is fine.  Before the first thing that must notice a fork.  0 or an errno. */
 int strata__os_fork_watch(void);

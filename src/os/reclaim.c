@@ -150,6 +150,7 @@ struct reclaim_record *strata__reclaim_join(void)
             link_pins(&r->block, NULL);
             r->hint = r->after = &r->block.pins[0];
             os_bound_init(&r->bound);
+            atomic_init(&r->section, 2); /* not 0: that section would be timed, see hit_line.h */
             atomic_store(&r->owned, 1);
             r->next = atomic_load(&records);
             atomic_store_explicit(&records, r, memory_order_release);

@@ -463,7 +463,7 @@ static void test_closed_in_the_middle(void **state)
     assert_int_equal(pins_out(), 0);
     atomic_store(&closing->state, ROOT_OPEN);
     assert_int_equal(strata__counter_sum(st.cache->cells, HOT_BEGUN),
-                     strata__counter_sum(st.cache->cells, HOT_HITS) + strata__counter_sum(st.cache->cells, HOT_SLOW));
+                     strata__counter_sum(st.cache->cells, HOT_LOOKED) + strata__counter_sum(st.cache->cells, HOT_SLOW));
     assert_int_equal(atomic_load(&closing->active), inside);
     st.cache->quick_many = real_quick_many;
     close_stack(&st);

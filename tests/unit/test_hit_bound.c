@@ -1,5 +1,7 @@
 /* test_hit_bound.c - plain hits by a bound of the clock, by real threads and clocks: what is fresh is served and counted once, what is
  * not is not, whichever way it was judged. */
+#include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -208,12 +210,133 @@ static void wrong_arguments_are_told_and_not_counted(void **state)
     strata_close(cache);
 }
 
+/* What a loader was called with. */
+struct loads {
+    int calls;
+    size_t of; /* whose key it is */
+};
+
+static int load(strata_load *l, strata_slice key, void *ctx)
+{
+    struct loads *loads = ctx;
+    loads->calls++;
+    assert_int_equal(key.size, strlen(names[loads->of]));
+    assert_memory_equal(key.data, names[loads->of], key.size);
+    return strata_load_copy(l, key.data, key.size);
+}
+
+/* Through all ways of a hit: the loader is not asked for what is there, and with everything that was given for what is not. */
+static void loads_go_the_same_ways(void **state)
+{
+    (void)state;
+    strata *cache = open_cache();
+    strata_policy brief = STRATA_POLICY_INIT;
+    strata_error err = STRATA_ERROR_INIT;
+    brief.ttl_ms = 1;
+    for (size_t i = 0; i < NAMES; i++)
+        for (enum way way = BY_BOUND; way < WAYS; way++) {
+            struct loads loads = { 0, i };
+            strata_value *v;
+            put(cache, i, FAR_MS);
+            go(way);
+            assert_int_equal(strata_get_or_load(cache, key_of(i), load, &loads, &brief, &v, &err), STRATA_OK);
+            strata_value_unref(v);
+            assert_int_equal(loads.calls, 0);
+            assert_int_equal(strata_delete(cache, key_of(i), NULL), STRATA_OK);
+            go(way);
+            for (int n = 1; n <= 2; n++) {
+                assert_int_equal(strata_get_or_load(cache, key_of(i), load, &loads, &brief, &v, &err), STRATA_OK);
+                assert_int_equal(strata_value_size(v), strlen(names[i]));
+                strata_value_unref(v);
+                assert_int_equal(loads.calls, n);
+                int64_t loaded_at = strata__os_now_ms();
+                while (strata__os_now_ms() <= loaded_at + 1) /* its ttl is that of the call's policy */
+                    ;
+                go(way);
+            }
+        }
+    strata_close(cache);
+}
+
+/* One look of a thread in 1,024 is timed, and none of them is counted twice. */
+static void some_looks_are_timed(void **state)
+{
+    (void)state;
+    enum { LOOKS = 8 * (HIT_SAMPLE_MASK + 1) };
+    strata *cache = open_cache();
+    put(cache, 3, FAR_MS);
+    for (int n = 0; n < LOOKS; n++)
+        assert_int_equal(get(cache, 3), STRATA_OK);
+    assert_counts(cache, LOOKS, LOOKS);
+    strata_layer_stats layer = STRATA_LAYER_STATS_INIT;
+    assert_int_equal(strata_stats_layer(cache, 0, &layer), STRATA_OK);
+    assert_in_range(layer.latency.count, 7, 9);
+    strata_close(cache);
+}
+
+/* A thread in the middle of a hit, which nobody has counted yet. */
+struct reader {
+    strata *cache;
+    _Atomic(int) inside, may_go;
+};
+
+static void *be_inside(void *ctx)
+{
+    struct reader *reader = ctx;
+    assert_int_equal(get(reader->cache, 3), STRATA_OK);
+    struct reclaim_record *r = reclaim_self();
+    reclaim_enter(r);
+    atomic_store(&reader->inside, 1);
+    while (!atomic_load(&reader->may_go))
+        sched_yield();
+    reclaim_leave(r);
+    return NULL;
+}
+
+static void closing_waits_for_who_is_inside(void **state)
+{
+    (void)state;
+    struct reader reader = { .cache = open_cache() };
+    pthread_t thread;
+    put(reader.cache, 3, FAR_MS);
+    assert_int_equal(pthread_create(&thread, NULL, be_inside, &reader), 0);
+    while (!atomic_load(&reader.inside))
+        sched_yield();
+    assert_int_equal(strata_close_within(reader.cache, 20), STRATA_ETIMEDOUT);
+    atomic_store(&reader.may_go, 1);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(strata_close_within(reader.cache, 60000), STRATA_OK);
+}
+
+/* In a section when the cache is shut: refused, and counted as one that was. */
+static void who_comes_too_late_is_refused(void **state)
+{
+    (void)state;
+    strata *cache = open_cache();
+    put(cache, 3, FAR_MS);
+    assert_int_equal(get(cache, 3), STRATA_OK);
+    uint32_t gate = atomic_load(&cache->gate);
+    atomic_store(&cache->gate, GATE_SHUT);
+    atomic_store(&cache->root->state, ROOT_CLOSING);
+    strata_value *v = (strata_value *)(uintptr_t)8;
+    assert_int_equal(strata_get(cache, key_of(3), &v, NULL), STRATA_ECLOSED);
+    assert_null(v);
+    if (strata__reclaim_mine != NULL)
+        assert_int_equal(strata__reclaim_mine->section & 1, 0);
+    atomic_store(&cache->root->state, ROOT_OPEN);
+    atomic_store(&cache->gate, gate);
+    assert_int_equal(get(cache, 3), STRATA_OK);
+    strata_close(cache);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(whichever_way_it_is_a_hit),       cmocka_unit_test(what_has_expired_is_none),
         cmocka_unit_test(an_expired_key_is_stale_at_once), cmocka_unit_test(a_pin_shared_and_back_is_as_new),
         cmocka_unit_test(policies_hear_of_hits),           cmocka_unit_test(wrong_arguments_are_told_and_not_counted),
+        cmocka_unit_test(loads_go_the_same_ways),          cmocka_unit_test(some_looks_are_timed),
+        cmocka_unit_test(closing_waits_for_who_is_inside), cmocka_unit_test(who_comes_too_late_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -189,6 +189,35 @@ static void test_pins_free_their_slot(void **state)
     assert_int_equal(slot.address, 0);
 }
 
+/* As its slot is while that is free, or a value with an object, which has to leave the slot again. */
+static void test_a_pin_leaves_its_slot_as_new(void **state)
+{
+    (void)state;
+    for (int holders = 1; holders <= 3; holders++)
+        for (int with_object = 0; with_object <= 1; with_object++) {
+            struct reclaim_pin slot;
+            memset(&slot, 0, sizeof slot);
+            slot.handle[3] = RECLAIM_HANDLE;
+            struct strata_value *pin = (struct strata_value *)(void *)&slot;
+            assert_int_equal(pin->kind, STRATA__VALUE_PIN);
+            assert_int_equal(pin->refs, RECLAIM_ALONE);
+            if (with_object) {
+                pin->object = &slot;
+                pin->refs = 1;
+            }
+            reclaim_protect(&slot, "x");
+            for (int i = 1; i < holders; i++)
+                strata_value_ref(pin);
+            for (int i = 1; i < holders; i++)
+                strata_value_unref(pin);
+            assert_true(slot.address != 0);
+            strata_value_unref(pin);
+            assert_int_equal(slot.address, 0);
+            assert_int_equal(slot.handle[2], 0);
+            assert_int_equal(slot.handle[3], RECLAIM_HANDLE);
+        }
+}
+
 static void test_null_is_harmless(void **state)
 {
     (void)state;
@@ -229,6 +258,7 @@ int main(void)
         cmocka_unit_test_setup(test_object, reset),
         cmocka_unit_test_setup(test_cost_covers_the_bytes, reset),
         cmocka_unit_test_setup(test_pins_free_their_slot, reset),
+        cmocka_unit_test_setup(test_a_pin_leaves_its_slot_as_new, reset),
         cmocka_unit_test_setup(test_null_is_harmless, reset),
         cmocka_unit_test_setup(test_out_of_memory, reset),
     };

@@ -358,7 +358,7 @@ typedef struct strata_layer_ops {
     size_t (*quick_many)(strata_layer *layer, struct strata_item *items, const uint64_t *hashes, size_t count,
                          const strata_lines *lines, int64_t now_ms);
     /** The library's own, of its memory layer: NULL elsewhere.  Asked before start(). */
-    void (*(*hits)(strata_layer *layer))(void);
+    const void *(*hits)(strata_layer *layer);
 } strata_layer_ops;
 
 /** The base of a layer: the first member of its own struct. */

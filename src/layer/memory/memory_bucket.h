@@ -53,13 +53,11 @@ static inline const _Atomic(uint64_t) *bucket_first(const _Atomic(uint64_t) *slo
     __m128i same = _mm_packs_epi32(_mm_cmpeq_epi32(_mm_castps_si128(low), wanted),
                                    _mm_cmpeq_epi32(_mm_castps_si128(high), wanted));
     uint64_t bits = (unsigned)_mm_movemask_epi8(same); /* two a slot */
-    if (__builtin_expect(bits == 0, 0))
-        return NULL;
     uint64_t bit;
-    __asm__("bsfq %1, %0"
-            : "=r"(bit)
-            : "r"(bits)
-            : "cc"); /* as __builtin_ctzll(), which says an int: one more instruction */
+    int some; /* as __builtin_ctzll(), which says an int, and not whether there was a bit: two more instructions */
+    __asm__("bsfq %2, %0" : "=r"(bit), "=@ccnz"(some) : "r"(bits));
+    if (__builtin_expect(!some, 0))
+        return NULL;
     return (const _Atomic(uint64_t) *)(const void *)((const char *)slots + bit * 4);
 }
 

@@ -1,13 +1,16 @@
 /* memory_hit.c - a plain hit, whole (hit_line.h): from the arguments of strata_get() to the value in its caller's hands.
  *
  * The processor looks ahead some hundreds of instructions, and the more hits fit in there the more of their waits for memory
- * overlap.  So: few calls, and nothing
- * that is needed after one is kept in a register, which would have to be saved; the clock is not read, but a bound of it
+ * overlap.  So: no call but one, and what is needed after that or by the slow ways on is put by in a struct (registers would have
+ * to be saved and given back); words are compared where they stand (compare.h); the clock is not read, but a bound of it
  * (os_bound.h).  docs/benchmarks.md counts what each part takes.
  *
  * What is found is judged by the bound before it is known whether that holds: it is asked last, when there is little left to be
- * kept meanwhile.  Where it does not, what was handed out is judged again, by the clock. */
+ * kept meanwhile.  Where it does not, what was handed out is judged again, by the clock.
+ *
+ * All of it is one section of the thread's (reclaim.h), the gate and the count as well: cache.c about closing. */
 #include "src/layer/memory/memory_look.h"
+#include "src/os/os_fork.h"
 
 #define LIKELY(x) __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
@@ -19,15 +22,13 @@ static_assert(offsetof(struct strata_value, refs) == offsetof(struct reclaim_pin
                   RECLAIM_ALONE == (VALUE_SLOT | 1) && STRATA__VALUE_PIN == 1,
               "what RECLAIM_HANDLE says");
 
-/* The call. */
+/* The call, for the ways on. */
 struct call {
     struct strata_hit *hit;
     strata_slice key;
     strata_value **out;
-    void *ctx;
-    strata_hit_rest *rest;
     struct reclaim_record *r; /* this thread's */
-    int status;
+    struct hit_call rest;     /* loads is set by who goes on */
 };
 
 INLINE uint64_t hash_of(const struct call *c) { return strata__key_hash_with(&c->hit->secret, c->key); }
@@ -43,18 +44,23 @@ INLINE _Atomic(uint64_t) *words_of(struct strata_hit *hit, const struct reclaim_
     return ((struct counter_cell *)(void *)((char *)hit->cells + r->cell))->words;
 }
 
-INLINE int over(struct strata_hit *hit, const struct reclaim_record *r)
+/* A hit: counted, and then out of the section. */
+INLINE int over(struct strata_hit *hit, struct reclaim_record *r)
 {
     counter_step(&words_of(hit, r)[HIT_WORD_HITS]);
+    reclaim_step(r);
     return STRATA_OK;
 }
 
-/* NULL: c->status is the answer. */
-static strata_value *go_on(struct call *c, strata_value *said, uint64_t number)
+/* No plain hit: out of the section, but counted as begun before. */
+static int go_on(struct call *c, int loads, strata_value *said, uint64_t number)
 {
+    struct strata_hit *hit = c->hit;
+    counter_step(&words_of(hit, c->r)[HIT_WORD_BEGUN]);
+    reclaim_step(c->r);
     *c->out = said;
-    c->status = c->rest(c->hit, c->key, c->out, c->ctx, number);
-    return NULL;
+    c->rest.loads = loads;
+    return hit->rest(hit, c->key, c->out, &c->rest, number);
 }
 
 INLINE void count_use(uint8_t most, struct entry *e)
@@ -72,16 +78,16 @@ static int holds_at(struct strata_hit *hit, const struct entry *e, int64_t now_m
 }
 
 /* It was handed out, but the bound under which it was is not known to hold. */
-APART int judge_again(struct call *c)
+APART int judge_again(struct call *c, int loads)
 {
+    struct reclaim_record *r = c->r;
     strata_value *v = *c->out;
     struct reclaim_pin *p = (struct reclaim_pin *)(void *)v;
     const struct entry *e = (const struct entry *)atomic_load_explicit(&p->address, memory_order_relaxed);
-    if (holds_at(c->hit, e, strata__os_bound_renew(&c->r->bound)))
-        return over(c->hit, c->r);
+    if (holds_at(c->hit, e, strata__os_bound_renew(&r->bound)))
+        return over(c->hit, r);
     strata_value_unref(v);
-    (void)go_on(c, NULL, hash_of(c));
-    return c->status;
+    return go_on(c, loads, NULL, hash_of(c));
 }
 
 /* By the bound, where there is one that holds and says so; else by the clock. */
@@ -95,63 +101,61 @@ static int holds_now(struct strata_hit *hit, const struct reclaim_record *r, con
 
 /* What was found is not fresh for as long as the bound looks ahead, is born before some ban, has its value elsewhere, or finds the
  * pin taken.  In the section. */
-APART strata_value *judge(struct call *c, struct entry *e)
+APART int judge(struct call *c, int loads, struct entry *e)
 {
-    struct reclaim_pin *p = c->r->hint;
-    int good = atomic_load_explicit(&p->address, memory_order_acquire) == 0 && holds_now(c->hit, c->r, e);
-    if (good) {
-        point_at((struct strata_value *)(void *)p, e);
-        reclaim_protect(p, e);
-        count_use(((const struct memory *)(const void *)c->hit->layer)->max_hits, e);
-        *c->out = (struct strata_value *)(void *)p;
-    }
-    reclaim_leave(c->r);
-    if (!good)
-        return go_on(c, NULL, hash_of(c));
-    c->status = over(c->hit, c->r);
-    return NULL;
+    struct reclaim_record *r = c->r;
+    struct reclaim_pin *p = r->hint;
+    if (atomic_load_explicit(&p->address, memory_order_acquire) != 0 || !holds_now(c->hit, r, e))
+        return go_on(c, loads, NULL, hash_of(c));
+    point_at((struct strata_value *)(void *)p, e);
+    reclaim_protect(p, e);
+    count_use(((const struct memory *)(const void *)c->hit->layer)->max_hits, e);
+    *c->out = (struct strata_value *)(void *)p;
+    return over(c->hit, r);
 }
 
-/* The first look did not find it: not there, past its home, or beside another one of its tag.  In the section. */
-APART strata_value *search(struct call *c)
+/* The first look did not find it: not there, past its home, or beside another one of its tag. */
+APART int search(struct call *c, int loads)
 {
     strata_value *said;
     uint64_t hash = hash_of(c);
     struct entry *e = look_past(shard_of(c->hit, hash), c->key.data, c->key.size, hash, c->hit->lines.space, &said);
-    if (e != NULL)
-        return judge(c, e);
-    reclaim_leave(c->r);
-    return go_on(c, said, hash);
+    return e != NULL ? judge(c, loads, e) : go_on(c, loads, said, hash);
 }
 
-/* The gate is shut, or this look is to be timed. */
-APART strata_value *not_asked(struct call *c)
+/* This look is to be timed. */
+APART int time_it(struct call *c, int loads) { return go_on(c, loads, HIT_NOT_ASKED, HIT_SAMPLE_MASK); }
+
+/* Not the way of this file. */
+static int ask_general(struct call *c, int loads)
 {
-    uint64_t begun = atomic_load_explicit(&words_of(c->hit, c->r)[HIT_WORD_BEGUN], memory_order_relaxed);
-    return go_on(c, HIT_NOT_ASKED, begun - 1);
+    struct strata_hit *hit = c->hit;
+    if (!loads)
+        return hit->general->get(hit, c->key, c->out, c->rest.err);
+    return hit->general->load(hit, c->key, c->rest.loader, c->rest.loader_ctx, c->rest.policy, c->out, c->rest.err);
 }
 
-/* Counted as begun; 0: it is no plain look. */
-INLINE int begin(struct strata_hit *hit, const struct reclaim_record *r)
+/* The gate is shut: as if nobody had begun. */
+APART int turn_away(struct call *c, int loads)
 {
-    _Atomic(uint64_t) *begun = &words_of(hit, r)[HIT_WORD_BEGUN];
-    counter_step(begun);
-    uint32_t count = (uint32_t)atomic_load_explicit(begun, memory_order_relaxed);
-    /* The count must be on its way before the gate is read: see cache.c about closing. */
-    atomic_signal_fence(memory_order_seq_cst);
-    return LIKELY(atomic_load_explicit(&hit->gate, memory_order_acquire) ==
-                  atomic_load_explicit(hit->forks, memory_order_relaxed)) &&
-           LIKELY((count & HIT_SAMPLE_MASK) != 0);
+    reclaim_step(c->r);
+    return ask_general(c, loads);
+}
+
+/* In a section: open, and nobody listens to hits? */
+INLINE int is_open(const struct strata_hit *hit)
+{
+    uint32_t gate = atomic_load_explicit(&((struct strata_hit *)(uintptr_t)hit)->gate, memory_order_acquire);
+    return word32_is(&strata__os_forks, gate);
 }
 
 /* Can it be handed out by the thread's bound, if that holds? */
 INLINE int holds(struct strata_hit *hit, const struct reclaim_record *r, const struct entry *e)
 {
     int64_t until = os_bound_until(&r->bound);
-    /* Acquire: who sees the moment sees the lines that were drawn before it. */
-    return LIKELY(until < atomic_load_explicit(&hit->trusted_bound, memory_order_acquire)) &&
-           LIKELY((e->kind & (KIND_NEGATIVE | KIND_HEAP)) == 0) && LIKELY(position_of(e) >= line(&hit->lines.tagged)) &&
-           LIKELY(is_fresh(e, until));
+    /* Who sees the moment sees the lines that were drawn before it. */
+    return LIKELY(word64_above(&hit->trusted_bound, until)) && LIKELY((e->kind & (KIND_NEGATIVE | KIND_HEAP)) == 0) &&
+           LIKELY(word32_least(&e->position, line(&hit->lines.tagged))) && LIKELY(is_fresh(e, until));
 }
 
 /* A slot that is free stands as it is set here: see RECLAIM_HANDLE. */
@@ -165,67 +169,83 @@ INLINE void hand_out(struct reclaim_pin *p, const struct entry *e)
     reclaim_protect(p, e);
 }
 
-/* For keys of 8 to 15 bytes or of 16 to 32, which are hashed and compared without a loop: a value that the thread's bound lets out, and
- * that is not counted yet; or NULL, and c->status is the answer. */
-INLINE strata_value *find_usual(struct strata_hit *hit, const char *key, size_t n, struct call *c,
-                                struct reclaim_record *r, int is_short)
+/* For keys of 8 to 15 bytes or of 16 to 32, which are hashed and compared without a loop. */
+INLINE int ask(struct call *c, struct strata_hit *hit, struct reclaim_record *r, const char *key, size_t n,
+               int is_short, int loads)
 {
     if (is_short ? n - 8 > 7 : n - 16 > 16)
         __builtin_unreachable();
-    if (UNLIKELY(!begin(hit, r)))
-        return not_asked(c);
+    reclaim_step(r);
+    if (UNLIKELY(!is_open(hit)))
+        return turn_away(c, loads);
+    if (UNLIKELY(!word64_has(&r->section, HIT_SAMPLE_MASK << 1)))
+        return time_it(c, loads);
     uint64_t hash = strata__key_hash_usual(&hit->secret, key, n);
     struct shard *s = shard_of(hit, hash);
-    reclaim_step(r);
     struct index_table *t = atomic_load_explicit(&s->table, memory_order_acquire);
     const _Atomic(uint64_t) *at = bucket_first(&t->slots[index_home(index_tag(hash), t->slot_count)], hash);
     if (UNLIKELY(at == NULL))
-        return search(c);
+        return search(c, loads);
     uint32_t ref = bucket_ref(at);
     if (UNLIKELY(ref == 0))
-        return search(c);
+        return search(c, loads);
     struct entry *e = (struct entry *)(void *)(s->base + ref * s->ref_bytes);
     __builtin_prefetch((const char *)e + 64); /* key and value begin on two lines, as often as not */
     if (UNLIKELY(!is_wanted(e, hit->lines.space, key, n)))
-        return search(c);
+        return search(c, loads);
     struct reclaim_pin *p = r->hint;
-    if (UNLIKELY(atomic_load_explicit(&p->address, memory_order_acquire) != 0) || UNLIKELY(!holds(hit, r, e)))
-        return judge(c, e);
+    if (UNLIKELY(!address_is_none(&p->address)) || UNLIKELY(!holds(hit, r, e)))
+        return judge(c, loads, e);
     hand_out(p, e);
     count_use(s->quick_hits, e);
-    reclaim_step(r);
-    return (strata_value *)(void *)p;
+    *c->out = (strata_value *)(void *)p;
+    int64_t second = os_bound_second();
+    r = c->r;
+    if (UNLIKELY(!word64_is(&r->bound.second, second)))
+        return judge_again(c, loads);
+    return over(c->hit, r);
 }
 
-APART strata_value *find_short(struct strata_hit *hit, const char *key, size_t n, struct call *c,
-                               struct reclaim_record *r)
+/* No key of 16 to 32 bytes, or something else is not as usual. */
+APART int ask_other(struct call *c, int loads)
 {
-    return find_usual(hit, key, n, c, r, 1);
+    if (c->r == NULL || c->key.size - 8 > 7 || c->key.data == NULL || c->out == NULL)
+        return ask_general(c, loads);
+    return ask(c, c->hit, c->r, c->key.data, c->key.size, 1, loads);
 }
 
-int strata__memory_get(struct strata_hit *hit, strata_slice key, strata_value **out, void *ctx, strata_hit_rest *rest)
+INLINE int ask_first(struct call *c, struct strata_hit *hit, strata_slice key, strata_value **out, int loads)
 {
     struct reclaim_record *r = strata__reclaim_own;
-    if (UNLIKELY(r == NULL) || UNLIKELY(key.size - 8 > hit->usual_sizes) || UNLIKELY(key.data == NULL) ||
-        UNLIKELY(out == NULL))
-        return hit->general(hit, key, out, ctx, rest);
+    c->hit = hit;
+    c->key = key;
+    c->out = out;
+    c->r = r;
+    if (UNLIKELY(key.size - 16 > 16) || UNLIKELY(r == NULL) || UNLIKELY(key.data == NULL) || UNLIKELY(out == NULL))
+        return ask_other(c, loads);
+    return ask(c, hit, r, key.data, key.size, 0, loads);
+}
+
+static int memory_get(struct strata_hit *hit, strata_slice key, strata_value **out, strata_error *err)
+{
     struct call c;
-    c.hit = hit;
-    c.key = key;
-    c.out = out;
-    c.ctx = ctx;
-    c.rest = rest;
-    c.r = r;
-    strata_value *v;
-    if (LIKELY(key.size >= 16))
-        v = find_usual(hit, key.data, key.size, &c, r, 0);
-    else
-        v = find_short(hit, key.data, key.size, &c, r);
-    if (UNLIKELY(v == NULL))
-        return c.status;
-    *c.out = v;
-    int64_t second = os_bound_second();
-    if (UNLIKELY(!os_bound_is_of(&c.r->bound, second)))
-        return judge_again(&c);
-    return over(c.hit, c.r);
+    c.rest.err = err;
+    return ask_first(&c, hit, key, out, 0);
+}
+
+static int memory_load(struct strata_hit *hit, strata_slice key, strata_loader loader, void *loader_ctx,
+                       const strata_policy *policy, strata_value **out, strata_error *err)
+{
+    struct call c;
+    c.rest.loader = loader;
+    c.rest.loader_ctx = loader_ctx;
+    c.rest.policy = policy;
+    c.rest.err = err;
+    return ask_first(&c, hit, key, out, 1);
+}
+
+const struct hit_ways *strata__memory_ways(void)
+{
+    static const struct hit_ways ways = { memory_get, memory_load };
+    return &ways;
 }

@@ -490,7 +490,7 @@ int64_t strata__entry_gone_at(const struct memory *m, const struct entry *e);
 /* memory_read.c */
 int strata__memory_lookup(strata_layer *layer, strata_op *op);
 /* memory_hit.c */
-strata_hit_get strata__memory_get;
+const struct hit_ways *strata__memory_ways(void);
 
 const void *strata__memory_hint(strata_layer *layer, uint64_t hash);
 strata_value *strata__memory_quick(const void *where, const void *key, size_t n, uint64_t hash,

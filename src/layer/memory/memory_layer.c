@@ -412,10 +412,10 @@ static void memory_stats(strata_layer *layer, strata_layer_stats *out)
 }
 
 /* Asked before start().  Policies that order by use want to hear of hits. */
-static void (*memory_hits(strata_layer *layer))(void)
+static const void *memory_hits(strata_layer *layer)
 {
     const struct memory *m = (const struct memory *)(void *)layer;
-    return eviction_of(m->options.policy)->wants_touches ? NULL : (void (*)(void))strata__memory_get;
+    return eviction_of(m->options.policy)->wants_touches ? NULL : strata__memory_ways();
 }
 
 static const strata_layer_ops memory_ops = {

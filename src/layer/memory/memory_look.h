@@ -51,9 +51,20 @@ static inline int same_long_key(const char *a, const char *b, size_t n)
     return (x[0] | x[1]) == 0;
 }
 
+static inline int same_head(const struct entry *e, uint32_t space, size_t key_size)
+{
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    uint32_t both; /* they stand side by side */
+    memcpy(&both, &e->space, sizeof both);
+    return both == ((uint32_t)key_size << 16 | space);
+#else
+    return e->key_size == key_size && e->space == space;
+#endif
+}
+
 static inline int is_wanted(const struct entry *e, uint32_t space, const char *key, size_t key_size)
 {
-    if ((e->key_size ^ key_size) | (e->space ^ space))
+    if (!same_head(e, space, key_size))
         return 0;
     if (key_size < 16)
         return same_short_key(entry_key(e), key, key_size);
