@@ -11,7 +11,7 @@ struct eviction_ops {
     const char *name;
     uint8_t max_hits;      /* readers count up to here in entry->hits; 0: not at all */
     uint8_t wants_touches; /* hits are told through touch(), in batches */
-    uint8_t missed_late; /* victim() does not ask what missed() has changed: it may be told between that and evicted() */
+    uint8_t told_late; /* victim() does not ask what missed() has changed: that and evicted() may be told when the entry is written */
     /* A new entry; `hash` is its key's. */
     void (*insert)(struct shard *s, struct entry *e, uint64_t hash);
     /* It was read. */

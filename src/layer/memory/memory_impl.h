@@ -180,9 +180,11 @@ struct shard {
     unsigned dead_count;
     uint32_t likely;      /* who leaves next, it seems; 0: not known */
     uint64_t likely_hash; /* its key's */
-    uint64_t missing;     /* who is to be told of through missed(), before the next evicted(): hash, */
+    uint64_t missing;     /* who is to be told of through missed(): hash, */
+    uint64_t left;        /* and after that through evicted(), before the next victim() */
     int missing_waits;    /* if there is one */
-    uint64_t kept;        /* of the retired, what the last collection had to leave: pinned */
+    int left_waits;
+    uint64_t kept; /* of the retired, what the last collection had to leave: pinned */
 
     _Alignas(64) uint64_t puts;
     uint64_t evictions;
@@ -410,13 +412,17 @@ void strata__slab_release(struct memory *m);
 /* Bytes that the largest block can have. */
 size_t strata__slab_max(const struct memory *m);
 
-/* Tell the policy of the key that is not here and is about to be inserted, if that has not been done. */
-static inline void strata__memory_tell_missed(struct shard *s)
+/* Tell the policy of the key that is not here and is about to be inserted, and of the one that left, if that has not been done. */
+static inline void strata__memory_tell_policy(struct shard *s)
 {
-    if (!s->missing_waits)
-        return;
-    s->missing_waits = 0;
-    s->eviction->missed(s, s->missing);
+    if (s->missing_waits) {
+        s->missing_waits = 0;
+        s->eviction->missed(s, s->missing);
+    }
+    if (s->left_waits) {
+        s->left_waits = 0;
+        s->eviction->evicted(s, s->left);
+    }
 }
 
 /* memory_index.c.  Under the shard's lock, but find. */

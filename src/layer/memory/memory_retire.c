@@ -188,6 +188,7 @@ size_t strata__retire_relieve(struct shard *s)
 
 void strata__shard_unlock(struct shard *s)
 {
+    strata__memory_tell_policy(s);
     struct strata_value *dead[DEAD_VALUES];
     unsigned count = s->dead_count;
     struct eviction_note *notes = s->notes;

@@ -86,6 +86,8 @@ static uint64_t victim_hash(struct shard *s, const struct entry *e)
 static struct entry *evict_one(struct shard *s, int negative_first, int may_break)
 {
     struct entry *e = NULL;
+    if (s->left_waits)
+        strata__memory_tell_policy(s);
     const struct queue *negatives = &s->queues[QUEUE_NEGATIVE];
     if (!negative_first || negatives->tail == 0)
         e = __builtin_expect(s->shares == NULL, 1) ? s->eviction->victim(s) : strata__share_victim(s);
@@ -104,9 +106,12 @@ static struct entry *evict_one(struct shard *s, int negative_first, int may_brea
     if (s->shares != NULL)
         strata__share_out(s, e);
     strata__retire(s, e);
-    strata__memory_tell_missed(s);
-    if (chosen && s->eviction->evicted != NULL)
-        s->eviction->evicted(s, hash);
+    if (chosen && s->eviction->evicted != NULL) {
+        s->left = hash;
+        s->left_waits = 1;
+        if (!s->eviction->told_late)
+            strata__memory_tell_policy(s);
+    }
     s->evictions++;
     fetch_likely(s);
     return e;

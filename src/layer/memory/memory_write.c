@@ -139,13 +139,12 @@ static struct entry *find_room(struct shard *s, const struct incoming *in, struc
     if (*old == NULL && !negative && s->eviction->missed != NULL) {
         s->missing = op->hash;
         s->missing_waits = 1;
-        if (!s->eviction->missed_late)
-            strata__memory_tell_missed(s);
+        if (!s->eviction->told_late)
+            strata__memory_tell_policy(s);
     }
     if (negative)
         strata__memory_negative_room(s, s->limit_entries != UINT64_MAX ? 1 : in->bytes / UNIT);
     struct entry *e = strata__memory_room(s, in, *old == NULL);
-    strata__memory_tell_missed(s);
     if (*old != NULL) /* making room may have pushed it out */
         *old = strata__index_find(s, op->hash, op->space, op->key.data, op->key.size);
     while (e != NULL && *old == NULL && strata__index_reserve(s) != 0)
@@ -219,6 +218,7 @@ static int put_locked(struct shard *s, const struct incoming *in)
         return refuse_locked(s, op);
     }
     fill(e, in);
+    strata__memory_tell_policy(s); /* not before: what it asks in memory is on its way here meanwhile */
     int resident = is_resident(s, in, e, old);
     if (old != NULL) {
         replace(s, old, e, op->hash, resident);

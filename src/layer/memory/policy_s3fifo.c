@@ -102,7 +102,7 @@ static void evicted(struct shard *s, uint64_t hash)
 const struct eviction_ops strata__evict_s3fifo = {
     .name = "s3-fifo",
     .max_hits = MOST_HITS,
-    .missed_late = 1,
+    .told_late = 1,
 
     .insert = insert,
     .missed = missed,
