@@ -21,7 +21,7 @@ static size_t round_up(size_t bytes, size_t to) { return (bytes + to - 1) / to *
 void strata__tables_init(struct memory *m)
 {
     struct tables *t = &m->tables;
-    size_t bytes = (size_t)round_up((size_t)m->max_bytes, OS_MAP_ALIGN);
+    size_t bytes = round_up((size_t)(m->max_bytes / 2), OS_MAP_ALIGN); /* more than tables take, also while they grow */
     void *at = NULL;
     if (m->max_bytes < TABLES_FROM)
         return;
