@@ -127,6 +127,46 @@ static void what_has_expired_is_none(void **state)
     strata_close(cache);
 }
 
+/* Another layer that closes: it waits for its last pin. */
+struct closing {
+    struct reclaim_waiter waiter;
+    int over, inside;
+};
+
+static void note_where(struct reclaim_waiter *waiter)
+{
+    struct closing *c = (struct closing *)(void *)waiter;
+    c->over++;
+    c->inside = (int)(strata__reclaim_mine->section & 1);
+}
+
+/* Who gives a pin back may be the one to close another layer, which runs a codec, which may call a cache: no longer in the section. */
+static void a_pin_is_given_back_outside_of_the_section(void **state)
+{
+    (void)state;
+    strata *cache = open_cache();
+    struct reclaim_pin *p = reclaim_slot(reclaim_self());
+    struct closing closing = { .waiter = { .done = note_where } };
+    closing.waiter.low = (uintptr_t)&closing;
+    closing.waiter.high = closing.waiter.low + 1;
+    reclaim_protect(p, &closing);
+    strata__reclaim_when_unpinned(&closing.waiter);
+    assert_int_equal(closing.over, 0);
+    p->address = 0; /* by a thread that has not seen yet that somebody waits */
+    put(cache, 3, 1);
+    int64_t put_at = strata__os_now_ms();
+    while (strata__os_now_ms() <= put_at + 1)
+        ;
+    if (bound() != NULL)
+        os_bound_set(bound(), os_bound_second() - 1, put_at - 2 * OS_BOUND_SPAN_MS);
+    assert_int_equal(get(cache, 3), STRATA_MISS);
+    if (bound() == NULL)
+        strata__reclaim_pin_dropped();
+    assert_int_equal(closing.over, 1);
+    assert_int_equal(closing.inside, 0);
+    strata_close(cache);
+}
+
 static void an_expired_key_is_stale_at_once(void **state)
 {
     (void)state;
@@ -333,6 +373,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(whichever_way_it_is_a_hit),       cmocka_unit_test(what_has_expired_is_none),
+        cmocka_unit_test(a_pin_is_given_back_outside_of_the_section),
         cmocka_unit_test(an_expired_key_is_stale_at_once), cmocka_unit_test(a_pin_shared_and_back_is_as_new),
         cmocka_unit_test(policies_hear_of_hits),           cmocka_unit_test(wrong_arguments_are_told_and_not_counted),
         cmocka_unit_test(loads_go_the_same_ways),          cmocka_unit_test(some_looks_are_timed),

@@ -53,14 +53,24 @@ INLINE int over(struct strata_hit *hit, struct reclaim_record *r)
 }
 
 /* No plain hit: out of the section, but counted as begun before. */
-static int go_on(struct call *c, int loads, strata_value *said, uint64_t number)
+INLINE void leave(const struct call *c)
+{
+    counter_step(&words_of(c->hit, c->r)[HIT_WORD_BEGUN]);
+    reclaim_step(c->r);
+}
+
+static int ask_rest(struct call *c, int loads, strata_value *said, uint64_t number)
 {
     struct strata_hit *hit = c->hit;
-    counter_step(&words_of(hit, c->r)[HIT_WORD_BEGUN]);
-    reclaim_step(c->r);
     *c->out = said;
     c->rest.loads = loads;
     return hit->rest(hit, c->key, c->out, &c->rest, number);
+}
+
+static int go_on(struct call *c, int loads, strata_value *said, uint64_t number)
+{
+    leave(c);
+    return ask_rest(c, loads, said, number);
 }
 
 INLINE void count_use(uint8_t most, struct entry *e)
@@ -86,8 +96,9 @@ APART int judge_again(struct call *c, int loads)
     const struct entry *e = (const struct entry *)atomic_load_explicit(&p->address, memory_order_relaxed);
     if (holds_at(c->hit, e, strata__os_bound_renew(&r->bound)))
         return over(c->hit, r);
-    strata_value_unref(v);
-    return go_on(c, loads, NULL, hash_of(c));
+    leave(c);
+    strata_value_unref(v); /* not before: who gives a pin back may be the one to close another layer, which runs a codec */
+    return ask_rest(c, loads, NULL, hash_of(c));
 }
 
 /* By the bound, where there is one that holds and says so; else by the clock. */
