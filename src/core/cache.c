@@ -308,7 +308,7 @@ static void shut(struct root *root)
 static int busy_inside(struct root *root)
 {
     uint64_t begun = 0, over = 0;
-    if (!strata__hits_over()) /* first: what turns out to be none is counted as begun before it leaves its section */
+    if (!strata__hits_over(&root->close_walk)) /* first: what is none counts as begun before it leaves its section */
         return 1;
     key_mutex_lock(&root->tree_lock);
     for (uint32_t i = 0; i < root->space_count; i++) {
@@ -532,7 +532,7 @@ static int forget_parent(struct root *root)
     strata__bans_reopen(root);
     root->closer = NULL;
     root->closers = 0;
-    root->close_begun = 0;
+    root->close_begun = root->close_walk.begun = 0;
     memset(&root->maintain_timer, 0, sizeof root->maintain_timer);
     for (size_t i = 0; i < root->events.count; i++)
         root->events.list[i]->running = 0;

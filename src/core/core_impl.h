@@ -237,6 +237,7 @@ struct root {
     const void *closer;   /* the thread that closes, by something of its own; NULL: none; tree lock */
     uint32_t closers;     /* threads in strata_close(), that one among them: they need the executor; tree lock */
     int closed, close_rc; /* 1: there is nothing left to close, and what came of it; tree lock */
+    struct reclaim_walk close_walk; /* past who may be on a hit since the gates were shut; by who is at work */
     int close_begun,
         close_told; /* its first part is done, and all that buses were to be told has gone out; by who is at work */
 };

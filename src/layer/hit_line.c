@@ -3,5 +3,5 @@
 
 #include "src/os/reclaim.h"
 
-/* All of such a way is one section.  The gate was shut before quiesce() fences, and a section is entered before the gate is looked at. */
-int strata__hits_over(void) { return strata__reclaim_quiesce(0); }
+/* All of such a way is one section.  The gate was shut before the walk fences, and a section is entered before the gate is looked at. */
+int strata__hits_over(struct reclaim_walk *walk) { return strata__reclaim_walk(walk); }

@@ -13,6 +13,7 @@
 
 #include "src/base/counter.h"
 #include "src/layer/key_hash.h"
+#include "src/os/reclaim.h"
 #include "strata/cache.h"
 #include "strata/sys/layer.h"
 
@@ -78,7 +79,8 @@ struct strata_hit {
     STRATA_HIT_FIELDS;
 };
 
-/* After a gate was shut.  1: no thread is on one of a layer's own ways any more that looked at it before; 0: ask again. */
-int strata__hits_over(void);
+/* After a gate was shut, a walk that begins then.  1: no thread is on one of a layer's own ways any more that looked at it before; 0:
+ * ask again. */
+int strata__hits_over(struct reclaim_walk *walk);
 
 #endif /* STRATA_LAYER_HIT_LINE_H */

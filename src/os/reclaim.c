@@ -201,15 +201,16 @@ struct reclaim_pin *strata__reclaim_more_pins(struct reclaim_record *r)
     return p;
 }
 
-/* 1 when the record's thread has been outside since we first looked. */
-static int has_left(struct reclaim_record *r, int insist)
+static uint64_t section_of(struct reclaim_record *r) { return atomic_load_explicit(&r->section, memory_order_acquire); }
+
+/* 1 when the record's thread has been outside since that was its section. */
+static int has_left(struct reclaim_record *r, uint64_t first, int insist)
 {
-    uint64_t first = atomic_load_explicit(&r->section, memory_order_acquire);
     if ((first & 1) == 0 || r == strata__reclaim_mine)
         return 1;
     /* A section lasts some ten nanoseconds, unless its thread was put to sleep inside. */
     for (int tries = 0; tries < 200 || insist; tries++) {
-        if (atomic_load_explicit(&r->section, memory_order_acquire) != first)
+        if (section_of(r) != first)
             return 1;
         if (tries > 100)
             sched_yield();
@@ -222,12 +223,27 @@ int strata__reclaim_quiesce(int insist)
     uint64_t mine = atomic_fetch_add(&quiesces_begun, 1) + 1;
     heavy_fence();
     for (struct reclaim_record *r = atomic_load_explicit(&records, memory_order_acquire); r != NULL; r = r->next)
-        if (!has_left(r, insist))
+        if (!has_left(r, section_of(r), insist))
             return 0;
     uint64_t over = atomic_load_explicit(&quiesces_over, memory_order_relaxed);
     while (over < mine && !atomic_compare_exchange_weak_explicit(&quiesces_over, &over, mine, memory_order_acq_rel,
                                                                  memory_order_relaxed))
         continue;
+    return 1;
+}
+
+int strata__reclaim_walk(struct reclaim_walk *w)
+{
+    if (!w->begun) {
+        heavy_fence();
+        *w = (struct reclaim_walk){ .at = atomic_load_explicit(&records, memory_order_acquire), .begun = 1 };
+    }
+    for (; w->at != NULL; w->at = w->at->next, w->section = 0) {
+        if (w->section == 0)
+            w->section = section_of(w->at);
+        if (!has_left(w->at, w->section, 0))
+            return 0;
+    }
     return 1;
 }
 

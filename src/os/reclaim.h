@@ -156,6 +156,15 @@ static inline struct reclaim_touches *reclaim_touches_of(struct reclaim_record *
 /* After the caller unlinked things: wait a moment until no reader can still be looking at them without a pin.
  * 1: none can; 0: some thread is inside a section for longer: try again later.  With `insist`, yields until 1. */
 int strata__reclaim_quiesce(int insist);
+/* The same in as many calls as it takes: each takes up where the one before it was, so that threads which are inside again and again
+ * hold it up once at most.  Zeros at first. */
+struct reclaim_walk {
+    struct reclaim_record *at;
+    uint64_t section; /* of that record, when it was found inside; 0: not looked at */
+    int begun;
+};
+/* 1: no thread is in a section any more that it was in when the walk began; 0: ask again. */
+int strata__reclaim_walk(struct reclaim_walk *walk);
 /* One quiesce() serves everybody who unlinked something before it began: take a stamp after unlinking; once it has
  * passed, some quiesce() that began later has succeeded. */
 uint64_t strata__reclaim_stamp(void);

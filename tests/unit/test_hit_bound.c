@@ -348,6 +348,37 @@ static void closing_waits_for_who_is_inside(void **state)
     assert_int_equal(strata_close_within(reader.cache, 60000), STRATA_OK);
 }
 
+/* Closing goes on where it was: who is inside again came after the gate was shut, and others are looked at no more. */
+static void who_is_inside_again_is_not_waited_for(void **state)
+{
+    (void)state;
+    struct reader readers[2] = { { .cache = open_cache() }, { .cache = NULL } };
+    struct reclaim_walk walk = { 0 };
+    pthread_t threads[2];
+    put(readers[0].cache, 3, FAR_MS);
+    readers[1].cache = readers[0].cache;
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, be_inside, &readers[i]), 0);
+        while (!atomic_load(&readers[i].inside))
+            sched_yield();
+    }
+    assert_int_equal(strata__hits_over(&walk), 0);
+    for (int i = 0; i < 2; i++) {
+        struct reclaim_record *r = walk.at;
+        assert_int_equal(walk.section & 1, 1);
+        reclaim_leave(r);
+        reclaim_enter(r);
+        assert_int_equal(strata__reclaim_quiesce(0), 0);
+        assert_int_equal(strata__hits_over(&walk), i);
+    }
+    assert_int_equal(strata__hits_over(&walk), 1);
+    for (int i = 0; i < 2; i++) {
+        atomic_store(&readers[i].may_go, 1);
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    }
+    strata_close(readers[0].cache);
+}
+
 /* In a section when the cache is shut: refused, and counted as one that was. */
 static void who_comes_too_late_is_refused(void **state)
 {
@@ -372,12 +403,18 @@ static void who_comes_too_late_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(whichever_way_it_is_a_hit),       cmocka_unit_test(what_has_expired_is_none),
+        cmocka_unit_test(whichever_way_it_is_a_hit),
+        cmocka_unit_test(what_has_expired_is_none),
         cmocka_unit_test(a_pin_is_given_back_outside_of_the_section),
-        cmocka_unit_test(an_expired_key_is_stale_at_once), cmocka_unit_test(a_pin_shared_and_back_is_as_new),
-        cmocka_unit_test(policies_hear_of_hits),           cmocka_unit_test(wrong_arguments_are_told_and_not_counted),
-        cmocka_unit_test(loads_go_the_same_ways),          cmocka_unit_test(some_looks_are_timed),
-        cmocka_unit_test(closing_waits_for_who_is_inside), cmocka_unit_test(who_comes_too_late_is_refused),
+        cmocka_unit_test(an_expired_key_is_stale_at_once),
+        cmocka_unit_test(a_pin_shared_and_back_is_as_new),
+        cmocka_unit_test(policies_hear_of_hits),
+        cmocka_unit_test(wrong_arguments_are_told_and_not_counted),
+        cmocka_unit_test(loads_go_the_same_ways),
+        cmocka_unit_test(some_looks_are_timed),
+        cmocka_unit_test(closing_waits_for_who_is_inside),
+        cmocka_unit_test(who_is_inside_again_is_not_waited_for),
+        cmocka_unit_test(who_comes_too_late_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

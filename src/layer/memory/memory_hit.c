@@ -97,7 +97,8 @@ APART int judge_again(struct call *c, int loads)
     if (holds_at(c->hit, e, strata__os_bound_renew(&r->bound)))
         return over(c->hit, r);
     leave(c);
-    strata_value_unref(v); /* not before: who gives a pin back may be the one to close another layer, which runs a codec */
+    /* Not before: who gives a pin back may be the one to close another layer, which runs a codec. */
+    strata_value_unref(v);
     return ask_rest(c, loads, NULL, hash_of(c));
 }
 
