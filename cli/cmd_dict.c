@@ -129,8 +129,11 @@ static int train(const struct dict_job *job)
     void *bytes;
     int rc;
 
-    if (lstat(path, &is) == 0 && !S_ISREG(is.st_mode) && !S_ISLNK(is.st_mode)) /* a rename takes the name of anything */
+    if (stat(path, &is) == 0 &&
+        !S_ISREG(is.st_mode)) /* a rename takes the name of anything, that of a link to it, too */
         return cli_usage("dict: %s is no plain file: choose another name", path);
+    if (out_file_same(path, job->words[1]))
+        return cli_usage("dict: %s: those are the samples, which would be gone: choose another name", path);
     if (!job->force && access(path, F_OK) == 0)
         return cli_usage("dict: %s is there, and values may have been packed with it: choose another name, or --force",
                          path);

@@ -39,9 +39,10 @@ int out_file_check(const char *path, const char *where, strata_error *err)
                        : cli_fail(err, STRATA_EIO, where, "%.180s cannot be written: %s", path, strerror(failed));
 }
 
-int out_file_same(const char *a, const char *b)
+int out_file_same(const char *out, const char *in)
 {
     struct stat one, other;
+    int read = strcmp(in, "-") == 0 ? fstat(STDIN_FILENO, &other) : stat(in, &other);
 
-    return stat(a, &one) == 0 && stat(b, &other) == 0 && one.st_dev == other.st_dev && one.st_ino == other.st_ino;
+    return read == 0 && stat(out, &one) == 0 && one.st_dev == other.st_dev && one.st_ino == other.st_ino;
 }

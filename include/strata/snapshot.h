@@ -85,8 +85,8 @@ STRATA_API int strata_snapshot_export(strata *cache, const strata_snapshot_optio
 STRATA_API int strata_snapshot_import(strata *cache, const strata_snapshot_options *options, strata_snapshot_read read,
                                       void *ctx, strata_snapshot_report *out_report, strata_error *err);
 
-/** strata_snapshot_export() to a file, which appears whole, and on the disk, or not at all; with mode 0600, in place of the file or
- *  link that had the name; anything else that has it is left alone (STRATA_EINVAL).  @return also STRATA_EIO. */
+/** strata_snapshot_export() to a file, which appears whole, and on the disk, or not at all; with mode 0600, in place of the file that
+ *  had the name, or of the link to one or to nothing; anything else that has it is left alone (STRATA_EINVAL).  @return also STRATA_EIO. */
 STRATA_API int strata_snapshot_save(strata *cache, const char *path, const strata_snapshot_options *options,
                                     strata_snapshot_report *out_report, strata_error *err);
 

@@ -247,7 +247,6 @@ static void take_stat(struct os_file_stat *out, const struct stat *s)
 {
     out->size = s->st_size > 0 ? (uint64_t)s->st_size : 0;
     out->regular = S_ISREG(s->st_mode);
-    out->link = S_ISLNK(s->st_mode);
     out->foreign = s->st_uid != geteuid();
     out->others_write = (s->st_mode & (S_IWGRP | S_IWOTH)) != 0;
 }
@@ -270,7 +269,7 @@ int strata__os_file_stat_in(int dir, const char *name, struct os_file_stat *out)
     if (failed != 0)
         return failed;
     struct stat s;
-    if (fstatat(dir, name, &s, AT_SYMLINK_NOFOLLOW) != 0)
+    if (fstatat(dir, name, &s, 0) != 0)
         return errno;
     take_stat(out, &s);
     return 0;

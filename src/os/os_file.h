@@ -15,8 +15,7 @@ enum {
 
 struct os_file_stat {
     uint64_t size;
-    int regular; /* a plain file: no link, directory or device */
-    int link;
+    int regular;      /* a plain file: no link, directory or device */
     int foreign;      /* another user's */
     int others_write; /* group or others may write to it */
 };
@@ -45,7 +44,7 @@ int strata__os_file_truncate(int fd, uint64_t size);
  * is no error. */
 int strata__os_file_reserve(int fd, uint64_t size);
 int strata__os_file_stat(int fd, struct os_file_stat *out);
-/* What has that name, without opening it. */
+/* What has that name, or what a link leads to that has it, without opening it. */
 int strata__os_file_stat_in(int dir, const char *name, struct os_file_stat *out);
 int strata__os_file_rename(int dir, const char *from, const char *to);
 int strata__os_file_remove(int dir, const char *name);

@@ -151,14 +151,14 @@ static void sweep(const struct place *place)
     (void)strata__os_dir_list(place->dir, sweep_one, &s); /* what is left takes room, and no more */
 }
 
-/* A rename takes the name of anything: root's /dev/null would be a file from then on. */
+/* A rename takes the name of anything: root's /dev/null would be a file from then on, and so would its /dev/stdout, which is a link. */
 static int check_name(const struct place *place, strata_error *err)
 {
     struct os_file_stat stat;
     int failed = strata__os_file_stat_in(place->dir, place->name, &stat);
     if (failed != 0 && failed != ENOENT)
         return fail_os(err, failed, place->path, "written");
-    if (failed == 0 && !stat.regular && !stat.link)
+    if (failed == 0 && !stat.regular)
         return bad_path(err, place->path, "is no plain file: choose another name");
     return STRATA_OK;
 }

@@ -269,7 +269,7 @@ static void a_ban_holds_after_a_restart(void **state)
 static void what_is_no_file_is_left_alone(void **state)
 {
     (void)state;
-    char dir[256], path[512], names[4][64];
+    char dir[256], path[512], link[512], names[4][64];
     struct stat st;
     strata_error err = STRATA_ERROR_INIT;
     temp_dir_make(dir, sizeof dir);
@@ -283,7 +283,15 @@ static void what_is_no_file_is_left_alone(void **state)
         assert_int_equal(stat(path, &st), 0);
         assert_true(i == 0 ? S_ISFIFO(st.st_mode) : S_ISDIR(st.st_mode));
         assert_int_equal(temp_dir_list(dir, names, 4), 1);
+        join(link, dir, "link"); /* as /dev/stdout is */
+        assert_int_equal(symlink("taken", link), 0);
+        assert_int_equal(save_in(cache, dir, "link", &err), STRATA_EINVAL);
+        assert_non_null(strstr(err.message, "no plain file"));
+        assert_int_equal(lstat(link, &st), 0);
+        assert_true(S_ISLNK(st.st_mode));
         assert_int_equal(remove(path), 0);
+        assert_int_equal(strata_snapshot_save(cache, link, NULL, NULL, &err), STRATA_OK); /* it leads to nothing */
+        assert_int_equal(remove(link), 0);
     }
     strata_close(cache);
     temp_dir_remove(dir);
