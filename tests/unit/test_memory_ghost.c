@@ -1,5 +1,7 @@
 /* test_memory_ghost.c - the ghost of S3-FIFO against a list: the same fingerprints are known, oldest forgotten first, whatever holes
  * takes leave; and where there is no room for more, fewer are known and nothing else is wrong. */
+#include <stdlib.h>
+
 #include "src/base/hash.h"
 #include "src/layer/memory/memory_impl.h"
 #include "tests/support/cmocka_all.h"

@@ -1,5 +1,6 @@
 /* test_memory_tables.c - memory for tables: zeros, nobody else's, and the same again when the range is full or the system refuses. */
 #include <errno.h>
+#include <stdlib.h>
 
 #include "src/base/hash.h"
 #include "src/layer/memory/memory_impl.h"
