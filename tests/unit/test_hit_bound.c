@@ -320,6 +320,27 @@ struct reader {
     _Atomic(int) inside, may_go;
 };
 
+/* Each second the turn comes to others, where a thread asks in the same order for ever. */
+static void who_asks_two_in_turns_times_both(void **state)
+{
+    (void)state;
+    strata *cache = open_cache(), *other = open_cache();
+    strata_layer_stats layer = { .size = sizeof layer };
+    put(cache, 2, FAR_MS);
+    put(other, NAMES - 1, FAR_MS);
+    for (int second = 0; second < 8; second++) {
+        for (int i = 0; i < 3000; i++) {
+            assert_int_equal(get(cache, 2), STRATA_OK);
+            assert_int_equal(get(other, NAMES - 1), STRATA_OK);
+        }
+        go(SECOND_CHANGED);
+    }
+    assert_int_equal(strata_stats_layer(cache, 0, &layer), STRATA_OK);
+    assert_true(layer.latency.count > 0);
+    strata_close(other);
+    strata_close(cache);
+}
+
 static void *be_inside(void *ctx)
 {
     struct reader *reader = ctx;
@@ -412,6 +433,7 @@ int main(void)
         cmocka_unit_test(wrong_arguments_are_told_and_not_counted),
         cmocka_unit_test(loads_go_the_same_ways),
         cmocka_unit_test(some_looks_are_timed),
+        cmocka_unit_test(who_asks_two_in_turns_times_both),
         cmocka_unit_test(closing_waits_for_who_is_inside),
         cmocka_unit_test(who_is_inside_again_is_not_waited_for),
         cmocka_unit_test(who_comes_too_late_is_refused),

@@ -94,8 +94,13 @@ APART int judge_again(struct call *c, int loads)
     strata_value *v = *c->out;
     struct reclaim_pin *p = (struct reclaim_pin *)(void *)v;
     const struct entry *e = (const struct entry *)atomic_load_explicit(&p->address, memory_order_relaxed);
-    if (holds_at(c->hit, e, strata__os_bound_renew(&r->bound)))
-        return over(c->hit, r);
+    if (holds_at(c->hit, e, strata__os_bound_renew(&r->bound))) {
+        int status = over(c->hit, r);
+        /* Sections are counted to time one in 1,024: another number of them each second, for who asks in turns with others. */
+        reclaim_step(r);
+        reclaim_step(r);
+        return status;
+    }
     leave(c);
     /* Not before: who gives a pin back may be the one to close another layer, which runs a codec. */
     strata_value_unref(v);
