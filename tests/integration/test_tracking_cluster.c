@@ -280,6 +280,21 @@ static void a_master_that_was_killed_is_noticed(void **state)
     close_world(&w);
 }
 
+/* Nodes answer what a heartbeat has asked while the connections to others are closed already. */
+static void closing_does_not_mind_who_answers(void **state)
+{
+    struct world w;
+    (void)state;
+    open_world(&w, 0);
+    for (int round = 0; round < 150; round++) {
+        strata *node = open_node(&w, 1);
+        if (round % 2 != 0)
+            redis_cache_nap(round % 10);
+        assert_int_equal(strata_close(node), STRATA_OK);
+    }
+    close_world(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -290,6 +305,7 @@ int main(void)
         cmocka_unit_test(a_slot_that_moves_is_followed),
         cmocka_unit_test(a_master_that_is_added_is_listened_to),
         cmocka_unit_test(a_master_that_is_paused_is_noticed),
+        cmocka_unit_test(closing_does_not_mind_who_answers),
     };
     return cmocka_run_group_tests_name("tracking_cluster", tests, NULL, NULL);
 }

@@ -186,6 +186,9 @@ static void arm(struct tracking *t)
 
 static void close_trackers(struct tracking *t)
 {
+    /* An answer that comes meanwhile is told beside all of them: none goes before all are quiet. */
+    for (size_t i = 0; i < t->tracker_count; i++)
+        strata__tracker_quiet(t->trackers[i]);
     for (size_t i = 0; i < t->tracker_count; i++)
         strata__tracker_close(t->trackers[i]);
     t->tracker_count = 0;

@@ -98,7 +98,8 @@ static inline int tracking_per_key(const struct tracking *t) { return t->options
 /* Opens the link; NULL: that failed, says *err.  `place` NULL: what the target says. */
 struct tracker *strata__tracker_open(struct tracking *t, enum tracker_kind kind, const struct redis_place *place,
                                      strata_error *err);
-/* Not on its own link's thread. */
+/* Neither on its own link's thread.  First it only tells no more, and stays. */
+void strata__tracker_quiet(struct tracker *tr);
 void strata__tracker_close(struct tracker *tr);
 /* In a child after fork. */
 void strata__tracker_abandon(struct tracker *tr);

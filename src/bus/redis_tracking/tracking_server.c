@@ -221,11 +221,15 @@ struct tracker *strata__tracker_open(struct tracking *t, enum tracker_kind kind,
     return NULL;
 }
 
+void strata__tracker_quiet(struct tracker *tr)
+{
+    strata__redis_close(tr->link);
+    tr->link = NULL;
+}
+
 void strata__tracker_close(struct tracker *tr)
 {
-    if (tr == NULL)
-        return;
-    strata__redis_close(tr->link);
+    strata__tracker_quiet(tr);
     strata__free(NULL, tr);
 }
 
