@@ -7,7 +7,8 @@
  * ghost hit) leaves a number that nobody has: the capacity counts live fingerprints only.  A bit for each number says whether it is
  * alive.  When the numbers are used up, holes and all, they are given anew, which costs as much as the takes that made the holes.
  *
- * A set with more than 16 live ones forgets its oldest before its turn: with sets that are three fifths full 1 in 300 does. */
+ * A set with more than 16 live ones forgets its oldest before its turn.  With hashes spread evenly (Poisson), and at most 9.6 to a
+ * set on average, that befalls 1 in 250. */
 #include <string.h>
 
 #include "src/layer/memory/memory_impl.h"
