@@ -207,10 +207,20 @@ static __attribute__((noinline)) int get_on(strata *cache, strata_slice key, con
     return rc;
 }
 
-/* The only layer has said no, nobody listens, and this call is counted as begun: that is the answer. */
+/* Where the only layer has said no to a get, and nobody listens: that is the answer. */
 static inline int miss_is_final(const struct root *root)
 {
     return root->layer_count == 1 && root->instant_count == 1 && !event_wanted(root, STRATA_EVENT_MISS);
+}
+
+/* Counted as begun: now as over. */
+static int end_missed(strata *cache, strata_value **out)
+{
+    uint32_t cell = counter_index();
+    *out = NULL;
+    counter_raise(cache->cells, cell, HOT_MISSED);
+    counter_raise(cache->cells, cell, HOT_SLOW);
+    return STRATA_MISS;
 }
 
 /* The arguments of a call that are wrong, in words. */
@@ -274,12 +284,6 @@ static int get_rest(strata *cache, strata_slice key, strata_value **out, const s
         if (rc != NOT_DIRECT)
             return rc;
     }
-    if (l->said == STRATA_NOT_HERE && miss_is_final(cache->root)) {
-        uint32_t cell = counter_index();
-        counter_raise(cache->cells, cell, HOT_MISSED);
-        counter_raise(cache->cells, cell, HOT_SLOW);
-        return STRATA_MISS;
-    }
     return get_on(cache, key, l, out, err);
 }
 
@@ -289,6 +293,8 @@ int strata__hit_rest(struct strata_hit *hit, strata_slice key, strata_value **ou
     strata *cache = handle_of_hit(hit);
     if (UNLIKELY(out == NULL || !key_fits(cache, key)))
         return refuse_arguments(cache, key, out, call->err);
+    if (*out == STRATA_NOT_HERE && !call->loads && !cache->get_loads && miss_is_final(cache->root))
+        return end_missed(cache, out); /* without a look at the clock */
     const struct look l = look_of(cache, *out, number);
     if (call->loads)
         return load_on(cache, key, &l, call, out, call->err);

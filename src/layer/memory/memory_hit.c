@@ -88,12 +88,13 @@ static int holds_at(struct strata_hit *hit, const struct entry *e, int64_t now_m
 }
 
 /* It was handed out, but the bound under which it was is not known to hold. */
-APART int judge_again(struct call *c, int loads)
+APART int judge_again(struct call *c, struct reclaim_record *r, int loads)
 {
-    struct reclaim_record *r = c->r;
     strata_value *v = *c->out;
     struct reclaim_pin *p = (struct reclaim_pin *)(void *)v;
     const struct entry *e = (const struct entry *)atomic_load_explicit(&p->address, memory_order_relaxed);
+    c->key.size = e->key_size;
+    c->r = r;
     if (holds_at(c->hit, e, strata__os_bound_renew(&r->bound))) {
         int status = over(c->hit, r);
         /* Sections are counted to time one in 1,024: another number of them each second, for who asks in turns with others. */
@@ -186,60 +187,84 @@ INLINE void hand_out(struct reclaim_pin *p, const struct entry *e)
     reclaim_protect(p, e);
 }
 
-/* For keys of 8 to 15 bytes or of 16 to 32, which are hashed and compared without a loop. */
+/* Where the way of a hit ends early. */
+enum turn { TURN_SHUT, TURN_TIMED, TURN_SEARCH, TURN_JUDGE };
+
+APART int turn_off(struct call *c, int loads, enum turn where, struct entry *e)
+{
+    switch (where) {
+    case TURN_SHUT: return turn_away(c, loads);
+    case TURN_TIMED: return time_it(c, loads);
+    case TURN_SEARCH: return search(c, loads);
+    default: return judge(c, loads, e);
+    }
+}
+
+/* For keys of 8 to 15 bytes or of 16 to 32, which are hashed and compared without a loop.  What of the call a hit does not need once
+ * more is set where the way ends early: the processor has room for some thirty stores that wait. */
 INLINE int ask(struct call *c, struct strata_hit *hit, struct reclaim_record *r, const char *key, size_t n,
                int is_short, int loads)
 {
+    enum turn where = TURN_SHUT;
+    struct entry *e = NULL;
     if (is_short ? n - 8 > 7 : n - 16 > 16)
         __builtin_unreachable();
     reclaim_step(r);
     if (UNLIKELY(!is_open(hit)))
-        return turn_away(c, loads);
+        goto turn;
+    where = TURN_TIMED;
     if (UNLIKELY(!word64_has(&r->section, HIT_SAMPLE_MASK << 1)))
-        return time_it(c, loads);
+        goto turn;
+    where = TURN_SEARCH;
     uint64_t hash = strata__key_hash_usual(&hit->secret, key, n);
     struct shard *s = shard_of(hit, hash);
     struct index_table *t = atomic_load_explicit(&s->table, memory_order_acquire);
     const _Atomic(uint64_t) *at = bucket_first(&t->slots[index_home(index_tag(hash), t->slot_count)], hash);
     if (UNLIKELY(at == NULL))
-        return search(c, loads);
+        goto turn;
     uint32_t ref = bucket_ref(at);
     if (UNLIKELY(ref == 0))
-        return search(c, loads);
-    struct entry *e = (struct entry *)(void *)(s->base + ref * s->ref_bytes);
+        goto turn;
+    e = (struct entry *)(void *)(s->base + ref * s->ref_bytes);
     __builtin_prefetch((const char *)e + 64); /* key and value begin on two lines, as often as not */
     if (UNLIKELY(!is_wanted(e, hit->lines.space, key, n)))
-        return search(c, loads);
+        goto turn;
+    where = TURN_JUDGE;
     struct reclaim_pin *p = r->hint;
     if (UNLIKELY(!address_is_none(&p->address)) || UNLIKELY(!holds(hit, r, e)))
-        return judge(c, loads, e);
+        goto turn;
     hand_out(p, e);
     count_use(s->quick_hits, e);
     *c->out = (strata_value *)(void *)p;
     int64_t second = os_bound_second();
-    r = c->r;
+    r = strata__reclaim_own;
     if (UNLIKELY(!word64_is(&r->bound.second, second)))
-        return judge_again(c, loads);
+        return judge_again(c, r, loads);
     return over(c->hit, r);
+turn:
+    c->key.size = n;
+    c->r = r;
+    return turn_off(c, loads, where, e);
 }
 
 /* No key of 16 to 32 bytes, or something else is not as usual. */
-APART int ask_other(struct call *c, int loads)
+APART int ask_other(struct call *c, size_t n, int loads)
 {
-    if (c->r == NULL || c->key.size - 8 > 7 || c->key.data == NULL || c->out == NULL)
+    c->key.size = n;
+    c->r = strata__reclaim_own;
+    if (c->r == NULL || n - 8 > 7 || c->key.data == NULL || c->out == NULL)
         return ask_general(c, loads);
-    return ask(c, c->hit, c->r, c->key.data, c->key.size, 1, loads);
+    return ask(c, c->hit, c->r, c->key.data, n, 1, loads);
 }
 
 INLINE int ask_first(struct call *c, struct strata_hit *hit, strata_slice key, strata_value **out, int loads)
 {
     struct reclaim_record *r = strata__reclaim_own;
     c->hit = hit;
-    c->key = key;
+    c->key.data = key.data;
     c->out = out;
-    c->r = r;
     if (UNLIKELY(key.size - 16 > 16) || UNLIKELY(r == NULL) || UNLIKELY(key.data == NULL) || UNLIKELY(out == NULL))
-        return ask_other(c, loads);
+        return ask_other(c, key.size, loads);
     return ask(c, hit, r, key.data, key.size, 0, loads);
 }
 

@@ -42,14 +42,14 @@
 
 /* Blocks and entries ----------------------------------------------------------------------------------------- */
 
+#define BLOCK_SLACK (63u << 26) /* no enumerator is that large in C11 */
 enum {
     BLOCK_UNITS = (1u << 18) - 1, /* size in units of 8 bytes */
     BLOCK_QUEUE_SHIFT = 18,       /* 5 bits: the queue that an entry stands in */
     BLOCK_QUEUE = 31u << 18,
-    BLOCK_SLACK_SHIFT = 23, /* 6 bits: unused bytes at an entry's end */
-    BLOCK_SLACK = 63u << 23,
-    BLOCK_FREE = 1u << 29,      /* nobody's */
-    BLOCK_PREV_FREE = 1u << 30, /* the block before it is free: its size stands in its last word */
+    BLOCK_FREE = 1u << 23,      /* nobody's */
+    BLOCK_PREV_FREE = 1u << 24, /* the block before it is free: its size stands in its last word */
+    BLOCK_SLACK_SHIFT = 26,     /* 6 bits, the uppermost: unused bytes at an entry's end */
     UNIT = 8,                   /* bytes */
     BLOCK_MIN_UNITS = 4
 };

@@ -35,10 +35,13 @@ static int fits_brief(const strata_meta *meta)
            meta->early_ms >= 0 && meta->early_ms < UINT32_MAX;
 }
 
+/* A time to live and nothing else: most are, so that is one branch. */
 static int is_plain(const strata_meta *meta)
 {
-    return meta->stale_ms == 0 && meta->error_ms == 0 && meta->keep_ms == 0 && meta->early_ms == 0 &&
-           meta->retry_at_ms == 0 && meta->codec == 0;
+    int64_t times = meta->stale_ms | meta->error_ms | meta->keep_ms | meta->early_ms | meta->retry_at_ms |
+                    meta->slide_ms;
+    uint64_t numbers = (uint64_t)meta->version | (uint64_t)meta->store_position | (uint64_t)meta->codec;
+    return ((uint64_t)times | numbers) == 0;
 }
 
 static int64_t plus(int64_t a, int64_t b)
@@ -47,6 +50,13 @@ static int64_t plus(int64_t a, int64_t b)
     if (b == STRATA_FOREVER || __builtin_add_overflow(a, b, &sum))
         return b < 0 ? INT64_MIN : INT64_MAX;
     return sum;
+}
+
+static uint8_t kind_of_windows(const strata_meta *meta, int same_life)
+{
+    if (meta->slide_ms > 0)
+        return KIND_META | KIND_FULL;
+    return same_life && fits_brief(meta) ? KIND_META : KIND_FULL;
 }
 
 uint8_t strata__meta_kind(struct memory *m, const strata_meta *meta, uint16_t *out_class)
@@ -58,14 +68,13 @@ uint8_t strata__meta_kind(struct memory *m, const strata_meta *meta, uint16_t *o
         atomic_store(&m->wall_offset, meta->born_wall_ms - meta->born_ms);
         atomic_compare_exchange_strong(&m->life, &life, meta->life);
     }
-    if (meta->slide_ms > 0)
-        return kind | KIND_META | KIND_FULL;
-    if (meta->life != atomic_load_explicit(&m->life, memory_order_relaxed) || !fits_brief(meta))
-        return kind | KIND_FULL;
+    int same_life = meta->life == atomic_load_explicit(&m->life, memory_order_relaxed);
+    if (!same_life || !is_plain(meta))
+        return kind | kind_of_windows(meta, same_life);
     if (meta->fresh_ms == STRATA_FOREVER)
-        return is_plain(meta) ? kind | KIND_FOREVER : kind | KIND_META;
+        return kind | KIND_FOREVER;
     /* What is longer than max_ttl_ms was shortened in the middle of its life: no other entry has the same. */
-    if (is_plain(meta) && meta->fresh_ms >= 0 && (m->base.max_ttl_ms == 0 || meta->fresh_ms <= m->base.max_ttl_ms))
+    if (meta->fresh_ms >= 0 && (m->base.max_ttl_ms == 0 || meta->fresh_ms <= m->base.max_ttl_ms))
         *out_class = ttl_class(m, meta->fresh_ms);
     return *out_class != 0 ? kind : kind | KIND_META;
 }
