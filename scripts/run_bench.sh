@@ -12,7 +12,7 @@ usage: ./run bench [OPTION]...
   --rounds N       so many rounds (3; without --full fewer if 4 minutes are over)
   --cell N:V       only N entries of V bytes, with every backend; may be repeated
   --backends LIST  only these, separated by commas
-  --seconds S      of each pass (0.15; with --full 0.5)
+  --seconds S      of each pass (0.06; with --full 0.5)
   --mem-only       no stampede, nothing on disk
   --disk-only      only what is about stores on disk
   --redis          only what is about a Redis, one of its own on this machine (about a minute): gets beside hiredis,
@@ -253,7 +253,7 @@ one_round() {
 
 measure_all() {
   if [ -z "$seconds" ]; then
-    if [ $full = yes ]; then seconds=0.5; else seconds=0.15; fi
+    if [ $full = yes ]; then seconds=0.5; else seconds=0.06; fi
   fi
   : >build/bench/jobs
   : >build/bench/disk_jobs
