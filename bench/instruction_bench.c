@@ -2,13 +2,19 @@
  *
  * A child fills a cache and asks it for what is there; the parent lets the asking thread go one instruction at a time
  * (ptrace) and counts.  That needs no counter of the processor, which virtual machines often hide, and counts the C
- * library and the kernel's clock page as they run here.  What the loop around the call takes is counted alone and
+ * library and the kernel's clock page as they run here.  To be stopped after each instruction is a break each time (os_watch.h), so the
+ * child is not told of breaks.  What the loop around the call takes is counted alone and
  * subtracted.  Keys are hashed with another seed in each process, so that some of them stand beside their place in the
  * index: a row is the mean of several children.  Rows of CSV:
  *     instructions,name,get,get_or_load
  * where a get is strata_get() and strata_value_unref() of a value of 100 bytes, key of 20 bytes. */
 #include "bench/bench_clock.h"
 #include "strata/strata.h"
+#ifndef INSTRUCTIONS_PLAIN_ALONE
+#include "tests/support/no_breaks.h"
+#else
+static void hide_breaks(void) {}
+#endif
 #include <signal.h>
 #include <stddef.h>
 #include <sys/ptrace.h>
@@ -220,6 +226,7 @@ static void be_counted(const struct row *row, enum call call)
     }
     strata *cache = open_cache(row), *space = open_namespace(cache, row);
     fill(space, row, keys);
+    hide_breaks();
     for (int i = 0; i < WARM_UPS; i++)
         ask(space, keys, call);
     raise(SIGSTOP);

@@ -8,6 +8,9 @@
  * pairs older than OS_BOUND_OLD_MS are forgotten by the loop (loop_timers.c), whatever time() says, every OS_BOUND_BEAT_MS at the
  * latest.  The span leaves that loop three quarters of a second to be late in.  What remains is in docs/threading.md.
  *
+ * Where a thread can be watched (os_watch.h), time() need not be asked: the bound holds as long as the thread ran without a break, and the
+ * loop, which makes bounds that are old say that nothing is known, answers for those that run on and on.
+ *
  * Not for who needs the moment, nor for lower bounds.  A pair is its thread's; others may age it, and no more. */
 #ifndef STRATA_OS_BOUND_H
 #define STRATA_OS_BOUND_H
@@ -17,8 +20,9 @@
 
 enum { OS_BOUND_SPAN_MS = 2500, OS_BOUND_OLD_MS = 1250, OS_BOUND_BEAT_MS = 500 };
 
-/* What time() never says. */
+/* What time() never says; and of a moment: nothing is known. */
 #define OS_BOUND_NEVER INT64_MIN
+#define OS_BOUND_UNKNOWN INT64_MAX
 
 struct os_bound {
     _Atomic(int64_t) second;   /* of Unix time; OS_BOUND_NEVER: nothing is known */
@@ -32,11 +36,18 @@ int strata__os_bound_usable(void);
 static inline void os_bound_init(struct os_bound *b)
 {
     atomic_init(&b->second, OS_BOUND_NEVER);
-    atomic_init(&b->until_ms, 0);
+    atomic_init(&b->until_ms, OS_BOUND_UNKNOWN);
+}
+
+/* Any thread.  Where its own sets another one meanwhile, that one may be forgotten: which costs it a look at the clock. */
+static inline void os_bound_forget(struct os_bound *b)
+{
+    atomic_store_explicit(&b->second, OS_BOUND_NEVER, memory_order_relaxed);
+    atomic_store_explicit(&b->until_ms, OS_BOUND_UNKNOWN, memory_order_relaxed);
 }
 
 /* To be compared before anything is made of it; whether it holds is asked by os_bound_is_of(), in any order: it holds
- * now, if time() has just said that second. */
+ * now, if time() has just said that second.  By os_watch_unbroken() it is asked after this was read. */
 static inline int64_t os_bound_until(const struct os_bound *b)
 {
     return atomic_load_explicit(&((struct os_bound *)(uintptr_t)b)->until_ms, memory_order_relaxed);
@@ -60,10 +71,9 @@ static inline void os_bound_set(struct os_bound *b, int64_t second, int64_t now_
 /* Any thread: forget a pair that is old. */
 static inline void os_bound_age(struct os_bound *b, int64_t now_ms)
 {
-    /* Where its thread sets another one meanwhile, that one is forgotten: which costs it a look at the clock. */
-    if (atomic_load_explicit(&b->second, memory_order_relaxed) != OS_BOUND_NEVER &&
-        now_ms - (os_bound_until(b) - OS_BOUND_SPAN_MS) > OS_BOUND_OLD_MS)
-        atomic_store_explicit(&b->second, OS_BOUND_NEVER, memory_order_relaxed);
+    int64_t until = os_bound_until(b);
+    if (until != OS_BOUND_UNKNOWN && now_ms - (until - OS_BOUND_SPAN_MS) > OS_BOUND_OLD_MS)
+        os_bound_forget(b);
 }
 
 /* The exact moment, and a bound from there. */

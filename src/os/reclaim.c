@@ -81,7 +81,15 @@ static void thread_exit(void *mine)
     strata__reclaim_mine = NULL;
     strata__reclaim_quick = strata__reclaim_own = NULL;
     forget_touches(r);
+    os_watch_unmark(r->watched);
     atomic_store_explicit(&r->owned, 0, memory_order_release);
+}
+
+/* By its thread: of the clock. */
+static void know_nothing(struct reclaim_record *r)
+{
+    os_bound_forget(&r->bound);
+    os_watch_unmark(r->watched);
 }
 
 /* Before fork the lock is taken, so that the child finds its lists whole; other threads' records are nobody's then. */
@@ -92,8 +100,10 @@ static void fork_child(void)
 {
     barrier_register();
     for (struct reclaim_record *r = atomic_load(&records); r != NULL; r = r->next) {
-        if (r == strata__reclaim_mine)
+        if (r == strata__reclaim_mine) {
+            know_nothing(r); /* how long it took to begin here is no break of its own */
             continue;
+        }
         uint64_t s = atomic_load(&r->section);
         atomic_store(&r->section, s + (s & 1));
         forget_touches(r);
@@ -149,7 +159,6 @@ struct reclaim_record *strata__reclaim_join(void)
             memset(r, 0, sizeof *r);
             link_pins(&r->block, NULL);
             r->hint = r->after = &r->block.pins[0];
-            os_bound_init(&r->bound);
             atomic_init(&r->section, 2); /* not 0: that section would be timed, see hit_line.h */
             atomic_store(&r->owned, 1);
             r->next = atomic_load(&records);
@@ -158,6 +167,8 @@ struct reclaim_record *strata__reclaim_join(void)
     }
     pthread_mutex_unlock(&lock);
     if (r != NULL) {
+        r->watched = strata__os_watch_word(&r->watch);
+        know_nothing(r);
         strata__reclaim_mine = r;
         strata__reclaim_quick = strata__reclaim_fenced ? NULL : r;
         uint32_t cell = counter_index();

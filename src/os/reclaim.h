@@ -19,6 +19,7 @@
 #include "src/base/compare.h"
 #include "src/base/counter.h"
 #include "src/os/os_bound.h"
+#include "src/os/os_watch.h"
 
 enum {
     RECLAIM_PINS = 32,       /* pin slots in one block; more blocks are chained when a thread holds more */
@@ -60,12 +61,14 @@ struct reclaim_touches {
 struct reclaim_record {
     _Alignas(64) _Atomic(uint64_t) section; /* odd while inside */
     struct reclaim_pin *hint;               /* the pin slot to try first; set while `owned` */
-    struct reclaim_pin *after;              /* where to look on when that is taken */
-    uint32_t touch_turn;                    /* whose touches are given up next */
-    _Atomic(uint32_t) owned;                /* 1: a living thread has it */
-    struct reclaim_record *next;            /* list of all; set once */
-    uint32_t cell;                          /* where its thread counts in an array of counter_cell, in bytes */
-    struct os_bound bound;                  /* what its thread knows of the clock */
+    struct os_bound bound;                  /* what its thread knows of the clock, */
+    _Atomic(int64_t) *watched; /* and where it sees whether it ran without a break since; set while `owned` */
+    uint32_t cell;             /* where its thread counts in an array of counter_cell, in bytes */
+    _Atomic(uint32_t) owned;   /* 1: a living thread has it */
+    struct reclaim_pin *after; /* where to look on when the hint is taken */
+    struct os_watch watch;
+    struct reclaim_record *next; /* list of all; set once */
+    uint32_t touch_turn;         /* whose touches are given up next */
     struct reclaim_touches touches[RECLAIM_TOUCH_OWNERS];
     _Alignas(64) _Atomic(uint64_t) cells[RECLAIM_CELLS][RECLAIM_CELL_WORDS];
     struct reclaim_block block;
@@ -179,6 +182,22 @@ struct reclaim_waiter {
     struct reclaim_waiter *next;
 };
 void strata__reclaim_when_unpinned(struct reclaim_waiter *waiter);
+
+/* The exact moment; and this thread knows a bound again, which holds as long as it runs without a break. */
+static inline int64_t reclaim_renew_bound(struct reclaim_record *r)
+{
+    os_watch_mark(r->watched, &r->watch); /* before the clock is read */
+    return strata__os_bound_renew(&r->bound);
+}
+
+/* Does what this thread knows still hold?  Where it can be watched a break ends it, even if the second is still the same: else there
+ * would be no new mark before that is over. */
+static inline int reclaim_bound_holds(const struct reclaim_record *r)
+{
+    if (r->watched != &r->watch.none)
+        return os_watch_unbroken(r->watched, &r->watch);
+    return os_bound_is_of(&r->bound, os_bound_second());
+}
 
 /* Forget what threads know of the clock that is old.  1: there are threads that may come to know some. */
 int strata__reclaim_age_bounds(int64_t now_ms);

@@ -1,5 +1,6 @@
 /* test_hit_bound.c - plain hits by a bound of the clock, by real threads and clocks: what is fresh is served and counted once, what is
- * not is not, whichever way it was judged. */
+ * not is not, whichever way it was judged.  All of it twice: where the kernel tells of breaks, and where time(2) is asked. */
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
@@ -7,6 +8,7 @@
 
 #include "src/core/core_impl.h"
 #include "src/os/os_clock.h"
+#include "src/os/os_fault.h"
 #include "src/os/reclaim.h"
 #include "tests/support/cmocka_all.h"
 
@@ -73,6 +75,15 @@ static void assert_counts(strata *cache, uint64_t requests, uint64_t hits)
 /* This thread's; NULL where hits take the general way: under the thread sanitizer, and without membarrier(2). */
 static struct os_bound *bound(void) { return strata__reclaim_own != NULL ? &strata__reclaim_own->bound : NULL; }
 
+static int watched(void) { return strata__reclaim_mine->watched != &strata__reclaim_mine->watch.none; }
+
+/* The thread slept, for so long that the second is another one. */
+static void set_slept(int64_t second, int64_t now)
+{
+    os_watch_unmark(strata__reclaim_mine->watched);
+    os_bound_set(bound(), second - 1, now);
+}
+
 /* How the next hit is judged. */
 enum way { BY_BOUND, SECOND_CHANGED, PAST_BOUND, WAYS };
 
@@ -82,7 +93,12 @@ static void go(enum way way)
     if (b == NULL)
         return;
     int64_t second = os_bound_second(), now = strata__os_now_ms();
-    os_bound_set(b, way == SECOND_CHANGED ? second - 1 : second, way == PAST_BOUND ? now + 2 * FAR_MS : now);
+    if (way == SECOND_CHANGED) {
+        set_slept(second, now);
+        return;
+    }
+    os_bound_set(b, second, way == PAST_BOUND ? now + 2 * FAR_MS : now);
+    os_watch_mark(strata__reclaim_mine->watched, &strata__reclaim_mine->watch);
 }
 
 static void whichever_way_it_is_a_hit(void **state)
@@ -115,7 +131,7 @@ static void what_has_expired_is_none(void **state)
             go(way);
             /* As of a thread that slept since: fresh by what it knew. */
             if (bound() != NULL && way == SECOND_CHANGED)
-                os_bound_set(bound(), os_bound_second() - 1, put_at - 2 * OS_BOUND_SPAN_MS);
+                set_slept(os_bound_second(), put_at - 2 * OS_BOUND_SPAN_MS);
             assert_int_equal(get(cache, i), STRATA_MISS);
         }
     strata_stats stats = STRATA_STATS_INIT;
@@ -158,9 +174,9 @@ static void a_pin_is_given_back_outside_of_the_section(void **state)
     while (strata__os_now_ms() <= put_at + 1)
         ;
     if (bound() != NULL)
-        os_bound_set(bound(), os_bound_second() - 1, put_at - 2 * OS_BOUND_SPAN_MS);
+        set_slept(os_bound_second(), put_at - 2 * OS_BOUND_SPAN_MS);
     assert_int_equal(get(cache, 3), STRATA_MISS);
-    if (bound() == NULL)
+    if (bound() == NULL || watched()) /* nothing was handed out */
         strata__reclaim_pin_dropped();
     assert_int_equal(closing.over, 1);
     assert_int_equal(closing.inside, 0);
@@ -421,6 +437,35 @@ static void who_comes_too_late_is_refused(void **state)
     strata_close(cache);
 }
 
+static int no_rseq(const char *call, void *ctx)
+{
+    (void)ctx;
+    return strcmp(call, "rseq") == 0 ? ENOSYS : 0;
+}
+
+/* What this thread goes by, and the caches that it opens. */
+static int go_by(const struct os_fault_hook *hook)
+{
+    struct reclaim_record *r = reclaim_self();
+    strata__os_fault_set(hook);
+    r->watched = strata__os_watch_word(&r->watch);
+    os_bound_forget(&r->bound);
+    return 0;
+}
+
+static int by_watch(void **state)
+{
+    (void)state;
+    return go_by(NULL);
+}
+
+static int by_time(void **state)
+{
+    static const struct os_fault_hook without = { .decide = no_rseq };
+    (void)state;
+    return go_by(&without);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -438,5 +483,6 @@ int main(void)
         cmocka_unit_test(who_is_inside_again_is_not_waited_for),
         cmocka_unit_test(who_comes_too_late_is_refused),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = cmocka_run_group_tests_name("hits by watch", tests, by_watch, NULL);
+    return failed + cmocka_run_group_tests_name("hits by time", tests, by_time, by_watch);
 }

@@ -1,12 +1,12 @@
 /* memory_hit.c - a plain hit, whole (hit_line.h): from the arguments of strata_get() to the value in its caller's hands.
  *
- * The processor looks ahead some hundreds of instructions, and the more hits fit in there the more of their waits for memory
- * overlap.  So: no call but one, and what is needed after that or by the slow ways on is put by in a struct (registers would have
- * to be saved and given back); words are compared where they stand (compare.h); the clock is not read, but a bound of it
- * (os_bound.h).  docs/benchmarks.md counts what each part takes.
+ * The processor looks ahead a hundred instructions or two, and holds some thirty stores that wait, and the more hits fit in there the
+ * more of their waits for memory overlap.  So: no call; what the ways on need is put by where they begin, and no register is saved;
+ * words are compared where they stand (compare.h); the clock is not read, but a bound of it (os_bound.h), which holds as long as the
+ * thread has run without a break (os_watch.h).  docs/benchmarks.md counts what each part takes.
  *
- * What is found is judged by the bound before it is known whether that holds: it is asked last, when there is little left to be
- * kept meanwhile.  Where it does not, what was handed out is judged again, by the clock.
+ * Where the kernel tells nothing of breaks, time(2) is asked whether the bound holds.  That is a call, and last: what a way on needs is
+ * put by before it, and what was handed out is judged again, by the clock, where the bound does not hold.
  *
  * All of it is one section of the thread's (reclaim.h), the gate and the count as well: cache.c about closing. */
 #include "src/layer/memory/memory_look.h"
@@ -87,6 +87,13 @@ static int holds_at(struct strata_hit *hit, const struct entry *e, int64_t now_m
            (e->kind & KIND_NEGATIVE) == 0 && !strata__memory_below_line(e, &hit->lines);
 }
 
+/* Sections are counted to time one in 1,024: another number of them each second, for who asks in turns with others. */
+INLINE void shift(struct reclaim_record *r)
+{
+    reclaim_step(r);
+    reclaim_step(r);
+}
+
 /* It was handed out, but the bound under which it was is not known to hold. */
 APART int judge_again(struct call *c, struct reclaim_record *r, int loads)
 {
@@ -95,11 +102,9 @@ APART int judge_again(struct call *c, struct reclaim_record *r, int loads)
     const struct entry *e = (const struct entry *)atomic_load_explicit(&p->address, memory_order_relaxed);
     c->key.size = e->key_size;
     c->r = r;
-    if (holds_at(c->hit, e, strata__os_bound_renew(&r->bound))) {
+    if (holds_at(c->hit, e, reclaim_renew_bound(r))) {
         int status = over(c->hit, r);
-        /* Sections are counted to time one in 1,024: another number of them each second, for who asks in turns with others. */
-        reclaim_step(r);
-        reclaim_step(r);
+        shift(r);
         return status;
     }
     leave(c);
@@ -108,13 +113,21 @@ APART int judge_again(struct call *c, struct reclaim_record *r, int loads)
     return ask_rest(c, loads, NULL, hash_of(c));
 }
 
+/* The moment, and a bound from there where bounds mean something and this thread knows none. */
+static int64_t moment(struct strata_hit *hit, struct reclaim_record *r, int known)
+{
+    int none = atomic_load_explicit(&hit->trusted_bound, memory_order_relaxed) == INT64_MIN;
+    return known || none ? hit->now_ms(hit->ex) : reclaim_renew_bound(r);
+}
+
 /* By the bound, where there is one that holds and says so; else by the clock. */
-static int holds_now(struct strata_hit *hit, const struct reclaim_record *r, const struct entry *e)
+static int holds_now(struct strata_hit *hit, struct reclaim_record *r, const struct entry *e)
 {
     int64_t until = os_bound_until(&r->bound);
-    return (until < atomic_load_explicit(&hit->trusted_bound, memory_order_acquire) && holds_at(hit, e, until) &&
-            os_bound_is_of(&r->bound, os_bound_second())) ||
-           holds_at(hit, e, hit->now_ms(hit->ex));
+    int known = until != OS_BOUND_UNKNOWN && reclaim_bound_holds(r);
+    return (known && until < atomic_load_explicit(&hit->trusted_bound, memory_order_acquire) &&
+            holds_at(hit, e, until)) ||
+           holds_at(hit, e, moment(hit, r, known));
 }
 
 /* What was found is not fresh for as long as the bound looks ahead, is born before some ban, has its value elsewhere, or finds the
@@ -123,13 +136,17 @@ APART int judge(struct call *c, int loads, struct entry *e)
 {
     struct reclaim_record *r = c->r;
     struct reclaim_pin *p = r->hint;
+    int64_t second = atomic_load_explicit(&r->bound.second, memory_order_relaxed);
     if (atomic_load_explicit(&p->address, memory_order_acquire) != 0 || !holds_now(c->hit, r, e))
         return go_on(c, loads, NULL, hash_of(c));
     point_at((struct strata_value *)(void *)p, e);
     reclaim_protect(p, e);
     count_use(((const struct memory *)(const void *)c->hit->layer)->max_hits, e);
     *c->out = (struct strata_value *)(void *)p;
-    return over(c->hit, r);
+    int status = over(c->hit, r);
+    if (!word64_is(&r->bound.second, second)) /* renewed, and not for a break within the second */
+        shift(r);
+    return status;
 }
 
 /* The first look did not find it: not there, past its home, or beside another one of its tag. */
@@ -200,15 +217,52 @@ APART int turn_off(struct call *c, int loads, enum turn where, struct entry *e)
     }
 }
 
-/* For keys of 8 to 15 bytes or of 16 to 32, which are hashed and compared without a loop.  What of the call a hit does not need once
- * more is set where the way ends early: the processor has room for some thirty stores that wait. */
-INLINE int ask(struct call *c, struct strata_hit *hit, struct reclaim_record *r, const char *key, size_t n,
-               int is_short, int loads)
+/* A key's size, 16 to 32, or 8 to 15.  Compilers think that it is another one each time, and so keep no address that they made of it
+ * for later: as part of an instruction it costs nothing, and registers are few. */
+INLINE size_t usual_size(size_t n, int is_short)
 {
-    enum turn where = TURN_SHUT;
-    struct entry *e = NULL;
+#if defined(__GNUC__)
+    __asm__("" : "+r"(n));
+#endif
     if (is_short ? n - 8 > 7 : n - 16 > 16)
         __builtin_unreachable();
+    return n;
+}
+
+/* How it is known that the bound holds. */
+enum proof { BY_TIME, BY_WATCH };
+
+INLINE void put_by(struct call *c, const struct call *from, int loads)
+{
+    c->hit = from->hit;
+    c->key.data = from->key.data;
+    c->out = from->out;
+    c->rest.err = from->rest.err;
+    if (loads) {
+        c->rest.loader = from->rest.loader;
+        c->rest.loader_ctx = from->rest.loader_ctx;
+        c->rest.policy = from->rest.policy;
+    }
+}
+
+/* Handed out, and the bound holds if its second is still that of time(). */
+INLINE int end_by_time(struct call *last, int loads)
+{
+    int64_t second = os_bound_second();
+    struct reclaim_record *r = strata__reclaim_own;
+    if (UNLIKELY(!word64_is(&r->bound.second, second)))
+        return judge_again(last, r, loads);
+    return over(last->hit, r);
+}
+
+/* For keys of 8 to 15 bytes or of 16 to 32, which are hashed and compared without a loop.  `c` is in registers, `kept` in memory. */
+INLINE int ask(struct call c, struct call *kept, enum proof proof, int is_short, int loads)
+{
+    struct strata_hit *hit = c.hit;
+    struct reclaim_record *r = c.r;
+    enum turn where = TURN_SHUT;
+    struct entry *e = NULL;
+    size_t n = usual_size(c.key.size, is_short);
     reclaim_step(r);
     if (UNLIKELY(!is_open(hit)))
         goto turn;
@@ -216,7 +270,7 @@ INLINE int ask(struct call *c, struct strata_hit *hit, struct reclaim_record *r,
     if (UNLIKELY(!word64_has(&r->section, HIT_SAMPLE_MASK << 1)))
         goto turn;
     where = TURN_SEARCH;
-    uint64_t hash = strata__key_hash_usual(&hit->secret, key, n);
+    uint64_t hash = strata__key_hash_usual(&hit->secret, c.key.data, n);
     struct shard *s = shard_of(hit, hash);
     struct index_table *t = atomic_load_explicit(&s->table, memory_order_acquire);
     const _Atomic(uint64_t) *at = bucket_first(&t->slots[index_home(index_tag(hash), t->slot_count)], hash);
@@ -227,67 +281,64 @@ INLINE int ask(struct call *c, struct strata_hit *hit, struct reclaim_record *r,
         goto turn;
     e = (struct entry *)(void *)(s->base + ref * s->ref_bytes);
     __builtin_prefetch((const char *)e + 64); /* key and value begin on two lines, as often as not */
-    if (UNLIKELY(!is_wanted(e, hit->lines.space, key, n)))
+    n = usual_size(n, is_short);
+    if (UNLIKELY(!is_wanted(e, hit->lines.space, c.key.data, n)))
         goto turn;
     where = TURN_JUDGE;
-    struct reclaim_pin *p = r->hint;
-    if (UNLIKELY(!address_is_none(&p->address)) || UNLIKELY(!holds(hit, r, e)))
+    if (UNLIKELY(!address_is_none(&r->hint->address)) || UNLIKELY(!holds(hit, r, e)) ||
+        (proof == BY_WATCH && UNLIKELY(!os_watch_unbroken(r->watched, &r->watch))))
         goto turn;
+    struct reclaim_pin *p = r->hint;
     hand_out(p, e);
     count_use(s->quick_hits, e);
-    *c->out = (strata_value *)(void *)p;
-    int64_t second = os_bound_second();
-    r = strata__reclaim_own;
-    if (UNLIKELY(!word64_is(&r->bound.second, second)))
-        return judge_again(c, r, loads);
-    return over(c->hit, r);
+    *c.out = (strata_value *)(void *)p;
+    return proof == BY_WATCH ? over(hit, r) : end_by_time(kept, loads);
 turn:
-    c->key.size = n;
-    c->r = r;
-    return turn_off(c, loads, where, e);
+    put_by(kept, &c, loads);
+    kept->key.size = n;
+    kept->r = r;
+    return turn_off(kept, loads, where, e);
 }
 
 /* No key of 16 to 32 bytes, or something else is not as usual. */
-APART int ask_other(struct call *c, size_t n, int loads)
+APART int ask_other(struct call *c, enum proof proof, int loads)
 {
-    c->key.size = n;
-    c->r = strata__reclaim_own;
-    if (c->r == NULL || n - 8 > 7 || c->key.data == NULL || c->out == NULL)
+    if (c->r == NULL || c->key.size - 8 > 7 || c->key.data == NULL || c->out == NULL)
         return ask_general(c, loads);
-    return ask(c, c->hit, c->r, c->key.data, n, 1, loads);
+    return proof == BY_WATCH ? ask(*c, c, BY_WATCH, 1, loads) : ask(*c, c, BY_TIME, 1, loads);
 }
 
-INLINE int ask_first(struct call *c, struct strata_hit *hit, strata_slice key, strata_value **out, int loads)
+INLINE int ask_first(struct call c, enum proof proof, int loads)
 {
-    struct reclaim_record *r = strata__reclaim_own;
-    c->hit = hit;
-    c->key.data = key.data;
-    c->out = out;
-    if (UNLIKELY(key.size - 16 > 16) || UNLIKELY(r == NULL) || UNLIKELY(key.data == NULL) || UNLIKELY(out == NULL))
-        return ask_other(c, key.size, loads);
-    return ask(c, hit, r, key.data, key.size, 0, loads);
+    struct call kept;
+    c.r = strata__reclaim_own;
+    if (proof == BY_TIME)
+        put_by(&kept, &c, loads);
+    if (LIKELY(c.key.size - 16 <= 16) && LIKELY(c.r != NULL) && LIKELY(c.key.data != NULL) && LIKELY(c.out != NULL))
+        return ask(c, &kept, proof, 0, loads);
+    put_by(&kept, &c, loads);
+    kept.key.size = c.key.size;
+    kept.r = c.r;
+    return ask_other(&kept, proof, loads);
 }
 
-static int memory_get(struct strata_hit *hit, strata_slice key, strata_value **out, strata_error *err)
-{
-    struct call c;
-    c.rest.err = err;
-    return ask_first(&c, hit, key, out, 0);
-}
+#define HIT_WAYS(get, load, proof) \
+    static int get(struct strata_hit *hit, strata_slice key, strata_value **out, strata_error *err) \
+    { \
+        return ask_first((struct call){ .hit = hit, .key = key, .out = out, .rest = { .err = err } }, proof, 0); \
+    } \
+    static int load(struct strata_hit *hit, strata_slice key, strata_loader loader, void *loader_ctx, \
+                    const strata_policy *policy, strata_value **out, strata_error *err) \
+    { \
+        struct hit_call rest = { 1, loader, loader_ctx, policy, err }; \
+        return ask_first((struct call){ .hit = hit, .key = key, .out = out, .rest = rest }, proof, 1); \
+    }
 
-static int memory_load(struct strata_hit *hit, strata_slice key, strata_loader loader, void *loader_ctx,
-                       const strata_policy *policy, strata_value **out, strata_error *err)
-{
-    struct call c;
-    c.rest.loader = loader;
-    c.rest.loader_ctx = loader_ctx;
-    c.rest.policy = policy;
-    c.rest.err = err;
-    return ask_first(&c, hit, key, out, 1);
-}
+HIT_WAYS(get_by_watch, load_by_watch, BY_WATCH)
+HIT_WAYS(get_by_time, load_by_time, BY_TIME)
 
 const struct hit_ways *strata__memory_ways(void)
 {
-    static const struct hit_ways ways = { memory_get, memory_load };
-    return &ways;
+    static const struct hit_ways watched = { get_by_watch, load_by_watch }, timed = { get_by_time, load_by_time };
+    return strata__os_watch_works() ? &watched : &timed;
 }
