@@ -138,6 +138,7 @@ int strata__loop_timers_start(struct loop_timers *timers, void (*enter)(void *ow
         goto no_thread;
     }
     with_wake = 1;
+    (void)strata__reclaim_age_bounds(strata__os_now_ms()); /* while there was no loop nobody did */
     failed = -strata__os_thread_start(&timers->thread, "strata-loop", run_loop, timers);
     if (failed == 0)
         return STRATA_OK;

@@ -3,9 +3,12 @@
  * A thread that knows an upper bound of the clock can go by it for as long as it runs: where it was put to sleep, stopped or kept
  * waiting, the kernel has taken the processor from it first.  That is what restartable sequences are told of (rseq(2), Linux 4.18;
  * glibc 2.35 registers each thread): a thread sets a word of its own to the address of a struct rseq_cs, and the kernel sets it to 0
- * when it takes the processor away, or delivers a signal, while the thread is not inside of the range of code which that struct names
- * (linux/rseq.h).  Ours names a range that holds no code.  So the word still stands exactly where there was no break, for one
- * comparison and no call.
+ * when it goes on after another thread had the processor, or delivers a signal, and is not inside of the range of code which that struct
+ * names.  Ours names a range that holds no code.  So the word still stands exactly where there was no break, for one comparison and
+ * no call.
+ *
+ * Kernels from 6.19 on may leave the word alone where the break was inside of a system call: always, or for threads that were registered
+ * with a larger area.  So it is tried out, once, whether a sleep ends a mark; where it does not, nothing is watched.
  *
  * Other libraries may use the word for sequences of their own, which ends our mark, as a break does.  The struct is in memory that is
  * never given back, and the whole of it data: the kernel may look at it after this library was unloaded. */
@@ -26,7 +29,7 @@ struct os_watch {
     _Atomic(int64_t) none;  /* the word of a thread that has none: always 0 */
 };
 
-/* 1: threads can be watched here. */
+/* 1: threads can be watched here.  Sleeps for about half a millisecond the first time. */
 int strata__os_watch_works(void);
 
 /* The calling thread's word, which it need not ask for again, with no mark in it; &w->none where there is none.  `w` is the thread's

@@ -190,13 +190,16 @@ static inline int64_t reclaim_renew_bound(struct reclaim_record *r)
     return strata__os_bound_renew(&r->bound);
 }
 
-/* Does what this thread knows still hold?  Where it can be watched a break ends it, even if the second is still the same: else there
- * would be no new mark before that is over. */
-static inline int reclaim_bound_holds(const struct reclaim_record *r)
+/* Does what this thread knows, which was read before, still hold?  After a break it does while the second is the same, and is marked anew. */
+static inline int reclaim_bound_holds(struct reclaim_record *r)
 {
-    if (r->watched != &r->watch.none)
-        return os_watch_unbroken(r->watched, &r->watch);
-    return os_bound_is_of(&r->bound, os_bound_second());
+    if (os_watch_unbroken(r->watched, &r->watch))
+        return 1;
+    os_watch_mark(r->watched, &r->watch);
+    if (os_bound_is_of(&r->bound, os_bound_second()))
+        return 1;
+    os_bound_forget(&r->bound); /* it must not be taken for one of this mark */
+    return 0;
 }
 
 /* Forget what threads know of the clock that is old.  1: there are threads that may come to know some. */
