@@ -87,7 +87,7 @@ static int holds_at(struct strata_hit *hit, const struct entry *e, int64_t now_m
            (e->kind & KIND_NEGATIVE) == 0 && !strata__memory_below_line(e, &hit->lines);
 }
 
-/* Sections are counted to time one in 1,024: another number of them each second, for who asks in turns with others. */
+/* Sections are counted to time one in 1,024: another number of them whenever the clock was read, for who asks in turns with others. */
 INLINE void shift(struct reclaim_record *r)
 {
     reclaim_step(r);
@@ -144,7 +144,7 @@ APART int judge(struct call *c, int loads, struct entry *e)
     count_use(((const struct memory *)(const void *)c->hit->layer)->max_hits, e);
     *c->out = (struct strata_value *)(void *)p;
     int status = over(c->hit, r);
-    if (!word64_is(&r->bound.second, second)) /* renewed, and not for a break within the second */
+    if (!word64_is(&r->bound.second, second)) /* a timed look went before, or another second has begun */
         shift(r);
     return status;
 }
