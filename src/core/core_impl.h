@@ -66,6 +66,7 @@ struct strata {
     uint32_t adaptive_most; /* hits of a key are counted up to here; 0: not at all */
     int quick_set;          /* 1: a plain set may take the short way (set_quick.c) */
     strata_meta set_meta;   /* what such a set stores, but for its birth */
+    int (*put_plain)(strata_layer *layer, const void *put); /* the layer's own way, where that is plain; NULL */
     /* Of the nearest layer, where that is instant and has one; nobody counts the hits of each key. */
     size_t (*quick_many)(strata_layer *layer, strata_item *items, const uint64_t *hashes, size_t count,
                          const strata_lines *lines, int64_t now_ms);

@@ -7,11 +7,31 @@
 #include "src/policy/sliding.h"
 #include "src/core/flight.h"
 #include "src/core/write.h"
+#include "src/layer/plain_put.h"
 #include "src/policy/ttl.h"
+
+enum { MOST_PLAIN_MS = 1 << 30 }; /* so that no sum overflows; longer lives go the other way */
 
 void strata__keep_nothing(struct strata_value *value) { (void)value; }
 
 static void nothing_done(strata_op *op) { (void)op; }
+
+/* A time to live and nothing else. */
+static int is_plain(const strata_meta *meta)
+{
+    int64_t times = meta->stale_ms | meta->error_ms | meta->keep_ms | meta->early_ms | meta->retry_at_ms |
+                    meta->slide_ms;
+    return times == 0 && meta->version == 0 && meta->store_position == 0 && meta->codec == 0 && meta->negative == 0 &&
+           meta->tag_count == 0 && (meta->fresh_ms == STRATA_FOREVER || meta->fresh_ms < MOST_PLAIN_MS);
+}
+
+/* The layer's own way for that, where it has one. */
+static void wire_plain(strata *handle, const strata_layer *layer)
+{
+    const strata_layer_ops *ops = layer->ops;
+    int has = ops->size >= offsetof(strata_layer_ops, put_plain) + sizeof ops->put_plain;
+    handle->put_plain = handle->quick_set && has && is_plain(&handle->set_meta) ? ops->put_plain : NULL;
+}
 
 void strata__set_quick_init(strata *handle)
 {
@@ -33,6 +53,42 @@ void strata__set_quick_init(strata *handle)
     strata__deadlines(&handle->set_meta, 0, &d);
     handle->set_span_ms = d.gone_at;
     handle->wall_offset_ms = ex_wall_ms(root->ex) - ex_now_ms(root->ex);
+    wire_plain(handle, slot->layer);
+}
+
+/* What waits for the key is poisoned, then it is put by `how`: all that there is to a set. */
+static inline int put_by(strata *cache, uint64_t hash, strata_slice key, int (*how)(strata_layer *, const void *),
+                         const void *what)
+{
+    struct root *root = cache->root;
+    struct frame frame;
+    struct stripe *s = stripe_lock(root, hash, &frame);
+    if (s->count != 0)
+        strata__poison_locked(root, s, hash, cache->space, key);
+    int status = how(cache->layer, what);
+    stripe_unlock(s, &frame);
+    return status;
+}
+
+static int put_plain(strata *cache, strata_slice key, strata_slice value)
+{
+    struct plain_put put;
+    put.hash = handle_hash(cache, key);
+    put.key = key;
+    put.value = value;
+    put.life = cache->set_meta.life;
+    put.born_ms = cache->now_ms(cache->ex);
+    put.ttl_ms = cache->set_meta.fresh_ms;
+    put.space = cache->space;
+    put.position = atomic_load(&cache->root->position);
+    return put_by(cache, put.hash, key, cache->put_plain, &put);
+}
+
+static int by_submit(strata_layer *layer, const void *what)
+{
+    strata_op *op = (strata_op *)(uintptr_t)what;
+    layer->ops->submit(layer, &op, 1);
+    return op->status;
 }
 
 static int put(strata *cache, strata_slice key, strata_slice value)
@@ -67,14 +123,18 @@ static int put(strata *cache, strata_slice key, strata_slice value)
     op.layer_data = NULL;
     op.flags = 0;
 
-    strata_op *ops = &op;
-    struct frame frame;
-    struct stripe *s = stripe_lock(root, op.hash, &frame);
-    if (s->count != 0)
-        strata__poison_locked(root, s, op.hash, cache->space, key);
-    cache->layer->ops->submit(cache->layer, &ops, 1);
-    stripe_unlock(s, &frame);
-    return op.status >= 0; /* a failure is told by the general way, which fails again */
+    return put_by(cache, op.hash, key, by_submit, &op);
+}
+
+/* A failure is told by the general way, which fails again. */
+static int put_either(strata *cache, strata_slice key, strata_slice value)
+{
+    if (cache->put_plain != NULL) {
+        int status = put_plain(cache, key, value);
+        if (status != STRATA_EUNSUPPORTED)
+            return status >= 0;
+    }
+    return put(cache, key, value) >= 0;
 }
 
 int strata__set_quick(strata *cache, strata_slice key, strata_slice value)
@@ -88,7 +148,7 @@ int strata__set_quick(strata *cache, strata_slice key, strata_slice value)
     uint32_t gate = atomic_load_explicit(&cache->gate, memory_order_acquire);
     int done = gate == atomic_load_explicit(cache->forks, memory_order_relaxed) &&
                !event_wanted(cache->root, STRATA_EVENT_SET | STRATA_EVENT_EVICT | STRATA_EVENT_ERROR) &&
-               put(cache, key, value);
+               put_either(cache, key, value);
     counter_raise(cache->cells, cell, HOT_SETS);
     if (!done)
         count_n(cache, COUNT_SETS, UINT64_MAX); /* the general way counts it again */

@@ -506,13 +506,12 @@ int strata__set_entered(strata *cache, strata_slice key, strata_slice value, con
     return rc;
 }
 
-int strata_set(strata *cache, strata_slice key, strata_slice value, const strata_policy *policy, strata_error *err)
+static __attribute__((noinline)) int set_slowly(strata *cache, strata_slice key, strata_slice value,
+                                                const strata_policy *policy, strata_error *err)
 {
     if (cache == NULL || (value.data == NULL && value.size != 0))
         return strata__no_argument(err, "strata_set() needs a cache and a value");
     int rc = check_key(cache, key, err);
-    if (rc == STRATA_OK && policy == NULL && cache->quick_set && strata__set_quick(cache, key, value))
-        return STRATA_OK;
     if (rc == STRATA_OK)
         rc = root_enter(cache->root, err);
     if (rc != STRATA_OK)
@@ -520,6 +519,14 @@ int strata_set(strata *cache, strata_slice key, strata_slice value, const strata
     rc = strata__set_entered(cache, key, value, policy, NULL, NULL, err);
     root_leave(cache->root);
     return rc;
+}
+
+int strata_set(strata *cache, strata_slice key, strata_slice value, const strata_policy *policy, strata_error *err)
+{
+    if (__builtin_expect(cache != NULL && policy == NULL && cache->quick_set, 1) && key_fits(cache, key) &&
+        (value.data != NULL || value.size == 0) && strata__set_quick(cache, key, value))
+        return STRATA_OK;
+    return set_slowly(cache, key, value, policy, err);
 }
 
 int strata_set_tagged(strata *cache, strata_slice key, strata_slice value, const strata_slice *tags, size_t tag_count,

@@ -10,6 +10,7 @@
 
 #include "src/layer/memory/memory_aside.h"
 #include "src/layer/memory/memory_impl.h"
+#include "src/layer/memory/memory_queue.h"
 #include "tests/support/memory_fixture.h"
 
 enum { KEYS = 3000, PINS = 60, MOST_BYTES = 120000 };

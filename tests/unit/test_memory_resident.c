@@ -160,7 +160,7 @@ static void test_moved(void **state)
         struct entry *moved = strata__index_find(s, hash, 0, key.data, key.size);
         assert_ptr_not_equal(moved, e);
         assert_ptr_not_equal(strata__slab_chunk_of(s, moved), chunk);
-        strata__shard_unlock(s);
+        shard_unlock(s);
         assert_true(fixture_has_number(&f, n));
         bytes += layer_of(&f)->chunk_bytes;
     }

@@ -359,6 +359,8 @@ typedef struct strata_layer_ops {
                          const strata_lines *lines, int64_t now_ms);
     /** The library's own, of its memory layer: NULL elsewhere.  Asked before start(). */
     const void *(*hits)(strata_layer *layer);
+    /** And another: a struct plain_put.  STRATA_EUNSUPPORTED: submit() has to do it. */
+    int (*put_plain)(strata_layer *layer, const void *put);
 } strata_layer_ops;
 
 /** The base of a layer: the first member of its own struct. */

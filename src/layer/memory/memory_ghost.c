@@ -39,11 +39,9 @@ static void set(_Atomic(uint64_t) *slot, uint32_t fingerprint, uint32_t number)
     atomic_store_explicit(slot, (uint64_t)fingerprint << 32 | number, memory_order_relaxed);
 }
 
-static _Atomic(uint64_t) *find(const struct ghost *g, uint32_t fingerprint)
+/* In the set of its own; NULL: it is not there. */
+static inline _Atomic(uint64_t) *find(const struct ghost *g, _Atomic(uint64_t) *ways, uint32_t fingerprint)
 {
-    if (g->live == 0)
-        return NULL;
-    _Atomic(uint64_t) *ways = set_of(g, fingerprint);
     unsigned mask = bucket_tagged(ways, fingerprint) | bucket_tagged(ways + BUCKET_SLOTS, fingerprint) << BUCKET_SLOTS;
     for (; mask != 0; mask &= mask - 1) {
         _Atomic(uint64_t) *slot = ways + (unsigned)__builtin_ctz(mask);
@@ -71,7 +69,9 @@ static void take_out(struct ghost *g, _Atomic(uint64_t) *slot)
 
 int strata__ghost_take(struct ghost *g, uint32_t fingerprint)
 {
-    _Atomic(uint64_t) *slot = find(g, fingerprint);
+    if (g->live == 0)
+        return 0;
+    _Atomic(uint64_t) *slot = find(g, set_of(g, fingerprint), fingerprint);
     if (slot == NULL)
         return 0;
     take_out(g, slot);
@@ -93,26 +93,34 @@ static unsigned oldest_way(const struct ghost *g, const _Atomic(uint64_t) *ways)
     return found;
 }
 
-/* The number is alive; if the set is full of younger ones, no longer. */
+/* No way of the set is free: the oldest gives way.  GHOST_WAYS: that would be the number itself. */
+static __attribute__((noinline)) unsigned way_of_oldest(struct ghost *g, const _Atomic(uint64_t) *ways, uint32_t number)
+{
+    unsigned way = oldest_way(g, ways);
+    uint32_t other = (uint32_t)get(&ways[way]);
+    if (number - g->oldest < other - g->oldest)
+        return GHOST_WAYS;
+    if (is_alive(g, other))
+        forget(g, other);
+    return way;
+}
+
+/* The number is alive; if the set is full of younger ones, no longer.  Halves take turns, so that both are full alike, and the first
+ * look is usually enough. */
 static void place(struct ghost *g, uint32_t fingerprint, uint32_t number)
 {
     _Atomic(uint64_t) *ways = set_of(g, fingerprint);
     uint32_t span = g->next - g->oldest;
-    unsigned way, dead = bucket_outside(ways, g->oldest, span) | bucket_outside(ways + BUCKET_SLOTS, g->oldest, span)
-                                                                     << BUCKET_SLOTS;
-    if (__builtin_expect(dead != 0, 1)) {
-        way = (unsigned)__builtin_ctz(dead);
-    } else {
-        way = oldest_way(g, ways);
-        uint32_t other = (uint32_t)get(&ways[way]);
-        if (number - g->oldest < other - g->oldest) {
-            forget(g, number);
-            return;
-        }
-        if (is_alive(g, other))
-            forget(g, other);
+    unsigned half = number % 2 * BUCKET_SLOTS, dead = bucket_outside(ways + half, g->oldest, span);
+    if (__builtin_expect(dead == 0, 0)) {
+        half ^= BUCKET_SLOTS;
+        dead = bucket_outside(ways + half, g->oldest, span);
     }
-    set(&ways[way], fingerprint, number);
+    unsigned way = dead != 0 ? half + (unsigned)__builtin_ctz(dead) : way_of_oldest(g, ways, number);
+    if (__builtin_expect(way == GHOST_WAYS, 0))
+        forget(g, number);
+    else
+        set(&ways[way], fingerprint, number);
 }
 
 /* There is a number left. */
@@ -250,8 +258,8 @@ void strata__ghost_add(struct shard *s, uint32_t fingerprint, uint64_t capacity)
     struct ghost *g = &s->ghost;
     if (capacity == 0 || capacity > UINT32_MAX / 8)
         return;
-    _Atomic(uint64_t) *again = find(g, fingerprint);
-    if (again != NULL)
+    _Atomic(uint64_t) *again = g->live != 0 ? find(g, set_of(g, fingerprint), fingerprint) : NULL;
+    if (__builtin_expect(again != NULL, 0))
         take_out(g, again); /* two keys with one fingerprint: the newer place counts */
     while (g->live >= capacity)
         forget(g, g->oldest);

@@ -266,6 +266,7 @@ struct memory {
     size_t range_used, range_committed, commit_step;
     int huge;
     struct tables tables;
+    struct key_secret secret; /* of the space 0 */
 
     _Atomic(uint64_t) life;       /* of the cache that stored first; 0 none yet */
     _Atomic(int64_t) wall_offset; /* Unix time - cache clock, at that moment */
@@ -429,7 +430,12 @@ static inline void strata__memory_tell_policy(struct shard *s)
 int strata__index_init(struct shard *s, uint64_t slots);
 void strata__index_deinit(struct shard *s);
 /* Room for one more; may replace the table.  0, -1 out of memory. */
-int strata__index_reserve(struct shard *s);
+int strata__index_grow(struct shard *s);
+static inline int index_reserve(struct shard *s)
+{
+    const struct index_table *t = atomic_load_explicit(&s->table, memory_order_relaxed);
+    return __builtin_expect((s->entries + 1) * 7 <= t->slot_count * 5, 1) ? 0 : strata__index_grow(s);
+}
 /* A table that is far too large becomes a smaller one, where there is memory for it. */
 void strata__index_fit(struct shard *s);
 void strata__index_add(struct shard *s, uint64_t hash, uint32_t ref);
@@ -454,13 +460,6 @@ static inline void index_fetch(struct shard *s, uint64_t hash)
     __builtin_prefetch(&t->slots[index_home(index_tag(hash), t->slot_count)], 1);
 }
 
-/* memory_queue.c: intrusive lists. */
-void strata__queue_push_head(struct shard *s, unsigned queue, struct entry *e);
-void strata__queue_unlink(struct shard *s, unsigned queue, struct entry *e);
-/* `fresh` takes the place of `old`. */
-void strata__queue_swap(struct shard *s, unsigned queue, struct entry *old, struct entry *fresh);
-uint64_t strata__entry_weight(const struct shard *s, const struct entry *e);
-
 /* memory_ghost.c: its functions stand in memory_history.h. */
 /* It will be looked for; by anybody. */
 static inline void ghost_fetch(const struct shard *s, uint64_t hash)
@@ -483,12 +482,24 @@ size_t strata__retire_collect(struct shard *s, int insist);
 /* The same, but content with the older part where that has come free through others' doing. */
 size_t strata__retire_relieve(struct shard *s);
 /* Unlock the shard's lock, then give dead values back and tell listeners. */
-void strata__shard_unlock(struct shard *s);
+void strata__shard_unlock_and_tell(struct shard *s);
+static inline void shard_unlock(struct shard *s)
+{
+    if (__builtin_expect(
+            (s->dead_count | (unsigned)s->missing_waits | (unsigned)s->left_waits) == 0 && s->notes == NULL, 1))
+        os_lock_give(&s->lock);
+    else
+        strata__shard_unlock_and_tell(s);
+}
 
 /* memory_meta.c: strata_meta in and out of entries. */
 uint8_t strata__meta_kind(struct memory *m, const strata_meta *meta, uint16_t *out_class);
-/* position, deadline, class and meta block of an entry whose kind and key size are set. */
-void strata__meta_store(struct entry *e, const strata_meta *meta, uint16_t ttl_class, size_t tag_bytes);
+/* The class of a ttl that is not STRATA_FOREVER; 0: there is none to be had. */
+uint16_t strata__meta_class(struct memory *m, int64_t fresh_ms);
+/* What the head says of an entry of that kind: until when it is fresh, and when nobody needs it any more. */
+void strata__meta_deadlines(const strata_meta *meta, uint8_t kind, int64_t *deadline, int64_t *gone_at);
+/* The block of KIND_META and KIND_FULL. */
+void strata__meta_store(struct entry *e, const strata_meta *meta);
 void strata__meta_load(const struct memory *m, const struct entry *e, strata_meta *out);
 /* When nobody needs the entry any more. */
 int64_t strata__entry_gone_at(const struct memory *m, const struct entry *e);
@@ -521,24 +532,7 @@ void strata__memory_drain_touches(struct memory *m, struct reclaim_record *r);
 /* The heap value behind a pin, of this memory layer or another one, that is stored by reference; or NULL. */
 struct strata_value *strata__memory_pinned_heap(const struct strata_value *value);
 
-/* What a put needs to know of itself before it takes the lock. */
-struct incoming {
-    strata_op *op;
-    struct strata_value *heap; /* stored by reference, or NULL: copied */
-    uint64_t heap_cost;
-    size_t bytes; /* of the block */
-    size_t slack;
-    size_t tag_bytes; /* of a struct entry_tags; 0: no tags */
-    uint16_t ttl_class;
-    uint8_t kind;
-};
-
 /* memory_room.c.  Under the shard's lock. */
-enum { HEAP_ROOM_MADE, HEAP_ROOM_NONE, HEAP_ROOM_LATER };
-/* Budget for a value on the heap.  LATER: unlock, so that dead values go back, and try again. */
-int strata__memory_heap_room(struct shard *s, const struct incoming *in);
-/* A block for the new entry, evicting as needed.  NULL: there is no room to be had. */
-struct entry *strata__memory_room(struct shard *s, const struct incoming *in, int count_grows);
 /* Room for a negative entry in the share that those have. */
 void strata__memory_negative_room(struct shard *s, uint64_t weight);
 /* 0: there is none. */
@@ -555,13 +549,15 @@ uint64_t strata__memory_batch(const struct shard *s);
 /* memory_write.c */
 /* It leaves where it stands, for another reason than the policy's choice.  Under the shard's lock. */
 void strata__memory_leave(struct shard *s, struct entry *e);
-void strata__memory_put(struct memory *m, strata_op *op);
 void strata__memory_remove(struct memory *m, strata_op *op);
 /* Take an entry out of index and queue, and retire it. */
 void strata__memory_drop_locked(struct shard *s, struct entry *e, uint64_t hash);
 static inline uint64_t strata__entry_hash(const struct memory *m, const struct entry *e)
 {
-    return strata__key_hash(m->host->hash_seed, e->space, strata_bytes(entry_key(e), e->key_size));
+    strata_slice key = strata_bytes(entry_key(e), e->key_size);
+    if (__builtin_expect(e->space == 0, 1))
+        return strata__key_hash_with(&m->secret, key);
+    return strata__key_hash(m->host->hash_seed, e->space, key);
 }
 
 /* memory_sweep.c */

@@ -91,11 +91,9 @@ static int replace_table(struct shard *s, uint64_t slots)
     return 0;
 }
 
-int strata__index_reserve(struct shard *s)
+int strata__index_grow(struct shard *s)
 {
     struct index_table *old = current(s);
-    if ((s->entries + 1) * 7 <= old->slot_count * 5)
-        return 0;
     uint64_t slots = (old->slot_count + old->slot_count / 2 + BUCKET_SLOTS - 1) & ~(uint64_t)(BUCKET_SLOTS - 1);
     int fits = s->bytes + strata__table_counts(table_bytes(slots)) <= s->limit_bytes + old->room.bytes;
     if (!fits || replace_table(s, slots) != 0)

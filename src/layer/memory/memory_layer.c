@@ -6,6 +6,7 @@
 #include "src/base/mem.h"
 #include "src/layer/memory/memory_aside.h"
 #include "src/layer/memory/memory_impl.h"
+#include "src/layer/memory/memory_put.h"
 #include "src/layer/memory/memory_limit.h"
 #include "src/os/os_map.h"
 #include "src/os/os_random.h"
@@ -190,6 +191,7 @@ static int set_up(struct memory *m, strata_layer_host *host, strata_error *err)
 {
     m->host = host;
     m->mem = host->mem;
+    m->secret = strata__key_secret(host->hash_seed, 0);
     int rc = find_budget(m, err);
     if (rc < 0)
         return rc;
@@ -439,6 +441,7 @@ static const strata_layer_ops memory_ops = {
     .share = strata__memory_share,
     .quick_many = strata__memory_quick_many,
     .hits = memory_hits,
+    .put_plain = strata__memory_put_plain,
 };
 
 /* The constructor --------------------------------------------------------------------------------------------- */

@@ -88,7 +88,7 @@ static uint64_t one_hold(struct shard *s, uint64_t at, strata_lurk *lurk, uint32
         strata__retire_collect(s, 0);
     for (int i = 0; next == 0 && lurk->freed != 0 && i < CHUNKS_GIVEN && strata__slab_give(s); i++)
         ;
-    strata__shard_unlock(s);
+    shard_unlock(s);
     *out_looked = n + 1;
     return next;
 }

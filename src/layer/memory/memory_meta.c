@@ -73,44 +73,59 @@ uint8_t strata__meta_kind(struct memory *m, const strata_meta *meta, uint16_t *o
         return kind | kind_of_windows(meta, same_life);
     if (meta->fresh_ms == STRATA_FOREVER)
         return kind | KIND_FOREVER;
-    /* What is longer than max_ttl_ms was shortened in the middle of its life: no other entry has the same. */
-    if (meta->fresh_ms >= 0 && (m->base.max_ttl_ms == 0 || meta->fresh_ms <= m->base.max_ttl_ms))
-        *out_class = ttl_class(m, meta->fresh_ms);
+    *out_class = strata__meta_class(m, meta->fresh_ms);
     return *out_class != 0 ? kind : kind | KIND_META;
 }
 
-void strata__meta_store(struct entry *e, const strata_meta *meta, uint16_t class, size_t tag_bytes)
+uint16_t strata__meta_class(struct memory *m, int64_t fresh_ms)
+{
+    /* What is longer than max_ttl_ms was shortened in the middle of its life: no other entry has the same. */
+    if (fresh_ms >= 0 && (m->base.max_ttl_ms == 0 || fresh_ms <= m->base.max_ttl_ms))
+        return ttl_class(m, fresh_ms);
+    return 0;
+}
+
+static int64_t gone_at(const strata_meta *meta)
+{
+    int64_t window = meta->stale_ms;
+    if (meta->error_ms > window)
+        window = meta->error_ms;
+    if (meta->keep_ms > window)
+        window = meta->keep_ms;
+    return plus(plus(meta->born_ms, meta->fresh_ms), window);
+}
+
+void strata__meta_deadlines(const strata_meta *meta, uint8_t kind, int64_t *deadline, int64_t *out_gone_at)
 {
     int64_t fresh_until = plus(meta->born_ms, meta->fresh_ms);
-    atomic_store_explicit(&e->position, meta->position, memory_order_relaxed);
-    e->deadline = meta->early_ms > 0 && fresh_until != INT64_MAX ? plus(fresh_until, -meta->early_ms) : fresh_until;
+    *deadline = meta->early_ms > 0 && fresh_until != INT64_MAX ? plus(fresh_until, -meta->early_ms) : fresh_until;
+    *out_gone_at = gone_at(meta);
     if (meta->slide_ms > 0) {
         int64_t due = strata__slide_due(meta, meta->born_ms);
-        e->deadline = due < e->deadline ? due : e->deadline; /* a hit past it is to be told, and extends it */
+        *deadline = due < *deadline ? due : *deadline; /* a hit past it is to be told, and extends it */
     }
-    if (e->kind & KIND_FOREVER)
-        e->deadline = meta->born_ms;
-    /* The value's place: tags stand before it, but where it is on the heap, or there is none. */
-    size_t offset = sizeof *e + round8(e->key_size) + meta_bytes(e->kind);
-    if ((e->kind & (KIND_TAGGED | KIND_HEAP | KIND_NEGATIVE)) == KIND_TAGGED)
-        offset += tag_bytes;
-    e->extra = (uint16_t)(offset / UNIT | (unsigned)class << TTL_CLASS_SHIFT);
+    if (kind & KIND_FOREVER)
+        *deadline = meta->born_ms;
+}
+
+void strata__meta_store(struct entry *e, const strata_meta *meta)
+{
     if (e->kind & KIND_FULL) {
         memcpy(entry_meta(e), meta, meta_bytes(e->kind));
-    } else if (e->kind & KIND_META) {
-        struct brief_meta brief = {
-            .born_ms = meta->born_ms,
-            .fresh_ms = meta->fresh_ms,
-            .retry_at_ms = meta->retry_at_ms,
-            .stale_ms = (uint32_t)meta->stale_ms,
-            .error_ms = (uint32_t)meta->error_ms,
-            .keep_ms = (uint32_t)meta->keep_ms,
-            .early_ms = (uint32_t)meta->early_ms,
-            .load_ms = meta->load_ms,
-            .codec = meta->codec,
-        };
-        memcpy(entry_meta(e), &brief, sizeof brief);
+        return;
     }
+    struct brief_meta brief = {
+        .born_ms = meta->born_ms,
+        .fresh_ms = meta->fresh_ms,
+        .retry_at_ms = meta->retry_at_ms,
+        .stale_ms = (uint32_t)meta->stale_ms,
+        .error_ms = (uint32_t)meta->error_ms,
+        .keep_ms = (uint32_t)meta->keep_ms,
+        .early_ms = (uint32_t)meta->early_ms,
+        .load_ms = meta->load_ms,
+        .codec = meta->codec,
+    };
+    memcpy(entry_meta(e), &brief, sizeof brief);
 }
 
 void strata__meta_load(const struct memory *m, const struct entry *e, strata_meta *out)
@@ -159,10 +174,5 @@ int64_t strata__entry_gone_at(const struct memory *m, const struct entry *e)
         return e->deadline;
     strata_meta meta;
     strata__meta_load(m, e, &meta);
-    int64_t window = meta.stale_ms;
-    if (meta.error_ms > window)
-        window = meta.error_ms;
-    if (meta.keep_ms > window)
-        window = meta.keep_ms;
-    return plus(plus(meta.born_ms, meta.fresh_ms), window);
+    return gone_at(&meta);
 }

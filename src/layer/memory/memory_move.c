@@ -7,6 +7,7 @@
 
 #include "src/layer/memory/memory_aside.h"
 #include "src/layer/memory/memory_impl.h"
+#include "src/layer/memory/memory_queue.h"
 
 static void copy(struct entry *to, const struct entry *from, size_t used)
 {

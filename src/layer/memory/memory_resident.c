@@ -5,6 +5,7 @@
  * counted.  Where the bound comes down, with a budget that shrinks for example, the oldest become the policy's again. */
 #include "src/layer/memory/memory_aside.h"
 #include "src/layer/memory/memory_impl.h"
+#include "src/layer/memory/memory_queue.h"
 
 /* So many of them, and so many bytes, are not too much. */
 static int within(const struct shard *s, uint64_t count, uint64_t bytes)

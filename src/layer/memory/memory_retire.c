@@ -186,7 +186,7 @@ size_t strata__retire_relieve(struct shard *s)
     return freed != 0 ? freed : strata__retire_collect(s, 0);
 }
 
-void strata__shard_unlock(struct shard *s)
+void strata__shard_unlock_and_tell(struct shard *s)
 {
     strata__memory_tell_policy(s);
     struct strata_value *dead[DEAD_VALUES];

@@ -9,6 +9,8 @@
 #include "src/base/mem.h"
 #include "src/layer/memory/memory_aside.h"
 #include "src/layer/memory/memory_impl.h"
+#include "src/layer/memory/memory_put.h"
+#include "src/layer/memory/memory_queue.h"
 
 enum { MOST_JOINS = 2 }; /* for one block: more would not help it, for what is pinned is in the way */
 
@@ -28,7 +30,7 @@ static void demote(const struct memory *m, const struct entry *e, uint64_t hash)
     m->host->demote(m->host, &d);
 }
 
-static void note_eviction(struct shard *s, const struct entry *e, uint64_t hash)
+static void tell_of(struct shard *s, const struct entry *e, uint64_t hash)
 {
     const struct memory *m = s->layer;
     if (m->demotes)
@@ -43,6 +45,13 @@ static void note_eviction(struct shard *s, const struct entry *e, uint64_t hash)
     memcpy(n->key, entry_key(e), e->key_size);
     n->next = s->notes;
     s->notes = n;
+}
+
+static inline void note_eviction(struct shard *s, const struct entry *e, uint64_t hash)
+{
+    const struct memory *m = s->layer;
+    if (m->demotes || atomic_load_explicit(&m->host->eviction_listeners, memory_order_relaxed) != 0)
+        tell_of(s, e, hash);
 }
 
 /* This one leaves, whatever the policy thinks of it. */
@@ -272,16 +281,12 @@ int strata__memory_heap_room(struct shard *s, const struct incoming *in)
     return HEAP_ROOM_MADE;
 }
 
-struct entry *strata__memory_room(struct shard *s, const struct incoming *in, int count_grows)
+/* No free block is large enough. */
+static __attribute__((noinline)) struct entry *make_room(struct shard *s, const struct incoming *in)
 {
     int negative = (in->kind & KIND_NEGATIVE) != 0;
     int scattered = 0; /* a batch came free, but nowhere enough of it together */
     int joins = MOST_JOINS;
-    while (count_grows && s->entries >= s->limit_entries) {
-        s->bytes_fit = 0;
-        if (evict_one(s, negative, 1) == NULL)
-            return NULL;
-    }
     for (;;) {
         struct entry *e = strata__slab_alloc(s, in->bytes);
         if (e != NULL)
@@ -305,6 +310,17 @@ struct entry *strata__memory_room(struct shard *s, const struct incoming *in, in
         if (scattered)
             evict_around(s, e, (uint32_t)(in->bytes / UNIT));
     }
+}
+
+struct entry *strata__memory_room(struct shard *s, const struct incoming *in, int count_grows)
+{
+    while (count_grows && s->entries >= s->limit_entries) {
+        s->bytes_fit = 0;
+        if (evict_one(s, (in->kind & KIND_NEGATIVE) != 0, 1) == NULL)
+            return NULL;
+    }
+    struct entry *e = strata__slab_alloc(s, in->bytes);
+    return __builtin_expect(e != NULL, 1) ? e : make_room(s, in);
 }
 
 void strata__memory_negative_room(struct shard *s, uint64_t weight)

@@ -14,6 +14,7 @@
 #include "src/base/mem.h"
 #include "src/layer/memory/memory_aside.h"
 #include "src/layer/memory/memory_impl.h"
+#include "src/layer/memory/memory_queue.h"
 
 enum { TABLE_BYTES = 32 }; /* what index and ghost take for an entry, about */
 enum { RESIDENTS_A_HOLD = 1024, LEAST_ROOM = 64 };
@@ -211,7 +212,7 @@ static int add_places(struct memory *m)
                 s->share_count = count;
             }
         }
-        strata__shard_unlock(s);
+        shard_unlock(s);
         if (more == NULL)
             return -1;
     }
@@ -231,7 +232,7 @@ static void set_parts(struct memory *m)
                 s->shares[n].ppm = n < m->share_count ? m->share_ppm[n] : 0;
             s->share_ready = UINT64_MAX;
             more = strata__resident_fit(s, RESIDENTS_A_HOLD);
-            strata__shard_unlock(s);
+            shard_unlock(s);
         } while (more);
     }
 }

@@ -63,7 +63,7 @@ static int step(struct shard *s, uint64_t target, int *stuck)
             *stuck += free_chunk(s) == STUCK;
     }
     int over = s->limit_bytes == target && s->bytes <= target && !more;
-    strata__shard_unlock(s);
+    shard_unlock(s);
     return over;
 }
 

@@ -163,7 +163,7 @@ static size_t fetched(uint32_t units)
     return bytes < 24 * LINE ? bytes : 24 * LINE;
 }
 
-static struct entry *quick_pop(struct shard *s, uint32_t units)
+static inline struct entry *quick_pop(struct shard *s, uint32_t units)
 {
     struct quick_list *q = quick_of(s, units);
     if (q->head == 0 || q->units != units)
@@ -194,16 +194,10 @@ static int quick_flush(struct shard *s)
     return any;
 }
 
-struct entry *strata__slab_alloc(struct shard *s, size_t bytes)
+/* Of the class lists: cut where it is larger. */
+static __attribute__((noinline)) struct entry *alloc_of_class(struct shard *s, uint32_t units)
 {
-    uint32_t grain = granularity(s->layer);
-    uint32_t units = (uint32_t)((bytes + UNIT - 1) / UNIT);
-    units = (units + grain - 1) & ~(grain - 1);
-    if (units < min_units(s->layer))
-        units = min_units(s->layer);
-    struct entry *b = quick_pop(s, units);
-    if (b != NULL)
-        return b;
+    struct entry *b;
     unsigned f, c;
     class_of(units, &f, &c);
     do {
@@ -225,6 +219,17 @@ struct entry *strata__slab_alloc(struct shard *s, size_t bytes)
         set_word(after(b), word(after(b)) & ~(uint32_t)BLOCK_PREV_FREE);
     }
     return b;
+}
+
+struct entry *strata__slab_alloc(struct shard *s, size_t bytes)
+{
+    uint32_t grain = 1u << s->shift;
+    uint32_t units = (uint32_t)((bytes + UNIT - 1) / UNIT);
+    units = (units + grain - 1) & ~(grain - 1);
+    if (units < BLOCK_MIN_UNITS)
+        units = BLOCK_MIN_UNITS; /* which is a whole number of grains, or less than one */
+    struct entry *b = quick_pop(s, units);
+    return __builtin_expect(b != NULL, 1) ? b : alloc_of_class(s, units);
 }
 
 void strata__slab_free(struct shard *s, struct entry *b)

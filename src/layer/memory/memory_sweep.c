@@ -59,7 +59,7 @@ static int sweep_slice(struct shard *s, int64_t now_ms)
     }
     if (!due || s->sweep_at == 0)
         strata__retire_collect(s, 0);
-    strata__shard_unlock(s);
+    shard_unlock(s);
     return due;
 }
 
@@ -104,7 +104,7 @@ int strata__memory_clear(strata_layer *layer, const strata_clear_op *what, strat
             struct walk w = { s, 0, what->all != 0, what->space };
             at = walk_slice(s, at, drop_space, &w);
             strata__retire_collect(s, 0);
-            strata__shard_unlock(s);
+            shard_unlock(s);
         } while (at != 0);
     }
     return STRATA_OK;
@@ -163,7 +163,7 @@ int strata__memory_keys(strata_layer *layer, int (*each)(uint32_t, strata_slice,
             struct key_walk kw = { { s, 0, 0, 0 }, NULL, 0 };
             os_lock_take(&s->lock);
             at = walk_slice(s, at, copy_key, &kw.walk);
-            strata__shard_unlock(s);
+            shard_unlock(s);
             int stop = tell_keys(m, kw.list, each, ctx);
             if (kw.failed)
                 return strata__fail_plain(err, STRATA_ENOMEM, layer->name);

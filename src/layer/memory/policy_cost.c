@@ -6,6 +6,7 @@
  * back begins one class higher. */
 #include "src/base/mem.h"
 #include "src/layer/memory/memory_impl.h"
+#include "src/layer/memory/memory_queue.h"
 
 enum { MOST_HITS = 3, MOST_LOOKS = 4, OWN_QUEUES = QUEUE_OWN_END - QUEUE_FIRST };
 static_assert(WEIGH_CLASSES <= OWN_QUEUES + MORE_QUEUES, "a queue for each class");

@@ -5,6 +5,7 @@
  * recently lifted entry of the lowest level.  Ageing: each insert lowers the least recently lifted entry of one level,
  * taken in turn, so that what was popular once sinks unless it is read again. */
 #include "src/layer/memory/memory_impl.h"
+#include "src/layer/memory/memory_queue.h"
 
 enum { LEVELS = QUEUE_OWN_END - QUEUE_FIRST };
 

@@ -3,7 +3,7 @@
  * New entries stand in the small queue (a tenth).  Leaving it, those read twice or more go to the main queue with their
  * counter at zero; the others leave, and the ghost remembers their fingerprints.  Who comes back while the ghost knows
  * it goes to the main queue at once.  The main queue is a CLOCK: an entry with hits goes round once more for each. */
-#include "src/layer/memory/memory_impl.h"
+#include "src/layer/memory/memory_queue.h"
 
 enum { SMALL = QUEUE_FIRST, MAIN = QUEUE_FIRST + 1 };
 enum { PROMOTE_AT = 2, MOST_HITS = 3 };
@@ -16,15 +16,12 @@ static void missed(struct shard *s, uint64_t hash)
 static void insert(struct shard *s, struct entry *e, uint64_t hash)
 {
     (void)hash;
-    strata__queue_push_head(s, s->ghost_hit ? MAIN : SMALL, e);
+    unsigned queue = s->ghost_hit ? MAIN : SMALL;
+    queue_push(s, &s->queues[queue], queue, e);
     s->ghost_hit = 0;
 }
 
-static void removed(struct shard *s, struct entry *e)
-{
-    uint32_t w = atomic_load_explicit(&e->block, memory_order_relaxed);
-    strata__queue_unlink(s, (w & BLOCK_QUEUE) >> BLOCK_QUEUE_SHIFT, e);
-}
+static void removed(struct shard *s, struct entry *e) { queue_unlink(s, &s->queues[queue_number(e)], e); }
 
 /* By count the main queue's share is exact; by bytes it is nine tenths of what is in. */
 static int main_is_over(const struct shard *s)
@@ -45,14 +42,13 @@ static uint64_t ghost_capacity(const struct shard *s)
 static struct entry *from_small(struct shard *s)
 {
     while (s->queues[SMALL].tail != 0) {
-        struct entry *e = entry_at(s, s->queues[SMALL].tail);
-        strata__queue_unlink(s, SMALL, e);
+        struct entry *e = queue_pop_tail(s, &s->queues[SMALL]);
         if (atomic_load_explicit(&e->hits, memory_order_relaxed) < PROMOTE_AT) {
             s->from_small = 1;
             return e;
         }
         atomic_store_explicit(&e->hits, 0, memory_order_relaxed);
-        strata__queue_push_head(s, MAIN, e);
+        queue_push(s, &s->queues[MAIN], MAIN, e);
     }
     return NULL;
 }
@@ -62,13 +58,12 @@ static struct entry *from_main(struct shard *s)
     /* Readers count on while we count down: bounded all the same. */
     uint64_t most = s->queues[MAIN].count * (MOST_HITS + 1);
     while (s->queues[MAIN].tail != 0) {
-        struct entry *e = entry_at(s, s->queues[MAIN].tail);
-        strata__queue_unlink(s, MAIN, e);
+        struct entry *e = queue_pop_tail(s, &s->queues[MAIN]);
         uint8_t hits = atomic_load_explicit(&e->hits, memory_order_relaxed);
         if (hits == 0 || most-- == 0)
             return e;
         atomic_store_explicit(&e->hits, (uint8_t)(hits - 1), memory_order_relaxed);
-        strata__queue_push_head(s, MAIN, e);
+        queue_push(s, &s->queues[MAIN], MAIN, e);
     }
     return NULL;
 }

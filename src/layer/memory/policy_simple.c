@@ -3,6 +3,7 @@
  * SIEVE: Zhang et al., "SIEVE is simpler than LRU", NSDI 2024.  A hand walks from the oldest entry towards the newest; one
  * that was read since is spared and unmarked where it stands, the first other one leaves. */
 #include "src/layer/memory/memory_impl.h"
+#include "src/layer/memory/memory_queue.h"
 
 enum { ONLY = QUEUE_FIRST };
 

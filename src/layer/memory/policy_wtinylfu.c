@@ -7,6 +7,7 @@
 
 #include "src/base/mem.h"
 #include "src/layer/memory/memory_impl.h"
+#include "src/layer/memory/memory_queue.h"
 
 enum { WINDOW = QUEUE_FIRST, PROBATION = QUEUE_FIRST + 1, PROTECTED = QUEUE_FIRST + 2 };
 enum { ROWS = 4, SURELY_WANTED = 6 };
