@@ -1,5 +1,6 @@
 /* test_hit_bound.c - plain hits by a bound of the clock, by real threads and clocks: what is fresh is served and counted once, what is
- * not is not, whichever way it was judged.  All of it twice: where the kernel tells of breaks, and where time(2) is asked. */
+ * not is not, whichever way it was judged.  All of it four times: where the kernel tells of breaks, and where time(2)
+ * is asked, by a policy that hears of hits and by one that doesn't. */
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
@@ -25,12 +26,15 @@ enum { NAMES = sizeof names / sizeof names[0] };
 
 static strata_slice key_of(size_t i) { return strata_bytes(names[i], strlen(names[i])); }
 
+/* The policy of what follows: of hits in an order of use it wants to hear. */
+static int32_t evict;
+
 static strata *open_cache(void)
 {
     strata_options options = STRATA_OPTIONS_INIT;
     strata_error err = STRATA_ERROR_INIT;
     strata *cache;
-    strata_memory_options memory = { .size = sizeof memory, .max_bytes = 8 << 20 };
+    strata_memory_options memory = { .size = sizeof memory, .max_bytes = 8 << 20, .policy = evict };
     strata_layer *layer = strata_memory_layer(&memory);
     options.layers = &layer;
     options.layer_count = 1;
@@ -244,6 +248,45 @@ static void policies_hear_of_hits(void **state)
         assert_counts(cache, 3000, 3000);
         strata_close(cache);
     }
+}
+
+/* With one thread the order of use is exact: against a list of who was used when. */
+static void the_order_of_use_is_exact(void **state)
+{
+    enum { KEYS = 60, FIT = 40 };
+    (void)state;
+    strata_options options = STRATA_OPTIONS_INIT;
+    strata_memory_options memory = {
+        .size = sizeof memory, .max_entries = FIT, .shards = 1, .policy = STRATA_EVICT_LRU
+    };
+    strata_layer *layer = strata_memory_layer(&memory);
+    strata *cache;
+    int used[KEYS] = { 0 }, held = 0; /* when; 0: it is not held */
+    uint64_t x = 5;
+    options.layers = &layer;
+    options.layer_count = 1;
+    assert_int_equal(strata_open(&cache, &options, NULL), STRATA_OK);
+    for (int now = 1; now < 20000; now++) {
+        char name[40];
+        strata_value *v;
+        x = x * 6364136223846793005u + 1442695040888963407u;
+        int i = (int)(x >> 40) % KEYS, least = -1;
+        int n = snprintf(name, sizeof name, "key-%0*d", i % 5 == 0 ? 3 : 5 + i % 23, i);
+        int status = strata_get(cache, strata_bytes(name, (size_t)n), &v, NULL);
+        strata_value_unref(v);
+        assert_int_equal(status, used[i] != 0 ? STRATA_OK : STRATA_MISS);
+        for (int k = 0; k < KEYS; k++)
+            if (used[k] != 0 && (least < 0 || used[k] < used[least]))
+                least = k;
+        if (status != STRATA_OK) {
+            assert_int_equal(strata_set(cache, strata_bytes(name, (size_t)n), key_of(0), NULL, NULL), STRATA_OK);
+            if (held == FIT)
+                used[least] = 0;
+            held += held < FIT;
+        }
+        used[i] = now;
+    }
+    strata_close(cache);
 }
 
 static void wrong_arguments_are_told_and_not_counted(void **state)
@@ -475,6 +518,7 @@ int main(void)
         cmocka_unit_test(an_expired_key_is_stale_at_once),
         cmocka_unit_test(a_pin_shared_and_back_is_as_new),
         cmocka_unit_test(policies_hear_of_hits),
+        cmocka_unit_test(the_order_of_use_is_exact),
         cmocka_unit_test(wrong_arguments_are_told_and_not_counted),
         cmocka_unit_test(loads_go_the_same_ways),
         cmocka_unit_test(some_looks_are_timed),
@@ -484,5 +528,8 @@ int main(void)
         cmocka_unit_test(who_comes_too_late_is_refused),
     };
     int failed = cmocka_run_group_tests_name("hits by watch", tests, by_watch, NULL);
-    return failed + cmocka_run_group_tests_name("hits by time", tests, by_time, by_watch);
+    failed += cmocka_run_group_tests_name("hits by time", tests, by_time, by_watch);
+    evict = STRATA_EVICT_LRU;
+    failed += cmocka_run_group_tests_name("hits by watch, told to the policy", tests, by_watch, NULL);
+    return failed + cmocka_run_group_tests_name("hits by time, told to the policy", tests, by_time, by_watch);
 }

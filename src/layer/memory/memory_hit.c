@@ -80,6 +80,8 @@ INLINE void count_use(uint8_t most, struct entry *e)
         atomic_store_explicit(&e->hits, (uint8_t)(hits + 1), memory_order_relaxed);
 }
 
+INLINE struct memory *memory_of(const struct call *c) { return (struct memory *)(void *)c->hit->layer; }
+
 /* Acquire: who sees the moment sees the lines that were drawn before it. */
 static int holds_at(struct strata_hit *hit, const struct entry *e, int64_t now_ms)
 {
@@ -141,7 +143,9 @@ APART int judge(struct call *c, int loads, struct entry *e)
         return go_on(c, loads, NULL, hash_of(c));
     point_at((struct strata_value *)(void *)p, e);
     reclaim_protect(p, e);
-    count_use(((const struct memory *)(const void *)c->hit->layer)->max_hits, e);
+    count_use(memory_of(c)->max_hits, e);
+    if (memory_of(c)->wants_touches)
+        strata__memory_touched(memory_of(c), r, hash_of(c));
     *c->out = (struct strata_value *)(void *)p;
     int status = over(c->hit, r);
     if (!word64_is(&r->bound.second, second)) /* a timed look went before, or another second has begun */
@@ -233,8 +237,8 @@ INLINE size_t usual_size(size_t n, int is_short)
     return n;
 }
 
-/* How it is known that the bound holds. */
-enum proof { BY_TIME, BY_WATCH };
+/* How it is known that the bound holds; and whether the policy wants to hear of each hit. */
+enum { BY_TIME = 0, BY_WATCH = 1, TOUCHES = 2 };
 
 INLINE void put_by(struct call *c, const struct call *from, int loads)
 {
@@ -260,7 +264,7 @@ INLINE int end_by_time(struct call *last, int loads)
 }
 
 /* For keys of 8 to 15 bytes or of 16 to 32, which are hashed and compared without a loop.  `c` is in registers, `kept` in memory. */
-INLINE int ask(struct call c, struct call *kept, enum proof proof, int is_short, int loads)
+INLINE int ask(struct call c, struct call *kept, unsigned proof, int is_short, int loads)
 {
     struct strata_hit *hit = c.hit;
     struct reclaim_record *r = c.r;
@@ -290,13 +294,15 @@ INLINE int ask(struct call c, struct call *kept, enum proof proof, int is_short,
         goto turn;
     where = TURN_JUDGE;
     if (UNLIKELY(!address_is_none(&r->hint->address)) || UNLIKELY(!holds(hit, r, e)) ||
-        (proof == BY_WATCH && UNLIKELY(!os_watch_unbroken(r->watched, &r->watch))))
+        ((proof & BY_WATCH) && UNLIKELY(!os_watch_unbroken(r->watched, &r->watch))))
         goto turn;
     struct reclaim_pin *p = r->hint;
     hand_out(p, e);
     count_use(s->quick_hits, e);
     *c.out = (strata_value *)(void *)p;
-    return proof == BY_WATCH ? over(hit, r) : end_by_time(kept, loads);
+    if (proof & TOUCHES)
+        strata__memory_touched(memory_of(&c), r, hash);
+    return (proof & BY_WATCH) ? over(hit, r) : end_by_time(kept, loads);
 turn:
     put_by(kept, &c, loads);
     kept->key.size = n;
@@ -305,18 +311,23 @@ turn:
 }
 
 /* No key of 16 to 32 bytes, or something else is not as usual. */
-APART int ask_other(struct call *c, enum proof proof, int loads)
+APART int ask_other(struct call *c, unsigned proof, int loads)
 {
     if (c->r == NULL || c->key.size - 8 > 7 || c->key.data == NULL || c->out == NULL)
         return ask_general(c, loads);
-    return proof == BY_WATCH ? ask(*c, c, BY_WATCH, 1, loads) : ask(*c, c, BY_TIME, 1, loads);
+    switch (proof) {
+    case BY_TIME: return ask(*c, c, BY_TIME, 1, loads);
+    case BY_WATCH: return ask(*c, c, BY_WATCH, 1, loads);
+    case BY_TIME | TOUCHES: return ask(*c, c, BY_TIME | TOUCHES, 1, loads);
+    default: return ask(*c, c, BY_WATCH | TOUCHES, 1, loads);
+    }
 }
 
-INLINE int ask_first(struct call c, enum proof proof, int loads)
+INLINE int ask_first(struct call c, unsigned proof, int loads)
 {
     struct call kept;
     c.r = strata__reclaim_own;
-    if (proof == BY_TIME)
+    if (!(proof & BY_WATCH))
         put_by(&kept, &c, loads);
     if (LIKELY(c.key.size - 16 <= 16) && LIKELY(c.r != NULL) && LIKELY(c.key.data != NULL) && LIKELY(c.out != NULL))
         return ask(c, &kept, proof, 0, loads);
@@ -338,11 +349,18 @@ INLINE int ask_first(struct call c, enum proof proof, int loads)
         return ask_first((struct call){ .hit = hit, .key = key, .out = out, .rest = rest }, proof, 1); \
     }
 
-HIT_WAYS(get_by_watch, load_by_watch, BY_WATCH)
 HIT_WAYS(get_by_time, load_by_time, BY_TIME)
+HIT_WAYS(get_by_watch, load_by_watch, BY_WATCH)
+HIT_WAYS(touch_by_time, touch_load_by_time, BY_TIME | TOUCHES)
+HIT_WAYS(touch_by_watch, touch_load_by_watch, BY_WATCH | TOUCHES)
 
-const struct hit_ways *strata__memory_ways(void)
+const struct hit_ways *strata__memory_ways(int touches)
 {
-    static const struct hit_ways watched = { get_by_watch, load_by_watch }, timed = { get_by_time, load_by_time };
-    return strata__os_watch_works() ? &watched : &timed;
+    static const struct hit_ways ways[] = {
+        [BY_TIME] = { get_by_time, load_by_time },
+        [BY_WATCH] = { get_by_watch, load_by_watch },
+        [BY_TIME | TOUCHES] = { touch_by_time, touch_load_by_time },
+        [BY_WATCH | TOUCHES] = { touch_by_watch, touch_load_by_watch },
+    };
+    return &ways[(strata__os_watch_works() ? BY_WATCH : BY_TIME) | (touches ? TOUCHES : 0)];
 }

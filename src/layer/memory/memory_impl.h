@@ -507,7 +507,7 @@ int64_t strata__entry_gone_at(const struct memory *m, const struct entry *e);
 /* memory_read.c */
 int strata__memory_lookup(strata_layer *layer, strata_op *op);
 /* memory_hit.c */
-const struct hit_ways *strata__memory_ways(void);
+const struct hit_ways *strata__memory_ways(int touches);
 
 const void *strata__memory_hint(strata_layer *layer, uint64_t hash);
 strata_value *strata__memory_quick(const void *where, const void *key, size_t n, uint64_t hash,
@@ -528,6 +528,8 @@ size_t strata__memory_quick_many(strata_layer *layer, struct strata_item *items,
                                  const strata_lines *lines, int64_t now_ms);
 /* strata__memory_lookup(), with op->meta always filled.  op->now_ms is INT64_MAX, the real moment is `now_ms`. */
 int strata__memory_lookup_meta(struct memory *m, strata_op *op, int64_t now_ms);
+/* memory_touch.c: this thread's.  There was a hit; and the policy is told of all of them. */
+void strata__memory_touched(struct memory *m, struct reclaim_record *r, uint64_t hash);
 void strata__memory_drain_touches(struct memory *m, struct reclaim_record *r);
 /* The heap value behind a pin, of this memory layer or another one, that is stored by reference; or NULL. */
 struct strata_value *strata__memory_pinned_heap(const struct strata_value *value);

@@ -413,11 +413,11 @@ static void memory_stats(strata_layer *layer, strata_layer_stats *out)
     }
 }
 
-/* Asked before start().  Policies that order by use want to hear of hits. */
+/* Asked before start(). */
 static const void *memory_hits(strata_layer *layer)
 {
     const struct memory *m = (const struct memory *)(void *)layer;
-    return eviction_of(m->options.policy)->wants_touches ? NULL : strata__memory_ways();
+    return strata__memory_ways(eviction_of(m->options.policy)->wants_touches);
 }
 
 static const strata_layer_ops memory_ops = {

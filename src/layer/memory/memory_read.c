@@ -73,29 +73,13 @@ static inline void bump(struct memory *m, struct reclaim_record *r, unsigned cou
     }
 }
 
-/* Policies that order by use hear of hits in batches: the thread remembers hashes, for entries may go meanwhile. */
-static __attribute__((noinline)) void remember_touch(struct memory *m, struct reclaim_record *r, uint64_t hash)
-{
-    struct reclaim_touches *t = reclaim_touches_of(r, m);
-    if (t == NULL) {
-        t = reclaim_touches_of(r, NULL);
-        if (t == NULL) /* very many layers in turn: the one that waited longest loses its hints */
-            t = &r->touches[r->touch_turn++ % RECLAIM_TOUCH_OWNERS];
-        t->count = 0;
-        atomic_store_explicit(&t->owner, m, memory_order_relaxed);
-    }
-    if (t->count == RECLAIM_TOUCHES)
-        strata__memory_drain_touches(m, r);
-    t->hashes[t->count++] = hash;
-}
-
 static inline void count_use(struct memory *m, struct reclaim_record *r, struct entry *e, uint64_t hash)
 {
     uint8_t hits = atomic_load_explicit(&e->hits, memory_order_relaxed);
     if (hits < m->max_hits)
         atomic_store_explicit(&e->hits, (uint8_t)(hits + 1), memory_order_relaxed);
     if (__builtin_expect(m->wants_touches, 0))
-        remember_touch(m, r, hash);
+        strata__memory_touched(m, r, hash);
 }
 
 /* It has tags, and was born below the line of all that have: is it below that of one of its own? */
@@ -292,28 +276,6 @@ int strata__memory_lookup_meta(struct memory *m, strata_op *op, int64_t now_ms)
 {
     int status = lookup(m, op, now_ms);
     return status == STRATA_MISS ? STRATA_MISS : STRATA_OK;
-}
-
-void strata__memory_drain_touches(struct memory *m, struct reclaim_record *r)
-{
-    struct reclaim_touches *t = reclaim_touches_of(r, m);
-    if (t == NULL)
-        return;
-    uint32_t n = t->count;
-    t->count = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        uint64_t hash = t->hashes[i];
-        struct shard *s = &m->shards[hash & m->shard_mask];
-        /* Nobody waits for a policy's sake; with one thread nothing is ever lost. */
-        if (!os_lock_try(&s->lock))
-            continue;
-        struct entry *e = strata__index_find_hash(s, hash);
-        if (e != NULL && queue_number(e) == QUEUE_HELD)
-            strata__share_return(s, e, hash);
-        if (e != NULL && in_policy(e))
-            s->eviction->touch(s, e, hash);
-        os_lock_give(&s->lock);
-    }
 }
 
 struct strata_value *strata__memory_pinned_heap(const struct strata_value *value)
