@@ -1,4 +1,4 @@
-/* bench/instruction_bench.c - how many instructions a memory hit takes, plain and with each option switched on.
+/* bench/instruction_bench.c - how many instructions a memory hit takes, plain and with each option switched on, and a put.
  *
  * A child fills a cache and asks it for what is there; the parent lets the asking thread go one instruction at a time
  * (ptrace) and counts.  That needs no counter of the processor, which virtual machines often hide, and counts the C
@@ -7,6 +7,7 @@
  * subtracted.  Keys are hashed with another seed in each process, so that some of them stand beside their place in the
  * index: a row is the mean of several children.  Rows of CSV:
  *     instructions,name,get,get_or_load
+ *     puts,name,instructions
  * where a get is strata_get() and strata_value_unref() of a value of 100 bytes, key of 20 bytes. */
 #include "bench/bench_clock.h"
 #include "strata/strata.h"
@@ -23,13 +24,16 @@ static void hide_breaks(void) {}
 enum {
     KEYS = 64, /* as many hits are counted, and none of those that are timed for the statistics, one of 1,024 */
     WARM_UPS = 5,
+    PUTS = 512,    /* some batches of what left are freed among them */
+    FITS = 1000,   /* entries, where puts are to evict */
+    FILL_UPS = 20, /* PUTS each */
     KEY_BYTES = 20,
     VALUE_BYTES = 100,
     MINUTE_MS = 60000,
     HOUR_MS = 60 * MINUTE_MS
 };
 
-enum call { CALL_NOTHING, CALL_GET, CALL_LOAD };
+enum call { CALL_NOTHING, CALL_GET, CALL_LOAD, CALL_SET_AGAIN, CALL_SET_NEW, CALL_LOAD_NEW };
 
 /* What is set before the cache is opened: a field of one of three structs. */
 enum where { IN_NOTHING, IN_POLICY, IN_OPTIONS, IN_MEMORY, LISTEN, TAG_AND_BAN, IN_NAMESPACE, GET_LOADS };
@@ -91,6 +95,20 @@ static const struct row rows[] = {
     MEMORY("memory: lfu", policy, STRATA_EVICT_LFU),
     MEMORY("memory: w-tinylfu", policy, STRATA_EVICT_WTINYLFU),
 #endif
+};
+
+#define FULL_OF(name) \
+    { \
+        name, IN_MEMORY, offsetof(strata_memory_options, max_entries), \
+            sizeof((strata_memory_options *)0)->max_entries, FITS \
+    }
+static const struct {
+    struct row row;
+    enum call call;
+} puts_of[] = {
+    { FULL_OF("set of a key that is there"), CALL_SET_AGAIN },
+    { FULL_OF("set of another key which takes the place of one"), CALL_SET_NEW },
+    { FULL_OF("get_or_load of another key which does"), CALL_LOAD_NEW },
 };
 
 static void die(const char *what, const strata_error *err)
@@ -215,15 +233,20 @@ static __attribute__((noinline)) long ask(strata *cache, const struct text *keys
     return hits;
 }
 
+static void name_keys(struct text *keys, int count, int first)
+{
+    for (int i = 0; i < count; i++) {
+        char name[KEY_BYTES + 1];
+        snprintf(name, sizeof name, "user:%015d", first + i);
+        memcpy(keys[i].bytes, name, KEY_BYTES);
+    }
+}
+
 /* In the child. */
 static void be_counted(const struct row *row, enum call call)
 {
     static struct text keys[KEYS];
-    for (int i = 0; i < KEYS; i++) {
-        char name[KEY_BYTES + 1];
-        snprintf(name, sizeof name, "user:%015d", i);
-        memcpy(keys[i].bytes, name, KEY_BYTES);
-    }
+    name_keys(keys, KEYS, 0);
     strata *cache = open_cache(row), *space = open_namespace(cache, row);
     fill(space, row, keys);
     hide_breaks();
@@ -238,6 +261,43 @@ static void be_counted(const struct row *row, enum call call)
     }
     if (space != cache)
         strata_close(space);
+    strata_close(cache);
+    exit(0);
+}
+
+static __attribute__((noinline)) void put(strata *cache, const struct text *keys, enum call call)
+{
+    static const char bytes[VALUE_BYTES] = "value";
+    for (int i = 0; i < PUTS; i++) {
+        strata_value *value = NULL;
+        if (call == CALL_LOAD_NEW)
+            (void)strata_get_or_load(cache, slice_of(&keys[i]), load, NULL, NULL, &value, NULL);
+        else
+            (void)strata_set(cache, slice_of(&keys[i]), strata_bytes(bytes, sizeof bytes), NULL, NULL);
+        strata_value_unref(value);
+    }
+}
+
+/* In the child: the same keys again and again, or others each time, which push others out. */
+static void be_counted_putting(const struct row *row, enum call call)
+{
+    static struct text keys[PUTS];
+    strata_stats stats = STRATA_STATS_INIT;
+    strata *cache = open_cache(row);
+    hide_breaks();
+    for (int i = 0; i < FILL_UPS; i++) {
+        name_keys(keys, PUTS, call == CALL_SET_AGAIN ? 0 : i * PUTS);
+        put(cache, keys, call);
+    }
+    name_keys(keys, PUTS, call == CALL_SET_AGAIN ? 0 : FILL_UPS * PUTS);
+    raise(SIGSTOP);
+    put(cache, keys, call);
+    raise(SIGSTOP);
+    uint64_t wanted = (uint64_t)(FILL_UPS + 1) * PUTS;
+    if (strata_stats_get(cache, &stats) < 0 || (call == CALL_LOAD_NEW ? stats.loads : stats.sets) != wanted) {
+        fprintf(stderr, "instruction_bench: %s: not all %d were put\n", row->name, (int)wanted);
+        exit(1);
+    }
     strata_close(cache);
     exit(0);
 }
@@ -268,6 +328,8 @@ static long count(const struct row *row, enum call call)
             perror("instruction_bench: ptrace");
             _exit(1);
         }
+        if (call >= CALL_SET_AGAIN)
+            be_counted_putting(row, call);
         be_counted(row, call);
     }
     int status = child > 0 ? wait_for(child) : 0;
@@ -293,7 +355,7 @@ static double mean(const struct row *row, enum call call, int children)
     long sum = 0;
     for (int i = 0; i < children; i++)
         sum += count(row, call);
-    return (double)sum / children / KEYS;
+    return (double)sum / children / (call >= CALL_SET_AGAIN ? PUTS : KEYS);
 }
 
 int main(int argc, char **argv)
@@ -309,5 +371,7 @@ int main(int argc, char **argv)
         double get = mean(&rows[i], CALL_GET, children), load_through = mean(&rows[i], CALL_LOAD, children);
         printf("instructions,%s,%.1f,%.1f\n", rows[i].name, get - around, load_through - around);
     }
+    for (size_t i = 0; i < sizeof puts_of / sizeof puts_of[0]; i++)
+        printf("puts,%s,%.0f\n", puts_of[i].row.name, mean(&puts_of[i].row, puts_of[i].call, children) - around);
     return 0;
 }

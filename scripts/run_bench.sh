@@ -25,7 +25,7 @@ usage: ./run bench [OPTION]...
                    beside the same server with a constant text; and a crowd that asks for one cold key
   --snapshots      only how fast a million entries of 100 bytes in memory become a snapshot and come back, through memory and through a
                    file beside what the disk does with the same bytes (under a minute)
-  --instructions   only how many instructions a hit in memory takes, plain and with each option switched on (2 minutes)
+  --instructions   only how many instructions a hit in memory takes, plain and with each option switched on, and a put (2 minutes)
   --disk-dir DIR   where those make their folders, and remove them again (build/bench)
   --details        each cell of each goal
   --traces DIR     besides, the hit ratios of every policy over a folder of traces with their anchors.csv
@@ -535,7 +535,7 @@ snapshots_all() {
   say "rows: $snapshot_rows"
 }
 
-# As Markdown: what an option adds to the plain hit, in percent.
+# As Markdown: what an option adds to the plain hit, in percent; and what a put takes.
 instruction_tables() {
   awk -F, '
     function added(n, plain) { return sprintf("%.0f (%+.1f %%)", n, 100 * (n / plain - 1)) }
@@ -546,7 +546,9 @@ instruction_tables() {
       printf "| nothing | %.0f | %.0f |\n", get, through
       next
     }
-    $1 == "instructions" { printf "| %s | %s | %s |\n", $2, added($3, get), added($4, through) }' "$1"
+    $1 == "instructions" { printf "| %s | %s | %s |\n", $2, added($3, get), added($4, through) }
+    $1 == "puts" && !puts++ { print "\n| put | instructions |\n|---|---|" }
+    $1 == "puts" { printf "| %s | %s |\n", $2, $3 }' "$1"
 }
 
 instructions_all() {

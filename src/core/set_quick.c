@@ -16,16 +16,13 @@ void strata__keep_nothing(struct strata_value *value) { (void)value; }
 
 static void nothing_done(strata_op *op) { (void)op; }
 
-/* A time to live and nothing else. */
 static int is_plain(const strata_meta *meta)
 {
-    int64_t times = meta->stale_ms | meta->error_ms | meta->keep_ms | meta->early_ms | meta->retry_at_ms |
-                    meta->slide_ms;
-    return times == 0 && meta->version == 0 && meta->store_position == 0 && meta->codec == 0 && meta->negative == 0 &&
-           meta->tag_count == 0 && (meta->fresh_ms == STRATA_FOREVER || meta->fresh_ms < MOST_PLAIN_MS);
+    return meta_is_plain(meta) && meta->negative == 0 && meta->tag_count == 0 &&
+           (meta->fresh_ms == STRATA_FOREVER || meta->fresh_ms < MOST_PLAIN_MS);
 }
 
-/* The layer's own way for that, where it has one. */
+/* The layer's own way for what has a time to live and nothing else. */
 static void wire_plain(strata *handle, const strata_layer *layer)
 {
     const strata_layer_ops *ops = layer->ops;
@@ -56,85 +53,65 @@ void strata__set_quick_init(strata *handle)
     wire_plain(handle, slot->layer);
 }
 
-/* What waits for the key is poisoned, then it is put by `how`: all that there is to a set. */
-static inline int put_by(strata *cache, uint64_t hash, strata_slice key, int (*how)(strata_layer *, const void *),
-                         const void *what)
+/* As an operation, where it is more than the layer's own way takes. */
+static __attribute__((noinline)) int submit(strata *cache, const struct plain_put *put)
 {
-    struct root *root = cache->root;
-    struct frame frame;
-    struct stripe *s = stripe_lock(root, hash, &frame);
-    if (s->count != 0)
-        strata__poison_locked(root, s, hash, cache->space, key);
-    int status = how(cache->layer, what);
-    stripe_unlock(s, &frame);
-    return status;
-}
-
-static int put_plain(strata *cache, strata_slice key, strata_slice value)
-{
-    struct plain_put put;
-    put.hash = handle_hash(cache, key);
-    put.key = key;
-    put.value = value;
-    put.life = cache->set_meta.life;
-    put.born_ms = cache->now_ms(cache->ex);
-    put.ttl_ms = cache->set_meta.fresh_ms;
-    put.space = cache->space;
-    put.position = atomic_load(&cache->root->position);
-    return put_by(cache, put.hash, key, cache->put_plain, &put);
-}
-
-static int by_submit(strata_layer *layer, const void *what)
-{
-    strata_op *op = (strata_op *)(uintptr_t)what;
-    layer->ops->submit(layer, &op, 1);
-    return op->status;
-}
-
-static int put(strata *cache, strata_slice key, strata_slice value)
-{
-    struct root *root = cache->root;
     strata_error words;
-    struct lent_value lent = {
-        .base = { .data = value.data, .size = value.size, .kind = STRATA__VALUE_LENT, .release = strata__keep_nothing }
-    };
+    struct lent_value lent = { .base = { .data = put->value.data,
+                                         .size = put->value.size,
+                                         .kind = STRATA__VALUE_LENT,
+                                         .release = strata__keep_nothing } };
     atomic_init(&lent.base.refs, 1);
     words.status = STRATA_OK;
     words.message[0] = 0;
     strata_op op;
     op.size = sizeof op;
     op.kind = STRATA_OP_PUT;
-    op.space = cache->space;
-    op.hash = handle_hash(cache, key);
-    op.key = key;
+    op.space = put->space;
+    op.hash = put->hash;
+    op.key = put->key;
     op.value = &lent.base;
     op.found = op.tags = NULL;
     op.meta = cache->set_meta;
-    op.now_ms = cache->now_ms(cache->ex);
-    op.meta.born_ms = op.now_ms;
-    op.meta.born_wall_ms = op.now_ms + cache->wall_offset_ms;
-    op.meta.position = atomic_load(&root->position);
+    op.now_ms = op.meta.born_ms = put->born_ms;
+    op.meta.born_wall_ms = put->born_ms + cache->wall_offset_ms;
+    op.meta.position = put->position;
     op.expires_ms = cache->set_span_ms == STRATA_FOREVER ? STRATA_FOREVER : op.now_ms + cache->set_span_ms;
     op.status = STRATA_OK;
     op.err = &words;
-    op.mem = root->mem;
+    op.mem = cache->root->mem;
     op.done = nothing_done;
     op.owner = NULL;
     op.layer_data = NULL;
     op.flags = 0;
 
-    return put_by(cache, op.hash, key, by_submit, &op);
+    strata_op *ops = &op;
+    cache->layer->ops->submit(cache->layer, &ops, 1);
+    return op.status;
 }
 
-/* A failure is told by the general way, which fails again. */
-static int put_either(strata *cache, strata_slice key, strata_slice value)
+static int put(strata *cache, strata_slice key, strata_slice value)
 {
-    if (cache->put_plain != NULL) {
-        int status = put_plain(cache, key, value);
-        if (status != STRATA_EUNSUPPORTED)
-            return status >= 0;
-    }
-    return put(cache, key, value) >= 0;
+    struct root *root = cache->root;
+    struct plain_put what;
+    what.hash = handle_hash(cache, key);
+    what.key = key;
+    what.value = value;
+    what.life = cache->set_meta.life;
+    what.born_ms = cache->now_ms(cache->ex);
+    what.ttl_ms = cache->set_meta.fresh_ms;
+    what.space = cache->space;
+    what.position = atomic_load(&root->position);
+
+    struct frame frame;
+    struct stripe *s = stripe_lock(root, what.hash, &frame);
+    if (s->count != 0)
+        strata__poison_locked(root, s, what.hash, cache->space, key);
+    int status = cache->put_plain != NULL ? cache->put_plain(cache->layer, &what) : STRATA_EUNSUPPORTED;
+    if (__builtin_expect(status == STRATA_EUNSUPPORTED, 0))
+        status = submit(cache, &what);
+    stripe_unlock(s, &frame);
+    return status >= 0; /* a failure is told by the general way, which fails again */
 }
 
 int strata__set_quick(strata *cache, strata_slice key, strata_slice value)
@@ -148,7 +125,7 @@ int strata__set_quick(strata *cache, strata_slice key, strata_slice value)
     uint32_t gate = atomic_load_explicit(&cache->gate, memory_order_acquire);
     int done = gate == atomic_load_explicit(cache->forks, memory_order_relaxed) &&
                !event_wanted(cache->root, STRATA_EVENT_SET | STRATA_EVENT_EVICT | STRATA_EVENT_ERROR) &&
-               put_either(cache, key, value);
+               put(cache, key, value);
     counter_raise(cache->cells, cell, HOT_SETS);
     if (!done)
         count_n(cache, COUNT_SETS, UINT64_MAX); /* the general way counts it again */

@@ -4,7 +4,7 @@
 #define STRATA_LAYER_PLAIN_PUT_H
 #include <stdint.h>
 
-#include "strata/base.h"
+#include "strata/sys/layer.h"
 
 /* As the members of strata_op and strata_meta of these names. */
 struct plain_put {
@@ -17,5 +17,14 @@ struct plain_put {
     uint32_t space;
     uint32_t position;
 };
+
+/* A time to live and nothing else, as far as an entry's own time goes: most are, so that is one branch. */
+static inline int meta_is_plain(const strata_meta *meta)
+{
+    int64_t times = meta->stale_ms | meta->error_ms | meta->keep_ms | meta->early_ms | meta->retry_at_ms |
+                    meta->slide_ms;
+    uint64_t numbers = (uint64_t)meta->version | (uint64_t)meta->store_position | (uint64_t)meta->codec;
+    return ((uint64_t)times | numbers) == 0;
+}
 
 #endif /* STRATA_LAYER_PLAIN_PUT_H */

@@ -4,7 +4,7 @@
 
 #include "tests/unit/core_fixture.h"
 
-enum { TWINS = 2, KEYS = 40, STEPS = 400, LARGEST = 200000 };
+enum { TWINS = 2, KEYS = 40, STEPS = 1000, LARGEST = 200000, LONGEST = 16384 };
 
 struct twin {
     struct stack st;
@@ -29,6 +29,7 @@ static void open_twin(struct twin *t, const struct kind *k, int listens)
     assert_int_equal(strata__executor_sim_new(&t->st.ex, NULL, 1, &t->st.err), STRATA_OK);
     options.layers = layers;
     options.layer_count = 1;
+    options.max_key_bytes = LONGEST;
     options.policy = k->in_namespace ? NULL : &k->policy;
     assert_int_equal(strata__open_with(&t->st.cache, &options, t->st.ex, &t->st.err), STRATA_OK);
     t->handle = t->st.cache;
@@ -105,8 +106,9 @@ static void live_alike(struct twin *t, const char *what)
     resident.resident = 1;
     for (int step = 0; step < STEPS; step++) {
         uint64_t r = next_random(&x) >> 20;
-        char text[64];
-        int n = snprintf(text, sizeof text, "key %0*u", (int)(r % 29 + 1), (unsigned)(r % KEYS));
+        static char text[LONGEST + 64];
+        int digits = (int)(step % 37 == 5 ? LONGEST - 24 + r % 20 : r % 29 + 1);
+        int n = snprintf(text, sizeof text, "key %0*u", digits, (unsigned)(r % KEYS));
         strata_slice key = strata_bytes(text, (size_t)n);
         strata_slice value = strata_bytes(bytes, sizes[r / KEYS % (sizeof sizes / sizeof sizes[0])]);
         memset(bytes, (int)step, value.size);
@@ -139,12 +141,47 @@ static void test_twins(void **state)
         { .what = "lru", .memory.policy = STRATA_EVICT_LRU, .plain = 1 },
         { .what = "cost", .memory.policy = STRATA_EVICT_COST, .plain = 1 },
         { .what = "resident", .policy.resident = 1 },
+        { .what = "a layer's ttl", .policy.ttl_ms = 5000, .policy.layer_ttl_ms = { 200 }, .plain = 1 },
+        { .what = "few", .memory.max_entries = 20, .memory.shards = 1, .plain = 1 },
+        { .what = "few, lru",
+          .memory.max_entries = 20,
+          .memory.shards = 1,
+          .memory.policy = STRATA_EVICT_LRU,
+          .plain = 1 },
+        { .what = "few, lfu",
+          .memory.max_entries = 20,
+          .memory.shards = 1,
+          .memory.policy = STRATA_EVICT_LFU,
+          .plain = 1 },
+        { .what = "few, sieve",
+          .memory.max_entries = 20,
+          .memory.shards = 1,
+          .memory.policy = STRATA_EVICT_SIEVE,
+          .plain = 1 },
+        { .what = "few, cost",
+          .memory.max_entries = 20,
+          .memory.shards = 1,
+          .memory.policy = STRATA_EVICT_COST,
+          .plain = 1 },
+        { .what = "little", .memory.max_bytes = 300000, .memory.shards = 1, .plain = 1 },
+        { .what = "very little, lru",
+          .memory.max_bytes = 100000,
+          .memory.shards = 1,
+          .memory.policy = STRATA_EVICT_LRU,
+          .plain = 1 },
+        { .what = "little, a namespace",
+          .memory.max_bytes = 100000,
+          .memory.shards = 1,
+          .policy.ttl_ms = 400,
+          .in_namespace = 1,
+          .plain = 1 },
     };
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         struct twin t[TWINS];
         kinds[i].policy.size = sizeof kinds[i].policy;
         kinds[i].memory.size = sizeof kinds[i].memory;
-        kinds[i].memory.max_bytes = 64 << 20;
+        if (kinds[i].memory.max_bytes == 0)
+            kinds[i].memory.max_bytes = 64 << 20;
         for (int n = 0; n < TWINS; n++)
             open_twin(&t[n], &kinds[i], n == 1);
         if ((t[0].handle->put_plain != NULL) != kinds[i].plain)

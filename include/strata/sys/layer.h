@@ -359,7 +359,8 @@ typedef struct strata_layer_ops {
                          const strata_lines *lines, int64_t now_ms);
     /** The library's own, of its memory layer: NULL elsewhere.  Asked before start(). */
     const void *(*hits)(strata_layer *layer);
-    /** And another: a struct plain_put.  STRATA_EUNSUPPORTED: submit() has to do it. */
+    /** Another of the library's own, NULL elsewhere: a put without options.  Under the key's lock, so it neither blocks nor calls back;
+     *  STRATA_EUNSUPPORTED: nothing was done, and submit() is to do it. */
     int (*put_plain)(strata_layer *layer, const void *put);
 } strata_layer_ops;
 

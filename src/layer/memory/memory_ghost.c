@@ -39,9 +39,12 @@ static void set(_Atomic(uint64_t) *slot, uint32_t fingerprint, uint32_t number)
     atomic_store_explicit(slot, (uint64_t)fingerprint << 32 | number, memory_order_relaxed);
 }
 
-/* In the set of its own; NULL: it is not there. */
-static inline _Atomic(uint64_t) *find(const struct ghost *g, _Atomic(uint64_t) *ways, uint32_t fingerprint)
+/* NULL: it is not there. */
+static inline _Atomic(uint64_t) *find(const struct ghost *g, uint32_t fingerprint)
 {
+    if (g->live == 0)
+        return NULL;
+    _Atomic(uint64_t) *ways = set_of(g, fingerprint);
     unsigned mask = bucket_tagged(ways, fingerprint) | bucket_tagged(ways + BUCKET_SLOTS, fingerprint) << BUCKET_SLOTS;
     for (; mask != 0; mask &= mask - 1) {
         _Atomic(uint64_t) *slot = ways + (unsigned)__builtin_ctz(mask);
@@ -69,9 +72,7 @@ static void take_out(struct ghost *g, _Atomic(uint64_t) *slot)
 
 int strata__ghost_take(struct ghost *g, uint32_t fingerprint)
 {
-    if (g->live == 0)
-        return 0;
-    _Atomic(uint64_t) *slot = find(g, set_of(g, fingerprint), fingerprint);
+    _Atomic(uint64_t) *slot = find(g, fingerprint);
     if (slot == NULL)
         return 0;
     take_out(g, slot);
@@ -258,7 +259,7 @@ void strata__ghost_add(struct shard *s, uint32_t fingerprint, uint64_t capacity)
     struct ghost *g = &s->ghost;
     if (capacity == 0 || capacity > UINT32_MAX / 8)
         return;
-    _Atomic(uint64_t) *again = g->live != 0 ? find(g, set_of(g, fingerprint), fingerprint) : NULL;
+    _Atomic(uint64_t) *again = find(g, fingerprint);
     if (__builtin_expect(again != NULL, 0))
         take_out(g, again); /* two keys with one fingerprint: the newer place counts */
     while (g->live >= capacity)

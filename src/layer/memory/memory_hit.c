@@ -1,5 +1,7 @@
 /* memory_hit.c - a plain hit, whole (hit_line.h): from the arguments of strata_get() to the value in its caller's hands.
  *
+ * Where the policy orders by use, it is told of the hit, which is a call (memory_touch.c).
+ *
  * The processor looks ahead a hundred instructions or two, and holds some thirty stores that wait, and the more hits fit in there the
  * more of their waits for memory overlap.  So: no call; what the ways on need is put by where they begin, and no register is saved;
  * words are compared where they stand (compare.h); the clock is not read, but a bound of it (os_bound.h), which holds as long as the

@@ -429,8 +429,9 @@ static inline void strata__memory_tell_policy(struct shard *s)
 /* memory_index.c.  Under the shard's lock, but find. */
 int strata__index_init(struct shard *s, uint64_t slots);
 void strata__index_deinit(struct shard *s);
-/* Room for one more; may replace the table.  0, -1 out of memory. */
+/* A larger table, or what room the one has above its usual share.  0, -1 there is neither. */
 int strata__index_grow(struct shard *s);
+/* Room for one more; may replace the table.  0, -1 out of memory. */
 static inline int index_reserve(struct shard *s)
 {
     const struct index_table *t = atomic_load_explicit(&s->table, memory_order_relaxed);
@@ -528,9 +529,10 @@ size_t strata__memory_quick_many(strata_layer *layer, struct strata_item *items,
                                  const strata_lines *lines, int64_t now_ms);
 /* strata__memory_lookup(), with op->meta always filled.  op->now_ms is INT64_MAX, the real moment is `now_ms`. */
 int strata__memory_lookup_meta(struct memory *m, strata_op *op, int64_t now_ms);
-/* memory_touch.c: this thread's.  There was a hit; and the policy is told of all of them. */
+/* memory_touch.c: this thread's.  There was a hit; and the policy is told of all of them, or `waits` is 0, of those in shards that
+ * nobody has locked. */
 void strata__memory_touched(struct memory *m, struct reclaim_record *r, uint64_t hash);
-void strata__memory_drain_touches(struct memory *m, struct reclaim_record *r);
+void strata__memory_drain_touches(struct memory *m, struct reclaim_record *r, int waits);
 /* The heap value behind a pin, of this memory layer or another one, that is stored by reference; or NULL. */
 struct strata_value *strata__memory_pinned_heap(const struct strata_value *value);
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "src/layer/memory/memory_impl.h"
+#include "src/layer/plain_put.h"
 #include "src/policy/sliding.h"
 
 /* Class of a ttl, 0 where the list is full. */
@@ -35,15 +36,6 @@ static int fits_brief(const strata_meta *meta)
            meta->early_ms >= 0 && meta->early_ms < UINT32_MAX;
 }
 
-/* A time to live and nothing else: most are, so that is one branch. */
-static int is_plain(const strata_meta *meta)
-{
-    int64_t times = meta->stale_ms | meta->error_ms | meta->keep_ms | meta->early_ms | meta->retry_at_ms |
-                    meta->slide_ms;
-    uint64_t numbers = (uint64_t)meta->version | (uint64_t)meta->store_position | (uint64_t)meta->codec;
-    return ((uint64_t)times | numbers) == 0;
-}
-
 static int64_t plus(int64_t a, int64_t b)
 {
     int64_t sum;
@@ -69,7 +61,7 @@ uint8_t strata__meta_kind(struct memory *m, const strata_meta *meta, uint16_t *o
         atomic_compare_exchange_strong(&m->life, &life, meta->life);
     }
     int same_life = meta->life == atomic_load_explicit(&m->life, memory_order_relaxed);
-    if (!same_life || !is_plain(meta))
+    if (!same_life || !meta_is_plain(meta))
         return kind | kind_of_windows(meta, same_life);
     if (meta->fresh_ms == STRATA_FOREVER)
         return kind | KIND_FOREVER;

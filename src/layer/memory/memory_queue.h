@@ -4,7 +4,7 @@
 #define STRATA_LAYER_MEMORY_QUEUE_H
 #include "src/layer/memory/memory_impl.h"
 
-/* In line for those whose queue's number is known, and below QUEUE_HELD: a put takes two or three of these steps. */
+/* Where it stands, QUEUE_...: as its first word has it. */
 static inline void queue_note(struct entry *e, unsigned queue)
 {
     uint32_t w = atomic_load_explicit(&e->block, memory_order_relaxed);
@@ -21,6 +21,7 @@ static inline uint64_t strata__entry_weight(const struct shard *s, const struct 
     return s->limit_entries != UINT64_MAX ? 1 : strata__entry_weight_in_bytes(e);
 }
 
+/* These three are in line for those who know the queue, which is not one of a share's: a put takes two or three such steps. */
 static inline void queue_push(struct shard *s, struct queue *q, unsigned queue, struct entry *e)
 {
     uint32_t ref = ref_of(s, e);

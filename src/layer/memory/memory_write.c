@@ -326,7 +326,7 @@ static struct shard *shard_of_put(struct memory *m, uint64_t hash)
     if (__builtin_expect(m->wants_touches, 0)) {
         struct reclaim_record *r = reclaim_self();
         if (r != NULL)
-            strata__memory_drain_touches(m, r); /* so that with one thread the order is exact */
+            strata__memory_drain_touches(m, r, 1); /* so that the order in which one thread used them is exact */
     }
     ghost_fetch(s, hash);
     return s;
