@@ -1,11 +1,10 @@
 /* memory_hit.c - a plain hit, whole (hit_line.h): from the arguments of strata_get() to the value in its caller's hands.
  *
- * Where the policy orders by use, it is told of the hit, which is a call (memory_touch.c).
- *
  * The processor looks ahead a hundred instructions or two, and holds some thirty stores that wait, and the more hits fit in there the
  * more of their waits for memory overlap.  So: no call; what the ways on need is put by where they begin, and no register is saved;
  * words are compared where they stand (compare.h); the clock is not read, but a bound of it (os_bound.h), which holds as long as the
- * thread has run without a break (os_watch.h).  docs/benchmarks.md counts what each part takes.
+ * thread has run without a break (os_watch.h).  docs/benchmarks.md counts what each part takes.  Only a policy that orders by use costs
+ * a call: it is told of the hit (memory_touch.c).
  *
  * Where the kernel tells nothing of breaks, time(2) is asked whether the bound holds.  That is a call, and last: what a way on needs is
  * put by before it, and what was handed out is judged again, by the clock, where the bound does not hold.

@@ -21,6 +21,14 @@ static inline uint64_t strata__entry_weight(const struct shard *s, const struct 
     return s->limit_entries != UINT64_MAX ? 1 : strata__entry_weight_in_bytes(e);
 }
 
+/* The next victim's line is here; of the one after it head and key will be wanted. */
+static inline void queue_fetch_past(const struct shard *s, const struct entry *next)
+{
+    const char *after = (const char *)entry_at(s, next->prev);
+    __builtin_prefetch(after, 1);
+    __builtin_prefetch(after + 64);
+}
+
 /* These three are in line for those who know the queue, which is not one of a share's: a put takes two or three such steps. */
 static inline void queue_push(struct shard *s, struct queue *q, unsigned queue, struct entry *e)
 {
@@ -47,11 +55,8 @@ static inline void queue_unlink(struct shard *s, struct queue *q, struct entry *
         entry_at(s, e->next)->prev = e->prev;
     } else {
         q->tail = e->prev;
-        if (q->tail != 0) { /* the next victim's line is here; of the one after it head and key will be wanted */
-            const char *after = (const char *)entry_at(s, entry_at(s, q->tail)->prev);
-            __builtin_prefetch(after, 1);
-            __builtin_prefetch(after + 64);
-        }
+        if (q->tail != 0)
+            queue_fetch_past(s, entry_at(s, q->tail));
     }
     q->count--;
     q->weight -= strata__entry_weight(s, e);
@@ -63,12 +68,9 @@ static inline struct entry *queue_pop_tail(struct shard *s, struct queue *q)
 {
     struct entry *e = entry_at(s, q->tail);
     q->tail = e->prev;
-    if (__builtin_expect(q->tail != 0, 1)) { /* as above */
-        struct entry *last = entry_at(s, q->tail);
-        const char *after = (const char *)entry_at(s, last->prev);
-        last->next = 0;
-        __builtin_prefetch(after, 1);
-        __builtin_prefetch(after + 64);
+    if (__builtin_expect(q->tail != 0, 1)) {
+        entry_at(s, q->tail)->next = 0;
+        queue_fetch_past(s, entry_at(s, q->tail));
     } else {
         q->head = 0;
     }

@@ -281,35 +281,35 @@ int strata__memory_heap_room(struct shard *s, const struct incoming *in)
     return HEAP_ROOM_MADE;
 }
 
-/* No free block is large enough. */
-static __attribute__((noinline)) struct entry *make_room(struct shard *s, const struct incoming *in)
+/* What has been tried for one block. */
+struct search {
+    int scattered; /* a batch came free, but nowhere enough of it together */
+    int joins;     /* so many more may be tried */
+};
+
+/* No free block is large enough: a step on the way to one.  0: there is no room to be had. */
+static int make_more_room(struct shard *s, const struct incoming *in, struct search *so_far)
 {
     int negative = (in->kind & KIND_NEGATIVE) != 0;
-    int scattered = 0; /* a batch came free, but nowhere enough of it together */
-    int joins = MOST_JOINS;
-    for (;;) {
-        struct entry *e = strata__slab_alloc(s, in->bytes);
-        if (e != NULL)
-            return e;
-        if ((scattered || s->retired_count >= s->kept + strata__memory_batch(s)) && strata__retire_relieve(s) != 0) {
-            scattered = 1;
-            continue;
-        }
-        if (may_grow(s) && strata__slab_grow(s) == 0)
-            continue;
-        s->bytes_fit = s->entries;
-        if (joins > 0 && joins-- > 0 && join_for(s, (uint32_t)(in->bytes / UNIT)))
-            continue;
-        e = evict_one(s, negative, 0);
-        if (e == NULL && strata__retire_collect(s, 1) != 0) {
-            scattered |= s->shares != NULL;
-            continue;
-        }
-        if (e == NULL && (e = evict_one(s, negative, 1)) == NULL)
-            return NULL;
-        if (scattered)
-            evict_around(s, e, (uint32_t)(in->bytes / UNIT));
+    if ((so_far->scattered || s->retired_count >= s->kept + strata__memory_batch(s)) && strata__retire_relieve(s) != 0) {
+        so_far->scattered = 1;
+        return 1;
     }
+    if (may_grow(s) && strata__slab_grow(s) == 0)
+        return 1;
+    s->bytes_fit = s->entries;
+    if (so_far->joins > 0 && so_far->joins-- > 0 && join_for(s, (uint32_t)(in->bytes / UNIT)))
+        return 1;
+    struct entry *e = evict_one(s, negative, 0);
+    if (e == NULL && strata__retire_collect(s, 1) != 0) {
+        so_far->scattered |= s->shares != NULL;
+        return 1;
+    }
+    if (e == NULL && (e = evict_one(s, negative, 1)) == NULL)
+        return 0;
+    if (so_far->scattered)
+        evict_around(s, e, (uint32_t)(in->bytes / UNIT));
+    return 1;
 }
 
 struct entry *strata__memory_room(struct shard *s, const struct incoming *in, int count_grows)
@@ -319,8 +319,12 @@ struct entry *strata__memory_room(struct shard *s, const struct incoming *in, in
         if (evict_one(s, (in->kind & KIND_NEGATIVE) != 0, 1) == NULL)
             return NULL;
     }
-    struct entry *e = strata__slab_alloc(s, in->bytes);
-    return __builtin_expect(e != NULL, 1) ? e : make_room(s, in);
+    struct search so_far = { 0, MOST_JOINS };
+    struct entry *e;
+    while ((e = strata__slab_alloc(s, in->bytes)) == NULL)
+        if (!make_more_room(s, in, &so_far))
+            return NULL;
+    return e;
 }
 
 void strata__memory_negative_room(struct shard *s, uint64_t weight)
